@@ -1,0 +1,2 @@
+//! A server-monitoring bot on dbm.
+fn main() {}
