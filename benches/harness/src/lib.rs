@@ -1,0 +1,16 @@
+//! The workloads every peer runs, and how they are timed.
+//!
+//! A peer is one small program: it implements [`Peer`] and hands over to [`worker`]. The program measures one
+//! [`Job`], prints one [`Report`] as a line of JSON, and ends, so that no measurement inherits the state of another.
+
+mod drive;
+mod histogram;
+mod job;
+mod peer;
+mod report;
+mod script;
+
+pub use drive::{worker, worker_on_this_thread};
+pub use job::{Durability, Job, Limit, Workload};
+pub use peer::{BoxError, INSERT, Item, Peer, READ_COUNTER, Result, SELECT, WRITE_COUNTER};
+pub use report::{Contents, Report};
