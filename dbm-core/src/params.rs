@@ -1,0 +1,322 @@
+//! The parameters of a statement: everything that can be handed over beside the SQL.
+
+use std::fmt;
+
+use rusqlite::Statement;
+
+use crate::error::{Error, Result};
+use crate::value::{ToValue, Value, bounded};
+
+/// What a statement can be given as its parameters.
+///
+/// | in Rust | in SQL |
+/// |---|---|
+/// | `()` | no parameters |
+/// | `(id, name)`, up to 16 of any types; one is `(id,)` | `?1`, `?2`, or `?` |
+/// | `[a, b]`, `&[a, b]`, a slice or a `Vec` of one type | the same |
+/// | `&[&id as &dyn ToValue, &name]`, [`params![id, name]`](crate::params) | the same, of any number and types |
+/// | `((":id", id), (":name", name))`, up to 16 | `:id`, `:name`, also `@id` and `$id` |
+/// | `[(":a", a), (":b", b)]`, a reference, slice or `Vec` of such pairs | the same |
+/// | [`named_params!{":id": id, ":name": name}`](crate::named_params) | the same |
+///
+/// The values are converted at once and owned from then on. The SQL and its parameters must fit exactly: too few or
+/// too many, a name that the SQL does not have, a name given twice and one that was left out are errors. A name is
+/// written as in the SQL, with its `:`, `@` or `$`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the parameters of a statement",
+    label = "not parameters",
+    note = "none are `()`, one is `(value,)` with a comma, several are a tuple `(a, b)`, an array, or `params![a, b]`",
+    note = "by name they are pairs, `((\":id\", id), (\":name\", name))`, or `named_params!{{\":id\": id}}`"
+)]
+pub trait Params {
+    /// Converts every parameter into an owned value.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`], with the place or name of the first one that SQLite cannot hold.
+    fn into_params(self) -> Result<BoundParams>;
+}
+
+/// Parameters after their conversion, owned and ready to be bound to a statement.
+#[derive(Clone, PartialEq, Default)]
+pub struct BoundParams(Kind);
+
+#[derive(Clone, PartialEq, Default)]
+enum Kind {
+    #[default]
+    None,
+    Positional(Vec<Value>),
+    Named(Vec<(Box<str>, Value)>),
+}
+
+impl BoundParams {
+    /// What `params!` expands to.
+    #[doc(hidden)]
+    pub fn positional(
+        given: impl IntoIterator<Item = Result<Value>, IntoIter: ExactSizeIterator>,
+    ) -> Result<Self> {
+        let given = given.into_iter();
+        let mut values = Vec::with_capacity(given.len());
+        for value in given {
+            values.push(value.map_err(|error| at(&format!("?{}", values.len() + 1), error))?);
+        }
+        Ok(Self(Kind::Positional(values)))
+    }
+
+    /// What `named_params!` expands to.
+    #[doc(hidden)]
+    pub fn named<'n>(
+        given: impl IntoIterator<Item = (&'n str, Result<Value>), IntoIter: ExactSizeIterator>,
+    ) -> Result<Self> {
+        let given = given.into_iter();
+        let mut values = Vec::with_capacity(given.len());
+        for (name, value) in given {
+            values.push((Box::from(name), value.map_err(|error| at(name, error))?));
+        }
+        Ok(Self(Kind::Named(values)))
+    }
+
+    /// Gives every parameter of the statement its value, so that none is left from an earlier use of it.
+    pub(crate) fn bind(&self, statement: &mut Statement<'_>) -> Result<()> {
+        match &self.0 {
+            Kind::None => bind_positional(&[], statement),
+            Kind::Positional(values) => bind_positional(values, statement),
+            Kind::Named(values) => bind_named(values, statement),
+        }
+    }
+}
+
+fn bind_positional(values: &[Value], statement: &mut Statement<'_>) -> Result<()> {
+    let expected = statement.parameter_count();
+    if values.len() != expected {
+        return Err(Error::ParameterCount {
+            expected,
+            given: values.len(),
+        });
+    }
+    for (index, value) in values.iter().enumerate() {
+        statement.raw_bind_parameter(index + 1, value)?;
+    }
+    Ok(())
+}
+
+fn bind_named(values: &[(Box<str>, Value)], statement: &mut Statement<'_>) -> Result<()> {
+    let mut bound = vec![false; statement.parameter_count()];
+    for (name, value) in values {
+        let index = statement.parameter_index(name)?;
+        let seen = index.and_then(|index| bound.get_mut(index.checked_sub(1)?));
+        match (index, seen) {
+            (Some(index), Some(seen)) if !*seen => {
+                *seen = true;
+                statement.raw_bind_parameter(index, value)?;
+            }
+            (Some(_), Some(_)) => return Err(misnamed(name, "is given twice")),
+            _ => return Err(misnamed(name, "is not a parameter of the SQL")),
+        }
+    }
+    match bound.iter().position(|bound| !bound) {
+        None => Ok(()),
+        Some(index) => match statement.parameter_name(index + 1) {
+            Some(name) => Err(misnamed(
+                name,
+                "is a parameter of the SQL, but has no value",
+            )),
+            None => Err(misnamed(
+                &format!("?{}", index + 1),
+                "is a parameter of the SQL, but has no name and no value",
+            )),
+        },
+    }
+}
+
+fn misnamed(name: &str, message: &str) -> Error {
+    Error::Parameter {
+        name: bounded(name),
+        message: message.to_owned(),
+    }
+}
+
+/// Puts the place of a parameter into the error of its conversion.
+fn at(name: &str, error: Error) -> Error {
+    let message = match error {
+        Error::Parameter { message, .. } => bounded(message),
+        other => bounded(other),
+    };
+    Error::Parameter {
+        name: bounded(name),
+        message,
+    }
+}
+
+impl fmt::Debug for BoundParams {
+    /// Names and numbers only: values do not belong into a log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::None => formatter.write_str("BoundParams(none)"),
+            Kind::Positional(values) => {
+                write!(formatter, "BoundParams({} positional)", values.len())
+            }
+            Kind::Named(values) => {
+                formatter.write_str("BoundParams")?;
+                formatter
+                    .debug_set()
+                    .entries(values.iter().map(|(name, _)| name))
+                    .finish()
+            }
+        }
+    }
+}
+
+impl Params for BoundParams {
+    fn into_params(self) -> Result<BoundParams> {
+        Ok(self)
+    }
+}
+
+/// What `params!` and `named_params!` evaluate to.
+impl Params for Result<BoundParams> {
+    fn into_params(self) -> Result<BoundParams> {
+        self
+    }
+}
+
+impl Params for () {
+    fn into_params(self) -> Result<BoundParams> {
+        Ok(BoundParams::default())
+    }
+}
+
+impl<T: ToValue> Params for &[T] {
+    fn into_params(self) -> Result<BoundParams> {
+        BoundParams::positional(self.iter().map(T::to_value))
+    }
+}
+
+impl<T: ToValue, const N: usize> Params for &[T; N] {
+    fn into_params(self) -> Result<BoundParams> {
+        self.as_slice().into_params()
+    }
+}
+
+impl<T: ToValue, const N: usize> Params for [T; N] {
+    fn into_params(self) -> Result<BoundParams> {
+        BoundParams::positional(self.into_iter().map(T::into_value))
+    }
+}
+
+impl<T: ToValue> Params for Vec<T> {
+    fn into_params(self) -> Result<BoundParams> {
+        BoundParams::positional(self.into_iter().map(T::into_value))
+    }
+}
+
+impl<T: ToValue> Params for &Vec<T> {
+    fn into_params(self) -> Result<BoundParams> {
+        self.as_slice().into_params()
+    }
+}
+
+impl<T: ToValue> Params for &[(&str, T)] {
+    fn into_params(self) -> Result<BoundParams> {
+        BoundParams::named(self.iter().map(|(name, value)| (*name, value.to_value())))
+    }
+}
+
+impl<T: ToValue, const N: usize> Params for &[(&str, T); N] {
+    fn into_params(self) -> Result<BoundParams> {
+        self.as_slice().into_params()
+    }
+}
+
+impl<T: ToValue, const N: usize> Params for [(&str, T); N] {
+    fn into_params(self) -> Result<BoundParams> {
+        BoundParams::named(
+            self.into_iter()
+                .map(|(name, value)| (name, value.into_value())),
+        )
+    }
+}
+
+impl<T: ToValue> Params for Vec<(&str, T)> {
+    fn into_params(self) -> Result<BoundParams> {
+        BoundParams::named(
+            self.into_iter()
+                .map(|(name, value)| (name, value.into_value())),
+        )
+    }
+}
+
+impl<T: ToValue> Params for &Vec<(&str, T)> {
+    fn into_params(self) -> Result<BoundParams> {
+        self.as_slice().into_params()
+    }
+}
+
+macro_rules! tuples {
+    ($($value:ident)*) => { tuples!(@ [] $($value)*); };
+    (@ [$($done:ident)*]) => {};
+    (@ [$($done:ident)*] $next:ident $($rest:ident)*) => {
+        tuples!(= $($done)* $next);
+        tuples!(@ [$($done)* $next] $($rest)*);
+    };
+    (= $($value:ident)+) => {
+        #[allow(non_snake_case)]
+        impl<$($value: ToValue),+> Params for ($($value,)+) {
+            fn into_params(self) -> Result<BoundParams> {
+                let ($($value,)+) = self;
+                BoundParams::positional([$($value.into_value()),+])
+            }
+        }
+
+        #[allow(non_snake_case)]
+        impl<$($value: ToValue),+> Params for ($((&str, $value),)+) {
+            fn into_params(self) -> Result<BoundParams> {
+                let ($($value,)+) = self;
+                BoundParams::named([$(($value.0, $value.1.into_value())),+])
+            }
+        }
+    };
+}
+
+tuples!(A B C D E F G H I J K L M N O P);
+
+/// Positional [`Params`] of any number and types: `params![id, name]`.
+///
+/// The values are converted right here, by reference, so nothing is borrowed or held across an `.await`.
+///
+/// ```
+/// use dbm_core::{Params, params};
+///
+/// let name = String::from("Ada");
+/// assert!(params![1, name, None::<i64>].into_params().is_ok());
+/// assert!(params![u64::MAX].into_params().is_err());
+/// ```
+#[macro_export]
+macro_rules! params {
+    ($($value:expr),* $(,)?) => {{
+        // A statement of its own ends the life of its temporaries before an `.await` of the caller.
+        let params = $crate::BoundParams::positional([$($crate::ToValue::to_value(&$value)),*]);
+        params
+    }};
+}
+
+/// Named [`Params`] of any number and types: `named_params!{":id": id, ":name": name}`.
+///
+/// The values are converted right here, by reference, so nothing is borrowed or held across an `.await`.
+///
+/// ```
+/// use dbm_core::{Params, named_params};
+///
+/// let name = String::from("Ada");
+/// assert!(named_params!{":id": 1, ":name": name}.into_params().is_ok());
+/// ```
+#[macro_export]
+macro_rules! named_params {
+    ($($name:literal : $value:expr),* $(,)?) => {{
+        // A statement of its own ends the life of its temporaries before an `.await` of the caller.
+        let params = $crate::BoundParams::named([$(($name, $crate::ToValue::to_value(&$value))),*]);
+        params
+    }};
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! Rows on their way out of the database: [`Row`], and reading the rows of a query straight into a user's type.
+
+mod column;
+mod fault;
+mod record;
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Rows, Statement};
+use serde_core::de::{Deserialize, DeserializeOwned};
+
+use crate::error::{Error, Result};
+use crate::value::{Value, bounded};
+
+use column::Column;
+use record::Record;
+
+/// One row of a result, owned: what the closure of `query_map` is given.
+#[derive(Clone, PartialEq)]
+pub struct Row {
+    names: Arc<Names>,
+    values: Vec<Value>,
+}
+
+impl Row {
+    /// Reads a column, given by its place (from 0) or its name, as any type that one column can hold:
+    ///
+    /// | type | from |
+    /// |---|---|
+    /// | integers | INTEGER within the range of the type |
+    /// | `bool` | INTEGER 0 or 1 |
+    /// | `f64`, `f32` | REAL, or an INTEGER that the type can hold exactly |
+    /// | `String`, `&str`, `char`, an enum of units by its names | TEXT |
+    /// | `Vec<u8>`, `[u8; N]`, the types of serde_bytes | BLOB |
+    /// | `Option<T>` | NULL, or what `T` is read from |
+    /// | [`Value`] | anything |
+    ///
+    /// Newtypes and other types with serde's `Deserialize` read as what they are built upon. `&str` borrows from the
+    /// row. Nothing is converted in silence: a text that looks like a number is none.
+    ///
+    /// # Errors
+    /// [`Error::Column`] if there is no such column, if its name stands for several ones, or if the value is
+    /// none of `T`.
+    pub fn get<'r, T: Deserialize<'r>>(&'r self, column: impl ColumnIndex) -> Result<T> {
+        let index = column.find(&self.names)?;
+        let value = self
+            .values
+            .get(index)
+            .map_or(ValueRef::Null, ValueRef::from);
+        T::deserialize(Column(value)).map_err(|fault| {
+            fault
+                .in_column(index, value)
+                .into_error(|index| self.names.label(index))
+        })
+    }
+
+    /// The value of a column as it is.
+    ///
+    /// # Errors
+    /// [`Error::Column`] if there is no such column, or if its name stands for several ones.
+    pub fn get_value(&self, column: impl ColumnIndex) -> Result<&Value> {
+        let index = column.find(&self.names)?;
+        self.values
+            .get(index)
+            .ok_or_else(|| self.names.out_of_range(index))
+    }
+
+    /// The number of columns.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether the row has no columns. A row that a query returned has at least one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The names of the columns, in their order.
+    pub fn column_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.names.iter()
+    }
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_map()
+            .entries(self.names.iter().zip(&self.values))
+            .finish()
+    }
+}
+
+/// How [`Row::get`] is told which column: by its place, from 0, or by its name, in the very letters of the SQL.
+pub trait ColumnIndex: sealed::Find {}
+
+impl ColumnIndex for usize {}
+impl ColumnIndex for &str {}
+
+mod sealed {
+    /// Finds the place of a column, which is within the row.
+    pub trait Find {
+        fn find(&self, names: &super::Names) -> super::Result<usize>;
+    }
+}
+
+impl sealed::Find for usize {
+    fn find(&self, names: &Names) -> Result<usize> {
+        if *self < names.ends.len() {
+            Ok(*self)
+        } else {
+            Err(names.out_of_range(*self))
+        }
+    }
+}
+
+impl sealed::Find for &str {
+    fn find(&self, names: &Names) -> Result<usize> {
+        let mut found = names.iter().enumerate().filter(|(_, name)| name == self);
+        let message = match (found.next(), found.next()) {
+            (Some((index, _)), None) => return Ok(index),
+            (None, _) => "the row has no such column",
+            (Some(_), Some(_)) => "the row has several columns of this name",
+        };
+        Err(Error::Column {
+            column: bounded(self),
+            message: message.to_owned(),
+        })
+    }
+}
+
+/// The names of all columns of a result, in one piece.
+#[derive(Debug, PartialEq)]
+pub struct Names {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Names {
+    fn of(statement: &Statement<'_>) -> Result<Self> {
+        let mut names = Self {
+            text: String::new(),
+            ends: Vec::with_capacity(statement.column_count()),
+        };
+        for index in 0..statement.column_count() {
+            // rusqlite panics if a name is not UTF-8, and the schema in a file may hold such a name.
+            let name = catch_unwind(AssertUnwindSafe(|| statement.column_name(index)));
+            names.text.push_str(name.map_err(|_| Error::Column {
+                column: place(index),
+                message: "the name of the column is not UTF-8".to_owned(),
+            })??);
+            names.ends.push(names.text.len());
+        }
+        Ok(names)
+    }
+
+    fn get(&self, index: usize) -> Option<&str> {
+        let start = match index.checked_sub(1) {
+            None => 0,
+            Some(previous) => *self.ends.get(previous)?,
+        };
+        self.text.get(start..*self.ends.get(index)?)
+    }
+
+    fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        (0..self.ends.len()).map(|index| self.get(index).unwrap_or_default())
+    }
+
+    /// What an error calls a column.
+    fn label(&self, index: usize) -> String {
+        self.get(index).map_or_else(|| place(index), bounded)
+    }
+
+    fn out_of_range(&self, index: usize) -> Error {
+        Error::Column {
+            column: place(index),
+            message: format!("the row has only {} columns", self.ends.len()),
+        }
+    }
+}
+
+fn place(index: usize) -> String {
+    format!("#{index}")
+}
+
+/// What all rows of one result share. The names are read when something asks for them first: tuples and scalars do not.
+#[derive(Default)]
+struct Heading {
+    names: OnceCell<Arc<Names>>,
+    distinct: OnceCell<()>,
+}
+
+impl Heading {
+    fn names(&self, row: &rusqlite::Row<'_>) -> Result<&Arc<Names>> {
+        match self.names.get() {
+            Some(names) => Ok(names),
+            None => {
+                let names = Arc::new(Names::of(row.as_ref())?);
+                Ok(self.names.get_or_init(|| names))
+            }
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(row: &rusqlite::Row<'_>, heading: &Heading) -> Result<T> {
+    T::deserialize(Record { row, heading }).map_err(|fault| {
+        fault.into_error(|index| {
+            heading
+                .names(row)
+                .map_or_else(|_| place(index), |names| names.label(index))
+        })
+    })
+}
+
+/// Every row, as `T`.
+pub(crate) fn all<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Vec<T>> {
+    let heading = Heading::default();
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(read(row, &heading)?);
+    }
+    Ok(all)
+}
+
+/// The only row, as `T`.
+pub(crate) fn one<T: DeserializeOwned>(rows: Rows<'_>) -> Result<T> {
+    optional(rows)?.ok_or(Error::NoRows)
+}
+
+/// The only row, as `T`, or `None` if there is no row. A second row is an error here too: one of several, picked by
+/// chance, would be a mistake that nobody sees.
+pub(crate) fn optional<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Option<T>> {
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let value = read(row, &Heading::default())?;
+    if rows.next()?.is_some() {
+        Err(Error::TooManyRows)
+    } else {
+        Ok(Some(value))
+    }
+}
+
+/// Every row, owned and of the types that SQLite gave it.
+pub(crate) fn owned(mut rows: Rows<'_>) -> Result<Vec<Row>> {
+    let heading = Heading::default();
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let names = heading.names(row)?;
+        let value = |index| {
+            value_of(row.get_ref(index)?).map_err(|message| Error::Column {
+                column: names.label(index),
+                message,
+            })
+        };
+        let values = (0..names.ends.len()).map(value).collect::<Result<_>>()?;
+        all.push(Row {
+            names: Arc::clone(names),
+            values,
+        });
+    }
+    Ok(all)
+}
+
+fn value_of(value: ValueRef<'_>) -> Result<Value, String> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Integer(number),
+        ValueRef::Real(number) => Value::Real(number),
+        ValueRef::Text(text) => Value::Text(
+            std::str::from_utf8(text)
+                .map_err(|_| fault::NOT_UTF8)?
+                .to_owned(),
+        ),
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests;

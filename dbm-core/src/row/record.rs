@@ -1,0 +1,239 @@
+//! A row as a whole, as serde asks for it: a struct, a map, a tuple, or the one value it consists of.
+
+use rusqlite::types::ValueRef;
+use serde_core::de::value::BorrowedStrDeserializer;
+use serde_core::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::collections::HashSet;
+
+use super::column::Column;
+use super::fault::Fault;
+use super::{Heading, Names};
+use crate::value::VALUE_NAME;
+
+/// The current row of a running statement; nothing is copied before serde asks for it.
+#[derive(Clone, Copy)]
+pub(super) struct Record<'de> {
+    pub(super) row: &'de rusqlite::Row<'de>,
+    pub(super) heading: &'de Heading,
+}
+
+impl<'de> Record<'de> {
+    fn width(self) -> usize {
+        self.row.as_ref().column_count()
+    }
+
+    fn value(self, index: usize) -> Result<ValueRef<'de>, Fault> {
+        self.row.get_ref(index).map_err(Fault::new)
+    }
+
+    /// Reads the value of one column and says in an error which one it was.
+    fn read<T>(
+        self,
+        index: usize,
+        read: impl FnOnce(Column<'de>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let value = self.value(index)?;
+        read(Column(value)).map_err(|fault| fault.in_column(index, value))
+    }
+
+    /// Reads a row that must be of one column.
+    fn single<T>(self, read: impl FnOnce(Column<'de>) -> Result<T, Fault>) -> Result<T, Fault> {
+        match self.width() {
+            1 => self.read(0, read),
+            width => Err(Fault::new(format_args!(
+                "a single value is read from exactly 1 column, the row has {width}"
+            ))),
+        }
+    }
+
+    fn names(self) -> Result<&'de Names, Fault> {
+        match self.heading.names(self.row) {
+            Ok(names) => Ok(names),
+            Err(error) => Err(Fault::new(error)),
+        }
+    }
+
+    /// Nothing but a struct notices that a name comes twice, so a map must be kept from losing a column.
+    fn check_distinct(self) -> Result<(), Fault> {
+        if self.heading.distinct.get().is_none() {
+            let mut seen = HashSet::new();
+            if let Some(name) = self.names()?.iter().find(|name| !seen.insert(*name)) {
+                return Err(Fault::new(format_args!(
+                    "the row has several columns with the name `{name}`"
+                )));
+            }
+            self.heading.distinct.get_or_init(|| ());
+        }
+        Ok(())
+    }
+
+    fn fields<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_map(Fields {
+            record: self,
+            names: self.names()?,
+            width: self.width(),
+            next: 0,
+        })
+    }
+}
+
+macro_rules! scalars {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            self.single(|column| column.$method(visitor))
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Record<'de> {
+    type Error = Fault;
+
+    scalars! {
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 deserialize_u8
+        deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64
+        deserialize_char deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf deserialize_seq
+        deserialize_option deserialize_unit deserialize_identifier
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.check_distinct()?;
+        self.fields(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.fields(visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Fault> {
+        let width = self.width();
+        if width == len {
+            visitor.visit_seq(Items {
+                record: self,
+                width,
+                next: 0,
+            })
+        } else if width == 1
+            && matches!(self.value(0)?, ValueRef::Blob(bytes) if bytes.len() == len)
+        {
+            self.single(|column| column.deserialize_tuple(len, visitor)) // `[u8; N]`
+        } else {
+            Err(Fault::new(format_args!(
+                "a tuple of {len} is read from exactly {len} columns, the row has {width}"
+            )))
+        }
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.deserialize_tuple(len, visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        if name == VALUE_NAME {
+            self.single(|column| column.deserialize_newtype_struct(name, visitor))
+        } else {
+            visitor.visit_newtype_struct(self)
+        }
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.single(|column| column.deserialize_unit_struct(name, visitor))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.single(|column| column.deserialize_enum(name, variants, visitor))
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_unit()
+    }
+}
+
+/// The columns of a row with their names.
+struct Fields<'de> {
+    record: Record<'de>,
+    names: &'de Names,
+    width: usize,
+    next: usize,
+}
+
+impl<'de> MapAccess<'de> for Fields<'de> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
+        match self.names.get(self.next) {
+            None => Ok(None),
+            Some(name) => seed
+                .deserialize(BorrowedStrDeserializer::new(name))
+                .map(Some),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        let index = self.next;
+        self.next += 1;
+        self.record.read(index, |column| seed.deserialize(column))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.width.saturating_sub(self.next))
+    }
+}
+
+/// The columns of a row without their names.
+struct Items<'de> {
+    record: Record<'de>,
+    width: usize,
+    next: usize,
+}
+
+impl<'de> SeqAccess<'de> for Items<'de> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Fault> {
+        if self.next >= self.width {
+            return Ok(None);
+        }
+        let index = self.next;
+        self.next += 1;
+        self.record
+            .read(index, |column| seed.deserialize(column))
+            .map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.width.saturating_sub(self.next))
+    }
+}
