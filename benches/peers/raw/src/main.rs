@@ -95,6 +95,10 @@ fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["seed", path, rows] => seed(path, rows.parse()?),
+        ["version"] => {
+            println!("{}", rusqlite::version());
+            Ok(())
+        }
         ["contents", path] => {
             println!("{}", serde_json::to_string(&contents(path)?)?);
             Ok(())

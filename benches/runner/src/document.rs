@@ -1,0 +1,86 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use harness::Result;
+
+use crate::peers;
+use crate::plot;
+use crate::samples::Samples;
+use crate::suite::{self, Setting};
+use crate::tables;
+
+/// Puts every figure where it belongs: the tables between their markers in docs/PERFORMANCE.md, the plots beside it.
+pub(crate) fn write(samples: &Samples) -> Result<()> {
+    let directory = peers::root().join("../docs");
+    let document = directory.join("PERFORMANCE.md");
+    let mut text = fs::read_to_string(&document)?;
+    for (name, content) in sections(samples) {
+        text = filled(&text, name, &content)?;
+    }
+    fs::write(&document, text)?;
+    write_plots(samples, &directory.join("performance"))?;
+    eprintln!("wrote {}", fs::canonicalize(document)?.display());
+    Ok(())
+}
+
+/// The same for a run that is not worth keeping, in the target directory.
+pub(crate) fn write_aside(samples: &Samples) -> Result<()> {
+    let directory: PathBuf = peers::target()?.join("bench-results");
+    fs::create_dir_all(&directory)?;
+    let sections = sections(samples).map(|(_, content)| content);
+    fs::write(directory.join("figures.md"), sections.join("\n"))?;
+    write_plots(samples, &directory)?;
+    eprintln!("wrote {}", directory.display());
+    Ok(())
+}
+
+fn sections(samples: &Samples) -> [(&'static str, String); 8] {
+    let tasks = |setting: Setting| setting.tasks.to_string();
+    let rows = |setting: Setting| tables::rate(setting.rows as f64);
+    let growth = |what, settings: Vec<Setting>, label| tables::growth(samples, what, &settings, label).to_string();
+    [
+        ("machine", samples.machine.describe() + "\n"),
+        ("overview", tables::overview(samples).to_string()),
+        ("latencies", tables::latencies(samples).to_string()),
+        ("costs", tables::costs(samples).to_string()),
+        ("reads by tasks", growth("reads/s, tasks:", suite::reads_by_tasks(), tasks)),
+        ("inserts by tasks", growth("inserts/s, tasks:", suite::inserts_by_tasks(), tasks)),
+        ("reads by rows", growth("reads/s, rows:", suite::reads_by_rows(), rows)),
+        ("fsync", {
+            let inserts = growth("inserts/s, fsync:", suite::inserts_by_fsync(), tables::delay);
+            format!("{inserts}\n{}", tables::batches(samples))
+        }),
+    ]
+}
+
+fn write_plots(samples: &Samples, directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory)?;
+    for (name, svg) in plot::all(samples) {
+        fs::write(directory.join(name).with_extension("svg"), svg)?;
+    }
+    Ok(())
+}
+
+/// The text with what stands between `<!-- name -->` and `<!-- end of name -->` replaced.
+fn filled(text: &str, name: &str, content: &str) -> Result<String> {
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+    let missing = || format!("the markers of {name:?} are missing");
+    let (before, rest) = text.split_once(&begin).ok_or_else(missing)?;
+    let (_, after) = rest.split_once(&end).ok_or_else(missing)?;
+    Ok(format!("{before}{begin}\n{content}\n{end}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_between_the_markers_changes() -> Result<()> {
+        let text = "a\n<!-- x -->\nold\n<!-- end of x -->\nb\n";
+        let once = filled(text, "x", "new\n")?;
+        assert_eq!(once, "a\n<!-- x -->\n\nnew\n\n<!-- end of x -->\nb\n");
+        assert_eq!(filled(&once, "x", "new\n")?, once);
+        assert!(filled(text, "y", "").is_err());
+        Ok(())
+    }
+}

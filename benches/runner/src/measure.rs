@@ -1,0 +1,158 @@
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use harness::{Contents, Job, Limit, Report, Result, Workload};
+
+use crate::options::Measure;
+use crate::peers::{self, RAW};
+use crate::samples::{Sample, printed_by};
+use crate::shim::Shim;
+use crate::suite::{self, Setting};
+
+/// A peer that takes longer than this on top of ten times its time is stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Measures every setting on every peer, round after round, each in a process and with a database of its own.
+pub(crate) fn all(options: &Measure, peers: &[&'static str]) -> Result<Vec<Sample>> {
+    let settings = suite::settings(&options.groups);
+    let bench = Bench::new(&settings, options.time)?;
+    let mut samples = Vec::new();
+    for round in 0..options.rounds {
+        for (index, setting) in settings.iter().enumerate() {
+            eprint!("\rround {} of {}, setting {} of {} ", round + 1, options.rounds, index + 1, settings.len());
+            for peer in rotated(peers, round).filter(|peer| takes_part(peer, *setting)) {
+                samples.push(bench.measure(peer, *setting, round));
+            }
+        }
+    }
+    eprintln!("\r{:60}", "");
+    Ok(samples)
+}
+
+/// No peer always runs in the wake of the same other one.
+fn rotated<'a>(peers: &'a [&'static str], round: usize) -> impl Iterator<Item = &'static str> + 'a {
+    (0..peers.len()).map(move |index| peers[(index + round) % peers.len()])
+}
+
+fn takes_part(peer: &str, setting: Setting) -> bool {
+    setting.workload != Workload::Nothing || [RAW, "dbm"].contains(&peer)
+}
+
+struct Bench {
+    directory: PathBuf,
+    time: Duration,
+    shim: Option<Shim>,
+}
+
+impl Bench {
+    fn new(settings: &[Setting], time: Duration) -> Result<Self> {
+        let directory = peers::target()?.join("bench-data");
+        fs::create_dir_all(&directory)?;
+        for setting in settings {
+            seed(&directory, setting.rows)?;
+        }
+        let shim = match settings.iter().any(|setting| setting.fsync_us.is_some()) {
+            true => Some(Shim::compile(&directory)?),
+            false => None,
+        };
+        Ok(Self { directory, time, shim })
+    }
+
+    fn measure(&self, peer: &str, setting: Setting, round: usize) -> Sample {
+        let (outcome, fsyncs, lost) = match self.try_measure(peer, setting) {
+            Ok((report, fsyncs, lost)) => (Ok(report), fsyncs, lost),
+            Err(error) => {
+                eprintln!("\nwarning: {peer} on {setting:?}: {error}");
+                (Err(error.to_string()), None, 0)
+            }
+        };
+        Sample { peer: peer.to_owned(), round, setting, outcome, fsyncs, lost }
+    }
+
+    fn try_measure(&self, peer: &str, setting: Setting) -> Result<(Report, Option<u64>, u64)> {
+        let path = fresh_copy(&self.directory, setting.rows)?;
+        let job = Job {
+            workload: setting.workload,
+            tasks: setting.tasks,
+            durability: setting.durability,
+            limit: Limit::Time(self.time),
+            path: path.clone(),
+            rows: setting.rows,
+        };
+        let mut command = Command::new(peers::program(peer)?);
+        command.args(job.to_args());
+        if let (Some(shim), Some(delay)) = (&self.shim, setting.fsync_us) {
+            shim.load_into(&mut command, delay);
+        }
+        let report: Report = serde_json::from_str(&output_within(&mut command, self.time * 10 + PATIENCE)?)?;
+        let fsyncs = match (&self.shim, setting.fsync_us) {
+            (Some(shim), Some(_)) => Some(shim.count()?),
+            _ => None,
+        };
+        let found: Contents =
+            serde_json::from_str(&printed_by(Command::new(peers::program(RAW)?).arg("contents").arg(&path))?)?;
+        let lost_rows = (setting.rows + report.inserted).saturating_sub(found.rows);
+        let lost_increments = report.incremented.saturating_sub(found.counter);
+        Ok((report, fsyncs, lost_rows + lost_increments))
+    }
+}
+
+fn template(directory: &Path, rows: u64) -> PathBuf {
+    directory.join(format!("template-{rows}.db"))
+}
+
+/// Makes the database of so many rows, once.
+fn seed(directory: &Path, rows: u64) -> Result<()> {
+    let template = template(directory, rows);
+    if template.exists() {
+        return Ok(());
+    }
+    let unfinished = template.with_extension("unfinished");
+    let _ = fs::remove_file(&unfinished);
+    printed_by(Command::new(peers::program(RAW)?).arg("seed").arg(&unfinished).arg(rows.to_string()))?;
+    Ok(fs::rename(unfinished, template)?)
+}
+
+/// A new database in a new directory, already on the disk, so that no write-back of it disturbs the measurement.
+pub(crate) fn fresh_copy(directory: &Path, rows: u64) -> Result<PathBuf> {
+    seed(directory, rows)?;
+    let place = directory.join("measured");
+    if place.exists() {
+        fs::remove_dir_all(&place)?;
+    }
+    fs::create_dir_all(&place)?;
+    let path = place.join("database.db");
+    fs::copy(template(directory, rows), &path)?;
+    File::open(&path)?.sync_all()?;
+    Ok(path)
+}
+
+fn output_within(command: &mut Command, time: Duration) -> Result<String> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let status = wait_within(&mut child, time)?;
+    let (mut output, mut errors) = (String::new(), String::new());
+    child.stdout.take().ok_or("no output")?.read_to_string(&mut output)?;
+    child.stderr.take().ok_or("no errors")?.read_to_string(&mut errors)?;
+    match status.success() {
+        true => Ok(output),
+        false => Err(format!("{status}: {}", errors.trim()).into()),
+    }
+}
+
+fn wait_within(child: &mut Child, time: Duration) -> Result<std::process::ExitStatus> {
+    let deadline = Instant::now() + time;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            return Err(format!("stuck: not finished after {time:?}").into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,254 @@
+use std::fmt::{self, Display, Write};
+
+use harness::{Report, Workload};
+
+use crate::peers::RAW;
+use crate::samples::{Sample, Samples, Spread};
+use crate::suite::{self, COLUMNS, Column, Setting};
+
+/// A Markdown table that is legible as plain text too.
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn new(head: impl IntoIterator<Item = impl Display>) -> Self {
+        Self { rows: vec![head.into_iter().map(|cell| cell.to_string()).collect()] }
+    }
+
+    fn row(&mut self, name: &str, cells: impl IntoIterator<Item = Option<String>>) {
+        let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "–".to_owned()));
+        self.rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        (0..columns).map(width).collect()
+    }
+}
+
+impl Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths = self.widths();
+        for (index, row) in self.rows.iter().enumerate() {
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                match column {
+                    0 => write!(f, "| {cell:<width$} |")?,
+                    _ => write!(f, " {cell:>width$} |")?,
+                }
+            }
+            f.write_char('\n')?;
+            if index == 0 {
+                let rule = |(column, width): (usize, &usize)| match column {
+                    0 => format!("|{}|", "-".repeat(width + 2)),
+                    _ => format!("{}:|", "-".repeat(width + 1)),
+                };
+                writeln!(f, "{}", widths.iter().enumerate().map(rule).collect::<String>())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every peer as a multiple of raw, the best of a column in bold; raw itself in calls a second, and what an empty
+/// body costs in microseconds.
+pub(crate) fn overview(samples: &Samples) -> Table {
+    let columns: Vec<_> = COLUMNS.iter().filter(|column| measured(samples, column.setting)).collect();
+    let mut table = Table::new(["×&nbsp;raw"].into_iter().chain(columns.iter().map(|column| column.name)));
+    for peer in &samples.machine.peers {
+        let cells = columns.iter().map(|column| match (column.setting.workload, peer.as_str()) {
+            (Workload::Nothing, _) => cost(samples, peer, column.setting),
+            (Workload::Open, RAW) => median(samples, RAW, column.setting, |report| report.p50_us).map(micros),
+            (_, RAW) => median(samples, RAW, column.setting, |report| report.calls_per_second).map(rate),
+            _ => against_raw(samples, peer, column.setting),
+        });
+        table.row(peer, cells.collect::<Vec<_>>());
+    }
+    table
+}
+
+fn cost(samples: &Samples, peer: &str, setting: Setting) -> Option<String> {
+    median(samples, peer, setting, |report| report.cpu_us).map(|us| format!("{us:.2} µs"))
+}
+
+fn against_raw(samples: &Samples, peer: &str, setting: Setting) -> Option<String> {
+    let of = |peer: &str| samples.ratio(peer, setting).map(|ratio| ratio.median);
+    let others = samples.machine.peers.iter().filter(|other| *other != RAW).filter_map(|other| of(other));
+    let best = match setting.workload {
+        Workload::Open => others.fold(f64::INFINITY, f64::min),
+        _ => others.fold(0.0, f64::max),
+    };
+    of(peer).map(|ratio| if ratio == best { format!("**{}**", times(ratio)) } else { times(ratio) })
+}
+
+/// Every figure of every peer, for the one who tunes.
+pub(crate) fn details(samples: &Samples) -> Table {
+    let mut table = Table::new([
+        "setting", "× raw", "least", "most", "calls/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs", "RSS MiB", "busy",
+        "errors", "lost",
+    ]);
+    for column in COLUMNS.iter().filter(|column| measured(samples, column.setting)) {
+        for peer in &samples.machine.peers {
+            table.row(&format!("{} {peer}", column.name), detail(samples, peer, column));
+        }
+    }
+    table
+}
+
+fn detail(samples: &Samples, peer: &str, column: &Column) -> Vec<Option<String>> {
+    let setting = column.setting;
+    let ratio = samples.ratio(peer, setting);
+    let figure = |figure, form: fn(f64) -> String| median(samples, peer, setting, figure).map(form);
+    let two_places = |figure| format!("{figure:.2}");
+    vec![
+        ratio.map(|ratio| times(ratio.median)),
+        ratio.map(|ratio| times(ratio.least)),
+        ratio.map(|ratio| times(ratio.most)),
+        figure(|report| report.calls_per_second, rate),
+        figure(|report| report.p50_us, |us| format!("{us:.1}")),
+        figure(|report| report.p99_us, |us| format!("{us:.1}")),
+        figure(|report| report.p999_us, |us| format!("{us:.1}")),
+        figure(|report| report.cpu_us, two_places),
+        figure(mebibytes, |mib| format!("{mib:.1}")),
+        Some(sum(samples.of(peer, setting), |report| report.busy).to_string()),
+        Some(sum(samples.of(peer, setting), |report| report.errors).to_string()),
+        Some(samples.of(peer, setting).map(|sample| sample.lost).sum::<u64>().to_string()),
+    ]
+}
+
+/// Median and 99th percentile of the time of a call.
+pub(crate) fn latencies(samples: &Samples) -> Table {
+    let columns: Vec<_> = COLUMNS
+        .iter()
+        .filter(|column| column.setting.workload != Workload::Nothing && measured(samples, column.setting))
+        .collect();
+    let mut table = Table::new(["p50 / p99, µs"].into_iter().chain(columns.iter().map(|column| column.name)));
+    for peer in &samples.machine.peers {
+        let cells = columns.iter().map(|column| {
+            let p50 = median(samples, peer, column.setting, |report| report.p50_us)?;
+            let p99 = median(samples, peer, column.setting, |report| report.p99_us)?;
+            Some(format!("{} / {}", short(p50), short(p99)))
+        });
+        table.row(peer, cells.collect::<Vec<_>>());
+    }
+    table
+}
+
+/// What a peer takes besides time, and what it got wrong over all columns.
+pub(crate) fn costs(samples: &Samples) -> Table {
+    let columns = |name: &str| COLUMNS.iter().find(|column| column.name == name).map(|column| column.setting);
+    let mut table = Table::new([
+        "", "peak RSS on b, MiB", "CPU on b, µs", "CPU on d F, µs", "busy or locked", "other errors", "lost writes",
+    ]);
+    for peer in &samples.machine.peers {
+        let figure = |name, figure| median(samples, peer, columns(name)?, figure).map(|value| format!("{value:.1}"));
+        let all = || samples.taken.iter().filter(|sample| sample.peer == *peer);
+        let busy = sum(all(), |report| report.busy);
+        let cells = [
+            figure("b", mebibytes),
+            figure("b", |report| report.cpu_us),
+            figure("d F", |report| report.cpu_us),
+            Some(busy.to_string()),
+            Some((sum(all(), |report| report.errors) - busy).to_string()),
+            Some(all().map(|sample| sample.lost).sum::<u64>().to_string()),
+        ];
+        table.row(peer, cells);
+    }
+    table
+}
+
+/// Calls a second, as something grows.
+pub(crate) fn growth(samples: &Samples, what: &str, settings: &[Setting], label: fn(Setting) -> String) -> Table {
+    let labels = settings.iter().map(|setting| label(*setting));
+    let mut table = Table::new(std::iter::once(what.to_owned()).chain(labels));
+    for peer in &samples.machine.peers {
+        let cells = settings
+            .iter()
+            .map(|setting| median(samples, peer, *setting, |report| report.calls_per_second).map(rate));
+        table.row(peer, cells.collect::<Vec<_>>());
+    }
+    table
+}
+
+/// Inserts to one fsync, as fsync gets slower.
+pub(crate) fn batches(samples: &Samples) -> Table {
+    let settings = suite::inserts_by_fsync();
+    let labels = settings.iter().map(|setting| delay(*setting));
+    let mut table = Table::new(std::iter::once("inserts to one fsync".to_owned()).chain(labels));
+    for peer in &samples.machine.peers {
+        let cells = settings.iter().map(|setting| samples.batch(peer, *setting).map(|batch| short(batch.median)));
+        table.row(peer, cells.collect::<Vec<_>>());
+    }
+    table
+}
+
+pub(crate) fn delay(setting: Setting) -> String {
+    format!("+{} ms", setting.fsync_us.unwrap_or(0) / 1000)
+}
+
+pub(crate) fn measured(samples: &Samples, setting: Setting) -> bool {
+    samples.taken.iter().any(|sample| sample.setting == setting)
+}
+
+fn median(samples: &Samples, peer: &str, setting: Setting, figure: fn(&Report) -> f64) -> Option<f64> {
+    samples.figure(peer, setting, figure).map(|Spread { median, .. }| median)
+}
+
+fn sum<'a>(samples: impl Iterator<Item = &'a Sample>, figure: fn(&Report) -> u64) -> u64 {
+    samples.filter_map(|sample| sample.outcome.as_ref().ok()).map(figure).sum()
+}
+
+fn mebibytes(report: &Report) -> f64 {
+    report.peak_rss_kib as f64 / 1024.0
+}
+
+fn times(ratio: f64) -> String {
+    match ratio {
+        10.0.. => format!("{ratio:.0}"),
+        2.0.. => format!("{ratio:.1}"),
+        _ => format!("{ratio:.2}"),
+    }
+}
+
+fn micros(us: f64) -> String {
+    format!("{us:.0} µs")
+}
+
+pub(crate) fn rate(per_second: f64) -> String {
+    match per_second {
+        999_500.0.. => format!("{:.1}M", per_second / 1e6),
+        9_950.0.. => format!("{:.0}k", per_second / 1e3),
+        1_000.0.. => format!("{:.1}k", per_second / 1e3),
+        _ => format!("{per_second:.0}"),
+    }
+}
+
+fn short(figure: f64) -> String {
+    match figure {
+        10.0.. => format!("{figure:.0}"),
+        _ => format!("{figure:.1}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_aligned() {
+        let mut table = Table::new(["", "one"]);
+        table.row("dbm", [Some("2.5".to_owned())]);
+        table.row("another", [None]);
+        let text = "|         | one |\n|---------|----:|\n| dbm     | 2.5 |\n| another |   – |\n";
+        assert_eq!(table.to_string(), text);
+    }
+
+    #[test]
+    fn figures_keep_two_digits_or_three() {
+        assert_eq!([0.07, 0.854, 3.94, 28.4].map(times), ["0.07", "0.85", "3.9", "28"]);
+        assert_eq!([812.0, 8_200.0, 269_000.0, 2_100_000.0].map(rate), ["812", "8.2k", "269k", "2.1M"]);
+    }
+}
