@@ -105,23 +105,23 @@ impl ColumnIndex for &str {}
 mod sealed {
     /// Finds the place of a column, which is within the row.
     pub trait Find {
-        fn find(&self, names: &super::Names) -> super::Result<usize>;
+        fn find(self, names: &super::Names) -> super::Result<usize>;
     }
 }
 
 impl sealed::Find for usize {
-    fn find(&self, names: &Names) -> Result<usize> {
-        if *self < names.ends.len() {
-            Ok(*self)
+    fn find(self, names: &Names) -> Result<usize> {
+        if self < names.ends.len() {
+            Ok(self)
         } else {
-            Err(names.out_of_range(*self))
+            Err(names.out_of_range(self))
         }
     }
 }
 
 impl sealed::Find for &str {
-    fn find(&self, names: &Names) -> Result<usize> {
-        let mut found = names.iter().enumerate().filter(|(_, name)| name == self);
+    fn find(self, names: &Names) -> Result<usize> {
+        let mut found = names.iter().enumerate().filter(|(_, name)| *name == self);
         let message = match (found.next(), found.next()) {
             (Some((index, _)), None) => return Ok(index),
             (None, _) => "the row has no such column",
@@ -208,12 +208,14 @@ impl Heading {
 }
 
 fn read<T: DeserializeOwned>(row: &rusqlite::Row<'_>, heading: &Heading) -> Result<T> {
-    T::deserialize(Record { row, heading }).map_err(|fault| {
-        fault.into_error(|index| {
-            heading
-                .names(row)
-                .map_or_else(|_| place(index), |names| names.label(index))
-        })
+    let record = Record { row, heading };
+    T::deserialize(record).map_err(|fault| {
+        record
+            .explain(fault)
+            .into_error(|index| match heading.names(row) {
+                Ok(names) => names.label(index),
+                Err(_) => place(index),
+            })
     })
 }
 

@@ -4,7 +4,7 @@ use std::str;
 
 use rusqlite::types::ValueRef;
 use serde_core::de::value::BorrowedStrDeserializer;
-use serde_core::de::{DeserializeSeed, Deserializer, Error as _, Expected, SeqAccess, Visitor};
+use serde_core::de::{DeserializeSeed, Deserializer, Expected, SeqAccess, Visitor};
 use serde_core::forward_to_deserialize_any;
 
 use super::fault::{Fault, NOT_UTF8};
@@ -290,10 +290,10 @@ impl<'de> Deserializer<'de> for Byte {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        Err(Fault::invalid_type(
-            serde_core::de::Unexpected::Other("a byte of a BLOB"),
-            &visitor,
-        ))
+        Err(Fault::new(format_args!(
+            "expected {}, found a byte of a BLOB",
+            &visitor as &dyn Expected
+        )))
     }
 
     forward_to_deserialize_any! {

@@ -38,16 +38,37 @@ impl Fault {
         Self::new(format_args!("expected {expected}, found {}", kind(found)))
     }
 
-    /// Says in which column it happened, and takes out what was in that column.
+    /// Says in which column it happened, and sees to it that the text does not quote that column.
     #[cold]
     pub(super) fn in_column(mut self, index: usize, value: ValueRef<'_>) -> Self {
         if self.0.column.is_none() {
+            self = self.without(value);
             self.0.column = Some(index);
-            if self.0.foreign {
-                self.0.message = without(&self.0.message, value);
-            }
         }
         self
+    }
+
+    /// Takes back the words of another type if they quote this value, or were cut off so that nobody can tell.
+    #[cold]
+    pub(super) fn without(mut self, value: ValueRef<'_>) -> Self {
+        let quoted = match value {
+            ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+            ValueRef::Integer(number) => number.to_string(),
+            ValueRef::Real(number) => number.to_string(),
+            ValueRef::Null | ValueRef::Blob(_) => String::new(),
+        };
+        let message = &self.0.message;
+        if self.0.foreign
+            && !quoted.is_empty()
+            && (message.contains(&quoted) || message.ends_with('…'))
+        {
+            self.0.message = "the type does not accept this value".to_owned();
+        }
+        self
+    }
+
+    pub(super) fn is_foreign(&self) -> bool {
+        self.0.foreign
     }
 
     #[cold]
@@ -73,20 +94,6 @@ pub(super) fn kind(value: ValueRef<'_>) -> &'static str {
         ValueRef::Real(_) => "a REAL",
         ValueRef::Text(_) => "TEXT",
         ValueRef::Blob(_) => "a BLOB",
-    }
-}
-
-fn without(message: &str, value: ValueRef<'_>) -> String {
-    let value = match value {
-        ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
-        ValueRef::Integer(number) => number.to_string(),
-        ValueRef::Real(number) => number.to_string(),
-        ValueRef::Null | ValueRef::Blob(_) => return message.to_owned(),
-    };
-    if !value.is_empty() && (message.contains(&value) || message.ends_with('…')) {
-        "the type does not accept this value".to_owned()
-    } else {
-        message.to_owned()
     }
 }
 

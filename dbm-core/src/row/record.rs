@@ -46,6 +46,20 @@ impl<'de> Record<'de> {
         }
     }
 
+    /// Completes a fault that came from outside of every column: from the type that was built out of them.
+    #[cold]
+    pub(super) fn explain(self, mut fault: Fault) -> Fault {
+        let width = self.width();
+        for index in 0..width {
+            fault = match self.value(index) {
+                Ok(value) if width == 1 && fault.is_foreign() => fault.in_column(index, value),
+                Ok(value) => fault.without(value),
+                Err(other) => other,
+            };
+        }
+        fault
+    }
+
     fn names(self) -> Result<&'de Names, Fault> {
         match self.heading.names(self.row) {
             Ok(names) => Ok(names),
