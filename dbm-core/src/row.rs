@@ -2,21 +2,21 @@
 
 mod column;
 mod fault;
+mod heading;
 mod record;
 
-use std::cell::OnceCell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use rusqlite::Rows;
 use rusqlite::types::ValueRef;
-use rusqlite::{Rows, Statement};
 use serde_core::de::{Deserialize, DeserializeOwned};
 
 use crate::error::{Error, Result};
 use crate::value::{Value, bounded};
 
 use column::Column;
+use heading::{Heading, Names};
 use record::Record;
 
 /// One row of a result, owned: what the closure of `query_map` is given.
@@ -111,7 +111,7 @@ mod sealed {
 
 impl sealed::Find for usize {
     fn find(self, names: &Names) -> Result<usize> {
-        if self < names.ends.len() {
+        if self < names.len() {
             Ok(self)
         } else {
             Err(names.out_of_range(self))
@@ -134,88 +134,11 @@ impl sealed::Find for &str {
     }
 }
 
-/// The names of all columns of a result, in one piece.
-#[derive(Debug, PartialEq)]
-pub struct Names {
-    text: String,
-    ends: Vec<usize>,
-}
-
-impl Names {
-    fn of(statement: &Statement<'_>) -> Result<Self> {
-        let mut names = Self {
-            text: String::new(),
-            ends: Vec::with_capacity(statement.column_count()),
-        };
-        for index in 0..statement.column_count() {
-            // rusqlite panics if a name is not UTF-8, and the schema in a file may hold such a name.
-            let name = catch_unwind(AssertUnwindSafe(|| statement.column_name(index)));
-            names.text.push_str(name.map_err(|_| Error::Column {
-                column: place(index),
-                message: "the name of the column is not UTF-8".to_owned(),
-            })??);
-            names.ends.push(names.text.len());
-        }
-        Ok(names)
-    }
-
-    fn get(&self, index: usize) -> Option<&str> {
-        let start = match index.checked_sub(1) {
-            None => 0,
-            Some(previous) => *self.ends.get(previous)?,
-        };
-        self.text.get(start..*self.ends.get(index)?)
-    }
-
-    fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
-        (0..self.ends.len()).map(|index| self.get(index).unwrap_or_default())
-    }
-
-    /// What an error calls a column.
-    fn label(&self, index: usize) -> String {
-        self.get(index).map_or_else(|| place(index), bounded)
-    }
-
-    fn out_of_range(&self, index: usize) -> Error {
-        Error::Column {
-            column: place(index),
-            message: format!("the row has only {} columns", self.ends.len()),
-        }
-    }
-}
-
-fn place(index: usize) -> String {
-    format!("#{index}")
-}
-
-/// What all rows of one result share. The names are read when something asks for them first: tuples and scalars do not.
-#[derive(Default)]
-struct Heading {
-    names: OnceCell<Arc<Names>>,
-    distinct: OnceCell<()>,
-}
-
-impl Heading {
-    fn names(&self, row: &rusqlite::Row<'_>) -> Result<&Arc<Names>> {
-        match self.names.get() {
-            Some(names) => Ok(names),
-            None => {
-                let names = Arc::new(Names::of(row.as_ref())?);
-                Ok(self.names.get_or_init(|| names))
-            }
-        }
-    }
-}
-
-fn read<T: DeserializeOwned>(row: &rusqlite::Row<'_>, heading: &Heading) -> Result<T> {
-    let record = Record { row, heading };
+fn read<T: DeserializeOwned>(record: Record<'_>) -> Result<T> {
     T::deserialize(record).map_err(|fault| {
         record
             .explain(fault)
-            .into_error(|index| match heading.names(row) {
-                Ok(names) => names.label(index),
-                Err(_) => place(index),
-            })
+            .into_error(|index| record.label(index))
     })
 }
 
@@ -224,7 +147,10 @@ pub(crate) fn all<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Vec<T>> {
     let heading = Heading::default();
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        all.push(read(row, &heading)?);
+        all.push(read(Record {
+            row,
+            heading: Some(&heading),
+        })?);
     }
     Ok(all)
 }
@@ -240,7 +166,7 @@ pub(crate) fn optional<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Option
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    let value = read(row, &Heading::default())?;
+    let value = read(Record { row, heading: None })?;
     if rows.next()?.is_some() {
         Err(Error::TooManyRows)
     } else {
@@ -260,7 +186,7 @@ pub(crate) fn owned(mut rows: Rows<'_>) -> Result<Vec<Row>> {
                 message,
             })
         };
-        let values = (0..names.ends.len()).map(value).collect::<Result<_>>()?;
+        let values = (0..names.len()).map(value).collect::<Result<_>>()?;
         all.push(Row {
             names: Arc::clone(names),
             values,

@@ -1,20 +1,23 @@
 //! A row as a whole, as serde asks for it: a struct, a map, a tuple, or the one value it consists of.
 
+use std::collections::HashSet;
+
 use rusqlite::types::ValueRef;
 use serde_core::de::value::BorrowedStrDeserializer;
 use serde_core::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use std::collections::HashSet;
 
 use super::column::Column;
 use super::fault::Fault;
-use super::{Heading, Names};
-use crate::value::VALUE_NAME;
+use super::heading::{Heading, column_name, place};
+use crate::value::{VALUE_NAME, bounded};
 
 /// The current row of a running statement; nothing is copied before serde asks for it.
 #[derive(Clone, Copy)]
 pub(super) struct Record<'de> {
     pub(super) row: &'de rusqlite::Row<'de>,
-    pub(super) heading: &'de Heading,
+    /// Where the rows of one result keep their names. A row that is the only one asks SQLite for each, which is
+    /// faster than to collect them.
+    pub(super) heading: Option<&'de Heading>,
 }
 
 impl<'de> Record<'de> {
@@ -60,23 +63,40 @@ impl<'de> Record<'de> {
         fault
     }
 
-    fn names(self) -> Result<&'de Names, Fault> {
-        match self.heading.names(self.row) {
-            Ok(names) => Ok(names),
-            Err(error) => Err(Fault::new(error)),
-        }
+    /// What an error calls a column.
+    pub(super) fn label(self, index: usize) -> String {
+        self.name(index).map_or_else(|_| place(index), bounded)
+    }
+
+    fn name(self, index: usize) -> Result<&'de str, Fault> {
+        let name = match self.heading {
+            Some(heading) => heading
+                .names(self.row)
+                .map(|names| names.get(index).unwrap_or_default()),
+            None => column_name(self.row.as_ref(), index),
+        };
+        name.map_err(Fault::new)
     }
 
     /// Nothing but a struct notices that a name comes twice, so a map must be kept from losing a column.
     fn check_distinct(self) -> Result<(), Fault> {
-        if self.heading.distinct.get().is_none() {
-            let mut seen = HashSet::new();
-            if let Some(name) = self.names()?.iter().find(|name| !seen.insert(*name)) {
+        if self
+            .heading
+            .is_some_and(|heading| heading.distinct.get().is_some())
+        {
+            return Ok(());
+        }
+        let mut seen = HashSet::new();
+        for index in 0..self.width() {
+            let name = self.name(index)?;
+            if !seen.insert(name) {
                 return Err(Fault::new(format_args!(
                     "the row has several columns with the name `{name}`"
                 )));
             }
-            self.heading.distinct.get_or_init(|| ());
+        }
+        if let Some(heading) = self.heading {
+            heading.distinct.get_or_init(|| ());
         }
         Ok(())
     }
@@ -84,7 +104,6 @@ impl<'de> Record<'de> {
     fn fields<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_map(Fields {
             record: self,
-            names: self.names()?,
             width: self.width(),
             next: 0,
         })
@@ -192,7 +211,6 @@ impl<'de> Deserializer<'de> for Record<'de> {
 /// The columns of a row with their names.
 struct Fields<'de> {
     record: Record<'de>,
-    names: &'de Names,
     width: usize,
     next: usize,
 }
@@ -204,12 +222,12 @@ impl<'de> MapAccess<'de> for Fields<'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Fault> {
-        match self.names.get(self.next) {
-            None => Ok(None),
-            Some(name) => seed
-                .deserialize(BorrowedStrDeserializer::new(name))
-                .map(Some),
+        if self.next >= self.width {
+            return Ok(None);
         }
+        let name = self.record.name(self.next)?;
+        seed.deserialize(BorrowedStrDeserializer::new(name))
+            .map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {

@@ -578,6 +578,16 @@ fn many_rows_of_structs() {
         (users[999].id, users[999].name.as_str()),
         (1000, "user 1000")
     );
+    let maps = query(sql, (), all::<HashMap<String, Value>>).unwrap();
+    assert_eq!(maps[999]["id"], Value::Integer(1000));
+    let twice = "SELECT 1 AS a, 2 AS a";
+    assert!(matches!(
+        query(twice, (), all::<HashMap<String, i64>>),
+        Err(Error::RowShape { .. })
+    ));
+    let second = "SELECT 1 AS id, 'a' AS name UNION ALL SELECT 2, NULL";
+    let error = query(second, (), all::<User>).unwrap_err();
+    assert!(matches!(error, Error::Column { column, .. } if column == "name"));
     let rows = query(sql, (), owned).unwrap();
     assert_eq!(rows[999].get::<String>("name").unwrap(), "user 1000");
 }

@@ -1,0 +1,92 @@
+//! The names of the columns of a result.
+
+use std::cell::OnceCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rusqlite::Statement;
+
+use crate::error::{Error, Result};
+use crate::value::bounded;
+
+/// The names of all columns of a result, in one piece.
+#[derive(Debug, PartialEq)]
+pub struct Names {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Names {
+    fn of(statement: &Statement<'_>) -> Result<Self> {
+        let mut names = Self {
+            text: String::new(),
+            ends: Vec::with_capacity(statement.column_count()),
+        };
+        for index in 0..statement.column_count() {
+            names.text.push_str(column_name(statement, index)?);
+            names.ends.push(names.text.len());
+        }
+        Ok(names)
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<&str> {
+        let start = match index.checked_sub(1) {
+            None => 0,
+            Some(previous) => *self.ends.get(previous)?,
+        };
+        self.text.get(start..*self.ends.get(index)?)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        (0..self.ends.len()).map(|index| self.get(index).unwrap_or_default())
+    }
+
+    /// What an error calls a column.
+    pub(super) fn label(&self, index: usize) -> String {
+        self.get(index).map_or_else(|| place(index), bounded)
+    }
+
+    pub(super) fn out_of_range(&self, index: usize) -> Error {
+        Error::Column {
+            column: place(index),
+            message: format!("the row has only {} columns", self.ends.len()),
+        }
+    }
+}
+
+/// The name of a column, straight from SQLite.
+pub(super) fn column_name<'s>(statement: &'s Statement<'_>, index: usize) -> Result<&'s str> {
+    // rusqlite panics if a name is not UTF-8, and the schema in a file may hold such a name.
+    let name = catch_unwind(AssertUnwindSafe(|| statement.column_name(index)));
+    Ok(name.map_err(|_| Error::Column {
+        column: place(index),
+        message: "the name of the column is not UTF-8".to_owned(),
+    })??)
+}
+
+pub(super) fn place(index: usize) -> String {
+    format!("#{index}")
+}
+
+/// What all rows of one result share. The names are read when something asks for them first: tuples and scalars do not.
+#[derive(Default)]
+pub(super) struct Heading {
+    names: OnceCell<Arc<Names>>,
+    pub(super) distinct: OnceCell<()>,
+}
+
+impl Heading {
+    pub(super) fn names(&self, row: &rusqlite::Row<'_>) -> Result<&Arc<Names>> {
+        match self.names.get() {
+            Some(names) => Ok(names),
+            None => {
+                let names = Arc::new(Names::of(row.as_ref())?);
+                Ok(self.names.get_or_init(|| names))
+            }
+        }
+    }
+}
