@@ -1,0 +1,214 @@
+//! The grammar of the attributes, and how the outermost one gathers the others.
+
+use crate::check::{self, Errors};
+use proc_macro2::{Delimiter, Group, Span, TokenStream};
+use quote::quote;
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Expr, Ident, LitStr, Meta, Path, Token};
+
+/// The attributes that stand on a method.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    DatabaseSafe,
+    RequiredArgument,
+    FailValue,
+    FailWithException,
+    Timed,
+    DuringInit,
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [
+        Self::DatabaseSafe,
+        Self::RequiredArgument,
+        Self::FailValue,
+        Self::FailWithException,
+        Self::Timed,
+        Self::DuringInit,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::DatabaseSafe => "database_safe",
+            Self::RequiredArgument => "required_argument",
+            Self::FailValue => "fail_value",
+            Self::FailWithException => "fail_with_exception",
+            Self::Timed => "timed",
+            Self::DuringInit => "during_init",
+        }
+    }
+
+    /// By the last segment, so that `#[dbm_core::timed]` is one of ours, too.
+    fn of(path: &Path) -> Option<Self> {
+        let last = &path.segments.last()?.ident;
+        Self::ALL.into_iter().find(|kind| last == kind.name())
+    }
+}
+
+/// One attribute as it was written.
+pub(crate) struct Given {
+    pub(crate) kind: Kind,
+    pub(crate) span: Span,
+    arguments: TokenStream,
+}
+
+impl Given {
+    /// The outermost attribute: the compiler hands over its arguments and keeps its path.
+    pub(crate) fn outermost(kind: Kind, arguments: TokenStream) -> Self {
+        Self { kind, span: Span::call_site(), arguments }
+    }
+
+    fn sibling(attribute: &Attribute) -> Option<Self> {
+        let path = attribute.path();
+        let kind = Kind::of(path)?;
+        let arguments = match &attribute.meta {
+            Meta::Path(_) => TokenStream::new(),
+            Meta::List(list) => list.tokens.clone(),
+            Meta::NameValue(pair) => {
+                let value = &pair.value;
+                quote!(= #value)
+            }
+        };
+        let span = path.segments.last().map_or_else(Span::call_site, |last| last.ident.span());
+        Some(Self { kind, span, arguments })
+    }
+
+    /// Parses the arguments; every failure, also at their end, gets the one sentence of how the attribute is used.
+    fn parse<T>(&self, grammar: impl Fn(ParseStream<'_>) -> syn::Result<T>) -> syn::Result<T> {
+        let mut group = Group::new(Delimiter::Parenthesis, self.arguments.clone());
+        group.set_span(self.span);
+        let parser = |input: ParseStream<'_>| {
+            let content;
+            syn::parenthesized!(content in input);
+            let parsed = grammar(&content)?;
+            if content.is_empty() { Ok(parsed) } else { Err(content.error("")) }
+        };
+        parser.parse2(quote!(#group)).map_err(|error| syn::Error::new(error.span(), check::usage(self.kind)))
+    }
+
+    fn nothing(&self) -> syn::Result<()> {
+        self.parse(|_| Ok(()))
+    }
+
+    /// Nothing, or `key = "5s"`.
+    fn duration(&self, key: &str) -> syn::Result<Option<u64>> {
+        let text = self.parse(|input| {
+            if input.is_empty() {
+                return Ok(None);
+            }
+            let place = input.fork();
+            if input.parse::<Ident>()? != key {
+                return Err(place.error(""));
+            }
+            input.parse::<Token![=]>()?;
+            let text = input.parse::<LitStr>()?;
+            input.parse::<Option<Token![,]>>()?;
+            Ok(Some(text))
+        })?;
+        let Some(text) = text else { return Ok(None) };
+        match milliseconds(&text.value()) {
+            Some(milliseconds) => Ok(Some(milliseconds)),
+            None => Err(syn::Error::new(text.span(), check::DURATION)),
+        }
+    }
+
+    /// `a, b`.
+    fn names(&self) -> syn::Result<Vec<Ident>> {
+        self.parse(|input| {
+            let names = Punctuated::<Ident, Token![,]>::parse_separated_nonempty(input)?;
+            input.parse::<Option<Token![,]>>()?;
+            Ok(names.into_iter().collect())
+        })
+    }
+
+    /// One expression, kept as the user's own tokens.
+    fn expression(&self) -> syn::Result<TokenStream> {
+        self.parse(Expr::parse).map(|_| self.arguments.clone())
+    }
+}
+
+/// What the attributes of one method say together; each at most once.
+#[derive(Default)]
+pub(crate) struct Attributes {
+    pub(crate) database_safe: Option<Span>,
+    pub(crate) timeout: Option<u64>,
+    pub(crate) required_argument: Option<(Span, Vec<Ident>)>,
+    pub(crate) fail_value: Option<(Span, TokenStream)>,
+    pub(crate) fail_with_exception: Option<Span>,
+    pub(crate) timed: Option<Span>,
+    pub(crate) slow: Option<u64>,
+    pub(crate) during_init: Option<Span>,
+}
+
+impl Attributes {
+    /// Understands what it can; the rest goes to `errors`, and the attribute counts as given without arguments.
+    pub(crate) fn read(given: &[Given], errors: &mut Errors) -> Self {
+        let mut read = Self::default();
+        for (place, one) in given.iter().enumerate() {
+            if given[..place].iter().any(|earlier| earlier.kind == one.kind) {
+                errors.push(one.span, check::duplicate(one.kind));
+                continue;
+            }
+            if let Err(error) = read.add(one) {
+                errors.add(error);
+            }
+        }
+        read
+    }
+
+    fn add(&mut self, one: &Given) -> syn::Result<()> {
+        match one.kind {
+            Kind::DatabaseSafe => {
+                self.database_safe = Some(one.span);
+                self.timeout = one.duration("timeout")?;
+            }
+            Kind::Timed => {
+                self.timed = Some(one.span);
+                self.slow = one.duration("slow")?;
+            }
+            Kind::RequiredArgument => self.required_argument = Some((one.span, one.names()?)),
+            Kind::FailValue => {
+                self.fail_value = Some((one.span, quote!(loop {})));
+                self.fail_value = Some((one.span, one.expression()?));
+            }
+            Kind::FailWithException => {
+                self.fail_with_exception = Some(one.span);
+                one.nothing()?;
+            }
+            Kind::DuringInit => {
+                self.during_init = Some(one.span);
+                one.nothing()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes our attributes out of `attributes`: what they say, and their paths.
+pub(crate) fn take_siblings(attributes: &mut Vec<Attribute>) -> (Vec<Given>, Vec<Path>) {
+    let mut paths = Vec::new();
+    let mut siblings = Vec::new();
+    attributes.retain(|attribute| match Given::sibling(attribute) {
+        Some(given) => {
+            siblings.push(given);
+            paths.push(attribute.path().clone());
+            false
+        }
+        None => true,
+    });
+    (siblings, paths)
+}
+
+/// The milliseconds of `"250ms"`, `"5s"`, `"2m"`, `"1h"`; none is not a duration here.
+fn milliseconds(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let factor = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor).filter(|&milliseconds| milliseconds > 0)
+}

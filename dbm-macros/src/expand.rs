@@ -1,0 +1,275 @@
+//! From what was understood to tokens. The generated code adapts a signature and hands over; it decides nothing.
+
+use crate::attributes::{Attributes, Given, Kind, take_siblings};
+use crate::check::{self, Errors, Handle, Plan};
+use crate::method::{Method, bare};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{GenericArgument, Path, PathArguments, ReceiverKind, ReturnType, Signature, Token, Type, WherePredicate};
+
+/// The expansion of one method, by the outermost of its attributes; `kind` is that attribute.
+pub(crate) fn attribute(kind: Kind, arguments: TokenStream, item: &TokenStream) -> TokenStream {
+    let Ok(mut method) = syn::parse2::<Method>(item.clone()) else {
+        let error = syn::Error::new(Span::call_site(), check::not_a_method(kind)).to_compile_error();
+        return quote!(#error #item);
+    };
+    let mut given = vec![Given::outermost(kind, arguments)];
+    let (siblings, paths) = take_siblings(&mut method.attributes);
+    given.extend(siblings);
+    let mut errors = Errors::default();
+    let attributes = Attributes::read(&given, &mut errors);
+    expand(&check::check(method, attributes, errors), &paths)
+}
+
+fn expand(plan: &Plan, paths: &[Path]) -> TokenStream {
+    let Method { attributes, visibility, body, .. } = &plan.method;
+    let signature = outside(plan);
+    let errors = plan.errors.to_compile_errors();
+    if body.is_none() {
+        return quote!(#errors #(#attributes)* #visibility #signature;);
+    }
+    let imports = imports(paths);
+    let (allow, statements) = match (plan.sound, plan.database) {
+        (false, _) => (Some(quote!(#[allow(unused_variables, unexpected_cfgs)])), unsound(plan)),
+        (true, true) => (None, call(plan)),
+        (true, false) => (None, alone(plan)),
+    };
+    quote_spanned! {Span::mixed_site()=>
+        #errors
+        #(#attributes)*
+        #allow
+        #visibility #signature {
+            #imports
+            #statements
+        }
+    }
+}
+
+/// What the caller sees.
+///
+/// In:  `async fn user(&self, db: &mut ReadTransaction, id: u64) -> Result<Option<User>>`
+/// Out: `async fn user(&self, id: u64) -> Option<User>`, here with a fail value
+fn outside(plan: &Plan) -> Signature {
+    let mut signature = plan.method.signature.clone();
+    let handle = plan.handle.as_ref().map(|handle| handle.place);
+    let receivers = usize::from(signature.receiver().is_some());
+    signature.inputs = signature
+        .inputs
+        .into_iter()
+        .enumerate()
+        .filter(|(place, _)| handle.is_none_or(|handle| *place != handle + receivers))
+        .map(|(_, input)| input)
+        .collect();
+    if check::is_async_trait(&plan.method) {
+        forget_lifetimes(&mut signature, plan);
+    } else if signature.asyncness.is_none() {
+        signature.asyncness = Some(Token![async](signature.fn_token.span));
+    }
+    if let (Some(_), ReturnType::Type(_, declared)) = (&plan.attributes.fail_value, &mut signature.output)
+        && check::is_fallible(declared)
+    {
+        **declared = value(declared);
+    }
+    signature
+}
+
+/// The `T` of a declared `Result<T, E>`, through dbm's alias where the declaration does not show it.
+fn value(declared: &Type) -> Type {
+    check::value_type(declared).cloned().unwrap_or_else(|| syn::parse_quote!(::dbm_core::ValueOf<#declared>))
+}
+
+/// A consumed attribute must not leave the user's import of it unused.
+fn imports(paths: &[Path]) -> Option<TokenStream> {
+    match paths {
+        [] => None,
+        [path] => Some(quote!(#[allow(unused_imports)] use #path as _;)),
+        paths => Some(quote!(#[allow(unused_imports)] use {#(#paths as _),*};)),
+    }
+}
+
+/// The call of a `#[database_safe]` method: the street is dbm-core's, the body is its last step.
+fn call(plan: &Plan) -> TokenStream {
+    let (Some(Handle { pattern, ty, .. }), Some(declared)) = (&plan.handle, plan.method.declared()) else {
+        return TokenStream::new();
+    };
+    let manager = manager(&plan.method.signature);
+    let required = plan.attributes.required_argument.is_some().then(|| {
+        let given = given(&plan.attributes);
+        quote_spanned!(Span::mixed_site()=> .required_argument(&[#given]))
+    });
+    let returned = nameable(declared);
+    let body = typed_body(plan, &quote_spanned!(Span::mixed_site()=> let #pattern: &mut #ty = &mut __db;));
+    let site = site(plan);
+    let policy = policy(&plan.attributes, declared);
+    quote_spanned! {Span::mixed_site()=>
+        #site
+        let __outcome = ::dbm_core::__private::call(&__SITE, #manager)
+            #required
+            .on::<#ty>()
+            .returning::<#returned>()
+            .run(async |mut __db: #ty| { #body })
+            .await;
+        __outcome #policy
+    }
+}
+
+/// What a failure becomes.
+fn policy(attributes: &Attributes, declared: &Type) -> TokenStream {
+    let outside = nameable(&value(declared));
+    match (&attributes.fail_value, attributes.fail_with_exception) {
+        (None, None) => quote!(.into_result()),
+        (None, Some(span)) => quote_spanned!(span=> .fail_with_exception()),
+        (Some((span, expression)), None) => {
+            let fail_value = Ident::new("fail_value", *span);
+            quote!(.#fail_value(|| -> #outside { #expression }))
+        }
+        (Some((_, expression)), Some(_)) => {
+            let fail_value = Ident::new("fail_value_with_exception", outside.span());
+            quote!(.#fail_value(|| -> #outside { #expression }))
+        }
+    }
+}
+
+/// A method that is timed, or checks its arguments, without a database.
+fn alone(plan: &Plan) -> TokenStream {
+    let site = site(plan);
+    let required = plan.attributes.required_argument.as_ref().zip(plan.method.declared()).map(|(_, declared)| {
+        let returned = nameable(declared);
+        let given = given(&plan.attributes);
+        quote_spanned! {Span::mixed_site()=>
+            if let ::core::option::Option::Some(__missing) =
+                ::dbm_core::__private::missing_argument::<#returned>(&__SITE, &[#given])
+            {
+                return __missing;
+            }
+        }
+    });
+    let body = match plan.attributes.timed {
+        Some(_) => {
+            let body = typed_body(plan, &TokenStream::new());
+            quote_spanned!(Span::mixed_site()=> ::dbm_core::__private::timed(&__SITE, async { #body }).await)
+        }
+        None => plan.method.body.to_token_stream(),
+    };
+    quote!(#site #required #body)
+}
+
+/// `static __SITE`: each attribute, and each of its keys, is one method of `Site`.
+fn site(plan: &Plan) -> TokenStream {
+    let Attributes { timeout, timed, slow, during_init, .. } = &plan.attributes;
+    let name = plan.method.signature.ident.unraw().to_string();
+    let timeout = timeout.map(|milliseconds| quote!(.timeout_ms(#milliseconds)));
+    let timed = timed.map(|_| quote!(.timed()));
+    let slow = slow.map(|milliseconds| quote!(.slow_ms(#milliseconds)));
+    let during_init = during_init.map(|_| quote!(.during_init()));
+    quote_spanned! {Span::mixed_site()=>
+        static __SITE: ::dbm_core::__private::Site =
+            ::dbm_core::__private::Site::new(::core::module_path!(), #name) #timeout #timed #slow #during_init;
+    }
+}
+
+/// `("a", a.is_some()), ..`
+fn given(attributes: &Attributes) -> TokenStream {
+    let names = attributes.required_argument.iter().flat_map(|(_, names)| names);
+    let given = names.map(|name| {
+        let text = name.unraw().to_string();
+        quote_spanned!(Span::mixed_site()=> (#text, ::core::option::Option::is_some(&#name)))
+    });
+    quote!(#(#given),*)
+}
+
+/// The body, its type known before it is read.
+///
+/// rustc does not carry a declared type into an async block, and would infer it from the first `return` and blame the
+/// attribute. An early return that never happens, and a local of the declared type, put each error on the user's code.
+fn typed_body(plan: &Plan, first: &TokenStream) -> TokenStream {
+    let body = &plan.method.body;
+    let unit = syn::parse_quote!(());
+    let returned = nameable(plan.method.declared().unwrap_or(&unit));
+    quote_spanned! {Span::mixed_site()=>
+        if let ::core::option::Option::Some(__return) = ::core::option::Option::None::<#returned> {
+            return __return;
+        }
+        #first
+        let __return: #returned = #body;
+        #[allow(unreachable_code)]
+        __return
+    }
+}
+
+/// The outside of a method whose inside cannot be compiled; an editor reads the body all the same.
+fn unsound(plan: &Plan) -> TokenStream {
+    let body = &plan.method.body;
+    let handle = plan.handle.as_ref().map(|Handle { pattern, ty, .. }| quote!(let #pattern: &mut #ty = loop {};));
+    quote! {
+        #[cfg(rust_analyzer)]
+        {
+            #handle
+            #body
+        }
+        loop {}
+    }
+}
+
+/// The manager behind the receiver.
+fn manager(signature: &Signature) -> TokenStream {
+    let Some(receiver) = signature.receiver() else { return TokenStream::new() };
+    let this = receiver.self_token;
+    match &receiver.kind {
+        ReceiverKind::Typed(_, ty) if !is_reference_to_self(ty) => quote!(&**#this),
+        _ => quote!(#this),
+    }
+}
+
+fn is_reference_to_self(ty: &Type) -> bool {
+    matches!(bare(ty), Type::Reference(reference) if matches!(bare(&reference.elem), Type::Path(path) if path.path.is_ident("Self")))
+}
+
+/// The type with `_` for what has no name: `impl Trait`, and `!`.
+fn nameable(ty: &Type) -> Type {
+    let mut named = ty.clone();
+    name_in_place(&mut named);
+    named
+}
+
+fn name_in_place(ty: &mut Type) {
+    match ty {
+        Type::ImplTrait(_) | Type::Never(_) => *ty = syn::parse_quote!(_),
+        Type::Group(group) => name_in_place(&mut group.elem),
+        Type::Paren(paren) => name_in_place(&mut paren.elem),
+        Type::Reference(reference) => name_in_place(&mut reference.elem),
+        Type::Tuple(tuple) => tuple.elems.iter_mut().for_each(name_in_place),
+        Type::Path(path) => {
+            for segment in &mut path.path.segments {
+                if let PathArguments::AngleBracketed(angled) = &mut segment.arguments {
+                    angled.args.iter_mut().for_each(|argument| {
+                        if let GenericArgument::Type(ty) = argument {
+                            name_in_place(ty);
+                        }
+                    });
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `#[async_trait]` named the lifetime of the handle; without the handle the trait's signature has no such name.
+fn forget_lifetimes(signature: &mut Signature, plan: &Plan) {
+    let parameter = plan.handle.as_ref().and_then(|handle| plan.method.parameters().nth(handle.place));
+    let Some(Type::Reference(reference)) = parameter.map(|parameter| bare(&parameter.ty)) else { return };
+    let Some(lifetime) = &reference.lifetime else { return };
+    let generics = &mut signature.generics;
+    generics.params = std::mem::take(&mut generics.params)
+        .into_iter()
+        .filter(|parameter| !matches!(parameter, syn::GenericParam::Lifetime(other) if other.lifetime == *lifetime))
+        .collect();
+    if let Some(clause) = &mut generics.where_clause {
+        clause.predicates = std::mem::take(&mut clause.predicates)
+            .into_iter()
+            .filter(|predicate| !matches!(predicate, WherePredicate::Lifetime(other) if other.lifetime == *lifetime))
+            .collect();
+    }
+}
