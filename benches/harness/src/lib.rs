@@ -9,8 +9,10 @@ mod job;
 mod peer;
 mod report;
 mod script;
+mod slots;
 
 pub use drive::{worker, worker_on_this_thread};
 pub use job::{Durability, Job, Limit, Workload};
 pub use peer::{BoxError, INSERT, Item, Peer, READ_COUNTER, Result, SELECT, WRITE_COUNTER};
 pub use report::{Contents, Report};
+pub use slots::{Slot, Slots};

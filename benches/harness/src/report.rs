@@ -1,5 +1,6 @@
 use std::fs;
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// What one process measured.
@@ -30,12 +31,10 @@ pub struct Contents {
     pub counter: u64,
 }
 
-/// User and system time of this process in seconds, from the kernel's ticks (a hundred a second).
+/// User and system time of this process in seconds.
 pub(crate) fn cpu_seconds() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
-    ticks as f64 / 100.0
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// The most memory this process ever had resident.

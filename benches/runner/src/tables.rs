@@ -92,7 +92,9 @@ pub(crate) fn details(samples: &Samples) -> Table {
     ]);
     for column in COLUMNS.iter().filter(|column| measured(samples, column.setting)) {
         for peer in &samples.machine.peers {
-            table.row(&format!("{} {peer}", column.name), detail(samples, peer, column));
+            if samples.of(peer, column.setting).next().is_some() {
+                table.row(&format!("{} {peer}", column.name), detail(samples, peer, column));
+            }
         }
     }
     table

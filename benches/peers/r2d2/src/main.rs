@@ -24,7 +24,7 @@ impl Peer for R2d2 {
         let open = move || {
             let manager =
                 SqliteConnectionManager::file(path).with_init(move |connection| connection.execute_batch(&pragmas));
-            r2d2::Pool::builder().max_size(CONNECTIONS).test_on_check_out(false).build(manager)
+            r2d2::Pool::builder().max_size(CONNECTIONS).build(manager)
         };
         Ok(Self(tokio::task::spawn_blocking(open).await??))
     }
