@@ -119,7 +119,7 @@ impl Plan {
             return self.broken(name, "there is no body here: move the attributes to the method of the impl");
         }
         if signature.asyncness.is_none() {
-            self.broken(function, format!("calls wait for the database: write `async fn {name}`"));
+            self.broken(function, format!("an annotated method is async: write `async fn {name}`"));
         }
         if self.database {
             self.check_receiver(receiver.as_ref(), &name);

@@ -58,7 +58,7 @@ impl Fields<'_> {
         let core = &self.core;
         let members = self.others.iter().map(|(member, _)| member);
         let types: Vec<&Type> = self.others.iter().map(|(_, ty)| *ty).collect();
-        let made = quote!(Self { #core: core, #(#members: ::core::default::Default::default()),* });
+        let made = quote!(Self { #core: core, #(#members: ::dbm_core::__private::DefaultField::make()),* });
         impl_from_core(input, &made, &types)
     }
 }
@@ -70,7 +70,7 @@ fn impl_from_core(input: &DeriveInput, made: &TokenStream, defaults: &[&Type]) -
     let mut generics = input.generics.clone();
     let clause = generics.make_where_clause();
     for ty in defaults {
-        clause.predicates.push(parse_quote!(for<'__put_off> #ty: ::core::default::Default));
+        clause.predicates.push(parse_quote!(for<'__put_off> #ty: ::dbm_core::__private::DefaultField));
     }
     let (_, ty_generics, _) = input.generics.split_for_impl();
     let (impl_generics, _, where_clause) = generics.split_for_impl();

@@ -69,6 +69,7 @@ fn outside(plan: &Plan) -> Signature {
     }
     if let (Some(_), ReturnType::Type(_, declared)) = (&plan.attributes.fail_value, &mut signature.output)
         && check::is_fallible(declared)
+        && !check::is_async_trait(&plan.method)
     {
         **declared = value(declared);
     }
@@ -100,6 +101,7 @@ fn call(plan: &Plan) -> TokenStream {
         quote_spanned!(Span::mixed_site()=> .required_argument(&[#given]))
     });
     let returned = nameable(declared);
+    let returning = Ident::new("returning", declared.span());
     let body = typed_body(plan, &quote_spanned!(Span::mixed_site()=> let #pattern: &mut #ty = &mut __db;));
     let site = site(plan);
     let policy = policy(&plan.attributes, declared);
@@ -108,28 +110,27 @@ fn call(plan: &Plan) -> TokenStream {
         let __outcome = ::dbm_core::__private::call(&__SITE, #manager)
             #required
             .on::<#ty>()
-            .returning::<#returned>()
+            .#returning::<#returned>()
             .run(async |mut __db: #ty| { #body })
             .await;
-        __outcome #policy
+        #policy
     }
 }
 
-/// What a failure becomes.
+/// What a failure becomes. Each piece is located where the user wrote what can be wrong with it.
 fn policy(attributes: &Attributes, declared: &Type) -> TokenStream {
+    let at = |place: Span| Span::mixed_site().located_at(place);
+    let (method, place, fail_value) = match (&attributes.fail_value, attributes.fail_with_exception) {
+        (None, None) => ("into_result", Span::call_site(), None),
+        (None, Some(place)) => ("fail_with_exception", place, None),
+        (Some((place, expression)), None) => ("fail_value", *place, Some(expression)),
+        (Some((_, expression)), Some(_)) => ("fail_value_with_exception", value(declared).span(), Some(expression)),
+    };
+    let method = Ident::new(method, at(place));
+    let outcome = Ident::new("__outcome", at(place));
     let outside = nameable(&value(declared));
-    match (&attributes.fail_value, attributes.fail_with_exception) {
-        (None, None) => quote!(.into_result()),
-        (None, Some(span)) => quote_spanned!(span=> .fail_with_exception()),
-        (Some((span, expression)), None) => {
-            let fail_value = Ident::new("fail_value", *span);
-            quote!(.#fail_value(|| -> #outside { #expression }))
-        }
-        (Some((_, expression)), Some(_)) => {
-            let fail_value = Ident::new("fail_value_with_exception", outside.span());
-            quote!(.#fail_value(|| -> #outside { #expression }))
-        }
-    }
+    let substitute = fail_value.map(|expression| quote_spanned!(at(expression.span())=> || -> #outside { #expression }));
+    quote!(#outcome.#method(#substitute))
 }
 
 /// A method that is timed, or checks its arguments, without a database.
@@ -175,7 +176,7 @@ fn given(attributes: &Attributes) -> TokenStream {
     let names = attributes.required_argument.iter().flat_map(|(_, names)| names);
     let given = names.map(|name| {
         let text = name.unraw().to_string();
-        quote_spanned!(Span::mixed_site()=> (#text, ::core::option::Option::is_some(&#name)))
+        quote_spanned!(name.span()=> (#text, ::core::option::Option::is_some(&#name)))
     });
     quote!(#(#given),*)
 }

@@ -1,1 +1,36 @@
-//! See the crate's documentation.
+//! What several tests share.
+
+/// A manager without tables, for tests that look at code and not at rows.
+#[macro_export]
+macro_rules! manager {
+    ($name:ident) => {
+        #[derive(::dbm_core::DbManager)]
+        #[db_manager(version = "1.0.0")]
+        struct $name {
+            core: ::dbm_core::ManagerCore,
+        }
+
+        $crate::schema!($name);
+    };
+}
+
+/// A schema without tables.
+#[macro_export]
+macro_rules! schema {
+    ($name:ident) => {
+        impl ::dbm_core::Schema for $name {
+            async fn init_db(&self, _db: &mut ::dbm_core::WriteTransaction) -> ::dbm_core::Result<()> {
+                Ok(())
+            }
+
+            async fn migrate_db(
+                &self,
+                _db: &mut ::dbm_core::WriteTransaction,
+                _current: &::dbm_core::Version,
+                _target: &::dbm_core::Version,
+            ) -> ::dbm_core::Result<bool> {
+                Ok(true)
+            }
+        }
+    };
+}

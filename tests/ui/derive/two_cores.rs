@@ -1,0 +1,16 @@
+use dbm_core::prelude::*;
+
+#[derive(DbManager)]
+#[db_manager(version = "1.0.0")]
+struct Store {
+    core: ManagerCore,
+    other: ManagerCore,
+}
+
+dbm_tests::schema!(Store);
+
+fn caller(config: Config) {
+    let _ = Store::start(config);
+}
+
+fn main() {}

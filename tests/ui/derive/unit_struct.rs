@@ -1,0 +1,13 @@
+use dbm_core::prelude::*;
+
+#[derive(DbManager)]
+#[db_manager(version = "1.0.0")]
+struct Store;
+
+dbm_tests::schema!(Store);
+
+fn caller(config: Config) {
+    let _ = Store::start(config);
+}
+
+fn main() {}

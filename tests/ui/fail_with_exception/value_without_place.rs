@@ -1,0 +1,18 @@
+use dbm_core::prelude::*;
+
+dbm_tests::manager!(Store);
+
+impl Store {
+    #[database_safe]
+    #[fail_with_exception]
+    #[fail_value((0, Vec::new()))]
+    async fn ids(&self, db: &mut ReadTransaction) -> Result<(u64, Vec<u64>)> {
+        Ok((0, db.query("SELECT 1", ()).await?))
+    }
+}
+
+async fn caller(store: &Store) {
+    let _: (u64, Vec<u64>) = store.ids().await;
+}
+
+fn main() {}

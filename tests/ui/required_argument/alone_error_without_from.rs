@@ -1,0 +1,16 @@
+use dbm_core::prelude::*;
+
+dbm_tests::manager!(Store);
+
+impl Store {
+    #[required_argument(id)]
+    async fn find(&self, id: Option<u64>) -> Result<Option<u64>, String> {
+        Ok(id)
+    }
+}
+
+async fn caller(store: &Store) {
+    let _: Result<Option<u64>, String> = store.find(None).await;
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+use dbm_core::prelude::*;
+
+dbm_tests::manager!(Store);
+
+impl Store {
+    #[database_safe]
+    #[required_argument(id)]
+    async fn all(&self, db: &mut ReadTransaction) -> Result<u64> {
+        db.query_one("SELECT 1", ()).await
+    }
+}
+
+async fn caller(store: &Store) {
+    let _: Result<u64> = store.all().await;
+}
+
+fn main() {}
