@@ -29,6 +29,10 @@ pub(crate) fn duplicate(kind: Kind) -> String {
     format!("remove this second `#[{}]`", kind.name())
 }
 
+fn alone(kind: Kind) -> String {
+    format!("`#[{}]` changes what `#[database_safe]` does: write both on the method, under their own names", kind.name())
+}
+
 pub(crate) fn not_a_method(kind: Kind) -> String {
     format!("`#[{}]` stands on a method: move it to an `async fn` with a body", kind.name())
 }
@@ -84,16 +88,14 @@ pub(crate) fn check(method: Method, attributes: Attributes, errors: Errors) -> P
         (attributes.fail_with_exception, Kind::FailWithException),
         (attributes.during_init, Kind::DuringInit),
     ];
-    let modified = modifiers.iter().any(|(span, _)| span.is_some());
-    let database = attributes.database_safe.is_some() || modified;
-    let mut plan = Plan { method, attributes, database, handle: None, sound: true, errors };
-    if plan.attributes.database_safe.is_none() {
-        for (span, kind) in modifiers {
-            if let Some(span) = span {
-                let message = format!("`#[{}]` changes what `#[database_safe]` does: write that on the method, too", kind.name());
-                plan.errors.push(span, message);
-            }
-        }
+    let modifier = modifiers.iter().find_map(|(span, kind)| span.map(|span| (span, *kind)));
+    let handle = find_handle(&method);
+    let database = attributes.database_safe.is_some() || (modifier.is_some() && handle.is_some());
+    let handle = handle.filter(|_| database);
+    let mut plan = Plan { method, attributes, database, handle, sound: true, errors };
+    if let (None, Some((span, kind))) = (plan.attributes.database_safe, modifier) {
+        plan.errors.push(span, alone(kind));
+        plan.sound = database;
     }
     plan.check_signature();
     plan.check_required_arguments();
@@ -111,7 +113,6 @@ impl Plan {
         let signature = &self.method.signature;
         let (name, function) = (signature.ident.clone(), signature.fn_token);
         let receiver = signature.receiver().cloned();
-        self.handle = if self.database { find_handle(&self.method) } else { None };
         if is_async_trait(&self.method) {
             return self.broken(name, "remove `#[async_trait]`, which hides this body: a trait may have native `async fn`s");
         }
