@@ -1,0 +1,59 @@
+//! Runs a body: catches its panic, bounds its time, and notices when it waits for anything but the database.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::site::Site;
+use crate::error::Error;
+use crate::frame::Frame;
+
+/// How a body ended.
+pub(crate) enum Ended<R> {
+    Returned(R),
+    Panicked(Box<dyn Any + Send>),
+    TimedOut(Error),
+}
+
+pub(crate) async fn run<R>(frame: &Arc<Frame>, site: &Site, body: impl Future<Output = R>) -> Ended<R> {
+    let mut body = pin!(Some(Frame::scope(frame, body)));
+    let mut finished = std::future::poll_fn(|context| {
+        let Some(running) = body.as_mut().as_pin_mut() else { return Poll::Pending };
+        match catch_unwind(AssertUnwindSafe(|| running.poll(context))) {
+            Ok(Poll::Ready(value)) => Poll::Ready(Ended::Returned(value)),
+            Err(panic) => Poll::Ready(Ended::Panicked(panic)),
+            Ok(Poll::Pending) => {
+                if !frame.session.is_active() {
+                    waits_for_something_else(frame, site);
+                }
+                Poll::Pending
+            }
+        }
+    });
+    let ended = match site.timeout {
+        None => finished.await,
+        Some(limit) => match tokio::time::timeout(limit, &mut finished).await {
+            Ok(ended) => ended,
+            Err(_) => Ended::TimedOut(Error::Timeout { method: site.method, limit }),
+        },
+    };
+    // The body's own destructors may panic too.
+    match catch_unwind(AssertUnwindSafe(|| body.set(None))) {
+        Ok(()) => ended,
+        Err(panic) => Ended::Panicked(panic),
+    }
+}
+
+/// A snapshot is taken when the call begins, so before such a wait at the latest; and what others have written must
+/// not wait with it, so the method runs alone from now on.
+fn waits_for_something_else(frame: &Arc<Frame>, site: &Site) {
+    site.keep_alone();
+    frame.session.take_snapshot_now();
+}
+
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    crate::value::bounded(text.unwrap_or("the panic had no message"))
+}

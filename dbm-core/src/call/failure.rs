@@ -1,0 +1,147 @@
+//! What the caller sees of a failure: the four policies.
+
+use std::any::Any;
+use std::fmt::Display;
+use std::panic::resume_unwind;
+
+use super::body::panic_message;
+use super::site::Site;
+use super::trace;
+use crate::error::{Error, Result};
+
+/// The declared return type of an annotated method: a `Result` whose error can hold the library's.
+#[diagnostic::on_unimplemented(
+    message = "an annotated method must return a `Result<T, E>` where `E: From<dbm_core::Error>`",
+    label = "this cannot carry the errors of the database",
+    note = "`dbm_core::Result<T>`, anyhow, `Box<dyn Error + Send + Sync>` and `io::Error` will do; for an error type of your own write `#[from] dbm_core::Error` into one of its variants"
+)]
+pub trait Fallible: Sized {
+    /// The type inside `Ok`.
+    type Value;
+    /// The type inside `Err`.
+    type Error;
+    #[doc(hidden)]
+    fn from_error(error: Error) -> Self;
+    #[doc(hidden)]
+    fn into_result(self) -> std::result::Result<Self::Value, Self::Error>;
+    #[doc(hidden)]
+    fn is_ok(&self) -> bool;
+}
+
+impl<T, E: From<Error>> Fallible for std::result::Result<T, E> {
+    type Value = T;
+    type Error = E;
+
+    fn from_error(error: Error) -> Self {
+        Err(E::from(error))
+    }
+
+    fn into_result(self) -> Self {
+        self
+    }
+
+    fn is_ok(&self) -> bool {
+        self.is_ok()
+    }
+}
+
+/// The type inside the `Ok` of a result type: what the caller of a method with `#[fail_value]` gets.
+pub type ValueOf<R> = <R as Fallible>::Value;
+
+/// What became of a call, before its failure policy.
+#[must_use]
+#[derive(Debug)]
+pub struct Outcome<R> {
+    pub(super) site: &'static Site,
+    pub(super) result: std::result::Result<R, Box<dyn Any + Send>>,
+}
+
+impl<R> Outcome<R> {
+    /// No policy: the declared result; a panic goes on.
+    #[allow(clippy::missing_panics_doc, clippy::missing_errors_doc)]
+    pub fn into_result(self) -> R {
+        self.result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+impl<T, E: From<Error>> Outcome<std::result::Result<T, E>> {
+    /// `#[fail_with_exception]`: the declared result; a panic comes back as an error.
+    #[allow(clippy::missing_errors_doc)]
+    pub fn fail_with_exception(self) -> std::result::Result<T, E> {
+        let method = self.site.method;
+        self.result.unwrap_or_else(|panic| Err(E::from(panicked(method, &*panic))))
+    }
+
+    /// `#[fail_value]`: the value, or the substitute; the cause is logged.
+    pub fn fail_value(self, substitute: impl FnOnce() -> T) -> T
+    where
+        E: Display,
+    {
+        let site = self.site;
+        self.fail_with_exception().unwrap_or_else(|error| {
+            trace::swallowed(site, &error);
+            substitute()
+        })
+    }
+
+    /// Both: the value, or the substitute with the cause in its last place.
+    pub fn fail_value_with_exception(self, substitute: impl FnOnce() -> T) -> T
+    where
+        E: Display,
+        T: ExceptionSlot<E>,
+    {
+        let site = self.site;
+        self.fail_with_exception().unwrap_or_else(|error| {
+            trace::swallowed(site, &error);
+            let mut value = substitute();
+            value.put(error);
+            value
+        })
+    }
+}
+
+pub(crate) fn panicked(method: &'static str, panic: &(dyn Any + Send)) -> Error {
+    Error::Panicked { method, message: panic_message(panic) }
+}
+
+/// A tuple whose last element is an `Option<E>`, where `#[fail_value]` with `#[fail_with_exception]` puts the cause.
+#[diagnostic::on_unimplemented(
+    message = "with both `#[fail_value]` and `#[fail_with_exception]` the method must return a tuple (of 1 to 12) whose last element is `Option<{E}>`",
+    label = "there is no place for the cause"
+)]
+pub trait ExceptionSlot<E> {
+    #[doc(hidden)]
+    fn put(&mut self, error: E);
+}
+
+macro_rules! exception_slot {
+    ($($before:ident)*; $last:tt) => {
+        impl<$($before,)* E> ExceptionSlot<E> for ($($before,)* Option<E>,) {
+            fn put(&mut self, error: E) {
+                self.$last = Some(error);
+            }
+        }
+    };
+}
+
+exception_slot!(; 0);
+exception_slot!(A; 1);
+exception_slot!(A B; 2);
+exception_slot!(A B C; 3);
+exception_slot!(A B C D; 4);
+exception_slot!(A B C D F; 5);
+exception_slot!(A B C D F G; 6);
+exception_slot!(A B C D F G H; 7);
+exception_slot!(A B C D F G H I; 8);
+exception_slot!(A B C D F G H I J; 9);
+exception_slot!(A B C D F G H I J K; 10);
+exception_slot!(A B C D F G H I J K L; 11);
+
+/// `#[required_argument]` on a method without `#[database_safe]`.
+///
+/// # Errors
+///
+/// [`Error::MissingArgument`] when none of the arguments is there.
+pub fn required_argument(site: &'static Site, arguments: &[(&'static str, bool)]) -> Result<()> {
+    super::arguments::check(site, arguments)
+}

@@ -1,0 +1,129 @@
+//! The status gate: calls wait while the manager starts, run while it runs, and are refused afterwards.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::engine::{Engine, next_id};
+use crate::error::{Error, Result};
+use crate::status::Status;
+
+/// Set in the count of calls once `close` was called.
+const CLOSING: u64 = 1 << 63;
+
+pub(crate) struct Gate {
+    pub(crate) id: u64,
+    calls: AtomicU64,
+    status: watch::Sender<Status>,
+    /// The answer of start-up, given once.
+    engine: OnceLock<Result<Arc<Engine>>>,
+    starting: Mutex<Option<Arc<Engine>>>,
+    /// What to do when the last call has left after `close`.
+    drained: fn(&Arc<Gate>),
+}
+
+/// A call that has passed the gate. While there are any, the connections stay open.
+pub(crate) struct Entered(Arc<Gate>);
+
+impl Gate {
+    pub(crate) fn new(drained: fn(&Arc<Gate>)) -> Arc<Self> {
+        Arc::new(Self {
+            id: next_id(),
+            calls: AtomicU64::new(0),
+            status: watch::Sender::new(Status::Starting),
+            engine: OnceLock::new(),
+            starting: Mutex::default(),
+            drained,
+        })
+    }
+
+    /// Counts a call in, unless the manager is closing.
+    pub(crate) fn enter(self: &Arc<Self>, method: &'static str) -> Result<Entered> {
+        let before = self.calls.fetch_add(1, Ordering::AcqRel);
+        let entered = Entered(Arc::clone(self));
+        if before & CLOSING != 0 {
+            return Err(Error::Closed { method });
+        }
+        Ok(entered)
+    }
+
+    /// Waits until the manager runs.
+    pub(crate) async fn engine(&self, method: &'static str) -> Result<&Arc<Engine>> {
+        if self.engine.get().is_none() {
+            self.started().await;
+        }
+        match self.engine.get() {
+            Some(Ok(engine)) => Ok(engine),
+            Some(Err(cause)) => Err(Error::Failed { method, cause: cause.clone().cause() }),
+            None => Err(Error::Closed { method }),
+        }
+    }
+
+    /// Waits until start-up has ended, one way or the other.
+    pub(crate) async fn started(&self) {
+        // The sender lives as long as this gate: waiting cannot fail.
+        let _ = self.status.subscribe().wait_for(|status| *status != Status::Starting).await;
+    }
+
+    /// The answer of start-up, the same every time.
+    pub(crate) fn answer(&self) -> Option<&Result<Arc<Engine>>> {
+        self.engine.get()
+    }
+
+    /// The engine that start-up works with, for whoever has to end it.
+    pub(crate) fn set_starting(&self, engine: &Arc<Engine>) {
+        *self.starting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(engine));
+    }
+
+    pub(crate) fn take_starting(&self) -> Option<Arc<Engine>> {
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(crate) fn settle(&self, answer: Result<Arc<Engine>>) {
+        let _ = self.engine.set(answer);
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        *self.status.borrow()
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Moves the status forward; it never goes back.
+    pub(crate) fn advance(&self, to: Status) {
+        self.status.send_if_modified(|status| {
+            let forward = *status < to && *status != Status::Stopped;
+            if forward {
+                *status = to;
+            }
+            forward
+        });
+    }
+
+    /// Refuses new calls.
+    pub(crate) fn begin_closing(self: &Arc<Self>) {
+        // Counted in for a moment: whoever leaves last must find the closing flag.
+        self.calls.fetch_add(1, Ordering::AcqRel);
+        let entered = Entered(Arc::clone(self));
+        self.calls.fetch_or(CLOSING, Ordering::AcqRel);
+        if self.status() == Status::Running {
+            self.advance(Status::Stopping);
+        }
+        drop(entered);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.calls.load(Ordering::Acquire) & CLOSING != 0
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if self.0.calls.fetch_sub(1, Ordering::AcqRel) == CLOSING | 1 {
+            (self.0.drained)(&self.0);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The lease: a connection for one call, with its transaction, and what ends it on every path.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::gate::{Entered, Gate};
+use super::site::Site;
+use crate::engine::{
+    Conn, Db, Engine, Kind, OwnerId, Place, Session, Turn, end_read, next_id, open_on_lane,
+};
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+
+/// Ended by [`keep`](Self::keep) or [`undo`](Self::undo); dropped, it undoes by itself.
+pub(crate) struct Lease {
+    pub(crate) frame: Arc<Frame>,
+    hold: Option<Hold>,
+}
+
+/// What a lease holds, in the order in which it is given back.
+enum Hold {
+    Read { place: Place, entered: Option<Entered> },
+    Write { turn: Turn, entered: Option<Entered> },
+    Nested { turn: OwnedMutexGuard<()>, savepoint: bool },
+}
+
+impl Lease {
+    /// A lease of its own: waits for a reader or for the writer.
+    pub(crate) async fn acquire(
+        gate: &Gate,
+        engine: &Arc<Engine>,
+        site: &Site,
+        kind: Kind,
+        entered: Option<Entered>,
+    ) -> Result<Self> {
+        match kind {
+            Kind::Read => Self::read(gate, engine, site, entered).await,
+            Kind::Write | Kind::Connection => Self::write(gate, engine, site, kind, entered, false).await,
+        }
+    }
+
+    async fn read(gate: &Gate, engine: &Arc<Engine>, site: &Site, entered: Option<Entered>) -> Result<Self> {
+        let place = engine.readers.acquire(site.method).await?;
+        let session = new_session(engine, &place.conn, next_id(), Kind::Read, site);
+        place.conn.lock().give_to(session.id)?;
+        engine.readers.attach(&session);
+        let frame = Frame::outermost(gate.id, engine, session, false);
+        Ok(Self { frame, hold: Some(Hold::Read { place, entered }) })
+    }
+
+    /// The writer, for a call or (`during_init`) for the hooks of start-up.
+    pub(crate) async fn write(
+        gate: &Gate,
+        engine: &Arc<Engine>,
+        site: &Site,
+        kind: Kind,
+        entered: Option<Entered>,
+        during_init: bool,
+    ) -> Result<Self> {
+        let solo = kind == Kind::Connection || during_init || engine.never_shares() || !site.is_shareable();
+        let turn = engine.writer.acquire(site.method, solo).await?;
+        let session = new_session(engine, &engine.writer.conn, turn.id, kind, site);
+        let joins = turn.joins;
+        if joins {
+            session.set_shared();
+        }
+        engine.writer.attach(&turn, &session);
+        let conn = Arc::clone(&session.conn);
+        let frame = Frame::outermost(gate.id, engine, Arc::clone(&session), during_init);
+        let lease =
+            Self { frame, hold: Some(Hold::Write { turn, entered }) };
+        open_on_lane(&conn).await?;
+        conn.lock().give_to(session.id)?;
+        match kind {
+            Kind::Write if joins => session.control(|db| db.savepoint(0)).await??,
+            Kind::Write => session.begin_write().await?,
+            Kind::Read | Kind::Connection => {}
+        }
+        Ok(lease)
+    }
+
+    /// A call inside another call of the same manager: it joins the transaction that is running.
+    pub(crate) async fn join(outer: &Arc<Frame>, site: &Site, kind: Kind) -> Result<Self> {
+        if let Some(why) = cannot_join(outer, kind) {
+            return Err(Error::Nesting { outer: outer.method, inner: site.method, why });
+        }
+        let limit = outer.engine.opener.config.acquire_timeout;
+        let turn = tokio::time::timeout(limit, outer.take_turn()).await.map_err(|_| Error::AcquireTimeout {
+            method: site.method,
+            waited: limit,
+            holder: outer.method,
+            held: limit,
+            queued: 0,
+        })?;
+        outer.check()?;
+        let frame = Frame::nested(outer, kind, site.method);
+        let savepoint = kind == Kind::Write;
+        if savepoint {
+            let depth = frame.depth;
+            frame.session.control(move |db| db.savepoint(depth)).await??;
+        }
+        Ok(Self { frame, hold: Some(Hold::Nested { turn, savepoint }) })
+    }
+
+    /// The body is done and well: commits, and returns once that is durable.
+    pub(crate) async fn keep(mut self, site: &Site) -> Result<()> {
+        self.end(true, site).await
+    }
+
+    /// The body has failed: rolls back.
+    pub(crate) async fn undo(mut self, site: &Site) -> Result<()> {
+        self.end(false, site).await
+    }
+
+    async fn end(&mut self, keep: bool, site: &Site) -> Result<()> {
+        self.frame.end().await;
+        let (engine, session) = (Arc::clone(&self.frame.engine), Arc::clone(&self.frame.session));
+        let poisoned = self.frame.is_poisoned();
+        match self.hold {
+            None => Err(Error::HandleEnded),
+            Some(Hold::Read { .. }) => {
+                self.give_back();
+                if keep { session.check() } else { Ok(()) }
+            }
+            Some(Hold::Nested { savepoint: false, .. }) => Ok(()),
+            Some(Hold::Nested { savepoint: true, .. }) => {
+                let keep = keep && !poisoned;
+                let (depth, in_session) = (self.frame.depth, Arc::clone(&session));
+                session.control(move |db| end_savepoint(db, &in_session, &engine, depth, keep)).await??;
+                self.hold = None;
+                if poisoned { Err(Error::StatementDropped) } else { Ok(()) }
+            }
+            Some(Hold::Write { .. }) if session.kind == Kind::Connection => self.end_connection(keep).await,
+            Some(Hold::Write { .. }) => {
+                let keep = keep && !poisoned;
+                let (in_session, in_engine) = (Arc::clone(&session), Arc::clone(&engine));
+                let kept = session.control(move |db| end_transaction(db, &in_session, &in_engine, keep)).await?;
+                let Some(Hold::Write { mut turn, entered }) = self.hold.take() else {
+                    return Err(Error::HandleEnded);
+                };
+                if session.is_unshareable() {
+                    site.keep_alone();
+                    turn.make_solo();
+                }
+                if kept.is_ok() && keep {
+                    engine.writer.finish(turn, site.method).await?;
+                } else if session.is_shared() {
+                    // Held back: what it has seen may still turn out never to have happened.
+                    let _ = engine.writer.finish(turn, site.method).await;
+                }
+                drop(entered);
+                kept?;
+                if poisoned { Err(Error::StatementDropped) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Nothing that was set in the connection outlives the body: a new one takes its place.
+    async fn end_connection(&mut self, keep: bool) -> Result<()> {
+        let session = &self.frame.session;
+        let left_open = session.control(|db| !db.connection.is_autocommit()).await?;
+        let method = session.method;
+        let conn = Arc::clone(&session.conn);
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let engine = Arc::clone(&self.frame.engine);
+        if let Some(Hold::Write { turn, entered }) = self.hold.take() {
+            let renewing = Arc::clone(&conn);
+            conn.post_or_run(move || {
+                let result = renew(&renewing, &engine);
+                drop((turn, entered));
+                let _ = sender.send(result);
+            });
+        }
+        receiver.await.unwrap_or(Err(Error::HandleEnded))?;
+        if keep && left_open { Err(Error::TransactionLeftOpen { method }) } else { Ok(()) }
+    }
+
+    /// Undoes what was not ended and gives everything back: here when that is quick, behind the statement that is
+    /// running otherwise.
+    fn give_back(&mut self) {
+        let Some(hold) = self.hold.take() else { return };
+        self.frame.end_now();
+        let frame = Arc::clone(&self.frame);
+        let conn = Arc::clone(&frame.session.conn);
+        let quick = !conn.has_pending() && frame.session.kind != Kind::Connection && !frame.session.has_worked_long();
+        let undo = move || undo(&frame, hold);
+        if quick { undo() } else { conn.post_or_run(undo) }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+fn undo(frame: &Frame, hold: Hold) {
+    let (engine, session) = (&frame.engine, &frame.session);
+    match hold {
+        Hold::Read { place, entered } => {
+            end_read(&place.conn, session);
+            drop((place, entered));
+        }
+        Hold::Nested { turn, savepoint } => {
+            if savepoint {
+                if let Ok(db) = session.conn.lock().owned_by(session.id) {
+                    let _ = end_savepoint(db, session, engine, frame.depth, false);
+                }
+            }
+            drop(turn);
+        }
+        Hold::Write { turn, entered } => {
+            {
+                let mut slot = session.conn.lock();
+                if let Ok(db) = slot.owned_by(session.id) {
+                    if !session.is_settled() {
+                        engine.writer.undo(db, session);
+                    }
+                    if session.kind == Kind::Connection {
+                        slot.discard();
+                    }
+                    slot.take_back();
+                }
+            }
+            drop((turn, entered));
+        }
+    }
+}
+
+fn new_session(engine: &Engine, conn: &Arc<Conn>, id: OwnerId, kind: Kind, site: &Site) -> Arc<Session> {
+    let config = &engine.opener.config;
+    Session::new(Arc::clone(conn), id, kind, site.method, config.execution, config.busy_timeout)
+}
+
+fn cannot_join(outer: &Frame, inner: Kind) -> Option<&'static str> {
+    match (outer.kind, inner) {
+        (Kind::Connection, _) => Some("the outer method has the bare connection, which no other call can share"),
+        (_, Kind::Connection) => Some("a bare connection cannot be had inside a transaction"),
+        (Kind::Read, Kind::Write) => Some("a read cannot become a write; give the outer method `db: &mut WriteTransaction`"),
+        _ => None,
+    }
+}
+
+/// Ends the transaction of an outermost call; with `keep` it stays open for its commit.
+fn end_transaction(db: &mut Db, session: &Session, engine: &Engine, keep: bool) -> Result<()> {
+    let result = (|| {
+        session.check()?;
+        if !keep {
+            return Ok(());
+        }
+        if session.is_exposed() && db.connection.is_busy() {
+            return Err(Error::Refused { what: "a statement left unfinished", why: "it would outlive the transaction" });
+        }
+        if db.guard.take_changes_schema() {
+            engine.read_schema(db)?;
+        }
+        if session.is_shared() {
+            db.release(0)?;
+        }
+        session.settle();
+        engine.writer.include();
+        Ok(())
+    })();
+    if !keep || result.is_err() {
+        engine.writer.undo(db, session);
+    }
+    result
+}
+
+fn end_savepoint(db: &Db, session: &Session, engine: &Engine, depth: usize, keep: bool) -> Result<()> {
+    session.check()?;
+    if db.connection.is_autocommit() {
+        return Err(Error::HandleEnded);
+    }
+    let ended = if keep { db.release(depth) } else { db.undo(depth) };
+    if let Err(error) = &ended {
+        // What the inner call did can be neither kept nor undone alone.
+        engine.writer.undo(db, session);
+        session.lose(Error::TransactionLost { cause: error.clone().cause() });
+    }
+    ended
+}
+
+fn renew(conn: &Conn, engine: &Engine) -> Result<()> {
+    {
+        let mut slot = conn.lock();
+        if let Some(db) = slot.db() {
+            db.roll_back();
+        }
+        slot.discard();
+        slot.take_back();
+    }
+    conn.open()?;
+    conn.lock().db().map_or(Ok(()), |db| engine.read_schema(db))
+}

@@ -1,0 +1,190 @@
+//! The street that every call walks, in one place:
+//!
+//! required arguments → status gate → lease (lock, connection, transaction) → body → commit or rollback → failure
+//! policy → trace
+
+mod arguments;
+mod body;
+mod failure;
+mod gate;
+mod lease;
+mod site;
+mod trace;
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::Instrument as _;
+
+use crate::engine::Kind;
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use crate::manager::ManagerCore;
+use crate::transaction::{Handle, NewHandle as _};
+
+pub use failure::{ExceptionSlot, Fallible, Outcome, ValueOf, required_argument};
+pub(crate) use body::{Ended, run as run_body};
+pub(crate) use failure::panicked;
+pub(crate) use gate::{Entered, Gate};
+pub(crate) use lease::Lease;
+pub use site::Site;
+pub use trace::timed;
+
+/// A call that is about to be made.
+#[derive(Debug)]
+#[must_use]
+pub struct Call<'a> {
+    site: &'static Site,
+    core: &'a ManagerCore,
+    arguments: &'a [(&'static str, bool)],
+}
+
+/// A call whose result type is known.
+///
+/// The bounds on that type are checked here, once; from here on its two abilities are plain functions.
+#[derive(Debug)]
+#[must_use]
+pub struct TypedCall<'a, R> {
+    call: Call<'a>,
+    from_error: fn(Error) -> R,
+    is_ok: fn(&R) -> bool,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(site: &'static Site, core: &'a ManagerCore) -> Self {
+        Self { site, core, arguments: &[] }
+    }
+
+    /// `#[required_argument]`: the named arguments, and whether each is there.
+    pub fn required_argument(mut self, arguments: &'a [(&'static str, bool)]) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
+    /// The declared return type.
+    pub fn returning<R: Fallible>(self) -> TypedCall<'a, R> {
+        TypedCall { call: self, from_error: R::from_error, is_ok: R::is_ok, result: PhantomData }
+    }
+}
+
+impl<R> TypedCall<'_, R> {
+    /// Walks the street.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before the body has returned, everything is undone; afterwards the call may still commit, whole.
+    pub async fn run<H: Handle>(self, body: impl AsyncFnOnce(H) -> R) -> Outcome<R> {
+        let Self { call: Call { site, core, arguments }, from_error, is_ok, .. } = self;
+        let span = trace::span(site, H::KIND, core.database());
+        let result = async {
+            let mut clock = Clock::start(site);
+            let walked = walk(site, core, arguments, &mut clock, body, is_ok).await;
+            let result = match walked {
+                Ok(value) => Ok(value),
+                Err(Failure::Error(error)) => {
+                    trace::failed(&error);
+                    Ok(from_error(error))
+                }
+                Err(Failure::Panic(panic)) => {
+                    trace::failed(&failure::panicked(site.method, &*panic));
+                    Err(panic)
+                }
+            };
+            trace::returned(site, result.as_ref().is_ok_and(is_ok));
+            clock.stop(site);
+            result
+        }
+        .instrument(span)
+        .await;
+        Outcome { site, result }
+    }
+}
+
+enum Failure {
+    Error(Error),
+    Panic(Box<dyn Any + Send>),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+async fn walk<R, H: Handle>(
+    site: &'static Site,
+    core: &ManagerCore,
+    arguments: &[(&'static str, bool)],
+    clock: &mut Clock,
+    body: impl AsyncFnOnce(H) -> R,
+    is_ok: fn(&R) -> bool,
+) -> Result<R, Failure> {
+    arguments::check(site, arguments)?;
+    let lease = lease(site, core.gate(), H::KIND).await?;
+    clock.leased(site);
+    let frame = Arc::clone(&lease.frame);
+    match body::run(&frame, site, body(H::new(Arc::clone(&frame)))).await {
+        Ended::Returned(value) if is_ok(&value) => {
+            lease.keep(site).await?;
+            site.ran_clean();
+            Ok(value)
+        }
+        Ended::Returned(value) => {
+            // The body's own error is what the caller gets, whatever becomes of the rollback.
+            let _ = lease.undo(site).await;
+            Ok(value)
+        }
+        Ended::Panicked(panic) => {
+            let _ = lease.undo(site).await;
+            Err(Failure::Panic(panic))
+        }
+        Ended::TimedOut(error) => {
+            let _ = lease.undo(site).await;
+            Err(Failure::Error(error))
+        }
+    }
+}
+
+/// The gate and the lock: an outermost call waits for both, a nested one passes with the call around it.
+async fn lease(site: &'static Site, gate: &Arc<Gate>, kind: Kind) -> Result<Lease> {
+    if let Some(outer) = Frame::of_manager(gate.id) {
+        if outer.during_init && !site.during_init {
+            return Err(Error::NotDuringInit { method: site.method });
+        }
+        let _active = outer.session.enter();
+        return Lease::join(&outer, site, kind).await;
+    }
+    let entered = gate.enter(site.method)?;
+    let engine = gate.engine(site.method).await?;
+    Lease::acquire(gate, engine, site, kind, Some(entered)).await
+}
+
+/// Reads the time only when somebody wants to know.
+struct Clock {
+    started: Option<Instant>,
+    waited: Option<Duration>,
+}
+
+impl Clock {
+    fn start(site: &Site) -> Self {
+        Self { started: trace::wants_times(site).then(Instant::now), waited: None }
+    }
+
+    fn leased(&mut self, site: &Site) {
+        if let Some(started) = self.started {
+            let waited = started.elapsed();
+            trace::leased(site, waited);
+            self.waited = Some(waited);
+        }
+    }
+
+    fn stop(self, site: &Site) {
+        if let Some(started) = self.started {
+            let waited = self.waited.unwrap_or_default();
+            trace::timing(site, Some(waited), started.elapsed().saturating_sub(waited));
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What is logged of a call: names and times, never an argument, a row or a result.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+use tracing::{Level, Span, debug, debug_span, error, event_enabled, field, trace, warn};
+
+use super::site::Site;
+use crate::engine::Kind;
+use crate::error::Error;
+
+/// The span of one call. Names follow OpenTelemetry's conventions for database clients.
+pub(crate) fn span(site: &Site, kind: Kind, database: &str) -> Span {
+    debug_span!(
+        "dbm.call",
+        otel.name = site.method,
+        otel.kind = "client",
+        db.system.name = "sqlite",
+        db.namespace = database,
+        db.operation.name = match kind {
+            Kind::Read => "read",
+            Kind::Write => "write",
+            Kind::Connection => "connection",
+        },
+        db.query.summary = site.method,
+        code.namespace = site.module,
+        error.type = field::Empty,
+        db.response.status_code = field::Empty,
+    )
+}
+
+/// Notes an error of the library in the current span.
+pub(crate) fn failed(error: &Error) {
+    let span = Span::current();
+    if span.is_none() {
+        return;
+    }
+    span.record("error.type", error.kind());
+    if let Some(code) = error.sqlite_code() {
+        span.record("db.response.status_code", code);
+    }
+}
+
+pub(crate) fn leased(site: &Site, waited: Duration) {
+    trace!(method = site.method, waited_ms = ms(waited), "lock acquired");
+}
+
+pub(crate) fn returned(site: &Site, ok: bool) {
+    debug!(method = site.method, ok, "call returned");
+}
+
+/// A failure whose caller gets a substitute instead.
+pub(crate) fn swallowed(site: &Site, cause: &dyn Display) {
+    error!(method = site.method, cause = %cause, "call failed, returning its fail value");
+}
+
+/// `#[timed]`: how long a call took, the wait for its lock apart.
+pub(crate) fn timing(site: &Site, waited: Option<Duration>, ran: Duration) {
+    if !site.timed {
+        return;
+    }
+    if let Some(slow) = site.slow.filter(|slow| ran >= *slow) {
+        warn!(method = site.method, elapsed_ms = ms(ran), slow_ms = ms(slow), "slow call");
+    }
+    match waited {
+        Some(waited) => {
+            trace!(method = site.method, elapsed_ms = ms(ran), waited_ms = ms(waited), "call finished");
+        }
+        None => trace!(method = site.method, elapsed_ms = ms(ran), "call finished"),
+    }
+}
+
+/// `#[timed]` on a method without `#[database_safe]`.
+pub async fn timed<F: Future>(site: &'static Site, body: F) -> F::Output {
+    let started = Instant::now();
+    let output = body.await;
+    debug!(method = site.method, "returned");
+    timing(site, None, started.elapsed());
+    output
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Whether anybody listens, so that the clock need not be read otherwise.
+pub(crate) fn wants_times(site: &Site) -> bool {
+    site.timed || event_enabled!(Level::TRACE)
+}

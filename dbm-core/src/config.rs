@@ -1,0 +1,234 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::version::Version;
+
+/// Where the database lives and how it behaves.
+///
+/// ```
+/// # use dbm_core::{Config, Durability};
+/// # use std::time::Duration;
+/// let config = Config::new("data")
+///     .db_name("bot.db")
+///     .durability(Durability::Full)
+///     .acquire_timeout(Duration::from_secs(10));
+/// # let _ = config;
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Config {
+    location: Location,
+    db_name: String,
+    pub(crate) durability: Durability,
+    pub(crate) execution: Execution,
+    pub(crate) readers: usize,
+    pub(crate) acquire_timeout: Duration,
+    pub(crate) busy_timeout: Duration,
+    pub(crate) max_queue: Option<usize>,
+    pub(crate) max_read_age: Option<Duration>,
+    pub(crate) keep_backups: usize,
+    pub(crate) version: Option<Version>,
+}
+
+#[derive(Debug, Clone)]
+enum Location {
+    Directory(PathBuf),
+    Temporary,
+}
+
+/// What an acknowledged write survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Survives a power loss (`synchronous = FULL`).
+    #[default]
+    Full,
+    /// Survives a crash of the process; a power loss may take the newest commits, never the file's consistency
+    /// (`synchronous = NORMAL`).
+    Normal,
+    /// Survives a crash of the process; a power loss may damage the file (`synchronous = OFF`). For tests.
+    Off,
+}
+
+/// Where statements run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Execution {
+    /// Statements known to be short run where the task is, all others on a thread of their own.
+    #[default]
+    Auto,
+    /// Every statement runs where the task is: for a runtime that has nothing else to do.
+    Inline,
+    /// Every statement runs on a thread of its own.
+    Offload,
+}
+
+impl Config {
+    /// A database in this directory, which is made (with its parents) when it is missing. The file is
+    /// `database.db` unless [`db_name`](Self::db_name) says otherwise.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            location: Location::Directory(directory.into()),
+            db_name: "database.db".to_owned(),
+            durability: Durability::default(),
+            execution: Execution::default(),
+            readers: 4,
+            acquire_timeout: Duration::from_secs(30),
+            busy_timeout: Duration::from_secs(5),
+            max_queue: None,
+            max_read_age: None,
+            keep_backups: 1,
+            version: None,
+        }
+    }
+
+    /// A database that nobody else sees and that is gone with its manager: for tests.
+    ///
+    /// It is a file in a private temporary directory, so it behaves like any other database (in-memory databases
+    /// of SQLite have no WAL, a reader would block the writer). Durability is [`Durability::Off`].
+    pub fn in_memory() -> Self {
+        let mut config = Self::new("").durability(Durability::Off);
+        config.location = Location::Temporary;
+        config
+    }
+
+    /// Name of the database file: one plain name, without a directory. Default `database.db`.
+    pub fn db_name(mut self, name: impl Into<String>) -> Self {
+        self.db_name = name.into();
+        self
+    }
+
+    /// What an acknowledged write survives. Default [`Durability::Full`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Where statements run. Default [`Execution::Auto`].
+    pub fn execution(mut self, execution: Execution) -> Self {
+        self.execution = execution;
+        self
+    }
+
+    /// How many reads may run at the same time, at least 1. Default 4. Connections are opened when first needed.
+    pub fn readers(mut self, readers: usize) -> Self {
+        self.readers = readers;
+        self
+    }
+
+    /// How long a call waits for its turn before it gives up with
+    /// [`Error::AcquireTimeout`](crate::Error::AcquireTimeout). Default 30 s.
+    pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
+        self.acquire_timeout = timeout;
+        self
+    }
+
+    /// How long a call waits for another process that has locked the file. Default 5 s.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// How many calls may wait for the writer; further ones get [`Error::Overloaded`](crate::Error::Overloaded).
+    /// Default: no limit.
+    pub fn max_queue(mut self, calls: usize) -> Self {
+        self.max_queue = Some(calls);
+        self
+    }
+
+    /// How long a read may keep its snapshot once the write-ahead log has grown large: older ones are ended
+    /// with an error so that the log can shrink. Default: never, but a warning is logged.
+    pub fn max_read_age(mut self, age: Duration) -> Self {
+        self.max_read_age = Some(age);
+        self
+    }
+
+    /// How many backups made before migrations are kept, 0 to make none. Default 1.
+    pub fn keep_backups(mut self, backups: usize) -> Self {
+        self.keep_backups = backups;
+        self
+    }
+
+    /// The schema version to open with, instead of the one in `#[db_manager(version = "…")]`: for tests of
+    /// migrations.
+    pub fn version(mut self, version: Version) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.db_name
+    }
+
+    /// The path of the file, and the guard that removes it at the end when it is a temporary one.
+    pub(crate) fn resolve(&self) -> Result<(PathBuf, Option<tempfile::TempDir>)> {
+        check_name(&self.db_name)?;
+        if self.readers == 0 {
+            return Err(invalid("readers must be at least 1"));
+        }
+        match &self.location {
+            Location::Directory(directory) => {
+                if directory.as_os_str().as_encoded_bytes().contains(&0) {
+                    return Err(invalid("the directory contains a NUL byte"));
+                }
+                // An absolute path keeps its meaning when the program changes its working directory.
+                let directory =
+                    if directory.as_os_str().is_empty() { Path::new(".") } else { directory.as_path() };
+                let directory = std::path::absolute(directory).map_err(|error| Error::io(directory, error))?;
+                Ok((directory.join(&self.db_name), None))
+            }
+            Location::Temporary => {
+                let directory = tempfile::Builder::new()
+                    .prefix("dbm-")
+                    .tempdir()
+                    .map_err(|error| Error::io(std::env::temp_dir(), error))?;
+                Ok((directory.path().join(&self.db_name), Some(directory)))
+            }
+        }
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::Config { message: message.into() }
+}
+
+/// One plain file name that SQLite will not read as anything else.
+fn check_name(name: &str) -> Result<()> {
+    let refuse = |why: &str| Err(invalid(format!("db_name {:?} {why}", name.chars().take(64).collect::<String>())));
+    if name.is_empty() || name == "." || name == ".." {
+        return refuse("is not a file name");
+    }
+    if name.chars().any(|c| matches!(c, '/' | '\\' | '\0')) {
+        return refuse("must be one plain file name, without a directory");
+    }
+    if name.starts_with("file:") || name.starts_with(':') {
+        return refuse("has a special meaning in SQLite");
+    }
+    if ["-wal", "-shm", "-journal"].iter().any(|ending| name.ends_with(ending)) {
+        return refuse("ends like one of SQLite's side files");
+    }
+    // The longest side file or backup must fit into a file name too (255 bytes on common file systems).
+    if name.len() > 200 {
+        return refuse("is longer than 200 bytes");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn db_name_is_one_plain_file_name() {
+        let long = "x".repeat(300);
+        for name in [
+            "", ".", "..", "../x", "a/b", "/x", "a\\b", "a\0b", ":memory:", "file:x", "x-wal", "x-shm", "x-journal", &long,
+        ] {
+            assert!(Config::new("d").db_name(name).resolve().is_err(), "{name:?}");
+        }
+        for name in ["database.db", "ünï 🦀.db", "x", ".hidden"] {
+            assert!(Config::new("d").db_name(name).resolve().is_ok(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A copy of the committed state, taken while the writer holds its lock.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::OpenFlags;
+use rusqlite::backup::Backup;
+
+use super::open::{connect, connect_read_only};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::version::Version;
+
+/// Ending of a copy that is not complete; one that a crash left behind is removed by the next backup.
+const UNFINISHED: &str = "backup-unfinished";
+
+/// Copies the database beside itself as `<name>.<version>.backup`, with a number when that exists: nothing is ever
+/// overwritten. Older backups of ours beyond `keep` are removed.
+pub(crate) fn back_up(path: &Path, config: &Config, version: &Version) -> Result<Option<PathBuf>> {
+    if config.keep_backups == 0 {
+        return Ok(None);
+    }
+    // Beside the file itself, where there is room for it and the same file system, not beside a link to it.
+    let file = fs::canonicalize(path).map_err(|error| Error::io(path, error))?;
+    let unfinished = with_ending(&file, UNFINISHED);
+    let finished = copy(&file, &unfinished, config.busy_timeout)
+        .and_then(|()| publish(&unfinished, &with_ending(&file, &format!("{version}.backup"))));
+    if finished.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    let finished = finished?;
+    remove_old(&file, &finished, config.keep_backups);
+    Ok(Some(finished))
+}
+
+fn with_ending(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+fn copy(from: &Path, to: &Path, busy_timeout: Duration) -> Result<()> {
+    let failed = |error| Error::io(to, error);
+    match fs::remove_file(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    create_private(to).map_err(failed)?;
+    {
+        let source = connect_read_only(from, busy_timeout)?;
+        let mut copy = connect(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Backup::new(&source, &mut copy)?.run_to_completion(1_000, Duration::ZERO, None)?;
+        // A copy of a WAL database is one too; checking it must leave no side files.
+        copy.query_row("PRAGMA journal_mode = DELETE", (), |_| Ok(()))?;
+        let verdict: String = copy.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
+        if verdict != "ok" {
+            return Err(Error::Backup { message: crate::value::bounded(verdict) });
+        }
+    }
+    let mode = fs::metadata(from).map_err(|error| Error::io(from, error))?.permissions();
+    fs::set_permissions(to, mode).map_err(failed)?;
+    File::open(to).and_then(|file| file.sync_all()).map_err(failed)
+}
+
+/// Nobody else may read the copy before it has the mode of the original.
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Gives the copy its name, without replacing anything.
+fn publish(unfinished: &Path, name: &Path) -> Result<PathBuf> {
+    let failed = |error| Error::io(name, error);
+    for number in 0..1_000_u32 {
+        let name = if number == 0 { name.to_owned() } else { with_ending(name, &number.to_string()) };
+        match fs::hard_link(unfinished, &name) {
+            Ok(()) => {
+                fs::remove_file(unfinished).map_err(failed)?;
+                sync_directory(&name).map_err(failed)?;
+                return Ok(name);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // A file system without links: nobody else makes backups here while we hold the write lock.
+            Err(_) if !name.exists() => {
+                fs::rename(unfinished, &name).map_err(failed)?;
+                sync_directory(&name).map_err(failed)?;
+                return Ok(name);
+            }
+            Err(_) => {}
+        }
+    }
+    Err(failed(io::Error::from(io::ErrorKind::AlreadyExists)))
+}
+
+#[cfg(unix)]
+fn sync_directory(file: &Path) -> io::Result<()> {
+    match file.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Removes backups of this database beyond the newest `keep`; a failure leaves them where they are.
+fn remove_old(file: &Path, newest: &Path, keep: usize) {
+    let (Some(directory), Some(prefix)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
+        return;
+    };
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    let mut backups: Vec<_> = entries
+        .flatten()
+        .filter(|entry| entry.path() != newest)
+        .filter(|entry| entry.file_name().to_str().is_some_and(|name| is_backup(name, prefix)))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    backups.sort();
+    let surplus = (backups.len() + 1).saturating_sub(keep);
+    for (_, path) in backups.into_iter().take(surplus) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// `<prefix>.<major>.<minor>.<patch>.backup`, perhaps with a number.
+fn is_backup(name: &str, prefix: &str) -> bool {
+    let Some(rest) = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) else { return false };
+    let Some((version, number)) = rest.split_once(".backup") else { return false };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    Version::parse(version).is_ok() && (number.is_empty() || number.strip_prefix('.').is_some_and(is_number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_backups_are_recognised() {
+        for name in ["a.db.1.0.0.backup", "a.db.1.0.0.backup.7"] {
+            assert!(is_backup(name, "a.db"), "{name}");
+        }
+        for name in ["a.db", "a.db.backup", "b.db.1.0.0.backup", "a.db.1.0.backup", "a.db.1.0.0.backup.x", "a.db.1.0.0.backups"] {
+            assert!(!is_backup(name, "a.db"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Keeps the write-ahead log small without stalling a commit.
+
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::hooks::Wal;
+use rusqlite::{Connection, OpenFlags};
+
+use super::lane::Lane;
+use super::open::{SharedOpener, connect};
+use crate::error::Result;
+
+/// Above this many pages a checkpoint runs beside the writer.
+const PASSIVE_ABOVE: u32 = 1_000;
+/// Above this many pages the writer is held for a moment, so that the log starts over.
+const TRUNCATE_ABOVE: u32 = 8_000;
+
+thread_local! {
+    static WAL_PAGES: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Makes each COMMIT of this connection leave the size of the log behind on its thread.
+pub(crate) fn watch_wal(connection: &Connection) {
+    connection.wal_hook(Some(remember_pages));
+}
+
+fn remember_pages(_: &Wal, pages: c_int) -> rusqlite::Result<()> {
+    WAL_PAGES.set(u32::try_from(pages).unwrap_or(0));
+    Ok(())
+}
+
+/// Pages in the log after the commit that just ran on this thread.
+pub(crate) fn wal_pages() -> u32 {
+    WAL_PAGES.take()
+}
+
+pub(crate) fn wants_truncate(pages: u32) -> bool {
+    pages > TRUNCATE_ABOVE
+}
+
+/// Runs checkpoints beside the writer, on a thread and a connection of its own.
+pub(crate) struct Checkpointer {
+    opener: SharedOpener,
+    lane: Lane,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    wanted: AtomicBool,
+    /// Held while a checkpoint runs; true once no further one may start.
+    closed: Mutex<bool>,
+}
+
+impl Checkpointer {
+    pub(crate) fn new(opener: SharedOpener) -> Self {
+        Self { opener, lane: Lane::default(), state: Arc::default() }
+    }
+
+    /// Starts a checkpoint when the log has grown and none is under way.
+    pub(crate) fn after_commit(&self, pages: u32) {
+        if pages <= PASSIVE_ABOVE || self.state.wanted.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (opener, state) = (Arc::clone(&self.opener), Arc::clone(&self.state));
+        let posted = self.lane.post(move || {
+            let closed = state.closed.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*closed {
+                // A failure here costs nothing: the next commit tries again.
+                let _ = passive(&opener);
+            }
+            state.wanted.store(false, Ordering::Release);
+        });
+        if posted.is_err() {
+            self.state.wanted.store(false, Ordering::Release);
+        }
+    }
+
+    /// Waits for the checkpoint that is running, and starts no other.
+    pub(crate) fn close(&self) {
+        *self.state.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.lane.close();
+    }
+}
+
+fn passive(opener: &SharedOpener) -> Result<()> {
+    let connection = connect(&opener.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))?;
+    Ok(())
+}
+
+/// Empties the log; true when nothing of it is left. For the owner of the writer.
+pub(crate) fn truncate(connection: &Connection) -> Result<bool> {
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
+    Ok(busy == 0)
+}

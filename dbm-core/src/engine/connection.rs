@@ -1,0 +1,343 @@
+//! One SQLite connection that is used from where the task is or from its lane, by whoever owns it at the time.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Instant;
+
+use rusqlite::{Connection, InterruptHandle};
+
+use super::guard::Guard;
+use super::lane::Lane;
+use super::open::{Role, SharedOpener};
+use super::statement::Profiles;
+use crate::error::{Error, Result};
+
+/// Marks who may use a connection; never used twice.
+pub(crate) type OwnerId = u64;
+
+const NOBODY: OwnerId = 0;
+
+pub(crate) fn next_id() -> OwnerId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A connection and the thread for its slow work.
+///
+/// The lock is held for one statement or COMMIT, never across an await. Only the owner's statements run; whoever
+/// is not the owner any more (its call has ended, or it was evicted) gets an error under the same lock.
+pub(crate) struct Conn {
+    role: Role,
+    opener: SharedOpener,
+    slot: Mutex<Slot>,
+    lane: Lane,
+    /// Jobs on the lane that have not ended; while there are any, nothing runs inline.
+    pending: AtomicUsize,
+    running: Mutex<Running>,
+    holder: Mutex<Option<Holder>>,
+}
+
+/// The call that uses a connection, for the error of those who wait for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holder {
+    pub(crate) method: &'static str,
+    pub(crate) since: Instant,
+}
+
+pub(crate) struct Slot {
+    db: Option<Db>,
+    owner: OwnerId,
+    closed: bool,
+}
+
+/// An open SQLite connection with what belongs to it.
+pub(crate) struct Db {
+    pub(crate) connection: Connection,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) profiles: Profiles,
+}
+
+/// The job that may be interrupted now; an interrupt is sent under this lock, so it never hits a later one.
+#[derive(Default)]
+struct Running {
+    job: Option<u64>,
+    interruptible: bool,
+    handle: Option<(InterruptHandle, Arc<Guard>)>,
+}
+
+impl Conn {
+    pub(crate) fn new(role: Role, opener: SharedOpener) -> Arc<Self> {
+        Arc::new(Self {
+            role,
+            opener,
+            slot: Mutex::new(Slot { db: None, owner: NOBODY, closed: false }),
+            lane: Lane::default(),
+            pending: AtomicUsize::new(0),
+            running: Mutex::default(),
+            holder: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The slot, when nothing runs or waits on the lane and nobody else is in it: never blocks.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Slot>> {
+        if self.has_pending() {
+            return None;
+        }
+        match self.slot.try_lock() {
+            Ok(slot) => Some(slot),
+            Err(TryLockError::Poisoned(slot)) => Some(slot.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        self.pending.load(Ordering::Acquire) > 0
+    }
+
+    /// Runs a job on the lane, after all jobs before it.
+    pub(crate) fn post(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) -> Result<()> {
+        let pending = Pending::new(self);
+        self.lane.post(move || {
+            job();
+            drop(pending);
+        })
+    }
+
+    /// Runs a job on the lane, or here when the system has no thread to give.
+    pub(crate) fn post_or_run(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) {
+        if self.has_lane() {
+            let _ = self.post(job);
+        } else {
+            job();
+        }
+    }
+
+    /// Whether a job that is posted will run.
+    pub(crate) fn has_lane(&self) -> bool {
+        self.lane.start().is_ok()
+    }
+
+    /// Opens the connection if it is not open; blocks for file operations, so it belongs on the lane.
+    pub(crate) fn open(&self) -> Result<()> {
+        let mut slot = self.lock();
+        if slot.db.is_some() {
+            return Ok(());
+        }
+        if slot.closed {
+            return Err(Error::HandleEnded);
+        }
+        let db = self.opener.open(self.role)?;
+        self.install(&mut slot, db);
+        Ok(())
+    }
+
+    pub(crate) fn adopt(&self, db: Db) {
+        let mut slot = self.lock();
+        self.install(&mut slot, db);
+    }
+
+    fn install(&self, slot: &mut Slot, db: Db) {
+        self.running().handle = Some((db.connection.get_interrupt_handle(), Arc::clone(&db.guard)));
+        slot.db = Some(db);
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().db.is_some()
+    }
+
+    /// Closes for good; nothing runs on it any more.
+    pub(crate) fn close(&self) {
+        let db = {
+            let mut slot = self.lock();
+            slot.closed = true;
+            slot.owner = NOBODY;
+            slot.db.take()
+        };
+        self.running().handle = None;
+        drop(db);
+        self.lane.close();
+    }
+
+    /// Runs `work` as an interruptible job; the other half of [`interrupt`](Self::interrupt).
+    pub(crate) fn as_job<R>(&self, job: u64, interruptible: bool, work: impl FnOnce() -> R) -> R {
+        {
+            let mut running = self.running();
+            running.job = Some(job);
+            running.interruptible = interruptible;
+        }
+        let result = work();
+        let mut running = self.running();
+        running.job = None;
+        if let Some((_, guard)) = &running.handle {
+            guard.clear_cancel();
+        }
+        result
+    }
+
+    /// Stops the job if it is running. One that others depend on is stopped only by `force`.
+    pub(crate) fn interrupt(&self, job: u64, force: bool) {
+        let running = self.running();
+        if running.job == Some(job) && (running.interruptible || force) {
+            running.stop();
+        }
+    }
+
+    /// Stops whatever is running.
+    pub(crate) fn interrupt_any(&self) {
+        let running = self.running();
+        if running.job.is_some() {
+            running.stop();
+        }
+    }
+
+    pub(crate) fn set_holder(&self, holder: Option<Holder>) {
+        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) = holder;
+    }
+
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        *self.holder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    fn stop(&self) {
+        if let Some((handle, guard)) = &self.handle {
+            // The flag reaches what an interrupt before the first step misses.
+            guard.cancel();
+            handle.interrupt();
+        }
+    }
+}
+
+struct Pending(Arc<Conn>);
+
+impl Pending {
+    fn new(conn: &Arc<Conn>) -> Self {
+        conn.pending.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(conn))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Slot {
+    pub(crate) fn give_to(&mut self, owner: OwnerId) -> Result<()> {
+        if self.closed {
+            return Err(Error::HandleEnded);
+        }
+        self.owner = owner;
+        Ok(())
+    }
+
+    /// The connection, for its owner only.
+    pub(crate) fn owned_by(&mut self, owner: OwnerId) -> Result<&mut Db> {
+        if self.owner != owner {
+            return Err(Error::HandleEnded);
+        }
+        self.db.as_mut().ok_or(Error::HandleEnded)
+    }
+
+    pub(crate) fn take_back(&mut self) {
+        self.owner = NOBODY;
+    }
+
+    pub(crate) fn db(&mut self) -> Option<&mut Db> {
+        self.db.as_mut()
+    }
+
+    /// Drops the connection; the next lease opens a new one.
+    pub(crate) fn discard(&mut self) {
+        self.db = None;
+    }
+}
+
+/// The library's own statements. They have a private text, so that a body that prepares the same words does not
+/// find them in the statement cache, behind the authorizer's back.
+pub(crate) struct Control {
+    pub(crate) begin_read: String,
+    pub(crate) begin_write: String,
+    pub(crate) snapshot: String,
+    pub(crate) commit: String,
+    pub(crate) rollback: String,
+    levels: Vec<Level>,
+}
+
+struct Level {
+    savepoint: String,
+    release: String,
+    undo: String,
+}
+
+/// Nested calls deeper than this are refused.
+pub(crate) const MAX_DEPTH: usize = 64;
+
+pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
+    use std::hash::BuildHasher as _;
+    let secret = std::hash::RandomState::new().hash_one(Instant::now());
+    let text = |words: &str| format!("{words} /* {secret:016x} */");
+    Control {
+        begin_read: text("BEGIN"),
+        begin_write: text("BEGIN IMMEDIATE"),
+        snapshot: text("SELECT 1 FROM sqlite_schema LIMIT 1"),
+        commit: text("COMMIT"),
+        rollback: text("ROLLBACK"),
+        levels: (0..=MAX_DEPTH)
+            .map(|depth| Level {
+                savepoint: text(&format!("SAVEPOINT dbm_{depth}")),
+                release: text(&format!("RELEASE dbm_{depth}")),
+                undo: text(&format!("ROLLBACK TO dbm_{depth}")),
+            })
+            .collect(),
+    }
+});
+
+impl Db {
+    pub(crate) fn new(connection: Connection, guard: Arc<Guard>) -> Self {
+        Self { connection, guard, profiles: Profiles::default() }
+    }
+
+    /// Runs one of the library's own statements.
+    pub(crate) fn control(&self, sql: &str) -> Result<()> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.raw_query();
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
+
+    pub(crate) fn savepoint(&self, depth: usize) -> Result<()> {
+        match CONTROL.levels.get(depth) {
+            Some(level) => self.control(&level.savepoint),
+            None => Err(Error::Refused { what: "this nesting", why: "calls are nested more than 64 deep" }),
+        }
+    }
+
+    pub(crate) fn release(&self, depth: usize) -> Result<()> {
+        CONTROL.levels.get(depth).map_or(Ok(()), |level| self.control(&level.release))
+    }
+
+    /// Takes back everything since the savepoint, and the savepoint.
+    pub(crate) fn undo(&self, depth: usize) -> Result<()> {
+        CONTROL.levels.get(depth).map_or(Ok(()), |level| self.control(&level.undo))?;
+        self.release(depth)
+    }
+
+    /// Ends a transaction without keeping anything; false when the connection is still in one and must go.
+    pub(crate) fn roll_back(&self) -> bool {
+        self.connection.is_autocommit() || {
+            let _ = self.control(&CONTROL.rollback);
+            self.connection.is_autocommit()
+        }
+    }
+}

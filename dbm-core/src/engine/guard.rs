@@ -1,0 +1,211 @@
+//! What a connection allows and when it stops: SQLite's authorizer and progress handler, set once per connection
+//! (setting them again would expire every cached statement) and steered by flags.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+
+use crate::error::{Error, Result};
+
+/// Virtual machine instructions between two looks at the flags; about 10 µs.
+const PROGRESS_EVERY: i32 = 1_000;
+const NO_FUSE: u64 = u64::MAX;
+
+/// Who is speaking to SQLite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Permission {
+    /// The library itself, and the body of a [`Connection`](crate::Connection) handle.
+    Everything,
+    /// A body inside a transaction.
+    InTransaction,
+}
+
+#[derive(Debug)]
+pub(crate) struct Guard {
+    permission: AtomicU8,
+    refused: AtomicU8,
+    defers_foreign_keys: AtomicBool,
+    changes_schema: AtomicBool,
+    cancelled: AtomicBool,
+    fuse: AtomicU64,
+    fused: AtomicBool,
+    base: Instant,
+}
+
+impl Guard {
+    /// Sets the hooks of a new connection.
+    pub(crate) fn install(db: &Connection) -> Result<Arc<Self>> {
+        let guard = Arc::new(Self {
+            permission: AtomicU8::new(Permission::Everything as u8),
+            refused: AtomicU8::new(0),
+            defers_foreign_keys: AtomicBool::new(false),
+            changes_schema: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
+            fuse: AtomicU64::new(NO_FUSE),
+            fused: AtomicBool::new(false),
+            base: Instant::now(),
+        });
+        let for_authorizer = Arc::clone(&guard);
+        db.authorizer(Some(move |context: AuthContext<'_>| for_authorizer.authorize(&context.action)))?;
+        let for_commit = Arc::clone(&guard);
+        db.commit_hook(Some(move || for_commit.is_in_body()))?;
+        let for_progress = Arc::clone(&guard);
+        db.progress_handler(PROGRESS_EVERY, Some(move || for_progress.must_stop()))?;
+        Ok(guard)
+    }
+
+    pub(crate) fn permit(&self, permission: Permission) {
+        self.permission.store(permission as u8, Ordering::Relaxed);
+    }
+
+    /// Stops the statement that is running, or the next one, at its next look at the flags.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn clear_cancel(&self) {
+        self.cancelled.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_fuse(&self, after: Duration) {
+        self.fused.store(false, Ordering::Relaxed);
+        let at = (self.base.elapsed() + after).as_nanos();
+        self.fuse.store(u64::try_from(at).unwrap_or(NO_FUSE), Ordering::Relaxed);
+    }
+
+    /// Removes the fuse and tells whether it had blown.
+    pub(crate) fn take_fuse(&self) -> bool {
+        self.fuse.store(NO_FUSE, Ordering::Relaxed);
+        self.fused.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a body has made its foreign keys deferred since the last time this was asked.
+    pub(crate) fn take_defers_foreign_keys(&self) -> bool {
+        self.defers_foreign_keys.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a body has changed tables or triggers since the last time this was asked.
+    pub(crate) fn take_changes_schema(&self) -> bool {
+        self.changes_schema.swap(false, Ordering::Relaxed)
+    }
+
+    /// The library's own words for a statement that the authorizer refused.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match self.refused.swap(0, Ordering::Relaxed) {
+            0 => error,
+            code => Refusal::from_code(code).error(),
+        }
+    }
+
+    /// A commit while a body runs is never the library's: SQLite has ended the transaction and the body goes on
+    /// without one. Such a commit is turned into a rollback.
+    fn is_in_body(&self) -> bool {
+        self.permission.load(Ordering::Relaxed) == Permission::InTransaction as u8
+    }
+
+    fn must_stop(&self) -> bool {
+        if self.is_cancelled() {
+            return true;
+        }
+        let fuse = self.fuse.load(Ordering::Relaxed);
+        if fuse == NO_FUSE || self.base.elapsed().as_nanos() < u128::from(fuse) {
+            return false;
+        }
+        self.fused.store(true, Ordering::Relaxed);
+        true
+    }
+
+    fn authorize(&self, action: &AuthAction<'_>) -> Authorization {
+        if self.permission.load(Ordering::Relaxed) == Permission::Everything as u8 {
+            return Authorization::Allow;
+        }
+        let refusal = match *action {
+            AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => Refusal::TransactionControl,
+            AuthAction::Attach { .. } | AuthAction::Detach { .. } => Refusal::Attach,
+            AuthAction::Pragma { pragma_name, pragma_value } => match pragma(pragma_name, pragma_value) {
+                Pragma::Allowed => return Authorization::Allow,
+                Pragma::DefersForeignKeys => {
+                    self.defers_foreign_keys.store(true, Ordering::Relaxed);
+                    return Authorization::Allow;
+                }
+                Pragma::Refused => Refusal::Pragma,
+            },
+            AuthAction::CreateTable { .. } | AuthAction::CreateTrigger { .. } | AuthAction::AlterTable { .. } => {
+                self.changes_schema.store(true, Ordering::Relaxed);
+                return Authorization::Allow;
+            }
+            _ => return Authorization::Allow,
+        };
+        self.refused.store(refusal as u8, Ordering::Relaxed);
+        Authorization::Deny
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+enum Refusal {
+    TransactionControl = 1,
+    Attach,
+    Pragma,
+}
+
+impl Refusal {
+    fn from_code(code: u8) -> Self {
+        match code {
+            1 => Self::TransactionControl,
+            2 => Self::Attach,
+            _ => Self::Pragma,
+        }
+    }
+
+    fn error(self) -> Error {
+        let (what, why) = match self {
+            Self::TransactionControl => {
+                ("transaction control", "the call itself commits on Ok and rolls back on Err")
+            }
+            Self::Attach => ("ATTACH or DETACH", "it needs a method with `db: &mut Connection`"),
+            Self::Pragma => (
+                "this PRAGMA",
+                "its effect would outlive the transaction; use a method with `db: &mut Connection`",
+            ),
+        };
+        Error::Refused { what, why }
+    }
+}
+
+enum Pragma {
+    Allowed,
+    DefersForeignKeys,
+    Refused,
+}
+
+/// Only what reads, or what a rollback takes back.
+fn pragma(name: &str, value: Option<&str>) -> Pragma {
+    const WITH_ARGUMENT: &[&str] = &[
+        "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list",
+        "foreign_key_check", "integrity_check", "quick_check", "user_version", "application_id",
+    ];
+    const WITHOUT_VALUE: &[&str] = &[
+        "application_id", "auto_vacuum", "busy_timeout", "cache_size", "collation_list", "compile_options",
+        "data_version", "database_list", "defer_foreign_keys", "encoding", "foreign_keys", "freelist_count",
+        "function_list", "journal_mode", "journal_size_limit", "max_page_count", "mmap_size", "module_list",
+        "page_count", "page_size", "pragma_list", "query_only", "recursive_triggers", "schema_version",
+        "secure_delete", "synchronous", "temp_store", "user_version", "wal_autocheckpoint",
+    ];
+    let is = |known: &&str| known.eq_ignore_ascii_case(name);
+    let on = |value: &str| ["on", "true", "yes", "1"].iter().any(|word| word.eq_ignore_ascii_case(value));
+    match value {
+        _ if WITH_ARGUMENT.iter().any(is) => Pragma::Allowed,
+        None if WITHOUT_VALUE.iter().any(is) => Pragma::Allowed,
+        Some(value) if name.eq_ignore_ascii_case("defer_foreign_keys") && on(value) => Pragma::DefersForeignKeys,
+        _ => Pragma::Refused,
+    }
+}

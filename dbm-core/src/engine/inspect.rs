@@ -1,0 +1,101 @@
+//! What a database file holds, as far as its version is concerned.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, ErrorCode, ffi};
+
+use super::open::connect_read_only;
+use super::{Db, Opener, Role};
+use crate::error::{Error, Result};
+use crate::version::{self, Version};
+
+/// What is in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// No table at all: a new database.
+    Nothing,
+    /// A database of this kind.
+    Version(Version),
+}
+
+/// Looks into a file without changing it; gives back the connection for further use.
+pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
+    let look = || -> Result<_> {
+        let connection = connect_read_only(&opener.path, opener.config.busy_timeout)?;
+        Ok((contents(&connection)?, connection))
+    };
+    look().or_else(|error| {
+        if !needs_recovery(&error) {
+            return Err(error);
+        }
+        // A killed writer left a hot journal, which only a writer can roll back.
+        let connection = super::open::connect(&opener.path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(opener.config.busy_timeout)?;
+        contents(&connection)?;
+        drop(connection);
+        look()
+    })
+}
+
+pub(crate) fn into_reader(opener: &Opener, connection: Connection) -> Result<Db> {
+    opener.equip(connection, Role::Reader)
+}
+
+fn needs_recovery(error: &Error) -> bool {
+    let extended = error.sqlite_code().unwrap_or(0);
+    [ffi::SQLITE_READONLY_ROLLBACK, ffi::SQLITE_READONLY_RECOVERY, ffi::SQLITE_READONLY_CANTINIT].contains(&extended)
+        || error.primary_code() == Some(ErrorCode::CannotOpen)
+}
+
+/// Reads the version row, strictly.
+pub(crate) fn contents(connection: &Connection) -> Result<Contents> {
+    let (tables, has_version): (i64, bool) = connection.query_row(
+        "SELECT count(*), coalesce(max(name = 'Version' COLLATE NOCASE), 0) FROM sqlite_schema WHERE type = 'table'",
+        (),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if tables == 0 {
+        return Ok(Contents::Nothing);
+    }
+    if !has_version {
+        return Err(Error::ForeignDatabase);
+    }
+    version_row(connection).map(Contents::Version)
+}
+
+fn version_row(connection: &Connection) -> Result<Version> {
+    let invalid = |message: String| Error::InvalidVersion { message };
+    let mut statement = connection
+        .prepare("SELECT major, minor, patch, typeof(major), typeof(minor), typeof(patch) FROM Version LIMIT 2")
+        .map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::Unknown) => invalid("it needs the columns major, minor and patch".to_owned()),
+            _ => error.into(),
+        })?;
+    let mut rows = statement.query(())?;
+    let Some(row) = rows.next()? else {
+        return Err(invalid("it has 0 rows, but 1 was expected".to_owned()));
+    };
+    for (column, name) in [(3, "major"), (4, "minor"), (5, "patch")] {
+        let found: String = row.get(column)?;
+        if found != "integer" {
+            return Err(invalid(format!("{name} is {found}, but an integer was expected")));
+        }
+    }
+    let version = version::from_row(row.get(0)?, row.get(1)?, row.get(2)?)?;
+    if rows.next()?.is_some() {
+        let count: i64 = connection.query_row("SELECT count(*) FROM Version", (), |row| row.get(0))?;
+        return Err(invalid(format!("it has {count} rows, but 1 was expected")));
+    }
+    Ok(version)
+}
+
+/// Foreign key violations, by child and parent table.
+pub(crate) fn foreign_key_violations(connection: &Connection) -> Result<BTreeMap<(String, String), u64>> {
+    let mut counts = BTreeMap::new();
+    let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
+    let mut rows = statement.query(())?;
+    while let Some(row) = rows.next()? {
+        *counts.entry((row.get(0)?, row.get(2)?)).or_default() += 1;
+    }
+    Ok(counts)
+}

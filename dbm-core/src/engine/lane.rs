@@ -1,0 +1,75 @@
+//! A thread for work that would hold up a runtime worker: a tokio-rusqlite thread, started when first needed.
+
+use std::future::Future as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use crate::error::{Error, Result};
+
+/// Jobs run one after the other, in the order in which they were posted.
+#[derive(Debug, Default)]
+pub(crate) struct Lane(Mutex<Option<tokio_rusqlite::Connection>>);
+
+impl Lane {
+    /// Hands over a job and does not wait: it runs even when nobody is interested any more.
+    ///
+    /// A panic in the job is contained. Fails when the system has no thread to give; the job is dropped then.
+    pub(crate) fn post(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
+        let thread = self.start()?;
+        let contained = move |_: &mut rusqlite::Connection| {
+            let _ = catch_unwind(AssertUnwindSafe(job));
+        };
+        // The first poll sends the job; its answer is not needed.
+        let call = pin!(thread.call_raw(contained));
+        let _ = call.poll(&mut Context::from_waker(Waker::noop()));
+        Ok(())
+    }
+
+    /// Lets the thread end after the jobs it has.
+    pub(crate) fn close(&self) {
+        self.slot().take();
+    }
+
+    /// Starts the thread if there is none yet; it has no connection to speak of, the jobs bring theirs.
+    pub(crate) fn start(&self) -> Result<tokio_rusqlite::Connection> {
+        let mut slot = self.slot();
+        if let Some(thread) = &*slot {
+            return Ok(thread.clone());
+        }
+        let unused = rusqlite::Connection::open_in_memory()?;
+        let thread = catch_unwind(AssertUnwindSafe(|| tokio_rusqlite::Connection::from(unused)))
+            .map_err(|_| Error::io("thread", std::io::Error::other("the system has no thread to give")))?;
+        Ok(slot.insert(thread).clone())
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<tokio_rusqlite::Connection>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_does_not_end_the_lane_and_order_is_kept() {
+        let lane = Lane::default();
+        let (sender, receiver) = mpsc::channel();
+        for number in 0..10 {
+            let sender = sender.clone();
+            lane.post(move || {
+                sender.send(number).unwrap();
+                assert!(number % 2 == 0, "contained");
+            })
+            .unwrap();
+        }
+        let got: Vec<i32> = (0..10).map(|_| receiver.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
+        assert_eq!(got, (0..10).collect::<Vec<_>>());
+    }
+}

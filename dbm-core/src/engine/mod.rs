@@ -1,0 +1,85 @@
+//! The only place that touches SQLite connections: how they are opened, who may use them, where statements run and
+//! who commits. The rest of the crate sees [`Engine`], [`Session`] and [`Work`].
+
+mod backup;
+mod checkpoint;
+mod connection;
+mod guard;
+mod inspect;
+mod lane;
+mod open;
+mod readers;
+mod session;
+mod statement;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(crate) use backup::back_up;
+pub(crate) use connection::{Conn, Db, OwnerId, next_id};
+pub(crate) use inspect::{Contents, contents, foreign_key_violations, into_reader, look};
+pub(crate) use open::{Opener, Role, SharedOpener};
+pub(crate) use readers::{Place, Readers, end_read, open_on_lane};
+pub(crate) use session::{Kind, Session};
+pub(crate) use statement::Work;
+pub(crate) use writer::{Turn, Writer};
+
+use crate::error::Result;
+
+/// The open connections of one running manager.
+pub(crate) struct Engine {
+    pub(crate) opener: SharedOpener,
+    pub(crate) writer: Arc<Writer>,
+    pub(crate) readers: Arc<Readers>,
+    /// The schema has constraints that fail only at COMMIT, or triggers that roll back: no shared transactions.
+    never_shares: AtomicBool,
+    /// The directory of a database that goes with its manager.
+    temporary: Mutex<Option<tempfile::TempDir>>,
+}
+
+impl Engine {
+    pub(crate) fn new(opener: SharedOpener, writer: Arc<Conn>, temporary: Option<tempfile::TempDir>) -> Arc<Self> {
+        Arc::new(Self {
+            writer: Writer::new(writer, Arc::clone(&opener)),
+            readers: Readers::new(Arc::clone(&opener)),
+            opener,
+            never_shares: AtomicBool::new(true),
+            temporary: Mutex::new(temporary),
+        })
+    }
+
+    pub(crate) fn never_shares(&self) -> bool {
+        self.never_shares.load(Ordering::Relaxed)
+    }
+
+    /// Reads from the schema whether calls may share transactions. For the owner of the writer.
+    pub(crate) fn read_schema(&self, db: &Db) -> Result<()> {
+        let dangerous: bool = db.connection.query_row(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE sql LIKE '%deferred%' OR sql LIKE '%rollback%')",
+            (),
+            |row| row.get(0),
+        )?;
+        self.never_shares.store(dangerous, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Closes everything: readers first and the writer last, or SQLite would leave its side files behind.
+    pub(crate) fn close(&self) {
+        self.readers.close();
+        self.writer.close();
+        self.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Closes without emptying the log: quick, and nothing acknowledged is lost.
+    pub(crate) fn abandon(&self) {
+        self.writer.keep_log();
+        self.close();
+    }
+
+    /// Ends every call that is running or waiting.
+    pub(crate) fn shut(&self) {
+        self.readers.shut();
+        self.writer.shut();
+    }
+}

@@ -1,0 +1,155 @@
+//! Opening connections: the only place that knows flags and PRAGMAs.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::checkpoint;
+use super::connection::Db;
+use super::guard::Guard;
+use crate::config::{Config, Durability};
+use crate::error::{Error, Result};
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Reader,
+    Writer,
+}
+
+/// How to open connections to one database file.
+#[derive(Debug)]
+pub(crate) struct Opener {
+    pub(crate) path: PathBuf,
+    pub(crate) config: Config,
+    identity: OnceLock<Identity>,
+}
+
+/// Which file a path leads to.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity(u64, u64);
+
+impl Identity {
+    #[cfg(unix)]
+    fn of(path: &Path) -> std::io::Result<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = std::fs::metadata(path)?;
+        Ok(Self(metadata.dev(), metadata.ino()))
+    }
+
+    /// Elsewhere an open file cannot be removed.
+    #[cfg(not(unix))]
+    fn of(_: &Path) -> std::io::Result<Self> {
+        Ok(Self(0, 0))
+    }
+}
+
+/// Prepared statements that each connection keeps.
+const STATEMENT_CACHE: usize = 128;
+
+impl Opener {
+    pub(crate) fn new(path: PathBuf, config: Config) -> SharedOpener {
+        Arc::new(Self { path, config, identity: OnceLock::new() })
+    }
+
+    /// Fails when the path does not lead to the file that was opened first: what is written to a deleted file is
+    /// lost when the last descriptor is closed.
+    pub(crate) fn check_identity(&self) -> Result<()> {
+        let now = Identity::of(&self.path);
+        match (self.identity.get(), now) {
+            (Some(known), Ok(now)) if *known == now => Ok(()),
+            (None, Ok(now)) => {
+                let _ = self.identity.set(now);
+                Ok(())
+            }
+            _ => Err(Error::FileReplaced { path: self.path.clone() }),
+        }
+    }
+
+    /// A connection ready for its role, to a file that exists.
+    pub(crate) fn open(&self, role: Role) -> Result<Db> {
+        let access = match role {
+            Role::Reader => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            Role::Writer => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        };
+        self.check_identity()?;
+        let connection = connect(&self.path, access)?;
+        self.equip(connection, role)
+    }
+
+    /// The writer of a file that may not exist yet.
+    pub(crate) fn create(&self) -> Result<Db> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let connection = connect(&self.path, flags)?;
+        self.check_identity()?;
+        self.equip(connection, Role::Writer)
+    }
+
+    /// Settings that make any connection ready for its role.
+    pub(crate) fn equip(&self, connection: Connection, role: Role) -> Result<Db> {
+        connection.busy_timeout(self.config.busy_timeout)?;
+        if role == Role::Writer && !connection.is_readonly("main")? {
+            self.switch_to_wal(&connection)?;
+        }
+        let settings = match role {
+            Role::Reader => "PRAGMA query_only = ON; PRAGMA foreign_keys = ON".to_owned(),
+            Role::Writer => format!(
+                "PRAGMA synchronous = {}; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0",
+                match self.config.durability {
+                    Durability::Full => "FULL",
+                    Durability::Normal => "NORMAL",
+                    Durability::Off => "OFF",
+                }
+            ),
+        };
+        connection.execute_batch(&settings)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+        // Waiting for another process is done asynchronously, by trying again.
+        connection.busy_timeout(Duration::ZERO)?;
+        checkpoint::watch_wal(&connection);
+        let guard = Guard::install(&connection)?;
+        Ok(Db::new(connection, guard))
+    }
+
+    /// SQLite gives up at once when two connections switch at the same time, whatever the busy timeout.
+    fn switch_to_wal(&self, connection: &Connection) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            let switched = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get::<_, String>(0));
+            match switched {
+                Ok(mode) if mode == "wal" => return Ok(()),
+                Ok(mode) => {
+                    return Err(Error::Config { message: format!("the file cannot use WAL, its journal mode is {mode}") });
+                }
+                Err(error) => {
+                    let error = Error::from(error);
+                    if !is_busy(&error) || started.elapsed() > self.config.busy_timeout {
+                        return Err(error);
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+    }
+}
+
+/// A plain path is never read as a URI; NOFOLLOW is not set, since a symlinked database stays a symlink.
+pub(crate) fn connect(path: &Path, access: OpenFlags) -> Result<Connection> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    Ok(Connection::open_with_flags(path, flags)?)
+}
+
+/// A connection of its own thread, for checks and backups.
+pub(crate) fn connect_read_only(path: &Path, busy_timeout: Duration) -> Result<Connection> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(busy_timeout)?;
+    Ok(connection)
+}
+
+pub(crate) fn is_busy(error: &Error) -> bool {
+    matches!(error.primary_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+pub(crate) type SharedOpener = Arc<Opener>;

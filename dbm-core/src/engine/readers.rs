@@ -1,0 +1,216 @@
+//! A few reader connections, opened when first needed and handed out first come first served.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::connection::{CONTROL, Conn, Holder};
+use super::open::{Role, SharedOpener};
+use super::session::Session;
+use crate::error::{Error, Result};
+
+pub(crate) struct Readers {
+    opener: SharedOpener,
+    places: Arc<Semaphore>,
+    connections: Mutex<Connections>,
+    waiting: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Connections {
+    all: Vec<Reader>,
+    /// Last in, first out: its caches are warm.
+    idle: Vec<Arc<Conn>>,
+    closed: bool,
+}
+
+struct Reader {
+    conn: Arc<Conn>,
+    session: Option<Arc<Session>>,
+}
+
+/// The right to use one reader. Dropped, it is free for the next.
+pub(crate) struct Place {
+    readers: Arc<Readers>,
+    pub(crate) conn: Arc<Conn>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Readers {
+    pub(crate) fn new(opener: SharedOpener) -> Arc<Self> {
+        let places = Arc::new(Semaphore::new(opener.config.readers.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self { opener, places, connections: Mutex::default(), waiting: AtomicUsize::new(0) })
+    }
+
+    /// Waits for a reader. A caller that goes away leaves the queue undisturbed.
+    pub(crate) async fn acquire(self: &Arc<Self>, method: &'static str) -> Result<Place> {
+        let permit = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => self.wait(method).await?,
+        };
+        let conn = {
+            let mut connections = self.lock();
+            if connections.closed {
+                return Err(Error::Closed { method });
+            }
+            match connections.idle.pop() {
+                Some(conn) => conn,
+                None => {
+                    let conn = Conn::new(Role::Reader, Arc::clone(&self.opener));
+                    connections.all.push(Reader { conn: Arc::clone(&conn), session: None });
+                    conn
+                }
+            }
+        };
+        let place = Place { readers: Arc::clone(self), conn, _permit: permit };
+        place.conn.set_holder(Some(Holder { method, since: Instant::now() }));
+        open_on_lane(&place.conn).await?;
+        Ok(place)
+    }
+
+    async fn wait(&self, method: &'static str) -> Result<OwnedSemaphorePermit> {
+        let limit = self.opener.config.acquire_timeout;
+        let _waiting = Waiting::new(&self.waiting);
+        match tokio::time::timeout(limit, Arc::clone(&self.places).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) => Err(Error::Closed { method }),
+            Err(_) => Err(self.acquire_timeout(method, limit)),
+        }
+    }
+
+    fn acquire_timeout(&self, method: &'static str, waited: Duration) -> Error {
+        let oldest = self.oldest();
+        let (holder, held) = oldest.map_or(("nobody", Duration::ZERO), |holder| (holder.method, holder.since.elapsed()));
+        Error::AcquireTimeout { method, waited, holder, held, queued: self.waiting.load(Ordering::Relaxed) }
+    }
+
+    /// The read that has been running for the longest time.
+    pub(crate) fn oldest(&self) -> Option<Holder> {
+        self.lock().all.iter().filter_map(|reader| reader.conn.holder()).min_by_key(|holder| holder.since)
+    }
+
+    /// A connection that is open already.
+    pub(crate) fn adopt(&self, conn: Arc<Conn>) {
+        let mut connections = self.lock();
+        connections.all.push(Reader { conn: Arc::clone(&conn), session: None });
+        connections.idle.push(conn);
+    }
+
+    /// Tells whose session a reader serves, so that it can be evicted.
+    pub(crate) fn attach(&self, session: &Arc<Session>) {
+        let mut connections = self.lock();
+        if let Some(reader) = connections.all.iter_mut().find(|reader| Arc::ptr_eq(&reader.conn, &session.conn)) {
+            reader.session = Some(Arc::clone(session));
+        }
+    }
+
+    /// Refuses new reads and ends those that run; their bodies get an error from then on.
+    pub(crate) fn shut(&self) {
+        self.places.close();
+        let sessions: Vec<_> = {
+            let mut connections = self.lock();
+            connections.closed = true;
+            connections.all.iter().filter_map(|reader| reader.session.clone()).collect()
+        };
+        for session in sessions {
+            let reason = Error::Closed { method: session.method };
+            evict(session, reason);
+        }
+    }
+
+    /// Ends reads that are older than `age`.
+    pub(crate) fn evict_older_than(&self, age: Duration) {
+        let old: Vec<_> = {
+            let connections = self.lock();
+            let is_old = |conn: &Conn| conn.holder().is_some_and(|holder| holder.since.elapsed() > age);
+            connections.all.iter().filter(|reader| is_old(&reader.conn)).filter_map(|reader| reader.session.clone()).collect()
+        };
+        for session in old {
+            evict(session, Error::TransactionLost { cause: Error::other("the read was older than max_read_age").cause() });
+        }
+    }
+
+    /// Closes every connection; blocks until the statements that run have ended.
+    pub(crate) fn close(&self) {
+        let all = {
+            let mut connections = self.lock();
+            connections.closed = true;
+            connections.idle.clear();
+            std::mem::take(&mut connections.all)
+        };
+        for reader in all {
+            reader.conn.close();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens a connection without holding up the task's worker.
+pub(crate) async fn open_on_lane(conn: &Arc<Conn>) -> Result<()> {
+    if conn.is_open() {
+        return Ok(());
+    }
+    let (sender, receiver) = oneshot::channel();
+    let opening = Arc::clone(conn);
+    conn.post(move || {
+        let _ = sender.send(opening.open());
+    })?;
+    receiver.await.unwrap_or(Err(Error::HandleEnded))
+}
+
+fn evict(session: Arc<Session>, reason: Error) {
+    session.conn.interrupt_any();
+    let conn = Arc::clone(&session.conn);
+    let _ = conn.post(move || {
+        let mut slot = session.conn.lock();
+        if let Ok(db) = slot.owned_by(session.id) {
+            session.lose(reason);
+            db.roll_back();
+            slot.take_back();
+        }
+    });
+}
+
+/// Ends a read: its snapshot is let go.
+pub(crate) fn end_read(conn: &Conn, session: &Session) {
+    let mut slot = conn.lock();
+    let Ok(db) = slot.owned_by(session.id) else { return };
+    let clean = if db.connection.is_autocommit() { true } else { db.control(&CONTROL.commit).is_ok() || db.roll_back() };
+    if !clean || (session.is_exposed() && (db.connection.is_busy() || session.check().is_err())) {
+        slot.discard();
+    }
+    slot.take_back();
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.conn.set_holder(None);
+        let mut connections = self.readers.lock();
+        if let Some(reader) = connections.all.iter_mut().find(|reader| Arc::ptr_eq(&reader.conn, &self.conn)) {
+            reader.session = None;
+        }
+        if !connections.closed {
+            connections.idle.push(Arc::clone(&self.conn));
+        }
+    }
+}
+
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,446 @@
+//! One call's use of one connection: decides where each statement runs and looks after the transaction.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use rusqlite::ErrorCode;
+use tokio::sync::oneshot;
+
+use super::connection::{CONTROL, Conn, Db, OwnerId, next_id};
+use super::guard::Permission;
+use super::open::is_busy;
+use super::statement::{FUSE, Work, never_shares};
+use crate::config::Execution;
+use crate::error::{Error, Result};
+
+/// What kind of lease a session has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A snapshot on a reader connection.
+    Read,
+    /// A transaction on the writer.
+    Write,
+    /// The writer's connection without a transaction.
+    Connection,
+}
+
+pub(crate) struct Session {
+    pub(crate) conn: Arc<Conn>,
+    pub(crate) id: OwnerId,
+    pub(crate) kind: Kind,
+    pub(crate) method: &'static str,
+    execution: Execution,
+    busy_timeout: Duration,
+    /// Whether the transaction is open; a read opens it with its first statement.
+    begun: AtomicBool,
+    wrote: AtomicBool,
+    /// Others have done work in the same transaction that waits for its commit.
+    shared: AtomicBool,
+    /// A closure had the bare connection in its hands.
+    exposed: AtomicBool,
+    unshareable: AtomicBool,
+    /// The body's work is part of the transaction that will be committed.
+    settled: AtomicBool,
+    last_rowid: AtomicI64,
+    /// Microseconds spent in statements.
+    spent: AtomicU64,
+    /// Statements and nested calls under way; a body that waits while there are none waits for something else.
+    active: AtomicUsize,
+    lost: OnceLock<Error>,
+}
+
+/// The result of one attempt to run something.
+enum Attempt<T> {
+    Done(std::thread::Result<Result<T>>),
+    /// The fuse blew: run it again on the lane.
+    TooLong,
+}
+
+impl Session {
+    pub(crate) fn new(
+        conn: Arc<Conn>,
+        id: OwnerId,
+        kind: Kind,
+        method: &'static str,
+        execution: Execution,
+        busy_timeout: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            conn,
+            id,
+            kind,
+            method,
+            execution,
+            busy_timeout,
+            begun: AtomicBool::new(false),
+            wrote: AtomicBool::new(false),
+            shared: AtomicBool::new(false),
+            exposed: AtomicBool::new(false),
+            unshareable: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
+            last_rowid: AtomicI64::new(0),
+            spent: AtomicU64::new(0),
+            active: AtomicUsize::new(0),
+            lost: OnceLock::new(),
+        })
+    }
+
+    /// Runs a statement where that is best.
+    ///
+    /// `dropped` is called when the future goes away while the statement may be running.
+    pub(crate) async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        mut work: Work<'_, T>,
+        read_only: bool,
+        dropped: &(dyn Fn() + Sync),
+    ) -> Result<T> {
+        self.check()?;
+        if let Some(result) = self.try_here(&mut work, read_only) {
+            return result.unwrap_or_else(|panic| resume_unwind(panic));
+        }
+        if self.kind == Kind::Read {
+            self.take_snapshot().await?;
+        }
+        let (this, mut work) = (Arc::clone(self), work.into_owned());
+        let result = self
+            .on_lane(!self.shared.load(Ordering::Relaxed), dropped, move |db| {
+                match this.attempt(db, &mut work, read_only, false) {
+                    Attempt::Done(result) => result,
+                    Attempt::TooLong => Ok(Err(Error::HandleEnded)),
+                }
+            })
+            .await?;
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Runs the statement here and now if it is known to be short.
+    fn try_here<T>(&self, work: &mut Work<'_, T>, read_only: bool) -> Option<std::thread::Result<Result<T>>> {
+        if self.execution == Execution::Offload || self.kind == Kind::Connection {
+            return None;
+        }
+        let mut slot = self.conn.try_lock()?;
+        let db = match slot.owned_by(self.id) {
+            Ok(db) => db,
+            Err(error) => return Some(Ok(Err(self.lost_or(error)))),
+        };
+        let force = self.execution == Execution::Inline;
+        if !force && !work.sql().is_some_and(|sql| db.profiles.is_short(sql)) {
+            return None;
+        }
+        match self.attempt(db, work, read_only, !force) {
+            Attempt::Done(Ok(Err(error))) if self.can_wait_for(&error) => None,
+            Attempt::Done(result) => Some(result),
+            Attempt::TooLong => None,
+        }
+    }
+
+    /// Nothing has been read yet and another process is in the way: the snapshot can be waited for.
+    fn can_wait_for(&self, error: &Error) -> bool {
+        self.kind == Kind::Read && is_busy(error) && !self.begun.load(Ordering::Relaxed)
+    }
+
+    fn attempt<T>(&self, db: &mut Db, work: &mut Work<'_, T>, read_only: bool, fuse: bool) -> Attempt<T> {
+        if self.kind == Kind::Read && db.connection.is_autocommit() && self.check().is_ok() {
+            if let Err(error) = db.control(&CONTROL.begin_read) {
+                return Attempt::Done(Ok(Err(error)));
+            }
+        }
+        if self.kind != Kind::Connection {
+            db.guard.permit(Permission::InTransaction);
+        }
+        let started = Instant::now();
+        let result = catch_unwind(AssertUnwindSafe(|| self.perform(db, work, read_only, fuse)));
+        let took = started.elapsed();
+        db.guard.permit(Permission::Everything);
+        self.spent.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+        let blown = db.guard.take_fuse();
+        if let Some(sql) = work.sql() {
+            db.profiles.record(sql, if blown { 10 * took } else { took });
+        }
+        if blown && matches!(&result, Ok(Err(error)) if error.primary_code() == Some(ErrorCode::OperationInterrupted)) {
+            return Attempt::TooLong;
+        }
+        Attempt::Done(result.map(|result| self.inspect(db, result)))
+    }
+
+    fn perform<T>(&self, db: &Db, work: &mut Work<'_, T>, read_only: bool, fuse: bool) -> Result<T> {
+        match work {
+            Work::Statement { sql, params, finish } => {
+                let mut statement = db.connection.prepare_cached(sql).map_err(Error::from)?;
+                if statement.readonly() {
+                    if fuse {
+                        db.guard.set_fuse(FUSE);
+                    }
+                } else {
+                    self.about_to_write(db, sql, read_only)?;
+                }
+                params.bind(&mut statement)?;
+                finish(&mut statement)
+            }
+            Work::Script { sql, finish } => {
+                self.about_to_write(db, sql, read_only)?;
+                db.connection.execute_batch(sql)?;
+                Ok(finish())
+            }
+            Work::Closure(closure) => {
+                let closure = closure.take().ok_or(Error::HandleEnded)?;
+                self.exposed.store(true, Ordering::Relaxed);
+                self.unshareable.store(true, Ordering::Relaxed);
+                if read_only && self.kind == Kind::Write {
+                    return without_writing(db, || closure(&db.connection));
+                }
+                self.wrote.store(true, Ordering::Relaxed);
+                closure(&db.connection)
+            }
+        }
+    }
+
+    fn about_to_write(&self, db: &Db, sql: &str, read_only: bool) -> Result<()> {
+        if read_only {
+            return Err(Error::Refused { what: "a write", why: "this method has `db: &mut ReadTransaction`" });
+        }
+        if self.kind != Kind::Write {
+            return Ok(());
+        }
+        let dangerous = never_shares(sql) || db.guard.take_defers_foreign_keys();
+        if dangerous {
+            self.unshareable.store(true, Ordering::Relaxed);
+            if self.shared.load(Ordering::Relaxed) {
+                return Err(Error::BatchLost { by: self.method });
+            }
+        }
+        self.wrote.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Looks at the transaction after every statement: SQLite may have ended it.
+    fn inspect<T>(&self, db: &Db, result: Result<T>) -> Result<T> {
+        let result = result.map_err(|error| db.guard.explain(error));
+        if self.kind == Kind::Connection || matches!(&result, Err(error) if self.can_wait_for(error)) {
+            return result;
+        }
+        if db.guard.take_defers_foreign_keys() {
+            self.unshareable.store(true, Ordering::Relaxed);
+        }
+        if db.connection.is_autocommit() {
+            let cause = match &result {
+                Err(error) => error.clone(),
+                Ok(_) => Error::other("the transaction was ended inside the call"),
+            };
+            self.lose(Error::TransactionLost { cause: cause.cause() });
+            return Err(self.lost_or(Error::HandleEnded));
+        }
+        if self.exposed.load(Ordering::Relaxed) && !still_guarded(db) {
+            self.lose(Error::Refused { what: "replacing the connection's hooks", why: "they keep the transaction safe" });
+            return Err(self.lost_or(Error::HandleEnded));
+        }
+        self.begun.store(true, Ordering::Relaxed);
+        if self.wrote.load(Ordering::Relaxed) {
+            self.last_rowid.store(db.connection.last_insert_rowid(), Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// Opens the read transaction now, waiting for another process if need be.
+    pub(crate) async fn take_snapshot(self: &Arc<Self>) -> Result<()> {
+        if self.begun.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        retry_while_busy(self.busy_timeout, || {
+            let mut slot = self.conn.lock();
+            let db = slot.owned_by(self.id).map_err(|error| self.lost_or(error))?;
+            if db.connection.is_autocommit() {
+                db.control(&CONTROL.begin_read)?;
+            }
+            db.control(&CONTROL.snapshot)
+        })
+        .await?;
+        self.begun.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Opens the read transaction if nothing is in the way.
+    pub(crate) fn take_snapshot_now(&self) {
+        if self.kind != Kind::Read || self.begun.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(mut slot) = self.conn.try_lock() else { return };
+        let Ok(db) = slot.owned_by(self.id) else { return };
+        if db.control(&CONTROL.begin_read).and_then(|()| db.control(&CONTROL.snapshot)).is_ok() {
+            self.begun.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Opens the write transaction.
+    pub(crate) async fn begin_write(self: &Arc<Self>) -> Result<()> {
+        retry_while_busy(self.busy_timeout, || {
+            let mut slot = self.conn.lock();
+            slot.owned_by(self.id).map_err(|error| self.lost_or(error))?.control(&CONTROL.begin_write)
+        })
+        .await
+    }
+
+    /// Runs the library's own work on this connection: here if it is free, behind what runs there otherwise.
+    pub(crate) async fn control<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut Db) -> R + Send + 'static,
+    ) -> Result<R> {
+        if self.execution != Execution::Offload {
+            if let Some(mut slot) = self.conn.try_lock() {
+                return slot.owned_by(self.id).map(work).map_err(|error| self.lost_or(error));
+            }
+        }
+        self.on_lane(false, &|| (), work).await
+    }
+
+    /// Sends work to the lane and waits for its result.
+    async fn on_lane<R: Send + 'static>(
+        self: &Arc<Self>,
+        interruptible: bool,
+        dropped: &(dyn Fn() + Sync),
+        work: impl FnOnce(&mut Db) -> R + Send + 'static,
+    ) -> Result<R> {
+        let (sender, receiver) = oneshot::channel();
+        let (this, job) = (Arc::clone(self), next_id());
+        self.conn.post(move || {
+            let result = this.conn.as_job(job, interruptible, || {
+                this.conn.lock().owned_by(this.id).map(work).map_err(|error| this.lost_or(error))
+            });
+            let _ = sender.send(result);
+        })?;
+        let mut guard = InterruptOnDrop { session: self, job, dropped, armed: true };
+        let result = receiver.await;
+        guard.armed = false;
+        result.unwrap_or_else(|_| Err(self.lost_or(Error::HandleEnded)))
+    }
+
+    /// Fails when the session is over.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.lost.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// Ends the session for its body: every later statement fails with this error.
+    pub(crate) fn lose(&self, error: Error) {
+        let _ = self.lost.set(error);
+    }
+
+    pub(crate) fn lost_or(&self, error: Error) -> Error {
+        self.lost.get().cloned().unwrap_or(error)
+    }
+
+    pub(crate) fn settle(&self) {
+        self.settled.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
+    }
+
+    /// Undoing takes about as long as doing: too long for a destructor.
+    pub(crate) fn has_worked_long(&self) -> bool {
+        self.spent.load(Ordering::Relaxed) > 1_000
+    }
+
+    pub(crate) fn last_rowid(&self) -> i64 {
+        self.last_rowid.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_shared(&self) {
+        self.shared.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_unshareable(&self) -> bool {
+        self.unshareable.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection may have been changed in ways that only a new one is free of.
+    pub(crate) fn is_exposed(&self) -> bool {
+        self.exposed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn enter(&self) -> Active<'_> {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        Active(self)
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A statement or a nested call under way.
+pub(crate) struct Active<'a>(&'a Session);
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct InterruptOnDrop<'a> {
+    session: &'a Session,
+    job: u64,
+    dropped: &'a (dyn Fn() + Sync),
+    armed: bool,
+}
+
+impl Drop for InterruptOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            (self.dropped)();
+            self.session.conn.interrupt(self.job, false);
+        }
+    }
+}
+
+/// A closure of a read method inside a write transaction gets the writer's connection, where a cached statement
+/// would pass the authorizer.
+fn without_writing<T>(db: &Db, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    let set = |on: &str| {
+        db.guard.permit(Permission::Everything);
+        let result = db.connection.execute_batch(&format!("PRAGMA query_only = {on}"));
+        db.guard.permit(Permission::InTransaction);
+        result
+    };
+    set("ON")?;
+    let result = catch_unwind(AssertUnwindSafe(run));
+    set("OFF")?;
+    result.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Whether the authorizer still does its work after a closure had the connection.
+fn still_guarded(db: &Db) -> bool {
+    db.guard.permit(Permission::InTransaction);
+    let probe = db.connection.prepare("SAVEPOINT probe").is_err();
+    db.guard.permit(Permission::Everything);
+    let _ = db.guard.explain(Error::HandleEnded);
+    probe
+}
+
+/// SQLite's own busy handler would sleep in the worker and could not be cancelled.
+async fn retry_while_busy(limit: Duration, mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match attempt() {
+            Err(error) if is_busy(&error) => {
+                let waited = started.elapsed();
+                if waited >= limit {
+                    return Err(match error {
+                        Error::Sqlite(source) => Error::Busy { waited, source },
+                        other => other,
+                    });
+                }
+                tokio::time::sleep(pause.min(limit - waited)).await;
+                pause = (pause * 2).min(Duration::from_millis(20));
+            }
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A statement as a value that can run where the task is or on a thread, and what is known of its cost.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::error::Result;
+use crate::params::BoundParams;
+
+/// Something to do on a connection.
+pub(crate) enum Work<'a, T> {
+    /// One prepared statement.
+    Statement { sql: Cow<'a, str>, params: BoundParams, finish: fn(&mut rusqlite::Statement<'_>) -> Result<T> },
+    /// Several statements without parameters.
+    Script { sql: Cow<'a, str>, finish: fn() -> T },
+    /// The closure of `call`; taken when it runs.
+    Closure(Option<Closure<T>>),
+}
+
+pub(crate) type Closure<T> = Box<dyn FnOnce(&Connection) -> Result<T> + Send>;
+
+impl<T> Work<'_, T> {
+    pub(crate) fn sql(&self) -> Option<&str> {
+        match self {
+            Self::Statement { sql, .. } | Self::Script { sql, .. } => Some(sql),
+            Self::Closure(_) => None,
+        }
+    }
+
+    pub(crate) fn into_owned(self) -> Work<'static, T> {
+        match self {
+            Self::Statement { sql, params, finish } => {
+                Work::Statement { sql: Cow::Owned(sql.into_owned()), params, finish }
+            }
+            Self::Script { sql, finish } => Work::Script { sql: Cow::Owned(sql.into_owned()), finish },
+            Self::Closure(closure) => Work::Closure(closure),
+        }
+    }
+}
+
+/// Below this a statement runs where the task is.
+const SHORT: Duration = Duration::from_micros(100);
+/// When an inline read is stopped, to be run again on the lane.
+pub(crate) const FUSE: Duration = Duration::from_micros(200);
+/// Statement texts that are remembered; a program that writes numbers into its SQL starts over.
+const MAX_PROFILES: usize = 1_000;
+
+/// What one connection knows of the statements it has run.
+#[derive(Debug, Default)]
+pub(crate) struct Profiles(HashMap<Box<str>, Profile>);
+
+#[derive(Debug, Clone, Copy)]
+struct Profile {
+    average: Duration,
+}
+
+impl Profiles {
+    pub(crate) fn is_short(&self, sql: &str) -> bool {
+        self.0.get(sql).is_some_and(|profile| profile.average < SHORT)
+    }
+
+    /// Moving average over about eight runs; a first long run is forgotten as slowly as any other.
+    pub(crate) fn record(&mut self, sql: &str, took: Duration) {
+        if let Some(profile) = self.0.get_mut(sql) {
+            profile.average = (profile.average * 7 + took) / 8;
+            return;
+        }
+        if self.0.len() >= MAX_PROFILES {
+            self.0.clear();
+        }
+        self.0.insert(sql.into(), Profile { average: took });
+    }
+}
+
+/// Words that make a statement dangerous for those who share its transaction: a conflict clause that rolls
+/// everything back, or constraints that fail only at COMMIT.
+pub(crate) fn never_shares(sql: &str) -> bool {
+    contains_ignoring_case(sql, "rollback") || contains_ignoring_case(sql, "defer")
+}
+
+fn contains_ignoring_case(text: &str, word: &str) -> bool {
+    text.as_bytes().windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dangerous_words_are_found_in_any_case() {
+        assert!(never_shares("insert Or RollBack into t values (1)"));
+        assert!(never_shares("PRAGMA DEFER_foreign_keys = ON"));
+        assert!(!never_shares("INSERT INTO t VALUES (1)"));
+        assert!(!never_shares(""));
+    }
+
+    #[test]
+    fn a_statement_becomes_short_and_long_again() {
+        let mut profiles = Profiles::default();
+        assert!(!profiles.is_short("a"), "unknown statements are not short");
+        profiles.record("a", Duration::from_micros(5));
+        assert!(profiles.is_short("a"));
+        profiles.record("a", Duration::from_millis(2));
+        assert!(!profiles.is_short("a"));
+        for number in 0..2 * MAX_PROFILES {
+            profiles.record(&number.to_string(), Duration::ZERO);
+        }
+        assert!(profiles.0.len() <= MAX_PROFILES);
+    }
+}

@@ -1,0 +1,509 @@
+//! The one writer of a manager: a FIFO of calls, and the transaction that waiting calls share.
+//!
+//! Whoever ends its work hands the open transaction to the next in the queue or commits it. Nobody is told that its
+//! work is done before the COMMIT that contains it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::config::DbConfig;
+use tokio::sync::oneshot;
+
+use super::checkpoint::{self, Checkpointer};
+use super::connection::{CONTROL, Conn, Db, OwnerId, next_id};
+use super::open::SharedOpener;
+use super::session::{Kind, Session};
+use crate::config::Execution;
+use crate::error::{Error, Result};
+
+/// A shared transaction is committed when it has this many members…
+const MAX_MEMBERS: u32 = 256;
+/// …or is this old.
+const MAX_AGE: Duration = Duration::from_millis(2);
+/// Commits faster than this on average are made where the task is.
+const FAST_COMMIT: Duration = Duration::from_micros(300);
+/// How long the members of a shared transaction wait for the one who holds it.
+const STALL: Duration = Duration::from_secs(1);
+
+pub(crate) struct Writer {
+    pub(crate) conn: Arc<Conn>,
+    opener: SharedOpener,
+    checkpointer: Checkpointer,
+    state: Mutex<State>,
+    /// Moving average of a COMMIT, in nanoseconds; unknown at first.
+    commit_time: AtomicU64,
+    keeps_log: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    holder: Option<Holding>,
+    queue: VecDeque<Waiter>,
+    batch: Batch,
+    truncate: bool,
+    closed: bool,
+}
+
+struct Holding {
+    id: OwnerId,
+    method: &'static str,
+    since: Instant,
+    session: Option<Arc<Session>>,
+}
+
+struct Waiter {
+    id: OwnerId,
+    method: &'static str,
+    solo: bool,
+    grant: oneshot::Sender<Turn>,
+}
+
+/// The open transaction and those who wait for its commit.
+#[derive(Default)]
+struct Batch {
+    since: Option<Instant>,
+    count: u32,
+    members: Vec<Member>,
+    /// How many the last one had: company is likely to come back.
+    last: u32,
+}
+
+struct Member {
+    method: &'static str,
+    sender: oneshot::Sender<Result<()>>,
+}
+
+/// The right to use the writer. Dropped, it goes to the next in the queue.
+pub(crate) struct Turn {
+    writer: Arc<Writer>,
+    pub(crate) id: OwnerId,
+    /// The transaction is open already; this call gets a savepoint in it.
+    pub(crate) joins: bool,
+    solo: bool,
+    armed: bool,
+}
+
+/// What whoever is done has to do next.
+enum Next {
+    Commit(Vec<Member>),
+    Truncate,
+    Nothing,
+}
+
+impl Writer {
+    pub(crate) fn new(conn: Arc<Conn>, opener: SharedOpener) -> Arc<Self> {
+        let checkpointer = Checkpointer::new(Arc::clone(&opener));
+        Arc::new(Self {
+            conn,
+            opener,
+            checkpointer,
+            state: Mutex::default(),
+            commit_time: AtomicU64::new(u64::MAX),
+            keeps_log: AtomicBool::new(false),
+        })
+    }
+
+    /// Waits for the writer, first come first served. A caller that goes away leaves the queue undisturbed.
+    pub(crate) async fn acquire(self: &Arc<Self>, method: &'static str, solo: bool) -> Result<Turn> {
+        let config = &self.opener.config;
+        let (id, receiver) = {
+            let mut state = self.lock();
+            let id = next_id();
+            if state.closed {
+                return Err(Error::Closed { method });
+            }
+            if state.holder.is_none() && state.queue.is_empty() {
+                state.holder = Some(Holding { id, method, since: Instant::now(), session: None });
+                return Ok(Turn { writer: Arc::clone(self), id, joins: false, solo, armed: true });
+            }
+            let queued = state.queue.len();
+            if config.max_queue.is_some_and(|limit| queued >= limit) {
+                return Err(Error::Overloaded { method, queued });
+            }
+            let (grant, receiver) = oneshot::channel();
+            state.queue.push_back(Waiter { id, method, solo, grant });
+            (id, receiver)
+        };
+        let mut leave = LeaveQueue { writer: self, id, armed: true };
+        match tokio::time::timeout(config.acquire_timeout, receiver).await {
+            Ok(Ok(turn)) => {
+                leave.armed = false;
+                Ok(turn)
+            }
+            Ok(Err(_)) => Err(Error::Closed { method }),
+            Err(_) => Err(self.acquire_timeout(method)),
+        }
+    }
+
+    fn acquire_timeout(&self, method: &'static str) -> Error {
+        let state = self.lock();
+        let (holder, held) = state
+            .holder
+            .as_ref()
+            .map_or(("nobody", Duration::ZERO), |holding| (holding.method, holding.since.elapsed()));
+        let queued = state.queue.len();
+        Error::AcquireTimeout { method, waited: self.opener.config.acquire_timeout, holder, held, queued }
+    }
+
+    /// Tells whose session the turn belongs to, so that a stalled one can be evicted.
+    pub(crate) fn attach(&self, turn: &Turn, session: &Arc<Session>) {
+        let mut state = self.lock();
+        if let Some(holding) = state.holder.as_mut().filter(|holding| holding.id == turn.id) {
+            holding.session = Some(Arc::clone(session));
+        }
+    }
+
+    /// Ends a call whose work is part of the open transaction (or was taken back out of it), and waits until that
+    /// transaction is committed.
+    pub(crate) async fn finish(self: &Arc<Self>, mut turn: Turn, method: &'static str) -> Result<()> {
+        if self.expects_company() {
+            tokio::task::yield_now().await;
+        }
+        let waiting = {
+            let mut state = self.lock();
+            if !state.is_held_by(turn.id) {
+                return Err(Error::HandleEnded);
+            }
+            if state.must_commit(turn.solo) {
+                None
+            } else {
+                let (sender, receiver) = oneshot::channel();
+                state.batch.members.push(Member { method, sender });
+                Some(receiver)
+            }
+        };
+        match waiting {
+            None => self.commit(turn).await,
+            Some(receiver) => {
+                turn.release();
+                self.wait_for_commit(receiver).await
+            }
+        }
+    }
+
+    /// Makes the work of the holder part of the open transaction.
+    pub(crate) fn include(&self) {
+        let mut state = self.lock();
+        state.batch.count += 1;
+        state.batch.since.get_or_insert_with(Instant::now);
+    }
+
+    /// A loop of calls that were just answered together is about to call again.
+    fn expects_company(&self) -> bool {
+        let state = self.lock();
+        state.queue.is_empty() && state.batch.last > 1
+    }
+
+    async fn wait_for_commit(self: &Arc<Self>, mut receiver: oneshot::Receiver<Result<()>>) -> Result<()> {
+        loop {
+            match tokio::time::timeout(STALL, &mut receiver).await {
+                Ok(result) => return result.unwrap_or(Err(Error::HandleEnded)),
+                Err(_) => self.evict_stalled(),
+            }
+        }
+    }
+
+    /// Commits the open transaction where that is best, then passes the turn on.
+    async fn commit(self: &Arc<Self>, mut turn: Turn) -> Result<()> {
+        let members = self.lock().batch.take_members();
+        if (self.commits_fast() && !self.conn.has_pending()) || !self.conn.has_lane() {
+            let done = self.commit_now(turn.id, members);
+            let result = done.result.clone();
+            turn.release();
+            drop(done);
+            return result;
+        }
+        let (sender, receiver) = oneshot::channel();
+        let writer = Arc::clone(self);
+        turn.armed = false;
+        let (id, solo) = (turn.id, turn.solo);
+        self.conn.post(move || {
+            let turn = Turn { writer: Arc::clone(&writer), id, joins: false, solo, armed: true };
+            let done = writer.commit_now(id, members);
+            drop(turn);
+            // Answered from the caller's task if it is still there: waking everybody from this thread costs a third.
+            let _ = sender.send(done);
+        })?;
+        match receiver.await {
+            Ok(done) => done.result.clone(),
+            Err(_) => Err(Error::HandleEnded),
+        }
+    }
+
+    fn commits_fast(&self) -> bool {
+        match self.opener.config.execution {
+            Execution::Inline => true,
+            Execution::Offload => false,
+            Execution::Auto => Duration::from_nanos(self.commit_time.load(Ordering::Relaxed)) < FAST_COMMIT,
+        }
+    }
+
+    fn commit_now(&self, id: OwnerId, members: Vec<Member>) -> Done {
+        let started = Instant::now();
+        let mut slot = self.conn.lock();
+        let result = match slot.owned_by(id) {
+            Ok(db) => self.try_commit(db),
+            Err(error) => Err(error),
+        };
+        if result.is_err() && slot.db().is_some_and(|db| !db.roll_back()) {
+            slot.discard();
+        }
+        slot.take_back();
+        drop(slot);
+        self.record_commit(started.elapsed());
+        if result.is_ok() {
+            let pages = checkpoint::wal_pages();
+            if checkpoint::wants_truncate(pages) {
+                self.lock().truncate = true;
+            }
+            self.checkpointer.after_commit(pages);
+        }
+        Done { members, result }
+    }
+
+    fn try_commit(&self, db: &Db) -> Result<()> {
+        self.opener.check_identity()?;
+        db.control(&CONTROL.commit).map_err(|error| match error.primary_code() {
+            Some(rusqlite::ErrorCode::SystemIoFailure) => Error::CommitUnknown { cause: error.cause() },
+            _ => error,
+        })
+    }
+
+    fn record_commit(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let average = match self.commit_time.load(Ordering::Relaxed) {
+            u64::MAX => took,
+            average => (average.saturating_mul(7).saturating_add(took)) / 8,
+        };
+        self.commit_time.store(average, Ordering::Relaxed);
+    }
+
+    /// The transaction is gone: nobody in it has written anything.
+    pub(crate) fn batch_lost(&self, by: &'static str) {
+        let members = self.lock().batch.take_members();
+        drop(Done { members, result: Err(Error::BatchLost { by }) });
+    }
+
+    /// Gives the turn to the next one, or commits what is open when nobody may join it.
+    fn pass_on(self: &Arc<Self>, id: OwnerId, solo: bool) {
+        let writer = Arc::clone(self);
+        let job: Box<dyn FnOnce() + Send> = match self.next(id, solo) {
+            Next::Nothing => return,
+            Next::Commit(members) => Box::new(move || {
+                let _ = writer.conn.lock().give_to(id);
+                let done = writer.commit_now(id, members);
+                writer.pass_on(id, false);
+                drop(done);
+            }),
+            Next::Truncate => Box::new(move || {
+                if let Some(db) = writer.conn.lock().db() {
+                    let _ = checkpoint::truncate(&db.connection);
+                }
+                writer.pass_on(id, false);
+            }),
+        };
+        self.conn.post_or_run(job);
+    }
+
+    fn next(self: &Arc<Self>, id: OwnerId, solo: bool) -> Next {
+        let mut state = self.lock();
+        loop {
+            if !state.is_held_by(id) {
+                return Next::Nothing;
+            }
+            if state.batch.is_open() && state.must_commit(solo) {
+                return Next::Commit(state.batch.take_members());
+            }
+            if !state.batch.is_open() && std::mem::take(&mut state.truncate) {
+                return Next::Truncate;
+            }
+            let Some(waiter) = state.queue.pop_front() else {
+                state.holder = None;
+                return Next::Nothing;
+            };
+            state.holder =
+                Some(Holding { id: waiter.id, method: waiter.method, since: Instant::now(), session: None });
+            let turn = Turn {
+                writer: Arc::clone(self),
+                id: waiter.id,
+                joins: state.batch.is_open(),
+                solo: waiter.solo,
+                armed: true,
+            };
+            let Err(mut turn) = waiter.grant.send(turn) else {
+                return Next::Nothing;
+            };
+            // Its caller went away in this instant.
+            turn.armed = false;
+            if let Some(holding) = &mut state.holder {
+                holding.id = id;
+            }
+        }
+    }
+
+    /// Takes the turn from a holder who keeps the members of its transaction waiting.
+    fn evict_stalled(self: &Arc<Self>) {
+        let stalled = {
+            let state = self.lock();
+            let Some(holding) = &state.holder else { return };
+            if holding.since.elapsed() < STALL || state.batch.members.is_empty() {
+                return;
+            }
+            holding.session.clone()
+        };
+        if let Some(session) = stalled {
+            let reason = Error::BatchLost { by: session.method };
+            self.evict(session, reason);
+        }
+    }
+
+    /// Undoes the work of a holder and passes its turn on; its body gets `reason` from then on.
+    pub(crate) fn evict(self: &Arc<Self>, session: Arc<Session>, reason: Error) {
+        self.conn.interrupt_any();
+        let writer = Arc::clone(self);
+        let _ = self.conn.post(move || {
+            let mut slot = writer.conn.lock();
+            let Ok(db) = slot.owned_by(session.id) else { return };
+            session.lose(reason);
+            writer.undo(db, &session);
+            if session.kind == Kind::Connection {
+                slot.discard();
+            }
+            slot.take_back();
+            drop(slot);
+            writer.pass_on(session.id, true);
+        });
+    }
+
+    /// Takes back what a call has done; what others have done in the same transaction stays.
+    pub(crate) fn undo(&self, db: &Db, session: &Session) {
+        if db.connection.is_autocommit() {
+            if session.is_shared() {
+                self.batch_lost(session.method);
+            }
+        } else if !session.is_shared() {
+            db.roll_back();
+        } else if db.undo(0).is_err() {
+            db.roll_back();
+            self.batch_lost(session.method);
+        }
+    }
+
+    /// Refuses new calls and those in the queue, and takes the turn from whoever has it.
+    pub(crate) fn shut(self: &Arc<Self>) {
+        let (session, queue) = {
+            let mut state = self.lock();
+            state.closed = true;
+            (state.holder.as_ref().and_then(|holding| holding.session.clone()), std::mem::take(&mut state.queue))
+        };
+        drop(queue);
+        if let Some(session) = session {
+            let reason = Error::Closed { method: session.method };
+            self.evict(session, reason);
+        }
+    }
+
+    /// Closes the connection, emptying the log; blocks, so it belongs on the lane.
+    pub(crate) fn close(&self) {
+        self.checkpointer.close();
+        if let Some(db) = self.conn.lock().db() {
+            db.roll_back();
+            if !self.keeps_log.load(Ordering::Relaxed) {
+                let _ = checkpoint::truncate(&db.connection);
+            }
+        }
+        self.conn.close();
+    }
+
+    /// Closing will leave the log for the next start.
+    pub(crate) fn keep_log(&self) {
+        self.keeps_log.store(true, Ordering::Relaxed);
+        if let Some(db) = self.conn.lock().db() {
+            let _ = db.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_held_by(&self, id: OwnerId) -> bool {
+        self.holder.as_ref().is_some_and(|holding| holding.id == id)
+    }
+
+    fn must_commit(&self, solo: bool) -> bool {
+        solo || self.batch.is_full() || self.queue.front().is_none_or(|waiter| waiter.solo)
+    }
+}
+
+impl Batch {
+    fn is_open(&self) -> bool {
+        self.since.is_some()
+    }
+
+    fn is_full(&self) -> bool {
+        self.count >= MAX_MEMBERS || self.since.is_some_and(|since| since.elapsed() >= MAX_AGE)
+    }
+
+    fn take_members(&mut self) -> Vec<Member> {
+        self.last = self.count;
+        self.count = 0;
+        self.since = None;
+        std::mem::take(&mut self.members)
+    }
+}
+
+impl Turn {
+    /// Gives the turn to the next one in the queue.
+    pub(crate) fn release(&mut self) {
+        if std::mem::take(&mut self.armed) {
+            self.writer.pass_on(self.id, self.solo);
+        }
+    }
+
+    pub(crate) fn make_solo(&mut self) {
+        self.solo = true;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+struct LeaveQueue<'a> {
+    writer: &'a Writer,
+    id: OwnerId,
+    armed: bool,
+}
+
+impl Drop for LeaveQueue<'_> {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        let mut state = self.writer.lock();
+        if let Some(position) = state.queue.iter().position(|waiter| waiter.id == self.id) {
+            state.queue.remove(position);
+        }
+    }
+}
+
+/// The end of a transaction; dropped, it tells the members.
+struct Done {
+    members: Vec<Member>,
+    result: Result<()>,
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        for member in self.members.drain(..) {
+            let _ = member.sender.send(self.result.clone());
+        }
+    }
+}

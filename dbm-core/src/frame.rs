@@ -1,0 +1,127 @@
+//! A call's place in a session: whose turn it is, and which calls of the same task are around it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::engine::{Engine, Kind, Session, Work};
+use crate::error::{Error, Result};
+
+tokio::task_local! {
+    static CURRENT: Arc<Frame>;
+}
+
+pub(crate) struct Frame {
+    pub(crate) manager: u64,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) kind: Kind,
+    pub(crate) method: &'static str,
+    /// 0 for the outermost call.
+    pub(crate) depth: usize,
+    /// The session belongs to `init_db` or `migrate_db`.
+    pub(crate) during_init: bool,
+    /// Held for each statement, and for the whole of a nested call.
+    turn: Arc<Mutex<()>>,
+    ended: AtomicBool,
+    poisoned: AtomicBool,
+    around: Option<Arc<Frame>>,
+}
+
+impl Frame {
+    pub(crate) fn outermost(manager: u64, engine: &Arc<Engine>, session: Arc<Session>, during_init: bool) -> Arc<Self> {
+        Arc::new(Self {
+            manager,
+            engine: Arc::clone(engine),
+            kind: session.kind,
+            method: session.method,
+            session,
+            depth: 0,
+            during_init,
+            turn: Arc::default(),
+            ended: AtomicBool::new(false),
+            poisoned: AtomicBool::new(false),
+            around: Self::current(),
+        })
+    }
+
+    pub(crate) fn nested(parent: &Arc<Self>, kind: Kind, method: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            manager: parent.manager,
+            engine: Arc::clone(&parent.engine),
+            session: Arc::clone(&parent.session),
+            kind,
+            method,
+            depth: parent.depth + 1,
+            during_init: parent.during_init,
+            turn: Arc::default(),
+            ended: AtomicBool::new(false),
+            poisoned: AtomicBool::new(false),
+            around: Self::current(),
+        })
+    }
+
+    fn current() -> Option<Arc<Self>> {
+        CURRENT.try_with(Arc::clone).ok()
+    }
+
+    /// The innermost call of this manager that the current task is in.
+    pub(crate) fn of_manager(manager: u64) -> Option<Arc<Self>> {
+        let mut frame = Self::current()?;
+        while frame.manager != manager {
+            frame = Arc::clone(frame.around.as_ref()?);
+        }
+        Some(frame)
+    }
+
+    /// Runs a body in which calls find this frame.
+    pub(crate) fn scope<F: Future>(frame: &Arc<Self>, body: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(Arc::clone(frame), body)
+    }
+
+    pub(crate) async fn statement<T: Send + 'static>(&self, work: Work<'_, T>) -> Result<T> {
+        let _active = self.session.enter();
+        let _turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => self.turn.lock().await,
+        };
+        self.check()?;
+        let poison = || {
+            if self.kind != Kind::Read {
+                self.poisoned.store(true, Ordering::Relaxed);
+            }
+        };
+        self.session.run(work, self.kind == Kind::Read, &poison).await
+    }
+
+    /// The frame's turn, for the whole of a nested call.
+    pub(crate) async fn take_turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.turn).lock_owned().await
+    }
+
+    /// Ends the frame once the statement that runs has ended: its handle is of no use from here on.
+    pub(crate) async fn end(&self) {
+        let _turn = self.turn.lock().await;
+        self.end_now();
+    }
+
+    pub(crate) fn end_now(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.ended.load(Ordering::Acquire) {
+            return Err(Error::HandleEnded);
+        }
+        if self.is_poisoned() {
+            return Err(Error::StatementDropped);
+        }
+        self.session.check()
+    }
+
+    /// A statement was dropped while it ran.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,84 @@
+//! The end: running calls finish, then the connections are closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::not_from_inside;
+use crate::call::Gate;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::status::Status;
+
+/// Waits for the end; dropping the wait changes nothing.
+pub(crate) async fn close(gate: &Arc<Gate>) -> Result<()> {
+    not_from_inside(gate, "close")?;
+    gate.begin_closing();
+    ended(gate).await;
+    Ok(())
+}
+
+pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()> {
+    not_from_inside(gate, "close_within")?;
+    gate.begin_closing();
+    if tokio::time::timeout(limit, ended(gate)).await.is_ok() {
+        return Ok(());
+    }
+    warn!(limit_ms = limit.as_millis(), "calls are still running, interrupting them");
+    match gate.answer() {
+        Some(Ok(engine)) => {
+            engine.shut();
+            stop(gate, engine);
+        }
+        Some(Err(_)) => {}
+        None => {
+            if let Some(engine) = gate.take_starting() {
+                engine.shut();
+            }
+        }
+    }
+    ended(gate).await;
+    Ok(())
+}
+
+async fn ended(gate: &Gate) {
+    let is_end = |status: &Status| matches!(status, Status::Stopped | Status::Failed);
+    // The sender lives as long as the gate: waiting cannot fail.
+    let _ = gate.watch().wait_for(is_end).await;
+}
+
+/// The last call has left after `close`.
+pub(crate) fn finish(gate: &Arc<Gate>) {
+    if let Some(Ok(engine)) = gate.answer() {
+        stop(gate, engine);
+    }
+}
+
+/// Closes the connections behind whatever still runs on the writer. Doing it twice does no harm.
+fn stop(gate: &Arc<Gate>, engine: &Arc<Engine>) {
+    if gate.status() == Status::Stopped {
+        return;
+    }
+    gate.advance(Status::Stopping);
+    let (gate, closing) = (Arc::clone(gate), Arc::clone(engine));
+    engine.writer.conn.post_or_run(move || {
+        closing.close();
+        if gate.status() != Status::Stopped {
+            info!(path = %closing.opener.path.display(), "database closed");
+            gate.advance(Status::Stopped);
+        }
+    });
+}
+
+/// A manager that goes away without `close`: nothing acknowledged is lost.
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if let Some(Ok(engine)) = self.answer() {
+            if self.status() != Status::Stopped {
+                warn!(path = %engine.opener.path.display(), "dropped without close");
+                engine.abandon();
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! From Starting to Stopped: the only place that changes a manager's status.
+
+mod close;
+mod create;
+mod migrate;
+mod prepare;
+mod start;
+mod version_row;
+
+pub(crate) use close::{close, close_within, finish};
+pub(crate) use start::{ensure_ready, start};
+pub(crate) use version_row::{get_version, update_version};
+
+use std::sync::Arc;
+
+use crate::call::{Ended, Gate, Lease, Site, run_body};
+use crate::engine::{Engine, Kind};
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+
+/// Runs a step of start-up in a write transaction of its own: kept when it answers true.
+async fn in_transaction(
+    gate: &Gate,
+    engine: &Arc<Engine>,
+    site: &'static Site,
+    step: impl AsyncFnOnce(&Arc<Frame>) -> Result<bool>,
+) -> Result<bool> {
+    let lease = Lease::write(gate, engine, site, Kind::Write, None, true).await?;
+    let frame = Arc::clone(&lease.frame);
+    let failure = match run_body(&frame, site, step(&frame)).await {
+        Ended::Returned(Ok(true)) => return lease.keep(site).await.map(|()| true),
+        Ended::Returned(Ok(false)) => return lease.undo(site).await.map(|()| false),
+        Ended::Returned(Err(error)) | Ended::TimedOut(error) => error,
+        Ended::Panicked(panic) => crate::call::panicked(site.method, &*panic),
+    };
+    let _ = lease.undo(site).await;
+    Err(failure)
+}
+
+/// Lifecycle operations that wait for calls to end cannot be made from inside one.
+fn not_from_inside(gate: &Gate, operation: &'static str) -> Result<()> {
+    Frame::of_manager(gate.id)
+        .map_or(Ok(()), |frame| Err(Error::FromInside { operation, method: frame.method }))
+}

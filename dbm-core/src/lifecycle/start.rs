@@ -1,0 +1,150 @@
+//! Start-up, in the background: prepare, create or migrate, run.
+
+use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tracing::{error, info};
+
+use super::prepare::{Prepared, Step, prepare};
+use super::{create::create, migrate::migrate, not_from_inside};
+use crate::call::{Entered, Gate};
+use crate::config::Config;
+use crate::engine::{Conn, Engine, Opener, Role};
+use crate::error::{Error, Result};
+use crate::manager::{DbManager, ManagerCore};
+use crate::status::Status;
+
+/// How often start-up looks again after another process has changed the file under it.
+const ATTEMPTS: usize = 10;
+
+pub(crate) fn start<M: DbManager>(config: Config, build: impl FnOnce(ManagerCore) -> M) -> Arc<M> {
+    let core = ManagerCore::new(&config, M::VERSION);
+    let gate = Arc::clone(core.gate());
+    let manager = Arc::new(build(core));
+    let starting = Starting { entered: gate.enter("start").ok(), gate };
+    match runtime() {
+        Ok(runtime) => {
+            let manager = Arc::clone(&manager);
+            runtime.spawn(async move {
+                let answer = start_up(&*manager, config, &starting.gate).await;
+                starting.end(answer);
+            });
+        }
+        Err(error) => starting.end(Err(error)),
+    }
+    manager
+}
+
+fn runtime() -> Result<Handle> {
+    let missing = |message| Error::Runtime { message };
+    let runtime = Handle::try_current().map_err(|_| missing("start was called outside of a runtime"))?;
+    catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)))
+        .map_err(|_| missing("its builder needs enable_time() or enable_all()"))?;
+    Ok(runtime)
+}
+
+async fn start_up<M: DbManager>(manager: &M, config: Config, gate: &Gate) -> Result<Arc<Engine>> {
+    let required = manager.__core().version()?;
+    let (path, temporary) = config.resolve()?;
+    let opener = Opener::new(path, config);
+    let writer = Conn::new(Role::Writer, Arc::clone(&opener));
+    let engine = Engine::new(opener, writer, temporary);
+    gate.set_starting(&engine);
+    let ready = make_ready(manager, gate, &engine, required).await;
+    gate.take_starting();
+    if ready.is_err() {
+        close(&engine).await;
+    }
+    ready.map(|()| engine)
+}
+
+async fn make_ready<M: DbManager>(
+    manager: &M,
+    gate: &Gate,
+    engine: &Arc<Engine>,
+    required: &crate::Version,
+) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        let Prepared { step, reader } = prepare(&engine.writer.conn, &engine.opener, required).await?;
+        let done = match step {
+            Step::Create => create(manager, gate, engine, required).await?,
+            Step::Migrate => migrate(manager, gate, engine, required).await?,
+            Step::Nothing => true,
+        };
+        if done {
+            engine.writer.conn.lock().db().map_or(Err(Error::HandleEnded), |db| engine.read_schema(db))?;
+            if let Some(db) = reader {
+                let conn = Conn::new(Role::Reader, Arc::clone(&engine.opener));
+                conn.adopt(db);
+                engine.readers.adopt(conn);
+            }
+            return Ok(());
+        }
+    }
+    Err(Error::other("the file kept changing during start-up"))
+}
+
+/// Closing blocks, and a failed start must have let go of the file before anybody is told.
+async fn close(engine: &Arc<Engine>) {
+    let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+    let closing = Arc::clone(engine);
+    engine.writer.conn.post_or_run(move || {
+        closing.close();
+        drop(sender);
+    });
+    let _ = receiver.await;
+}
+
+/// A start-up under way; one that is dropped with its runtime has failed.
+struct Starting {
+    entered: Option<Entered>,
+    gate: Arc<Gate>,
+}
+
+impl Starting {
+    fn end(self, answer: Result<Arc<Engine>>) {
+        self.settle(answer);
+    }
+
+    fn settle(&self, answer: Result<Arc<Engine>>) {
+        if self.gate.answer().is_some() {
+            return;
+        }
+        match &answer {
+            Ok(engine) => info!(path = %engine.opener.path.display(), "database running"),
+            Err(cause) => error!(%cause, "database failed to start"),
+        }
+        let status = if answer.is_ok() { Status::Running } else { Status::Failed };
+        self.gate.settle(answer);
+        self.gate.advance(status);
+        if self.gate.is_closing() && status == Status::Running {
+            self.gate.advance(Status::Stopping);
+        }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if self.gate.answer().is_none() {
+            if let Some(engine) = self.gate.take_starting() {
+                engine.close();
+            }
+            self.settle(Err(Error::Runtime { message: "the runtime was shut down during start-up" }));
+        }
+        self.entered.take();
+    }
+}
+
+pub(crate) async fn ensure_ready(gate: &Gate) -> Result<()> {
+    if gate.answer().is_none() {
+        not_from_inside(gate, "ensure_ready")?;
+        gate.started().await;
+    }
+    match gate.answer() {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(error.clone()),
+        None => Err(Error::Closed { method: "ensure_ready" }),
+    }
+}
