@@ -12,6 +12,7 @@ tokio::task_local! {
     static CURRENT: Arc<Frame>;
 }
 
+#[allow(missing_debug_implementations)]
 pub(crate) struct Frame {
     pub(crate) manager: u64,
     pub(crate) engine: Arc<Engine>,

@@ -71,6 +71,10 @@ pub trait Schema: Send + Sync + 'static {
 /// store.close().await?;
 /// # Ok(()) }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a database manager",
+    label = "write `#[derive(DbManager)]` on `{Self}`"
+)]
 pub trait DbManager: Schema + Sized {
     /// The schema version that this program needs.
     const VERSION: Version;
@@ -200,13 +204,26 @@ async fn ready<M: DbManager>(manager: Arc<M>) -> Result<Arc<M>> {
 }
 
 /// Makes a manager around its core; the derive implements it for structs whose other fields are `Default`.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` has a field without `Default`, so `start` and `create` cannot make it",
-    note = "use `{Self}::create_with(config, |core| {Self} {{ core, .. }})`, or `start_with`"
-)]
-pub trait FromCore {
+pub trait FromCore: Sized {
     #[doc(hidden)]
     fn from_core(core: ManagerCore) -> Self;
+}
+
+/// A field beside the core, when the manager is made from a configuration alone.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no default, so this manager cannot be made from a configuration alone",
+    label = "write `start_with` or `create_with` and give the fields"
+)]
+pub trait DefaultField {
+    #[doc(hidden)]
+    fn make() -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Default> DefaultField for T {
+    fn make() -> Self {
+        Self::default()
+    }
 }
 
 /// What the library keeps of a manager; the one field that a manager must have.

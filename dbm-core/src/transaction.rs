@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use serde_core::de::DeserializeOwned;
 
 use crate::engine::{Kind, Work};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::frame::Frame;
 use crate::params::Params;
 use crate::row::{self, Row};
@@ -28,7 +28,7 @@ pub struct ReadTransaction {
 ///
 /// It derefs to [`ReadTransaction`], so a helper `async fn f(db: &mut ReadTransaction)` serves both. Transaction
 /// control in SQL (`BEGIN`, `COMMIT`, `SAVEPOINT`, …), `ATTACH`, and PRAGMAs whose effect would outlive the
-/// transaction are refused with [`Error::Refused`].
+/// transaction are refused with [`Error::Refused`](crate::Error::Refused).
 pub struct WriteTransaction {
     read: ReadTransaction,
 }
@@ -71,8 +71,9 @@ impl ReadTransaction {
     ///
     /// # Errors
     ///
-    /// SQLite's errors ([`Error::Sqlite`]), parameters or columns that do not fit, and the end of the transaction
-    /// ([`Error::TransactionLost`], [`Error::HandleEnded`]).
+    /// SQLite's errors ([`Error::Sqlite`](crate::Error::Sqlite)), parameters or columns that do not fit, and the end of the transaction
+    /// ([`Error::TransactionLost`](crate::Error::TransactionLost),
+    /// [`Error::HandleEnded`](crate::Error::HandleEnded)).
     pub fn query<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, Vec<T>>
     where
         T: DeserializeOwned + Send + 'static,
@@ -84,7 +85,8 @@ impl ReadTransaction {
     ///
     /// # Errors
     ///
-    /// As [`query`](Self::query); [`Error::NoRows`] and [`Error::TooManyRows`] unless there is exactly one.
+    /// As [`query`](Self::query); [`Error::NoRows`](crate::Error::NoRows) and
+    /// [`Error::TooManyRows`](crate::Error::TooManyRows) unless there is exactly one.
     pub fn query_one<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, T>
     where
         T: DeserializeOwned + Send + 'static,
@@ -96,7 +98,7 @@ impl ReadTransaction {
     ///
     /// # Errors
     ///
-    /// As [`query`](Self::query); [`Error::TooManyRows`] when there are several.
+    /// As [`query`](Self::query); [`Error::TooManyRows`](crate::Error::TooManyRows) when there are several.
     pub fn query_optional<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, Option<T>>
     where
         T: DeserializeOwned + Send + 'static,
@@ -213,7 +215,7 @@ macro_rules! write_statements {
             ///
             /// # Errors
             ///
-            /// [`Error::HandleEnded`] when the call has ended.
+            /// [`Error::HandleEnded`](crate::Error::HandleEnded) when the call has ended.
             pub fn last_insert_rowid(&mut self) -> Statement<'_, i64> {
                 self.read.last_insert_rowid()
             }
@@ -239,6 +241,10 @@ write_statements!(WriteTransaction);
 write_statements!(Connection);
 
 /// The three kinds of `db`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a database handle",
+    label = "write `&mut ReadTransaction`, `&mut WriteTransaction` or `&mut Connection`"
+)]
 pub trait Handle: sealed::Sealed + Send {}
 
 mod sealed {
@@ -256,6 +262,7 @@ pub(crate) use sealed::Sealed as NewHandle;
 
 macro_rules! handle {
     ($handle:ident, $kind:ident, $frame:ident => $new:expr) => {
+        #[diagnostic::do_not_recommend]
         impl Handle for $handle {}
 
         #[allow(private_interfaces)]

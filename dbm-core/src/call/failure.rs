@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use super::body::panic_message;
 use super::site::Site;
 use super::trace;
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 /// The declared return type of an annotated method: a `Result` whose error can hold the library's.
 #[diagnostic::on_unimplemented(
@@ -28,6 +28,7 @@ pub trait Fallible: Sized {
     fn is_ok(&self) -> bool;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T, E: From<Error>> Fallible for std::result::Result<T, E> {
     type Value = T;
     type Error = E;
@@ -106,8 +107,8 @@ pub(crate) fn panicked(method: &'static str, panic: &(dyn Any + Send)) -> Error 
 
 /// A tuple whose last element is an `Option<E>`, where `#[fail_value]` with `#[fail_with_exception]` puts the cause.
 #[diagnostic::on_unimplemented(
-    message = "with both `#[fail_value]` and `#[fail_with_exception]` the method must return a tuple (of 1 to 12) whose last element is `Option<{E}>`",
-    label = "there is no place for the cause"
+    message = "the last element of `{Self}` is not `Option<{E}>`",
+    label = "with both `#[fail_value]` and `#[fail_with_exception]`, return a tuple (of 1 to 12) that ends with `Option<{E}>`"
 )]
 pub trait ExceptionSlot<E> {
     #[doc(hidden)]
@@ -116,6 +117,7 @@ pub trait ExceptionSlot<E> {
 
 macro_rules! exception_slot {
     ($($before:ident)*; $last:tt) => {
+        #[diagnostic::do_not_recommend]
         impl<$($before,)* E> ExceptionSlot<E> for ($($before,)* Option<E>,) {
             fn put(&mut self, error: E) {
                 self.$last = Some(error);
@@ -137,11 +139,7 @@ exception_slot!(A B C D F G H I J; 9);
 exception_slot!(A B C D F G H I J K; 10);
 exception_slot!(A B C D F G H I J K L; 11);
 
-/// `#[required_argument]` on a method without `#[database_safe]`.
-///
-/// # Errors
-///
-/// [`Error::MissingArgument`] when none of the arguments is there.
-pub fn required_argument(site: &'static Site, arguments: &[(&'static str, bool)]) -> Result<()> {
-    super::arguments::check(site, arguments)
+/// `#[required_argument]` on a method without `#[database_safe]`: what to return when none of the arguments is there.
+pub fn missing_argument<R: Fallible>(site: &'static Site, given: &[(&'static str, bool)]) -> Option<R> {
+    super::arguments::check(site, given).err().map(R::from_error)
 }

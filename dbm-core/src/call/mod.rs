@@ -12,7 +12,6 @@ mod site;
 mod trace;
 
 use std::any::Any;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,9 +21,9 @@ use crate::engine::Kind;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::manager::ManagerCore;
-use crate::transaction::{Handle, NewHandle as _};
+use crate::transaction::Handle;
 
-pub use failure::{ExceptionSlot, Fallible, Outcome, ValueOf, required_argument};
+pub use failure::{ExceptionSlot, Fallible, Outcome, ValueOf, missing_argument};
 pub(crate) use body::{Ended, run as run_body};
 pub(crate) use failure::panicked;
 pub(crate) use gate::{Entered, Gate};
@@ -41,16 +40,25 @@ pub struct Call<'a> {
     arguments: &'a [(&'static str, bool)],
 }
 
-/// A call whose result type is known.
-///
-/// The bounds on that type are checked here, once; from here on its two abilities are plain functions.
+/// A call whose handle is known.
 #[derive(Debug)]
 #[must_use]
-pub struct TypedCall<'a, R> {
+pub struct CallOn<'a, H> {
     call: Call<'a>,
+    kind: Kind,
+    handle: fn(Arc<Frame>) -> H,
+}
+
+/// A call whose result type is known too.
+///
+/// The bounds on both types were checked once, in a plain function each; from here on their abilities are function
+/// pointers, so that an unmet bound is one error instead of one per use in the async part.
+#[derive(Debug)]
+#[must_use]
+pub struct TypedCall<'a, H, R> {
+    on: CallOn<'a, H>,
     from_error: fn(Error) -> R,
     is_ok: fn(&R) -> bool,
-    result: PhantomData<fn() -> R>,
 }
 
 impl<'a> Call<'a> {
@@ -64,24 +72,32 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// The declared return type.
-    pub fn returning<R: Fallible>(self) -> TypedCall<'a, R> {
-        TypedCall { call: self, from_error: R::from_error, is_ok: R::is_ok, result: PhantomData }
+    /// The kind of `db`.
+    pub fn on<H: Handle>(self) -> CallOn<'a, H> {
+        CallOn { call: self, kind: H::KIND, handle: H::new }
     }
 }
 
-impl<R> TypedCall<'_, R> {
+impl<'a, H> CallOn<'a, H> {
+    /// The declared return type.
+    pub fn returning<R: Fallible>(self) -> TypedCall<'a, H, R> {
+        TypedCall { on: self, from_error: R::from_error, is_ok: R::is_ok }
+    }
+}
+
+impl<H, R> TypedCall<'_, H, R> {
     /// Walks the street.
     ///
     /// # Cancel safety
     ///
     /// Dropped before the body has returned, everything is undone; afterwards the call may still commit, whole.
-    pub async fn run<H: Handle>(self, body: impl AsyncFnOnce(H) -> R) -> Outcome<R> {
-        let Self { call: Call { site, core, arguments }, from_error, is_ok, .. } = self;
-        let span = trace::span(site, H::KIND, core.database());
+    pub async fn run(self, body: impl AsyncFnOnce(H) -> R) -> Outcome<R> {
+        let Self { on: CallOn { call, kind, handle }, from_error, is_ok } = self;
+        let site = call.site;
+        let span = trace::span(site, kind, call.core.database());
         let result = async {
             let mut clock = Clock::start(site);
-            let walked = walk(site, core, arguments, &mut clock, body, is_ok).await;
+            let walked = walk(&call, kind, &mut clock, async |frame| body(handle(frame)).await, is_ok).await;
             let result = match walked {
                 Ok(value) => Ok(value),
                 Err(Failure::Error(error)) => {
@@ -114,19 +130,19 @@ impl From<Error> for Failure {
     }
 }
 
-async fn walk<R, H: Handle>(
-    site: &'static Site,
-    core: &ManagerCore,
-    arguments: &[(&'static str, bool)],
+async fn walk<R>(
+    call: &Call<'_>,
+    kind: Kind,
     clock: &mut Clock,
-    body: impl AsyncFnOnce(H) -> R,
+    body: impl AsyncFnOnce(Arc<Frame>) -> R,
     is_ok: fn(&R) -> bool,
 ) -> Result<R, Failure> {
-    arguments::check(site, arguments)?;
-    let lease = lease(site, core.gate(), H::KIND).await?;
+    let site = call.site;
+    arguments::check(site, call.arguments)?;
+    let lease = lease(site, call.core.gate(), kind).await?;
     clock.leased(site);
     let frame = Arc::clone(&lease.frame);
-    match body::run(&frame, site, body(H::new(Arc::clone(&frame)))).await {
+    match body::run(&frame, site, body(Arc::clone(&frame))).await {
         Ended::Returned(value) if is_ok(&value) => {
             lease.keep(site).await?;
             site.ran_clean();

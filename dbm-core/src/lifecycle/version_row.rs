@@ -42,6 +42,7 @@ async fn read(db: &mut ReadTransaction) -> Result<Version> {
 pub(crate) async fn get_version(core: &ManagerCore) -> Result<Version> {
     static SITE: Site = Site::new(module_path!(), "get_version").during_init();
     Call::new(&SITE, core)
+        .on::<ReadTransaction>()
         .returning::<Result<Version>>()
         .run(async |mut db: ReadTransaction| read(&mut db).await)
         .await
@@ -51,6 +52,7 @@ pub(crate) async fn get_version(core: &ManagerCore) -> Result<Version> {
 pub(crate) async fn update_version(core: &ManagerCore, version: &Version) -> Result<()> {
     static SITE: Site = Site::new(module_path!(), "update_version").during_init();
     Call::new(&SITE, core)
+        .on::<WriteTransaction>()
         .returning::<Result<()>>()
         .run(async |mut db: WriteTransaction| update(&mut db, version).await)
         .await
