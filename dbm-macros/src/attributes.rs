@@ -50,7 +50,7 @@ impl Kind {
 pub(crate) struct Given {
     pub(crate) kind: Kind,
     pub(crate) span: Span,
-    arguments: TokenStream,
+    pub(crate) arguments: TokenStream,
 }
 
 impl Given {
@@ -59,7 +59,7 @@ impl Given {
         Self { kind, span: Span::call_site(), arguments }
     }
 
-    fn sibling(attribute: &Attribute) -> Option<Self> {
+    pub(crate) fn sibling(attribute: &Attribute) -> Option<Self> {
         let path = attribute.path();
         let kind = Kind::of(path)?;
         let arguments = match &attribute.meta {
@@ -116,9 +116,8 @@ impl Given {
     /// `a, b`.
     fn names(&self) -> syn::Result<Vec<Ident>> {
         self.parse(|input| {
-            let names = Punctuated::<Ident, Token![,]>::parse_separated_nonempty(input)?;
-            input.parse::<Option<Token![,]>>()?;
-            Ok(names.into_iter().collect())
+            let names = Punctuated::<Ident, Token![,]>::parse_terminated(input)?;
+            if names.is_empty() { Err(input.error("")) } else { Ok(names.into_iter().collect()) }
         })
     }
 

@@ -1,6 +1,6 @@
 //! `#[derive(DbManager)]`: where the core is, which version the program needs, and how to make one from a core alone.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Literal, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Error, Field, LitStr, Member, Result, Type, parse_quote};
@@ -20,7 +20,7 @@ pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
     let version = version(&input);
     let fields = fields(&input);
     let errors = [version.as_ref().err(), fields.as_ref().err()].into_iter().flatten().map(Error::to_compile_error);
-    let [major, minor, patch] = *version.as_ref().unwrap_or(&[0, 0, 0]);
+    let [major, minor, patch] = version.as_ref().unwrap_or(&[0, 0, 0]).map(Literal::u64_unsuffixed);
     // After an error the manager still is one, so that its calls are no further errors.
     let (core, from_core) = match &fields {
         Ok(fields) => (fields.core(), fields.impl_from_core(&input)),

@@ -3,7 +3,7 @@
 use crate::attributes::{Attributes, Given, Kind, take_siblings};
 use crate::check::{self, Errors, Handle, Plan};
 use crate::method::{Method, bare};
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -161,9 +161,9 @@ fn alone(plan: &Plan) -> TokenStream {
 fn site(plan: &Plan) -> TokenStream {
     let Attributes { timeout, timed, slow, during_init, .. } = &plan.attributes;
     let name = plan.method.signature.ident.unraw().to_string();
-    let timeout = timeout.map(|milliseconds| quote!(.timeout_ms(#milliseconds)));
+    let timeout = timeout.map(Literal::u64_unsuffixed).map(|milliseconds| quote!(.timeout_ms(#milliseconds)));
     let timed = timed.map(|_| quote!(.timed()));
-    let slow = slow.map(|milliseconds| quote!(.slow_ms(#milliseconds)));
+    let slow = slow.map(Literal::u64_unsuffixed).map(|milliseconds| quote!(.slow_ms(#milliseconds)));
     let during_init = during_init.map(|_| quote!(.during_init()));
     quote_spanned! {Span::mixed_site()=>
         static __SITE: ::dbm_core::__private::Site =
@@ -183,21 +183,19 @@ fn given(attributes: &Attributes) -> TokenStream {
 
 /// The body, its type known before it is read.
 ///
-/// rustc does not carry a declared type into an async block, and would infer it from the first `return` and blame the
-/// attribute. An early return that never happens, and a local of the declared type, put each error on the user's code.
+/// rustc does not carry a declared type into an async block or closure; it would infer it from the first `return` and
+/// blame the attribute. An early return that never happens puts each error on the user's code.
 fn typed_body(plan: &Plan, first: &TokenStream) -> TokenStream {
     let body = &plan.method.body;
     let unit = syn::parse_quote!(());
-    let returned = nameable(plan.method.declared().unwrap_or(&unit));
-    quote_spanned! {Span::mixed_site()=>
+    let declared = plan.method.declared().unwrap_or(&unit);
+    let returned = nameable(declared);
+    let edge = quote_spanned! {Span::mixed_site().located_at(declared.span())=>
         if let ::core::option::Option::Some(__return) = ::core::option::Option::None::<#returned> {
             return __return;
         }
-        #first
-        let __return: #returned = #body;
-        #[allow(unreachable_code)]
-        __return
-    }
+    };
+    quote!(#edge #first #body)
 }
 
 /// The outside of a method whose inside cannot be compiled; an editor reads the body all the same.

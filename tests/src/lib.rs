@@ -3,10 +3,10 @@
 /// A manager without tables, for tests that look at code and not at rows.
 #[macro_export]
 macro_rules! manager {
-    ($name:ident) => {
+    ($visibility:vis $name:ident) => {
         #[derive(::dbm_core::DbManager)]
         #[db_manager(version = "1.0.0")]
-        struct $name {
+        $visibility struct $name {
             core: ::dbm_core::ManagerCore,
         }
 
