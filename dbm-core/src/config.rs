@@ -173,9 +173,13 @@ impl Config {
                     return Err(invalid("the directory contains a NUL byte"));
                 }
                 // An absolute path keeps its meaning when the program changes its working directory.
+                let directory = if directory.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    directory.as_path()
+                };
                 let directory =
-                    if directory.as_os_str().is_empty() { Path::new(".") } else { directory.as_path() };
-                let directory = std::path::absolute(directory).map_err(|error| Error::io(directory, error))?;
+                    std::path::absolute(directory).map_err(|error| Error::io(directory, error))?;
                 Ok((directory.join(&self.db_name), None))
             }
             Location::Temporary => {
@@ -190,12 +194,19 @@ impl Config {
 }
 
 fn invalid(message: impl Into<String>) -> Error {
-    Error::Config { message: message.into() }
+    Error::Config {
+        message: message.into(),
+    }
 }
 
 /// One plain file name that SQLite will not read as anything else.
 fn check_name(name: &str) -> Result<()> {
-    let refuse = |why: &str| Err(invalid(format!("db_name {:?} {why}", name.chars().take(64).collect::<String>())));
+    let refuse = |why: &str| {
+        Err(invalid(format!(
+            "db_name {:?} {why}",
+            name.chars().take(64).collect::<String>()
+        )))
+    };
     if name.is_empty() || name == "." || name == ".." {
         return refuse("is not a file name");
     }
@@ -205,7 +216,10 @@ fn check_name(name: &str) -> Result<()> {
     if name.starts_with("file:") || name.starts_with(':') {
         return refuse("has a special meaning in SQLite");
     }
-    if ["-wal", "-shm", "-journal"].iter().any(|ending| name.ends_with(ending)) {
+    if ["-wal", "-shm", "-journal"]
+        .iter()
+        .any(|ending| name.ends_with(ending))
+    {
         return refuse("ends like one of SQLite's side files");
     }
     // The longest side file or backup must fit into a file name too (255 bytes on common file systems).
@@ -223,9 +237,25 @@ mod tests {
     fn db_name_is_one_plain_file_name() {
         let long = "x".repeat(300);
         for name in [
-            "", ".", "..", "../x", "a/b", "/x", "a\\b", "a\0b", ":memory:", "file:x", "x-wal", "x-shm", "x-journal", &long,
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            "/x",
+            "a\\b",
+            "a\0b",
+            ":memory:",
+            "file:x",
+            "x-wal",
+            "x-shm",
+            "x-journal",
+            &long,
         ] {
-            assert!(Config::new("d").db_name(name).resolve().is_err(), "{name:?}");
+            assert!(
+                Config::new("d").db_name(name).resolve().is_err(),
+                "{name:?}"
+            );
         }
         for name in ["database.db", "ünï 🦀.db", "x", ".hidden"] {
             assert!(Config::new("d").db_name(name).resolve().is_ok(), "{name:?}");

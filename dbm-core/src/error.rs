@@ -109,7 +109,9 @@ pub enum Error {
     },
 
     /// Nobody freed the lock within [`Config::acquire_timeout`](crate::Config::acquire_timeout).
-    #[error("{method}: gave up after waiting {waited:?}; held by {holder} for {held:?}, {queued} queued")]
+    #[error(
+        "{method}: gave up after waiting {waited:?}; held by {holder} for {held:?}, {queued} queued"
+    )]
     AcquireTimeout {
         /// The method that waited.
         method: &'static str,
@@ -251,7 +253,9 @@ pub enum Error {
     },
 
     /// The database was written by a newer program.
-    #[error("the database has version {stored}, this program needs {required}: a downgrade is refused")]
+    #[error(
+        "the database has version {stored}, this program needs {required}: a downgrade is refused"
+    )]
     TooNew {
         /// Version in the file.
         stored: Version,
@@ -325,7 +329,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Busy { .. } | Self::BatchLost { .. } | Self::AcquireTimeout { .. } | Self::Overloaded { .. }
+            Self::Busy { .. }
+                | Self::BatchLost { .. }
+                | Self::AcquireTimeout { .. }
+                | Self::Overloaded { .. }
         )
     }
 
@@ -334,7 +341,10 @@ impl Error {
     }
 
     pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Io { path: path.into(), source: Shared(Arc::new(source)) }
+        Self::Io {
+            path: path.into(),
+            source: Shared(Arc::new(source)),
+        }
     }
 
     pub(crate) fn primary_code(&self) -> Option<rusqlite::ErrorCode> {
@@ -368,10 +378,12 @@ impl Error {
             Self::Overloaded { .. } => "overloaded",
             Self::Timeout { .. } => "timeout",
             Self::Panicked { .. } => "panicked",
-            Self::Nesting { .. } | Self::NotDuringInit { .. } | Self::FromInside { .. } => "nesting",
-            Self::TransactionLost { .. } | Self::StatementDropped | Self::TransactionLeftOpen { .. } => {
-                "transaction_lost"
+            Self::Nesting { .. } | Self::NotDuringInit { .. } | Self::FromInside { .. } => {
+                "nesting"
             }
+            Self::TransactionLost { .. }
+            | Self::StatementDropped
+            | Self::TransactionLeftOpen { .. } => "transaction_lost",
             Self::HandleEnded => "handle_ended",
             Self::BatchLost { .. } => "batch_lost",
             Self::CommitUnknown { .. } => "commit_unknown",
@@ -379,7 +391,9 @@ impl Error {
             Self::Config { .. } | Self::Runtime { .. } => "config",
             Self::Io { .. } => "io",
             Self::ForeignDatabase | Self::InvalidVersion { .. } | Self::TooNew { .. } => "version",
-            Self::MigrationRefused { .. } | Self::ForeignKeys { .. } | Self::Backup { .. } => "migration",
+            Self::MigrationRefused { .. } | Self::ForeignKeys { .. } | Self::Backup { .. } => {
+                "migration"
+            }
             Self::Other(_) => "other",
         }
     }
@@ -477,10 +491,21 @@ mod tests {
     #[test]
     fn source_yields_the_inner_error_itself() {
         let error = Error::from(rusqlite::Error::QueryReturnedNoRows);
-        assert!(error.source().is_some_and(|source| source.is::<rusqlite::Error>()));
-        let outer = Error::Failed { method: "user", cause: error.clone().cause() };
+        assert!(
+            error
+                .source()
+                .is_some_and(|source| source.is::<rusqlite::Error>())
+        );
+        let outer = Error::Failed {
+            method: "user",
+            cause: error.clone().cause(),
+        };
         assert!(outer.source().is_some_and(|source| source.is::<Error>()));
-        assert!(Error::other(std::io::Error::other("x")).source().is_some_and(|source| source.is::<std::io::Error>()));
+        assert!(
+            Error::other(std::io::Error::other("x"))
+                .source()
+                .is_some_and(|source| source.is::<std::io::Error>())
+        );
     }
 
     #[test]

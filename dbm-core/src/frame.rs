@@ -31,7 +31,12 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    pub(crate) fn outermost(manager: u64, engine: &Arc<Engine>, session: Arc<Session>, during_init: bool) -> Arc<Self> {
+    pub(crate) fn outermost(
+        manager: u64,
+        engine: &Arc<Engine>,
+        session: Arc<Session>,
+        during_init: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             manager,
             engine: Arc::clone(engine),
@@ -93,7 +98,9 @@ impl Frame {
                 self.poisoned.store(true, Ordering::Relaxed);
             }
         };
-        self.session.run(work, self.kind == Kind::Read, &poison).await
+        self.session
+            .run(work, self.kind == Kind::Read, &poison)
+            .await
     }
 
     /// The frame's turn, for the whole of a nested call.

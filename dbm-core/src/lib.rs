@@ -31,7 +31,8 @@ pub use version::Version;
 
 #[cfg(feature = "macros")]
 pub use dbm_macros::{
-    DbManager, database_safe, during_init, fail_value, fail_with_exception, required_argument, timed,
+    DbManager, database_safe, during_init, fail_value, fail_with_exception, required_argument,
+    timed,
 };
 /// The SQLite bindings that this crate is built on. Use this re-export: a second version of rusqlite in one program
 /// does not link.

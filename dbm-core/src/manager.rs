@@ -237,7 +237,11 @@ impl ManagerCore {
     pub(crate) fn new(config: &Config, version: Version) -> Self {
         let version = config.version.clone().unwrap_or(version);
         let version = version::to_row(&version).map(|_| version);
-        Self { gate: Gate::new(lifecycle::finish), version, database: config.name().into() }
+        Self {
+            gate: Gate::new(lifecycle::finish),
+            version,
+            database: config.name().into(),
+        }
     }
 
     pub(crate) fn gate(&self) -> &Arc<Gate> {
@@ -260,6 +264,9 @@ impl ManagerCore {
 
 impl fmt::Debug for ManagerCore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManagerCore").field("database", &self.database).field("status", &self.gate.status()).finish()
+        f.debug_struct("ManagerCore")
+            .field("database", &self.database)
+            .field("status", &self.gate.status())
+            .finish()
     }
 }

@@ -3,8 +3,10 @@
 //! It brings this crate's [`Result`], whose error type defaults to [`Error`](crate::Error), in place of std's.
 
 pub use crate::{
-    Config, Connection, DbManager, Durability, Error, ManagerCore, Params, ReadTransaction, Result, Row, Schema,
-    Status, ToValue, Value, Version, WriteTransaction, named_params, params,
+    Config, Connection, DbManager, Durability, Error, ManagerCore, Params, ReadTransaction, Result,
+    Row, Schema, Status, ToValue, Value, Version, WriteTransaction, named_params, params,
 };
 #[cfg(feature = "macros")]
-pub use crate::{database_safe, during_init, fail_value, fail_with_exception, required_argument, timed};
+pub use crate::{
+    database_safe, during_init, fail_value, fail_with_exception, required_argument, timed,
+};

@@ -99,11 +99,17 @@ impl ReadTransaction {
     /// # Errors
     ///
     /// As [`query`](Self::query); [`Error::TooManyRows`](crate::Error::TooManyRows) when there are several.
-    pub fn query_optional<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, Option<T>>
+    pub fn query_optional<'a, T>(
+        &'a mut self,
+        sql: &'a str,
+        params: impl Params,
+    ) -> Statement<'a, Option<T>>
     where
         T: DeserializeOwned + Send + 'static,
     {
-        self.statement(sql, params, |statement| row::optional(statement.raw_query()))
+        self.statement(sql, params, |statement| {
+            row::optional(statement.raw_query())
+        })
     }
 
     /// All rows through a closure, which runs in the body and may borrow from it.
@@ -125,7 +131,9 @@ impl ReadTransaction {
         mut map: impl FnMut(&Row) -> Result<T> + Send + 'a,
     ) -> Statement<'a, Vec<T>> {
         let rows = self.statement(sql, params, |statement| row::owned(statement.raw_query()));
-        Statement(Box::pin(async move { rows.await?.iter().map(&mut map).collect() }))
+        Statement(Box::pin(async move {
+            rows.await?.iter().map(&mut map).collect()
+        }))
     }
 
     /// Runs a closure with the bare [`rusqlite::Connection`], on a thread of its own: for what this API does not
@@ -156,7 +164,11 @@ impl ReadTransaction {
         finish: fn(&mut rusqlite::Statement<'_>) -> Result<T>,
     ) -> Statement<'a, T> {
         match params.into_params() {
-            Ok(params) => self.run(Work::Statement { sql: Cow::Borrowed(sql), params, finish }),
+            Ok(params) => self.run(Work::Statement {
+                sql: Cow::Borrowed(sql),
+                params,
+                finish,
+            }),
             Err(error) => Statement(Box::pin(std::future::ready(Err(error)))),
         }
     }
@@ -178,7 +190,10 @@ impl ReadTransaction {
     }
 
     fn execute_batch<'a>(&'a mut self, sql: &'a str) -> Statement<'a, ()> {
-        self.run(Work::Script { sql: Cow::Borrowed(sql), finish: || () })
+        self.run(Work::Script {
+            sql: Cow::Borrowed(sql),
+            finish: || (),
+        })
     }
 
     fn last_insert_rowid(&mut self) -> Statement<'_, i64> {
@@ -198,7 +213,11 @@ macro_rules! write_statements {
             /// # Errors
             ///
             /// As [`ReadTransaction::query`].
-            pub fn execute<'a>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, usize> {
+            pub fn execute<'a>(
+                &'a mut self,
+                sql: &'a str,
+                params: impl Params,
+            ) -> Statement<'a, usize> {
                 self.read.execute(sql, params)
             }
 

@@ -9,13 +9,21 @@ use crate::error::{Error, Result};
 pub(crate) fn to_row(version: &Version) -> Result<(i64, i64, i64)> {
     if !version.pre.is_empty() || !version.build.is_empty() {
         return Err(Error::Config {
-            message: format!("version {version}: a schema version has no pre-release or build part"),
+            message: format!(
+                "version {version}: a schema version has no pre-release or build part"
+            ),
         });
     }
     let number = |part: u64| {
-        i64::try_from(part).map_err(|_| Error::Config { message: format!("version {version} is out of range") })
+        i64::try_from(part).map_err(|_| Error::Config {
+            message: format!("version {version} is out of range"),
+        })
     };
-    Ok((number(version.major)?, number(version.minor)?, number(version.patch)?))
+    Ok((
+        number(version.major)?,
+        number(version.minor)?,
+        number(version.patch)?,
+    ))
 }
 
 pub(crate) fn from_row(major: i64, minor: i64, patch: i64) -> Result<Version> {

@@ -9,7 +9,10 @@ pub(crate) fn check(site: &Site, arguments: &[(&'static str, bool)]) -> Result<(
         return Ok(());
     }
     let arguments = arguments.iter().map(|(name, _)| *name).collect();
-    Err(Error::MissingArgument { method: site.method, arguments })
+    Err(Error::MissingArgument {
+        method: site.method,
+        arguments,
+    })
 }
 
 #[cfg(test)]
@@ -22,6 +25,9 @@ mod tests {
         assert!(check(&SITE, &[]).is_ok());
         assert!(check(&SITE, &[("id", false), ("name", true)]).is_ok());
         let error = check(&SITE, &[("id", false), ("name", false)]).unwrap_err();
-        assert_eq!(error.to_string(), "find: at least one of these arguments is required: id, name");
+        assert_eq!(
+            error.to_string(),
+            "find: at least one of these arguments is required: id, name"
+        );
     }
 }

@@ -17,10 +17,16 @@ pub(crate) enum Ended<R> {
     TimedOut(Error),
 }
 
-pub(crate) async fn run<R>(frame: &Arc<Frame>, site: &Site, body: impl Future<Output = R>) -> Ended<R> {
+pub(crate) async fn run<R>(
+    frame: &Arc<Frame>,
+    site: &Site,
+    body: impl Future<Output = R>,
+) -> Ended<R> {
     let mut body = pin!(Some(Frame::scope(frame, body)));
     let mut finished = std::future::poll_fn(|context| {
-        let Some(running) = body.as_mut().as_pin_mut() else { return Poll::Pending };
+        let Some(running) = body.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
         match catch_unwind(AssertUnwindSafe(|| running.poll(context))) {
             Ok(Poll::Ready(value)) => Poll::Ready(Ended::Returned(value)),
             Err(panic) => Poll::Ready(Ended::Panicked(panic)),
@@ -36,7 +42,10 @@ pub(crate) async fn run<R>(frame: &Arc<Frame>, site: &Site, body: impl Future<Ou
         None => finished.await,
         Some(limit) => match tokio::time::timeout(limit, &mut finished).await {
             Ok(ended) => ended,
-            Err(_) => Ended::TimedOut(Error::Timeout { method: site.method, limit }),
+            Err(_) => Ended::TimedOut(Error::Timeout {
+                method: site.method,
+                limit,
+            }),
         },
     };
     // The body's own destructors may panic too.
@@ -54,6 +63,9 @@ fn waits_for_something_else(frame: &Arc<Frame>, site: &Site) {
 }
 
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     crate::value::bounded(text.unwrap_or("the panic had no message"))
 }

@@ -70,7 +70,8 @@ impl<T, E: From<Error>> Outcome<std::result::Result<T, E>> {
     #[allow(clippy::missing_errors_doc)]
     pub fn fail_with_exception(self) -> std::result::Result<T, E> {
         let method = self.site.method;
-        self.result.unwrap_or_else(|panic| Err(E::from(panicked(method, &*panic))))
+        self.result
+            .unwrap_or_else(|panic| Err(E::from(panicked(method, &*panic))))
     }
 
     /// `#[fail_value]`: the value, or the substitute; the cause is logged.
@@ -102,7 +103,10 @@ impl<T, E: From<Error>> Outcome<std::result::Result<T, E>> {
 }
 
 pub(crate) fn panicked(method: &'static str, panic: &(dyn Any + Send)) -> Error {
-    Error::Panicked { method, message: panic_message(panic) }
+    Error::Panicked {
+        method,
+        message: panic_message(panic),
+    }
 }
 
 /// A tuple whose last element is an `Option<E>`, where `#[fail_value]` with `#[fail_with_exception]` puts the cause.
@@ -140,6 +144,11 @@ exception_slot!(A B C D F G H I J K; 10);
 exception_slot!(A B C D F G H I J K L; 11);
 
 /// `#[required_argument]` on a method without `#[database_safe]`: what to return when none of the arguments is there.
-pub fn missing_argument<R: Fallible>(site: &'static Site, given: &[(&'static str, bool)]) -> Option<R> {
-    super::arguments::check(site, given).err().map(R::from_error)
+pub fn missing_argument<R: Fallible>(
+    site: &'static Site,
+    given: &[(&'static str, bool)],
+) -> Option<R> {
+    super::arguments::check(site, given)
+        .err()
+        .map(R::from_error)
 }

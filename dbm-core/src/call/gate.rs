@@ -55,7 +55,10 @@ impl Gate {
         }
         match self.engine.get() {
             Some(Ok(engine)) => Ok(engine),
-            Some(Err(cause)) => Err(Error::Failed { method, cause: cause.clone().cause() }),
+            Some(Err(cause)) => Err(Error::Failed {
+                method,
+                cause: cause.clone().cause(),
+            }),
             None => Err(Error::Closed { method }),
         }
     }
@@ -63,7 +66,11 @@ impl Gate {
     /// Waits until start-up has ended, one way or the other.
     pub(crate) async fn started(&self) {
         // The sender lives as long as this gate: waiting cannot fail.
-        let _ = self.status.subscribe().wait_for(|status| *status != Status::Starting).await;
+        let _ = self
+            .status
+            .subscribe()
+            .wait_for(|status| *status != Status::Starting)
+            .await;
     }
 
     /// The answer of start-up, the same every time.
@@ -77,7 +84,10 @@ impl Gate {
     }
 
     pub(crate) fn take_starting(&self) -> Option<Arc<Engine>> {
-        self.starting.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.starting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     pub(crate) fn settle(&self, answer: Result<Arc<Engine>>) {

@@ -20,9 +20,18 @@ pub(crate) struct Lease {
 
 /// What a lease holds, in the order in which it is given back.
 enum Hold {
-    Read { place: Place, entered: Option<Entered> },
-    Write { turn: Turn, entered: Option<Entered> },
-    Nested { turn: OwnedMutexGuard<()>, savepoint: bool },
+    Read {
+        place: Place,
+        entered: Option<Entered>,
+    },
+    Write {
+        turn: Turn,
+        entered: Option<Entered>,
+    },
+    Nested {
+        turn: OwnedMutexGuard<()>,
+        savepoint: bool,
+    },
 }
 
 impl Lease {
@@ -36,17 +45,27 @@ impl Lease {
     ) -> Result<Self> {
         match kind {
             Kind::Read => Self::read(gate, engine, site, entered).await,
-            Kind::Write | Kind::Connection => Self::write(gate, engine, site, kind, entered, false).await,
+            Kind::Write | Kind::Connection => {
+                Self::write(gate, engine, site, kind, entered, false).await
+            }
         }
     }
 
-    async fn read(gate: &Gate, engine: &Arc<Engine>, site: &Site, entered: Option<Entered>) -> Result<Self> {
+    async fn read(
+        gate: &Gate,
+        engine: &Arc<Engine>,
+        site: &Site,
+        entered: Option<Entered>,
+    ) -> Result<Self> {
         let place = engine.readers.acquire(site.method).await?;
         let session = new_session(engine, &place.conn, next_id(), Kind::Read, site);
         place.conn.lock().give_to(session.id)?;
         engine.readers.attach(&session);
         let frame = Frame::outermost(gate.id, engine, session, false);
-        Ok(Self { frame, hold: Some(Hold::Read { place, entered }) })
+        Ok(Self {
+            frame,
+            hold: Some(Hold::Read { place, entered }),
+        })
     }
 
     /// The writer, for a call or (`during_init`) for the hooks of start-up.
@@ -58,7 +77,10 @@ impl Lease {
         entered: Option<Entered>,
         during_init: bool,
     ) -> Result<Self> {
-        let solo = kind == Kind::Connection || during_init || engine.never_shares() || !site.is_shareable();
+        let solo = kind == Kind::Connection
+            || during_init
+            || engine.never_shares()
+            || !site.is_shareable();
         let turn = engine.writer.acquire(site.method, solo).await?;
         let session = new_session(engine, &engine.writer.conn, turn.id, kind, site);
         let joins = turn.joins;
@@ -68,8 +90,10 @@ impl Lease {
         engine.writer.attach(&turn, &session);
         let conn = Arc::clone(&session.conn);
         let frame = Frame::outermost(gate.id, engine, Arc::clone(&session), during_init);
-        let lease =
-            Self { frame, hold: Some(Hold::Write { turn, entered }) };
+        let lease = Self {
+            frame,
+            hold: Some(Hold::Write { turn, entered }),
+        };
         open_on_lane(&conn).await?;
         conn.lock().give_to(session.id)?;
         match kind {
@@ -83,24 +107,36 @@ impl Lease {
     /// A call inside another call of the same manager: it joins the transaction that is running.
     pub(crate) async fn join(outer: &Arc<Frame>, site: &Site, kind: Kind) -> Result<Self> {
         if let Some(why) = cannot_join(outer, kind) {
-            return Err(Error::Nesting { outer: outer.method, inner: site.method, why });
+            return Err(Error::Nesting {
+                outer: outer.method,
+                inner: site.method,
+                why,
+            });
         }
         let limit = outer.engine.opener.config.acquire_timeout;
-        let turn = tokio::time::timeout(limit, outer.take_turn()).await.map_err(|_| Error::AcquireTimeout {
-            method: site.method,
-            waited: limit,
-            holder: outer.method,
-            held: limit,
-            queued: 0,
-        })?;
+        let turn = tokio::time::timeout(limit, outer.take_turn())
+            .await
+            .map_err(|_| Error::AcquireTimeout {
+                method: site.method,
+                waited: limit,
+                holder: outer.method,
+                held: limit,
+                queued: 0,
+            })?;
         outer.check()?;
         let frame = Frame::nested(outer, kind, site.method);
         let savepoint = kind == Kind::Write;
         if savepoint {
             let depth = frame.depth;
-            frame.session.control(move |db| db.savepoint(depth)).await??;
+            frame
+                .session
+                .control(move |db| db.savepoint(depth))
+                .await??;
         }
-        Ok(Self { frame, hold: Some(Hold::Nested { turn, savepoint }) })
+        Ok(Self {
+            frame,
+            hold: Some(Hold::Nested { turn, savepoint }),
+        })
     }
 
     /// The body is done and well: commits, and returns once that is durable.
@@ -115,7 +151,10 @@ impl Lease {
 
     async fn end(&mut self, keep: bool, site: &Site) -> Result<()> {
         self.frame.end().await;
-        let (engine, session) = (Arc::clone(&self.frame.engine), Arc::clone(&self.frame.session));
+        let (engine, session) = (
+            Arc::clone(&self.frame.engine),
+            Arc::clone(&self.frame.session),
+        );
         let poisoned = self.frame.is_poisoned();
         match self.hold {
             None => Err(Error::HandleEnded),
@@ -123,19 +162,33 @@ impl Lease {
                 self.give_back();
                 if keep { session.check() } else { Ok(()) }
             }
-            Some(Hold::Nested { savepoint: false, .. }) => Ok(()),
-            Some(Hold::Nested { savepoint: true, .. }) => {
+            Some(Hold::Nested {
+                savepoint: false, ..
+            }) => Ok(()),
+            Some(Hold::Nested {
+                savepoint: true, ..
+            }) => {
                 let keep = keep && !poisoned;
                 let (depth, in_session) = (self.frame.depth, Arc::clone(&session));
-                session.control(move |db| end_savepoint(db, &in_session, &engine, depth, keep)).await??;
+                session
+                    .control(move |db| end_savepoint(db, &in_session, &engine, depth, keep))
+                    .await??;
                 self.hold = None;
-                if poisoned { Err(Error::StatementDropped) } else { Ok(()) }
+                if poisoned {
+                    Err(Error::StatementDropped)
+                } else {
+                    Ok(())
+                }
             }
-            Some(Hold::Write { .. }) if session.kind == Kind::Connection => self.end_connection(keep).await,
+            Some(Hold::Write { .. }) if session.kind == Kind::Connection => {
+                self.end_connection(keep).await
+            }
             Some(Hold::Write { .. }) => {
                 let keep = keep && !poisoned;
                 let (in_session, in_engine) = (Arc::clone(&session), Arc::clone(&engine));
-                let kept = session.control(move |db| end_transaction(db, &in_session, &in_engine, keep)).await?;
+                let kept = session
+                    .control(move |db| end_transaction(db, &in_session, &in_engine, keep))
+                    .await?;
                 let Some(Hold::Write { mut turn, entered }) = self.hold.take() else {
                     return Err(Error::HandleEnded);
                 };
@@ -144,14 +197,18 @@ impl Lease {
                     turn.make_solo();
                 }
                 if kept.is_ok() && keep {
-                    engine.writer.finish(turn, site.method).await?;
+                    engine.writer.finish(turn).await?;
                 } else if session.is_shared() {
                     // Held back: what it has seen may still turn out never to have happened.
-                    let _ = engine.writer.finish(turn, site.method).await;
+                    let _ = engine.writer.finish(turn).await;
                 }
                 drop(entered);
                 kept?;
-                if poisoned { Err(Error::StatementDropped) } else { Ok(()) }
+                if poisoned {
+                    Err(Error::StatementDropped)
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -173,7 +230,11 @@ impl Lease {
             });
         }
         receiver.await.unwrap_or(Err(Error::HandleEnded))?;
-        if keep && left_open { Err(Error::TransactionLeftOpen { method }) } else { Ok(()) }
+        if keep && left_open {
+            Err(Error::TransactionLeftOpen { method })
+        } else {
+            Ok(())
+        }
     }
 
     /// Undoes what was not ended and gives everything back: here when that is quick, behind the statement that is
@@ -183,9 +244,15 @@ impl Lease {
         self.frame.end_now();
         let frame = Arc::clone(&self.frame);
         let conn = Arc::clone(&frame.session.conn);
-        let quick = !conn.has_pending() && frame.session.kind != Kind::Connection && !frame.session.has_worked_long();
+        let quick = !conn.has_pending()
+            && frame.session.kind != Kind::Connection
+            && !frame.session.has_worked_long();
         let undo = move || undo(&frame, hold);
-        if quick { undo() } else { conn.post_or_run(undo) }
+        if quick {
+            undo()
+        } else {
+            conn.post_or_run(undo)
+        }
     }
 }
 
@@ -203,10 +270,8 @@ fn undo(frame: &Frame, hold: Hold) {
             drop((place, entered));
         }
         Hold::Nested { turn, savepoint } => {
-            if savepoint {
-                if let Ok(db) = session.conn.lock().owned_by(session.id) {
-                    let _ = end_savepoint(db, session, engine, frame.depth, false);
-                }
+            if savepoint && let Ok(db) = session.conn.lock().owned_by(session.id) {
+                let _ = end_savepoint(db, session, engine, frame.depth, false);
             }
             drop(turn);
         }
@@ -228,16 +293,33 @@ fn undo(frame: &Frame, hold: Hold) {
     }
 }
 
-fn new_session(engine: &Engine, conn: &Arc<Conn>, id: OwnerId, kind: Kind, site: &Site) -> Arc<Session> {
+fn new_session(
+    engine: &Engine,
+    conn: &Arc<Conn>,
+    id: OwnerId,
+    kind: Kind,
+    site: &Site,
+) -> Arc<Session> {
     let config = &engine.opener.config;
-    Session::new(Arc::clone(conn), id, kind, site.method, config.execution, config.busy_timeout)
+    Session::new(
+        Arc::clone(conn),
+        id,
+        kind,
+        site.method,
+        config.execution,
+        config.busy_timeout,
+    )
 }
 
 fn cannot_join(outer: &Frame, inner: Kind) -> Option<&'static str> {
     match (outer.kind, inner) {
-        (Kind::Connection, _) => Some("the outer method has the bare connection, which no other call can share"),
+        (Kind::Connection, _) => {
+            Some("the outer method has the bare connection, which no other call can share")
+        }
         (_, Kind::Connection) => Some("a bare connection cannot be had inside a transaction"),
-        (Kind::Read, Kind::Write) => Some("a read cannot become a write; give the outer method `db: &mut WriteTransaction`"),
+        (Kind::Read, Kind::Write) => {
+            Some("a read cannot become a write; give the outer method `db: &mut WriteTransaction`")
+        }
         _ => None,
     }
 }
@@ -250,7 +332,10 @@ fn end_transaction(db: &mut Db, session: &Session, engine: &Engine, keep: bool) 
             return Ok(());
         }
         if session.is_exposed() && db.connection.is_busy() {
-            return Err(Error::Refused { what: "a statement left unfinished", why: "it would outlive the transaction" });
+            return Err(Error::Refused {
+                what: "a statement left unfinished",
+                why: "it would outlive the transaction",
+            });
         }
         if db.guard.take_changes_schema() {
             engine.read_schema(db)?;
@@ -268,16 +353,28 @@ fn end_transaction(db: &mut Db, session: &Session, engine: &Engine, keep: bool) 
     result
 }
 
-fn end_savepoint(db: &Db, session: &Session, engine: &Engine, depth: usize, keep: bool) -> Result<()> {
+fn end_savepoint(
+    db: &Db,
+    session: &Session,
+    engine: &Engine,
+    depth: usize,
+    keep: bool,
+) -> Result<()> {
     session.check()?;
     if db.connection.is_autocommit() {
         return Err(Error::HandleEnded);
     }
-    let ended = if keep { db.release(depth) } else { db.undo(depth) };
+    let ended = if keep {
+        db.release(depth)
+    } else {
+        db.undo(depth)
+    };
     if let Err(error) = &ended {
         // What the inner call did can be neither kept nor undone alone.
         engine.writer.undo(db, session);
-        session.lose(Error::TransactionLost { cause: error.clone().cause() });
+        session.lose(Error::TransactionLost {
+            cause: error.clone().cause(),
+        });
     }
     ended
 }

@@ -23,9 +23,9 @@ use crate::frame::Frame;
 use crate::manager::ManagerCore;
 use crate::transaction::Handle;
 
-pub use failure::{ExceptionSlot, Fallible, Outcome, ValueOf, missing_argument};
 pub(crate) use body::{Ended, run as run_body};
 pub(crate) use failure::panicked;
+pub use failure::{ExceptionSlot, Fallible, Outcome, ValueOf, missing_argument};
 pub(crate) use gate::{Entered, Gate};
 pub(crate) use lease::Lease;
 pub use site::Site;
@@ -63,7 +63,11 @@ pub struct TypedCall<'a, H, R> {
 
 impl<'a> Call<'a> {
     pub(crate) fn new(site: &'static Site, core: &'a ManagerCore) -> Self {
-        Self { site, core, arguments: &[] }
+        Self {
+            site,
+            core,
+            arguments: &[],
+        }
     }
 
     /// `#[required_argument]`: the named arguments, and whether each is there.
@@ -74,14 +78,22 @@ impl<'a> Call<'a> {
 
     /// The kind of `db`.
     pub fn on<H: Handle>(self) -> CallOn<'a, H> {
-        CallOn { call: self, kind: H::KIND, handle: H::new }
+        CallOn {
+            call: self,
+            kind: H::KIND,
+            handle: H::new,
+        }
     }
 }
 
 impl<'a, H> CallOn<'a, H> {
     /// The declared return type.
     pub fn returning<R: Fallible>(self) -> TypedCall<'a, H, R> {
-        TypedCall { on: self, from_error: R::from_error, is_ok: R::is_ok }
+        TypedCall {
+            on: self,
+            from_error: R::from_error,
+            is_ok: R::is_ok,
+        }
     }
 }
 
@@ -92,12 +104,23 @@ impl<H, R> TypedCall<'_, H, R> {
     ///
     /// Dropped before the body has returned, everything is undone; afterwards the call may still commit, whole.
     pub async fn run(self, body: impl AsyncFnOnce(H) -> R) -> Outcome<R> {
-        let Self { on: CallOn { call, kind, handle }, from_error, is_ok } = self;
+        let Self {
+            on: CallOn { call, kind, handle },
+            from_error,
+            is_ok,
+        } = self;
         let site = call.site;
         let span = trace::span(site, kind, call.core.database());
         let result = async {
             let mut clock = Clock::start(site);
-            let walked = walk(&call, kind, &mut clock, async |frame| body(handle(frame)).await, is_ok).await;
+            let walked = walk(
+                &call,
+                kind,
+                &mut clock,
+                async |frame| body(handle(frame)).await,
+                is_ok,
+            )
+            .await;
             let result = match walked {
                 Ok(value) => Ok(value),
                 Err(Failure::Error(error)) => {
@@ -168,7 +191,9 @@ async fn walk<R>(
 async fn lease(site: &'static Site, gate: &Arc<Gate>, kind: Kind) -> Result<Lease> {
     if let Some(outer) = Frame::of_manager(gate.id) {
         if outer.during_init && !site.during_init {
-            return Err(Error::NotDuringInit { method: site.method });
+            return Err(Error::NotDuringInit {
+                method: site.method,
+            });
         }
         let _active = outer.session.enter();
         return Lease::join(&outer, site, kind).await;
@@ -186,7 +211,10 @@ struct Clock {
 
 impl Clock {
     fn start(site: &Site) -> Self {
-        Self { started: trace::wants_times(site).then(Instant::now), waited: None }
+        Self {
+            started: trace::wants_times(site).then(Instant::now),
+            waited: None,
+        }
     }
 
     fn leased(&mut self, site: &Site) {

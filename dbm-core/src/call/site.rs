@@ -66,7 +66,8 @@ impl Site {
 
     /// Whether calls may run in a transaction with calls of others.
     pub(crate) fn is_shareable(&self) -> bool {
-        !self.solo.load(Ordering::Relaxed) && self.clean_runs.load(Ordering::Relaxed) >= TRUSTED_AFTER
+        !self.solo.load(Ordering::Relaxed)
+            && self.clean_runs.load(Ordering::Relaxed) >= TRUSTED_AFTER
     }
 
     /// From now on calls run alone: they wait for something else than the database, or do what cannot be undone

@@ -42,7 +42,11 @@ pub(crate) fn failed(error: &Error) {
 }
 
 pub(crate) fn leased(site: &Site, waited: Duration) {
-    trace!(method = site.method, waited_ms = ms(waited), "lock acquired");
+    trace!(
+        method = site.method,
+        waited_ms = ms(waited),
+        "lock acquired"
+    );
 }
 
 pub(crate) fn returned(site: &Site, ok: bool) {
@@ -60,11 +64,21 @@ pub(crate) fn timing(site: &Site, waited: Option<Duration>, ran: Duration) {
         return;
     }
     if let Some(slow) = site.slow.filter(|slow| ran >= *slow) {
-        warn!(method = site.method, elapsed_ms = ms(ran), slow_ms = ms(slow), "slow call");
+        warn!(
+            method = site.method,
+            elapsed_ms = ms(ran),
+            slow_ms = ms(slow),
+            "slow call"
+        );
     }
     match waited {
         Some(waited) => {
-            trace!(method = site.method, elapsed_ms = ms(ran), waited_ms = ms(waited), "call finished");
+            trace!(
+                method = site.method,
+                elapsed_ms = ms(ran),
+                waited_ms = ms(waited),
+                "call finished"
+            );
         }
         None => trace!(method = site.method, elapsed_ms = ms(ran), "call finished"),
     }

@@ -25,8 +25,12 @@ pub(crate) fn back_up(path: &Path, config: &Config, version: &Version) -> Result
     // Beside the file itself, where there is room for it and the same file system, not beside a link to it.
     let file = fs::canonicalize(path).map_err(|error| Error::io(path, error))?;
     let unfinished = with_ending(&file, UNFINISHED);
-    let finished = copy(&file, &unfinished, config.busy_timeout)
-        .and_then(|()| publish(&unfinished, &with_ending(&file, &format!("{version}.backup"))));
+    let finished = copy(&file, &unfinished, config.busy_timeout).and_then(|()| {
+        publish(
+            &unfinished,
+            &with_ending(&file, &format!("{version}.backup")),
+        )
+    });
     if finished.is_err() {
         let _ = fs::remove_file(&unfinished);
     }
@@ -57,12 +61,18 @@ fn copy(from: &Path, to: &Path, busy_timeout: Duration) -> Result<()> {
         copy.query_row("PRAGMA journal_mode = DELETE", (), |_| Ok(()))?;
         let verdict: String = copy.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
         if verdict != "ok" {
-            return Err(Error::Backup { message: crate::value::bounded(verdict) });
+            return Err(Error::Backup {
+                message: crate::value::bounded(verdict),
+            });
         }
     }
-    let mode = fs::metadata(from).map_err(|error| Error::io(from, error))?.permissions();
+    let mode = fs::metadata(from)
+        .map_err(|error| Error::io(from, error))?
+        .permissions();
     fs::set_permissions(to, mode).map_err(failed)?;
-    File::open(to).and_then(|file| file.sync_all()).map_err(failed)
+    File::open(to)
+        .and_then(|file| file.sync_all())
+        .map_err(failed)
 }
 
 /// Nobody else may read the copy before it has the mode of the original.
@@ -78,7 +88,11 @@ fn create_private(path: &Path) -> io::Result<File> {
 fn publish(unfinished: &Path, name: &Path) -> Result<PathBuf> {
     let failed = |error| Error::io(name, error);
     for number in 0..1_000_u32 {
-        let name = if number == 0 { name.to_owned() } else { with_ending(name, &number.to_string()) };
+        let name = if number == 0 {
+            name.to_owned()
+        } else {
+            with_ending(name, &number.to_string())
+        };
         match fs::hard_link(unfinished, &name) {
             Ok(()) => {
                 fs::remove_file(unfinished).map_err(failed)?;
@@ -113,14 +127,24 @@ fn sync_directory(_: &Path) -> io::Result<()> {
 
 /// Removes backups of this database beyond the newest `keep`; a failure leaves them where they are.
 fn remove_old(file: &Path, newest: &Path, keep: usize) {
-    let (Some(directory), Some(prefix)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
+    let (Some(directory), Some(prefix)) = (
+        file.parent(),
+        file.file_name().and_then(|name| name.to_str()),
+    ) else {
         return;
     };
-    let Ok(entries) = fs::read_dir(directory) else { return };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
     let mut backups: Vec<_> = entries
         .flatten()
         .filter(|entry| entry.path() != newest)
-        .filter(|entry| entry.file_name().to_str().is_some_and(|name| is_backup(name, prefix)))
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| is_backup(name, prefix))
+        })
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
     backups.sort();
@@ -132,10 +156,18 @@ fn remove_old(file: &Path, newest: &Path, keep: usize) {
 
 /// `<prefix>.<major>.<minor>.<patch>.backup`, perhaps with a number.
 fn is_backup(name: &str, prefix: &str) -> bool {
-    let Some(rest) = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) else { return false };
-    let Some((version, number)) = rest.split_once(".backup") else { return false };
+    let Some(rest) = name
+        .strip_prefix(prefix)
+        .and_then(|rest| rest.strip_prefix('.'))
+    else {
+        return false;
+    };
+    let Some((version, number)) = rest.split_once(".backup") else {
+        return false;
+    };
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    Version::parse(version).is_ok() && (number.is_empty() || number.strip_prefix('.').is_some_and(is_number))
+    Version::parse(version).is_ok()
+        && (number.is_empty() || number.strip_prefix('.').is_some_and(is_number))
 }
 
 #[cfg(test)]
@@ -147,7 +179,14 @@ mod tests {
         for name in ["a.db.1.0.0.backup", "a.db.1.0.0.backup.7"] {
             assert!(is_backup(name, "a.db"), "{name}");
         }
-        for name in ["a.db", "a.db.backup", "b.db.1.0.0.backup", "a.db.1.0.backup", "a.db.1.0.0.backup.x", "a.db.1.0.0.backups"] {
+        for name in [
+            "a.db",
+            "a.db.backup",
+            "b.db.1.0.0.backup",
+            "a.db.1.0.backup",
+            "a.db.1.0.0.backup.x",
+            "a.db.1.0.0.backups",
+        ] {
             assert!(!is_backup(name, "a.db"), "{name}");
         }
     }

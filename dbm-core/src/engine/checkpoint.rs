@@ -2,14 +2,17 @@
 
 use std::cell::Cell;
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
+use tracing::warn;
 
+use super::connection::Db;
 use super::lane::Lane;
 use super::open::{SharedOpener, connect};
+use super::readers::Readers;
 use crate::error::Result;
 
 /// Above this many pages a checkpoint runs beside the writer.
@@ -36,15 +39,12 @@ pub(crate) fn wal_pages() -> u32 {
     WAL_PAGES.take()
 }
 
-pub(crate) fn wants_truncate(pages: u32) -> bool {
-    pages > TRUNCATE_ABOVE
-}
-
 /// Runs checkpoints beside the writer, on a thread and a connection of its own.
 pub(crate) struct Checkpointer {
     opener: SharedOpener,
     lane: Lane,
     state: Arc<State>,
+    truncate_above: AtomicU32,
 }
 
 #[derive(Default)]
@@ -56,11 +56,22 @@ struct State {
 
 impl Checkpointer {
     pub(crate) fn new(opener: SharedOpener) -> Self {
-        Self { opener, lane: Lane::default(), state: Arc::default() }
+        Self {
+            opener,
+            lane: Lane::default(),
+            state: Arc::default(),
+            truncate_above: AtomicU32::new(TRUNCATE_ABOVE),
+        }
     }
 
-    /// Starts a checkpoint when the log has grown and none is under way.
-    pub(crate) fn after_commit(&self, pages: u32) {
+    /// Starts a checkpoint when the log has grown and none is under way. True when the log has grown so large that
+    /// the writer should be held for [`truncate`](Self::truncate).
+    pub(crate) fn after_commit(&self, pages: u32) -> bool {
+        self.start_passive(pages);
+        pages > self.truncate_above.load(Ordering::Relaxed)
+    }
+
+    fn start_passive(&self, pages: u32) {
         if pages <= PASSIVE_ABOVE || self.state.wanted.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -78,9 +89,36 @@ impl Checkpointer {
         }
     }
 
+    /// Empties the log, unless a read still needs it: then tries again when the log has grown by as much once more.
+    pub(crate) fn truncate(&self, db: &Db, readers: &Readers) {
+        if empty_log(&db.connection).unwrap_or(false) {
+            self.truncate_above.store(TRUNCATE_ABOVE, Ordering::Relaxed);
+            return;
+        }
+        let above = self
+            .truncate_above
+            .fetch_add(TRUNCATE_ABOVE, Ordering::Relaxed);
+        if let Some(oldest) = readers.oldest() {
+            let age_ms = u64::try_from(oldest.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            warn!(
+                reader = oldest.method,
+                age_ms,
+                pages = above,
+                "a long read keeps the write-ahead log from shrinking"
+            );
+        }
+        if let Some(age) = self.opener.config.max_read_age {
+            readers.evict_older_than(age);
+        }
+    }
+
     /// Waits for the checkpoint that is running, and starts no other.
     pub(crate) fn close(&self) {
-        *self.state.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self
+            .state
+            .closed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
         self.lane.close();
     }
 }
@@ -92,7 +130,8 @@ fn passive(opener: &SharedOpener) -> Result<()> {
 }
 
 /// Empties the log; true when nothing of it is left. For the owner of the writer.
-pub(crate) fn truncate(connection: &Connection) -> Result<bool> {
-    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
+pub(crate) fn empty_log(connection: &Connection) -> Result<bool> {
+    let busy: i64 =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
     Ok(busy == 0)
 }

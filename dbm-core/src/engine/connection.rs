@@ -70,7 +70,11 @@ impl Conn {
         Arc::new(Self {
             role,
             opener,
-            slot: Mutex::new(Slot { db: None, owner: NOBODY, closed: false }),
+            slot: Mutex::new(Slot {
+                db: None,
+                owner: NOBODY,
+                closed: false,
+            }),
             lane: Lane::default(),
             pending: AtomicUsize::new(0),
             running: Mutex::default(),
@@ -305,7 +309,11 @@ pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
 
 impl Db {
     pub(crate) fn new(connection: Connection, guard: Arc<Guard>) -> Self {
-        Self { connection, guard, profiles: Profiles::default() }
+        Self {
+            connection,
+            guard,
+            profiles: Profiles::default(),
+        }
     }
 
     /// Runs one of the library's own statements.
@@ -319,17 +327,26 @@ impl Db {
     pub(crate) fn savepoint(&self, depth: usize) -> Result<()> {
         match CONTROL.levels.get(depth) {
             Some(level) => self.control(&level.savepoint),
-            None => Err(Error::Refused { what: "this nesting", why: "calls are nested more than 64 deep" }),
+            None => Err(Error::Refused {
+                what: "this nesting",
+                why: "calls are nested more than 64 deep",
+            }),
         }
     }
 
     pub(crate) fn release(&self, depth: usize) -> Result<()> {
-        CONTROL.levels.get(depth).map_or(Ok(()), |level| self.control(&level.release))
+        CONTROL
+            .levels
+            .get(depth)
+            .map_or(Ok(()), |level| self.control(&level.release))
     }
 
     /// Takes back everything since the savepoint, and the savepoint.
     pub(crate) fn undo(&self, depth: usize) -> Result<()> {
-        CONTROL.levels.get(depth).map_or(Ok(()), |level| self.control(&level.undo))?;
+        CONTROL
+            .levels
+            .get(depth)
+            .map_or(Ok(()), |level| self.control(&level.undo))?;
         self.release(depth)
     }
 

@@ -50,7 +50,9 @@ impl Guard {
             base: Instant::now(),
         });
         let for_authorizer = Arc::clone(&guard);
-        db.authorizer(Some(move |context: AuthContext<'_>| for_authorizer.authorize(&context.action)))?;
+        db.authorizer(Some(move |context: AuthContext<'_>| {
+            for_authorizer.authorize(&context.action)
+        }))?;
         let for_commit = Arc::clone(&guard);
         db.commit_hook(Some(move || for_commit.is_in_body()))?;
         let for_progress = Arc::clone(&guard);
@@ -78,7 +80,8 @@ impl Guard {
     pub(crate) fn set_fuse(&self, after: Duration) {
         self.fused.store(false, Ordering::Relaxed);
         let at = (self.base.elapsed() + after).as_nanos();
-        self.fuse.store(u64::try_from(at).unwrap_or(NO_FUSE), Ordering::Relaxed);
+        self.fuse
+            .store(u64::try_from(at).unwrap_or(NO_FUSE), Ordering::Relaxed);
     }
 
     /// Removes the fuse and tells whether it had blown.
@@ -128,9 +131,14 @@ impl Guard {
             return Authorization::Allow;
         }
         let refusal = match *action {
-            AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => Refusal::TransactionControl,
+            AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => {
+                Refusal::TransactionControl
+            }
             AuthAction::Attach { .. } | AuthAction::Detach { .. } => Refusal::Attach,
-            AuthAction::Pragma { pragma_name, pragma_value } => match pragma(pragma_name, pragma_value) {
+            AuthAction::Pragma {
+                pragma_name,
+                pragma_value,
+            } => match pragma(pragma_name, pragma_value) {
                 Pragma::Allowed => return Authorization::Allow,
                 Pragma::DefersForeignKeys => {
                     self.defers_foreign_keys.store(true, Ordering::Relaxed);
@@ -138,7 +146,9 @@ impl Guard {
                 }
                 Pragma::Refused => Refusal::Pragma,
             },
-            AuthAction::CreateTable { .. } | AuthAction::CreateTrigger { .. } | AuthAction::AlterTable { .. } => {
+            AuthAction::CreateTable { .. }
+            | AuthAction::CreateTrigger { .. }
+            | AuthAction::AlterTable { .. } => {
                 self.changes_schema.store(true, Ordering::Relaxed);
                 return Authorization::Allow;
             }
@@ -168,10 +178,14 @@ impl Refusal {
 
     fn error(self) -> Error {
         let (what, why) = match self {
-            Self::TransactionControl => {
-                ("transaction control", "the call itself commits on Ok and rolls back on Err")
-            }
-            Self::Attach => ("ATTACH or DETACH", "it needs a method with `db: &mut Connection`"),
+            Self::TransactionControl => (
+                "transaction control",
+                "the call itself commits on Ok and rolls back on Err",
+            ),
+            Self::Attach => (
+                "ATTACH or DETACH",
+                "it needs a method with `db: &mut Connection`",
+            ),
             Self::Pragma => (
                 "this PRAGMA",
                 "its effect would outlive the transaction; use a method with `db: &mut Connection`",
@@ -190,22 +204,62 @@ enum Pragma {
 /// Only what reads, or what a rollback takes back.
 fn pragma(name: &str, value: Option<&str>) -> Pragma {
     const WITH_ARGUMENT: &[&str] = &[
-        "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list",
-        "foreign_key_check", "integrity_check", "quick_check", "user_version", "application_id",
+        "table_info",
+        "table_xinfo",
+        "table_list",
+        "index_list",
+        "index_info",
+        "index_xinfo",
+        "foreign_key_list",
+        "foreign_key_check",
+        "integrity_check",
+        "quick_check",
+        "user_version",
+        "application_id",
     ];
     const WITHOUT_VALUE: &[&str] = &[
-        "application_id", "auto_vacuum", "busy_timeout", "cache_size", "collation_list", "compile_options",
-        "data_version", "database_list", "defer_foreign_keys", "encoding", "foreign_keys", "freelist_count",
-        "function_list", "journal_mode", "journal_size_limit", "max_page_count", "mmap_size", "module_list",
-        "page_count", "page_size", "pragma_list", "query_only", "recursive_triggers", "schema_version",
-        "secure_delete", "synchronous", "temp_store", "user_version", "wal_autocheckpoint",
+        "application_id",
+        "auto_vacuum",
+        "busy_timeout",
+        "cache_size",
+        "collation_list",
+        "compile_options",
+        "data_version",
+        "database_list",
+        "defer_foreign_keys",
+        "encoding",
+        "foreign_keys",
+        "freelist_count",
+        "function_list",
+        "journal_mode",
+        "journal_size_limit",
+        "max_page_count",
+        "mmap_size",
+        "module_list",
+        "page_count",
+        "page_size",
+        "pragma_list",
+        "query_only",
+        "recursive_triggers",
+        "schema_version",
+        "secure_delete",
+        "synchronous",
+        "temp_store",
+        "user_version",
+        "wal_autocheckpoint",
     ];
     let is = |known: &&str| known.eq_ignore_ascii_case(name);
-    let on = |value: &str| ["on", "true", "yes", "1"].iter().any(|word| word.eq_ignore_ascii_case(value));
+    let on = |value: &str| {
+        ["on", "true", "yes", "1"]
+            .iter()
+            .any(|word| word.eq_ignore_ascii_case(value))
+    };
     match value {
         _ if WITH_ARGUMENT.iter().any(is) => Pragma::Allowed,
         None if WITHOUT_VALUE.iter().any(is) => Pragma::Allowed,
-        Some(value) if name.eq_ignore_ascii_case("defer_foreign_keys") && on(value) => Pragma::DefersForeignKeys,
+        Some(value) if name.eq_ignore_ascii_case("defer_foreign_keys") && on(value) => {
+            Pragma::DefersForeignKeys
+        }
         _ => Pragma::Refused,
     }
 }

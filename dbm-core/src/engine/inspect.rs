@@ -29,7 +29,8 @@ pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
             return Err(error);
         }
         // A killed writer left a hot journal, which only a writer can roll back.
-        let connection = super::open::connect(&opener.path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let connection =
+            super::open::connect(&opener.path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.busy_timeout(opener.config.busy_timeout)?;
         contents(&connection)?;
         drop(connection);
@@ -43,7 +44,12 @@ pub(crate) fn into_reader(opener: &Opener, connection: Connection) -> Result<Db>
 
 fn needs_recovery(error: &Error) -> bool {
     let extended = error.sqlite_code().unwrap_or(0);
-    [ffi::SQLITE_READONLY_ROLLBACK, ffi::SQLITE_READONLY_RECOVERY, ffi::SQLITE_READONLY_CANTINIT].contains(&extended)
+    [
+        ffi::SQLITE_READONLY_ROLLBACK,
+        ffi::SQLITE_READONLY_RECOVERY,
+        ffi::SQLITE_READONLY_CANTINIT,
+    ]
+    .contains(&extended)
         || error.primary_code() == Some(ErrorCode::CannotOpen)
 }
 
@@ -78,19 +84,24 @@ fn version_row(connection: &Connection) -> Result<Version> {
     for (column, name) in [(3, "major"), (4, "minor"), (5, "patch")] {
         let found: String = row.get(column)?;
         if found != "integer" {
-            return Err(invalid(format!("{name} is {found}, but an integer was expected")));
+            return Err(invalid(format!(
+                "{name} is {found}, but an integer was expected"
+            )));
         }
     }
     let version = version::from_row(row.get(0)?, row.get(1)?, row.get(2)?)?;
     if rows.next()?.is_some() {
-        let count: i64 = connection.query_row("SELECT count(*) FROM Version", (), |row| row.get(0))?;
+        let count: i64 =
+            connection.query_row("SELECT count(*) FROM Version", (), |row| row.get(0))?;
         return Err(invalid(format!("it has {count} rows, but 1 was expected")));
     }
     Ok(version)
 }
 
 /// Foreign key violations, by child and parent table.
-pub(crate) fn foreign_key_violations(connection: &Connection) -> Result<BTreeMap<(String, String), u64>> {
+pub(crate) fn foreign_key_violations(
+    connection: &Connection,
+) -> Result<BTreeMap<(String, String), u64>> {
     let mut counts = BTreeMap::new();
     let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
     let mut rows = statement.query(())?;

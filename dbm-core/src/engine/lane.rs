@@ -39,8 +39,15 @@ impl Lane {
             return Ok(thread.clone());
         }
         let unused = rusqlite::Connection::open_in_memory()?;
-        let thread = catch_unwind(AssertUnwindSafe(|| tokio_rusqlite::Connection::from(unused)))
-            .map_err(|_| Error::io("thread", std::io::Error::other("the system has no thread to give")))?;
+        let thread = catch_unwind(AssertUnwindSafe(|| {
+            tokio_rusqlite::Connection::from(unused)
+        }))
+        .map_err(|_| {
+            Error::io(
+                "thread",
+                std::io::Error::other("the system has no thread to give"),
+            )
+        })?;
         Ok(slot.insert(thread).clone())
     }
 
@@ -48,7 +55,6 @@ impl Lane {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -69,7 +75,9 @@ mod tests {
             })
             .unwrap();
         }
-        let got: Vec<i32> = (0..10).map(|_| receiver.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
+        let got: Vec<i32> = (0..10)
+            .map(|_| receiver.recv_timeout(Duration::from_secs(10)).unwrap())
+            .collect();
         assert_eq!(got, (0..10).collect::<Vec<_>>());
     }
 }

@@ -13,8 +13,8 @@ mod session;
 mod statement;
 mod writer;
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use backup::back_up;
 pub(crate) use connection::{Conn, Db, OwnerId, next_id};
@@ -39,10 +39,15 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(opener: SharedOpener, writer: Arc<Conn>, temporary: Option<tempfile::TempDir>) -> Arc<Self> {
+    pub(crate) fn new(
+        opener: SharedOpener,
+        writer: Arc<Conn>,
+        temporary: Option<tempfile::TempDir>,
+    ) -> Arc<Self> {
+        let readers = Readers::new(Arc::clone(&opener));
         Arc::new(Self {
-            writer: Writer::new(writer, Arc::clone(&opener)),
-            readers: Readers::new(Arc::clone(&opener)),
+            writer: Writer::new(writer, Arc::clone(&opener), Arc::clone(&readers)),
+            readers,
             opener,
             never_shares: AtomicBool::new(true),
             temporary: Mutex::new(temporary),
@@ -68,7 +73,10 @@ impl Engine {
     pub(crate) fn close(&self) {
         self.readers.close();
         self.writer.close();
-        self.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.temporary
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 
     /// Closes without emptying the log: quick, and nothing acknowledged is lost.

@@ -51,7 +51,11 @@ const STATEMENT_CACHE: usize = 128;
 
 impl Opener {
     pub(crate) fn new(path: PathBuf, config: Config) -> SharedOpener {
-        Arc::new(Self { path, config, identity: OnceLock::new() })
+        Arc::new(Self {
+            path,
+            config,
+            identity: OnceLock::new(),
+        })
     }
 
     /// Fails when the path does not lead to the file that was opened first: what is written to a deleted file is
@@ -64,7 +68,9 @@ impl Opener {
                 let _ = self.identity.set(now);
                 Ok(())
             }
-            _ => Err(Error::FileReplaced { path: self.path.clone() }),
+            _ => Err(Error::FileReplaced {
+                path: self.path.clone(),
+            }),
         }
     }
 
@@ -117,11 +123,15 @@ impl Opener {
     fn switch_to_wal(&self, connection: &Connection) -> Result<()> {
         let started = Instant::now();
         loop {
-            let switched = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get::<_, String>(0));
+            let switched = connection.query_row("PRAGMA journal_mode = WAL", (), |row| {
+                row.get::<_, String>(0)
+            });
             match switched {
                 Ok(mode) if mode == "wal" => return Ok(()),
                 Ok(mode) => {
-                    return Err(Error::Config { message: format!("the file cannot use WAL, its journal mode is {mode}") });
+                    return Err(Error::Config {
+                        message: format!("the file cannot use WAL, its journal mode is {mode}"),
+                    });
                 }
                 Err(error) => {
                     let error = Error::from(error);
@@ -149,7 +159,10 @@ pub(crate) fn connect_read_only(path: &Path, busy_timeout: Duration) -> Result<C
 }
 
 pub(crate) fn is_busy(error: &Error) -> bool {
-    matches!(error.primary_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    matches!(
+        error.primary_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
 }
 
 pub(crate) type SharedOpener = Arc<Opener>;

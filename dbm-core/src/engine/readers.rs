@@ -40,8 +40,15 @@ pub(crate) struct Place {
 
 impl Readers {
     pub(crate) fn new(opener: SharedOpener) -> Arc<Self> {
-        let places = Arc::new(Semaphore::new(opener.config.readers.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { opener, places, connections: Mutex::default(), waiting: AtomicUsize::new(0) })
+        let places = Arc::new(Semaphore::new(
+            opener.config.readers.min(Semaphore::MAX_PERMITS),
+        ));
+        Arc::new(Self {
+            opener,
+            places,
+            connections: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        })
     }
 
     /// Waits for a reader. A caller that goes away leaves the queue undisturbed.
@@ -59,13 +66,23 @@ impl Readers {
                 Some(conn) => conn,
                 None => {
                     let conn = Conn::new(Role::Reader, Arc::clone(&self.opener));
-                    connections.all.push(Reader { conn: Arc::clone(&conn), session: None });
+                    connections.all.push(Reader {
+                        conn: Arc::clone(&conn),
+                        session: None,
+                    });
                     conn
                 }
             }
         };
-        let place = Place { readers: Arc::clone(self), conn, _permit: permit };
-        place.conn.set_holder(Some(Holder { method, since: Instant::now() }));
+        let place = Place {
+            readers: Arc::clone(self),
+            conn,
+            _permit: permit,
+        };
+        place.conn.set_holder(Some(Holder {
+            method,
+            since: Instant::now(),
+        }));
         open_on_lane(&place.conn).await?;
         Ok(place)
     }
@@ -82,26 +99,45 @@ impl Readers {
 
     fn acquire_timeout(&self, method: &'static str, waited: Duration) -> Error {
         let oldest = self.oldest();
-        let (holder, held) = oldest.map_or(("nobody", Duration::ZERO), |holder| (holder.method, holder.since.elapsed()));
-        Error::AcquireTimeout { method, waited, holder, held, queued: self.waiting.load(Ordering::Relaxed) }
+        let (holder, held) = oldest.map_or(("nobody", Duration::ZERO), |holder| {
+            (holder.method, holder.since.elapsed())
+        });
+        Error::AcquireTimeout {
+            method,
+            waited,
+            holder,
+            held,
+            queued: self.waiting.load(Ordering::Relaxed),
+        }
     }
 
     /// The read that has been running for the longest time.
     pub(crate) fn oldest(&self) -> Option<Holder> {
-        self.lock().all.iter().filter_map(|reader| reader.conn.holder()).min_by_key(|holder| holder.since)
+        self.lock()
+            .all
+            .iter()
+            .filter_map(|reader| reader.conn.holder())
+            .min_by_key(|holder| holder.since)
     }
 
     /// A connection that is open already.
     pub(crate) fn adopt(&self, conn: Arc<Conn>) {
         let mut connections = self.lock();
-        connections.all.push(Reader { conn: Arc::clone(&conn), session: None });
+        connections.all.push(Reader {
+            conn: Arc::clone(&conn),
+            session: None,
+        });
         connections.idle.push(conn);
     }
 
     /// Tells whose session a reader serves, so that it can be evicted.
     pub(crate) fn attach(&self, session: &Arc<Session>) {
         let mut connections = self.lock();
-        if let Some(reader) = connections.all.iter_mut().find(|reader| Arc::ptr_eq(&reader.conn, &session.conn)) {
+        if let Some(reader) = connections
+            .all
+            .iter_mut()
+            .find(|reader| Arc::ptr_eq(&reader.conn, &session.conn))
+        {
             reader.session = Some(Arc::clone(session));
         }
     }
@@ -112,10 +148,16 @@ impl Readers {
         let sessions: Vec<_> = {
             let mut connections = self.lock();
             connections.closed = true;
-            connections.all.iter().filter_map(|reader| reader.session.clone()).collect()
+            connections
+                .all
+                .iter()
+                .filter_map(|reader| reader.session.clone())
+                .collect()
         };
         for session in sessions {
-            let reason = Error::Closed { method: session.method };
+            let reason = Error::Closed {
+                method: session.method,
+            };
             evict(session, reason);
         }
     }
@@ -124,11 +166,24 @@ impl Readers {
     pub(crate) fn evict_older_than(&self, age: Duration) {
         let old: Vec<_> = {
             let connections = self.lock();
-            let is_old = |conn: &Conn| conn.holder().is_some_and(|holder| holder.since.elapsed() > age);
-            connections.all.iter().filter(|reader| is_old(&reader.conn)).filter_map(|reader| reader.session.clone()).collect()
+            let is_old = |conn: &Conn| {
+                conn.holder()
+                    .is_some_and(|holder| holder.since.elapsed() > age)
+            };
+            connections
+                .all
+                .iter()
+                .filter(|reader| is_old(&reader.conn))
+                .filter_map(|reader| reader.session.clone())
+                .collect()
         };
         for session in old {
-            evict(session, Error::TransactionLost { cause: Error::other("the read was older than max_read_age").cause() });
+            evict(
+                session,
+                Error::TransactionLost {
+                    cause: Error::other("the read was older than max_read_age").cause(),
+                },
+            );
         }
     }
 
@@ -146,7 +201,9 @@ impl Readers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -179,8 +236,14 @@ fn evict(session: Arc<Session>, reason: Error) {
 /// Ends a read: its snapshot is let go.
 pub(crate) fn end_read(conn: &Conn, session: &Session) {
     let mut slot = conn.lock();
-    let Ok(db) = slot.owned_by(session.id) else { return };
-    let clean = if db.connection.is_autocommit() { true } else { db.control(&CONTROL.commit).is_ok() || db.roll_back() };
+    let Ok(db) = slot.owned_by(session.id) else {
+        return;
+    };
+    let clean = if db.connection.is_autocommit() {
+        true
+    } else {
+        db.control(&CONTROL.commit).is_ok() || db.roll_back()
+    };
     if !clean || (session.is_exposed() && (db.connection.is_busy() || session.check().is_err())) {
         slot.discard();
     }
@@ -191,7 +254,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.conn.set_holder(None);
         let mut connections = self.readers.lock();
-        if let Some(reader) = connections.all.iter_mut().find(|reader| Arc::ptr_eq(&reader.conn, &self.conn)) {
+        if let Some(reader) = connections
+            .all
+            .iter_mut()
+            .find(|reader| Arc::ptr_eq(&reader.conn, &self.conn))
+        {
             reader.session = None;
         }
         if !connections.closed {

@@ -105,18 +105,24 @@ impl Session {
         }
         let (this, mut work) = (Arc::clone(self), work.into_owned());
         let result = self
-            .on_lane(!self.shared.load(Ordering::Relaxed), dropped, move |db| {
-                match this.attempt(db, &mut work, read_only, false) {
+            .on_lane(
+                !self.shared.load(Ordering::Relaxed),
+                dropped,
+                move |db| match this.attempt(db, &mut work, read_only, false) {
                     Attempt::Done(result) => result,
                     Attempt::TooLong => Ok(Err(Error::HandleEnded)),
-                }
-            })
+                },
+            )
             .await?;
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Runs the statement here and now if it is known to be short.
-    fn try_here<T>(&self, work: &mut Work<'_, T>, read_only: bool) -> Option<std::thread::Result<Result<T>>> {
+    fn try_here<T>(
+        &self,
+        work: &mut Work<'_, T>,
+        read_only: bool,
+    ) -> Option<std::thread::Result<Result<T>>> {
         if self.execution == Execution::Offload || self.kind == Kind::Connection {
             return None;
         }
@@ -141,11 +147,19 @@ impl Session {
         self.kind == Kind::Read && is_busy(error) && !self.begun.load(Ordering::Relaxed)
     }
 
-    fn attempt<T>(&self, db: &mut Db, work: &mut Work<'_, T>, read_only: bool, fuse: bool) -> Attempt<T> {
-        if self.kind == Kind::Read && db.connection.is_autocommit() && self.check().is_ok() {
-            if let Err(error) = db.control(&CONTROL.begin_read) {
-                return Attempt::Done(Ok(Err(error)));
-            }
+    fn attempt<T>(
+        &self,
+        db: &mut Db,
+        work: &mut Work<'_, T>,
+        read_only: bool,
+        fuse: bool,
+    ) -> Attempt<T> {
+        if self.kind == Kind::Read
+            && db.connection.is_autocommit()
+            && self.check().is_ok()
+            && let Err(error) = db.control(&CONTROL.begin_read)
+        {
+            return Attempt::Done(Ok(Err(error)));
         }
         if self.kind != Kind::Connection {
             db.guard.permit(Permission::InTransaction);
@@ -154,20 +168,34 @@ impl Session {
         let result = catch_unwind(AssertUnwindSafe(|| self.perform(db, work, read_only, fuse)));
         let took = started.elapsed();
         db.guard.permit(Permission::Everything);
-        self.spent.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+        self.spent
+            .fetch_add(took.as_micros() as u64, Ordering::Relaxed);
         let blown = db.guard.take_fuse();
         if let Some(sql) = work.sql() {
-            db.profiles.record(sql, if blown { 10 * took } else { took });
+            db.profiles
+                .record(sql, if blown { 10 * took } else { took });
         }
-        if blown && matches!(&result, Ok(Err(error)) if error.primary_code() == Some(ErrorCode::OperationInterrupted)) {
+        if blown
+            && matches!(&result, Ok(Err(error)) if error.primary_code() == Some(ErrorCode::OperationInterrupted))
+        {
             return Attempt::TooLong;
         }
         Attempt::Done(result.map(|result| self.inspect(db, result)))
     }
 
-    fn perform<T>(&self, db: &Db, work: &mut Work<'_, T>, read_only: bool, fuse: bool) -> Result<T> {
+    fn perform<T>(
+        &self,
+        db: &Db,
+        work: &mut Work<'_, T>,
+        read_only: bool,
+        fuse: bool,
+    ) -> Result<T> {
         match work {
-            Work::Statement { sql, params, finish } => {
+            Work::Statement {
+                sql,
+                params,
+                finish,
+            } => {
                 let mut statement = db.connection.prepare_cached(sql).map_err(Error::from)?;
                 if statement.readonly() {
                     if fuse {
@@ -199,7 +227,10 @@ impl Session {
 
     fn about_to_write(&self, db: &Db, sql: &str, read_only: bool) -> Result<()> {
         if read_only {
-            return Err(Error::Refused { what: "a write", why: "this method has `db: &mut ReadTransaction`" });
+            return Err(Error::Refused {
+                what: "a write",
+                why: "this method has `db: &mut ReadTransaction`",
+            });
         }
         if self.kind != Kind::Write {
             return Ok(());
@@ -218,7 +249,9 @@ impl Session {
     /// Looks at the transaction after every statement: SQLite may have ended it.
     fn inspect<T>(&self, db: &Db, result: Result<T>) -> Result<T> {
         let result = result.map_err(|error| db.guard.explain(error));
-        if self.kind == Kind::Connection || matches!(&result, Err(error) if self.can_wait_for(error)) {
+        if self.kind == Kind::Connection
+            || matches!(&result, Err(error) if self.can_wait_for(error))
+        {
             return result;
         }
         if db.guard.take_defers_foreign_keys() {
@@ -229,16 +262,22 @@ impl Session {
                 Err(error) => error.clone(),
                 Ok(_) => Error::other("the transaction was ended inside the call"),
             };
-            self.lose(Error::TransactionLost { cause: cause.cause() });
+            self.lose(Error::TransactionLost {
+                cause: cause.cause(),
+            });
             return Err(self.lost_or(Error::HandleEnded));
         }
         if self.exposed.load(Ordering::Relaxed) && !still_guarded(db) {
-            self.lose(Error::Refused { what: "replacing the connection's hooks", why: "they keep the transaction safe" });
+            self.lose(Error::Refused {
+                what: "replacing the connection's hooks",
+                why: "they keep the transaction safe",
+            });
             return Err(self.lost_or(Error::HandleEnded));
         }
         self.begun.store(true, Ordering::Relaxed);
         if self.wrote.load(Ordering::Relaxed) {
-            self.last_rowid.store(db.connection.last_insert_rowid(), Ordering::Relaxed);
+            self.last_rowid
+                .store(db.connection.last_insert_rowid(), Ordering::Relaxed);
         }
         result
     }
@@ -250,7 +289,9 @@ impl Session {
         }
         retry_while_busy(self.busy_timeout, || {
             let mut slot = self.conn.lock();
-            let db = slot.owned_by(self.id).map_err(|error| self.lost_or(error))?;
+            let db = slot
+                .owned_by(self.id)
+                .map_err(|error| self.lost_or(error))?;
             if db.connection.is_autocommit() {
                 db.control(&CONTROL.begin_read)?;
             }
@@ -266,9 +307,17 @@ impl Session {
         if self.kind != Kind::Read || self.begun.load(Ordering::Relaxed) {
             return;
         }
-        let Some(mut slot) = self.conn.try_lock() else { return };
-        let Ok(db) = slot.owned_by(self.id) else { return };
-        if db.control(&CONTROL.begin_read).and_then(|()| db.control(&CONTROL.snapshot)).is_ok() {
+        let Some(mut slot) = self.conn.try_lock() else {
+            return;
+        };
+        let Ok(db) = slot.owned_by(self.id) else {
+            return;
+        };
+        if db
+            .control(&CONTROL.begin_read)
+            .and_then(|()| db.control(&CONTROL.snapshot))
+            .is_ok()
+        {
             self.begun.store(true, Ordering::Relaxed);
         }
     }
@@ -277,7 +326,9 @@ impl Session {
     pub(crate) async fn begin_write(self: &Arc<Self>) -> Result<()> {
         retry_while_busy(self.busy_timeout, || {
             let mut slot = self.conn.lock();
-            slot.owned_by(self.id).map_err(|error| self.lost_or(error))?.control(&CONTROL.begin_write)
+            slot.owned_by(self.id)
+                .map_err(|error| self.lost_or(error))?
+                .control(&CONTROL.begin_write)
         })
         .await
     }
@@ -287,10 +338,13 @@ impl Session {
         self: &Arc<Self>,
         work: impl FnOnce(&mut Db) -> R + Send + 'static,
     ) -> Result<R> {
-        if self.execution != Execution::Offload {
-            if let Some(mut slot) = self.conn.try_lock() {
-                return slot.owned_by(self.id).map(work).map_err(|error| self.lost_or(error));
-            }
+        if self.execution != Execution::Offload
+            && let Some(mut slot) = self.conn.try_lock()
+        {
+            return slot
+                .owned_by(self.id)
+                .map(work)
+                .map_err(|error| self.lost_or(error));
         }
         self.on_lane(false, &|| (), work).await
     }
@@ -306,11 +360,20 @@ impl Session {
         let (this, job) = (Arc::clone(self), next_id());
         self.conn.post(move || {
             let result = this.conn.as_job(job, interruptible, || {
-                this.conn.lock().owned_by(this.id).map(work).map_err(|error| this.lost_or(error))
+                this.conn
+                    .lock()
+                    .owned_by(this.id)
+                    .map(work)
+                    .map_err(|error| this.lost_or(error))
             });
             let _ = sender.send(result);
         })?;
-        let mut guard = InterruptOnDrop { session: self, job, dropped, armed: true };
+        let mut guard = InterruptOnDrop {
+            session: self,
+            job,
+            dropped,
+            armed: true,
+        };
         let result = receiver.await;
         guard.armed = false;
         result.unwrap_or_else(|_| Err(self.lost_or(Error::HandleEnded)))
@@ -404,7 +467,9 @@ impl Drop for InterruptOnDrop<'_> {
 fn without_writing<T>(db: &Db, run: impl FnOnce() -> Result<T>) -> Result<T> {
     let set = |on: &str| {
         db.guard.permit(Permission::Everything);
-        let result = db.connection.execute_batch(&format!("PRAGMA query_only = {on}"));
+        let result = db
+            .connection
+            .execute_batch(&format!("PRAGMA query_only = {on}"));
         db.guard.permit(Permission::InTransaction);
         result
     };

@@ -12,9 +12,16 @@ use crate::params::BoundParams;
 /// Something to do on a connection.
 pub(crate) enum Work<'a, T> {
     /// One prepared statement.
-    Statement { sql: Cow<'a, str>, params: BoundParams, finish: fn(&mut rusqlite::Statement<'_>) -> Result<T> },
+    Statement {
+        sql: Cow<'a, str>,
+        params: BoundParams,
+        finish: fn(&mut rusqlite::Statement<'_>) -> Result<T>,
+    },
     /// Several statements without parameters.
-    Script { sql: Cow<'a, str>, finish: fn() -> T },
+    Script {
+        sql: Cow<'a, str>,
+        finish: fn() -> T,
+    },
     /// The closure of `call`; taken when it runs.
     Closure(Option<Closure<T>>),
 }
@@ -31,10 +38,19 @@ impl<T> Work<'_, T> {
 
     pub(crate) fn into_owned(self) -> Work<'static, T> {
         match self {
-            Self::Statement { sql, params, finish } => {
-                Work::Statement { sql: Cow::Owned(sql.into_owned()), params, finish }
-            }
-            Self::Script { sql, finish } => Work::Script { sql: Cow::Owned(sql.into_owned()), finish },
+            Self::Statement {
+                sql,
+                params,
+                finish,
+            } => Work::Statement {
+                sql: Cow::Owned(sql.into_owned()),
+                params,
+                finish,
+            },
+            Self::Script { sql, finish } => Work::Script {
+                sql: Cow::Owned(sql.into_owned()),
+                finish,
+            },
             Self::Closure(closure) => Work::Closure(closure),
         }
     }
@@ -58,7 +74,9 @@ struct Profile {
 
 impl Profiles {
     pub(crate) fn is_short(&self, sql: &str) -> bool {
-        self.0.get(sql).is_some_and(|profile| profile.average < SHORT)
+        self.0
+            .get(sql)
+            .is_some_and(|profile| profile.average < SHORT)
     }
 
     /// Moving average over about eight runs; a first long run is forgotten as slowly as any other.
@@ -81,7 +99,9 @@ pub(crate) fn never_shares(sql: &str) -> bool {
 }
 
 fn contains_ignoring_case(text: &str, word: &str) -> bool {
-    text.as_bytes().windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+    text.as_bytes()
+        .windows(word.len())
+        .any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 #[cfg(test)]

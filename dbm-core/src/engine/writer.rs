@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::checkpoint::{self, Checkpointer};
 use super::connection::{CONTROL, Conn, Db, OwnerId, next_id};
 use super::open::SharedOpener;
+use super::readers::Readers;
 use super::session::{Kind, Session};
 use crate::config::Execution;
 use crate::error::{Error, Result};
@@ -31,6 +32,7 @@ pub(crate) struct Writer {
     pub(crate) conn: Arc<Conn>,
     opener: SharedOpener,
     checkpointer: Checkpointer,
+    readers: Arc<Readers>,
     state: Mutex<State>,
     /// Moving average of a COMMIT, in nanoseconds; unknown at first.
     commit_time: AtomicU64,
@@ -65,15 +67,13 @@ struct Waiter {
 struct Batch {
     since: Option<Instant>,
     count: u32,
-    members: Vec<Member>,
+    members: Members,
     /// How many the last one had: company is likely to come back.
     last: u32,
 }
 
-struct Member {
-    method: &'static str,
-    sender: oneshot::Sender<Result<()>>,
-}
+/// Who waits for a commit.
+type Members = Vec<oneshot::Sender<Result<()>>>;
 
 /// The right to use the writer. Dropped, it goes to the next in the queue.
 pub(crate) struct Turn {
@@ -87,18 +87,19 @@ pub(crate) struct Turn {
 
 /// What whoever is done has to do next.
 enum Next {
-    Commit(Vec<Member>),
+    Commit(Members),
     Truncate,
     Nothing,
 }
 
 impl Writer {
-    pub(crate) fn new(conn: Arc<Conn>, opener: SharedOpener) -> Arc<Self> {
+    pub(crate) fn new(conn: Arc<Conn>, opener: SharedOpener, readers: Arc<Readers>) -> Arc<Self> {
         let checkpointer = Checkpointer::new(Arc::clone(&opener));
         Arc::new(Self {
             conn,
             opener,
             checkpointer,
+            readers,
             state: Mutex::default(),
             commit_time: AtomicU64::new(u64::MAX),
             keeps_log: AtomicBool::new(false),
@@ -106,7 +107,11 @@ impl Writer {
     }
 
     /// Waits for the writer, first come first served. A caller that goes away leaves the queue undisturbed.
-    pub(crate) async fn acquire(self: &Arc<Self>, method: &'static str, solo: bool) -> Result<Turn> {
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        method: &'static str,
+        solo: bool,
+    ) -> Result<Turn> {
         let config = &self.opener.config;
         let (id, receiver) = {
             let mut state = self.lock();
@@ -115,18 +120,38 @@ impl Writer {
                 return Err(Error::Closed { method });
             }
             if state.holder.is_none() && state.queue.is_empty() {
-                state.holder = Some(Holding { id, method, since: Instant::now(), session: None });
-                return Ok(Turn { writer: Arc::clone(self), id, joins: false, solo, armed: true });
+                state.holder = Some(Holding {
+                    id,
+                    method,
+                    since: Instant::now(),
+                    session: None,
+                });
+                return Ok(Turn {
+                    writer: Arc::clone(self),
+                    id,
+                    joins: false,
+                    solo,
+                    armed: true,
+                });
             }
             let queued = state.queue.len();
             if config.max_queue.is_some_and(|limit| queued >= limit) {
                 return Err(Error::Overloaded { method, queued });
             }
             let (grant, receiver) = oneshot::channel();
-            state.queue.push_back(Waiter { id, method, solo, grant });
+            state.queue.push_back(Waiter {
+                id,
+                method,
+                solo,
+                grant,
+            });
             (id, receiver)
         };
-        let mut leave = LeaveQueue { writer: self, id, armed: true };
+        let mut leave = LeaveQueue {
+            writer: self,
+            id,
+            armed: true,
+        };
         match tokio::time::timeout(config.acquire_timeout, receiver).await {
             Ok(Ok(turn)) => {
                 leave.armed = false;
@@ -142,22 +167,34 @@ impl Writer {
         let (holder, held) = state
             .holder
             .as_ref()
-            .map_or(("nobody", Duration::ZERO), |holding| (holding.method, holding.since.elapsed()));
+            .map_or(("nobody", Duration::ZERO), |holding| {
+                (holding.method, holding.since.elapsed())
+            });
         let queued = state.queue.len();
-        Error::AcquireTimeout { method, waited: self.opener.config.acquire_timeout, holder, held, queued }
+        Error::AcquireTimeout {
+            method,
+            waited: self.opener.config.acquire_timeout,
+            holder,
+            held,
+            queued,
+        }
     }
 
     /// Tells whose session the turn belongs to, so that a stalled one can be evicted.
     pub(crate) fn attach(&self, turn: &Turn, session: &Arc<Session>) {
         let mut state = self.lock();
-        if let Some(holding) = state.holder.as_mut().filter(|holding| holding.id == turn.id) {
+        if let Some(holding) = state
+            .holder
+            .as_mut()
+            .filter(|holding| holding.id == turn.id)
+        {
             holding.session = Some(Arc::clone(session));
         }
     }
 
     /// Ends a call whose work is part of the open transaction (or was taken back out of it), and waits until that
     /// transaction is committed.
-    pub(crate) async fn finish(self: &Arc<Self>, mut turn: Turn, method: &'static str) -> Result<()> {
+    pub(crate) async fn finish(self: &Arc<Self>, mut turn: Turn) -> Result<()> {
         if self.expects_company() {
             tokio::task::yield_now().await;
         }
@@ -170,7 +207,7 @@ impl Writer {
                 None
             } else {
                 let (sender, receiver) = oneshot::channel();
-                state.batch.members.push(Member { method, sender });
+                state.batch.members.push(sender);
                 Some(receiver)
             }
         };
@@ -196,7 +233,10 @@ impl Writer {
         state.queue.is_empty() && state.batch.last > 1
     }
 
-    async fn wait_for_commit(self: &Arc<Self>, mut receiver: oneshot::Receiver<Result<()>>) -> Result<()> {
+    async fn wait_for_commit(
+        self: &Arc<Self>,
+        mut receiver: oneshot::Receiver<Result<()>>,
+    ) -> Result<()> {
         loop {
             match tokio::time::timeout(STALL, &mut receiver).await {
                 Ok(result) => return result.unwrap_or(Err(Error::HandleEnded)),
@@ -220,7 +260,13 @@ impl Writer {
         turn.armed = false;
         let (id, solo) = (turn.id, turn.solo);
         self.conn.post(move || {
-            let turn = Turn { writer: Arc::clone(&writer), id, joins: false, solo, armed: true };
+            let turn = Turn {
+                writer: Arc::clone(&writer),
+                id,
+                joins: false,
+                solo,
+                armed: true,
+            };
             let done = writer.commit_now(id, members);
             drop(turn);
             // Answered from the caller's task if it is still there: waking everybody from this thread costs a third.
@@ -236,11 +282,13 @@ impl Writer {
         match self.opener.config.execution {
             Execution::Inline => true,
             Execution::Offload => false,
-            Execution::Auto => Duration::from_nanos(self.commit_time.load(Ordering::Relaxed)) < FAST_COMMIT,
+            Execution::Auto => {
+                Duration::from_nanos(self.commit_time.load(Ordering::Relaxed)) < FAST_COMMIT
+            }
         }
     }
 
-    fn commit_now(&self, id: OwnerId, members: Vec<Member>) -> Done {
+    fn commit_now(&self, id: OwnerId, members: Members) -> Done {
         let started = Instant::now();
         let mut slot = self.conn.lock();
         let result = match slot.owned_by(id) {
@@ -255,20 +303,22 @@ impl Writer {
         self.record_commit(started.elapsed());
         if result.is_ok() {
             let pages = checkpoint::wal_pages();
-            if checkpoint::wants_truncate(pages) {
+            if self.checkpointer.after_commit(pages) {
                 self.lock().truncate = true;
             }
-            self.checkpointer.after_commit(pages);
         }
         Done { members, result }
     }
 
     fn try_commit(&self, db: &Db) -> Result<()> {
         self.opener.check_identity()?;
-        db.control(&CONTROL.commit).map_err(|error| match error.primary_code() {
-            Some(rusqlite::ErrorCode::SystemIoFailure) => Error::CommitUnknown { cause: error.cause() },
-            _ => error,
-        })
+        db.control(&CONTROL.commit)
+            .map_err(|error| match error.primary_code() {
+                Some(rusqlite::ErrorCode::SystemIoFailure) => Error::CommitUnknown {
+                    cause: error.cause(),
+                },
+                _ => error,
+            })
     }
 
     fn record_commit(&self, took: Duration) {
@@ -283,7 +333,10 @@ impl Writer {
     /// The transaction is gone: nobody in it has written anything.
     pub(crate) fn batch_lost(&self, by: &'static str) {
         let members = self.lock().batch.take_members();
-        drop(Done { members, result: Err(Error::BatchLost { by }) });
+        drop(Done {
+            members,
+            result: Err(Error::BatchLost { by }),
+        });
     }
 
     /// Gives the turn to the next one, or commits what is open when nobody may join it.
@@ -299,7 +352,7 @@ impl Writer {
             }),
             Next::Truncate => Box::new(move || {
                 if let Some(db) = writer.conn.lock().db() {
-                    let _ = checkpoint::truncate(&db.connection);
+                    writer.checkpointer.truncate(db, &writer.readers);
                 }
                 writer.pass_on(id, false);
             }),
@@ -323,8 +376,12 @@ impl Writer {
                 state.holder = None;
                 return Next::Nothing;
             };
-            state.holder =
-                Some(Holding { id: waiter.id, method: waiter.method, since: Instant::now(), session: None });
+            state.holder = Some(Holding {
+                id: waiter.id,
+                method: waiter.method,
+                since: Instant::now(),
+                session: None,
+            });
             let turn = Turn {
                 writer: Arc::clone(self),
                 id: waiter.id,
@@ -365,7 +422,9 @@ impl Writer {
         let writer = Arc::clone(self);
         let _ = self.conn.post(move || {
             let mut slot = writer.conn.lock();
-            let Ok(db) = slot.owned_by(session.id) else { return };
+            let Ok(db) = slot.owned_by(session.id) else {
+                return;
+            };
             session.lose(reason);
             writer.undo(db, &session);
             if session.kind == Kind::Connection {
@@ -396,11 +455,19 @@ impl Writer {
         let (session, queue) = {
             let mut state = self.lock();
             state.closed = true;
-            (state.holder.as_ref().and_then(|holding| holding.session.clone()), std::mem::take(&mut state.queue))
+            (
+                state
+                    .holder
+                    .as_ref()
+                    .and_then(|holding| holding.session.clone()),
+                std::mem::take(&mut state.queue),
+            )
         };
         drop(queue);
         if let Some(session) = session {
-            let reason = Error::Closed { method: session.method };
+            let reason = Error::Closed {
+                method: session.method,
+            };
             self.evict(session, reason);
         }
     }
@@ -411,7 +478,7 @@ impl Writer {
         if let Some(db) = self.conn.lock().db() {
             db.roll_back();
             if !self.keeps_log.load(Ordering::Relaxed) {
-                let _ = checkpoint::truncate(&db.connection);
+                let _ = checkpoint::empty_log(&db.connection);
             }
         }
         self.conn.close();
@@ -421,7 +488,9 @@ impl Writer {
     pub(crate) fn keep_log(&self) {
         self.keeps_log.store(true, Ordering::Relaxed);
         if let Some(db) = self.conn.lock().db() {
-            let _ = db.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            let _ = db
+                .connection
+                .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
     }
 
@@ -449,7 +518,7 @@ impl Batch {
         self.count >= MAX_MEMBERS || self.since.is_some_and(|since| since.elapsed() >= MAX_AGE)
     }
 
-    fn take_members(&mut self) -> Vec<Member> {
+    fn take_members(&mut self) -> Members {
         self.last = self.count;
         self.count = 0;
         self.since = None;
@@ -496,14 +565,14 @@ impl Drop for LeaveQueue<'_> {
 
 /// The end of a transaction; dropped, it tells the members.
 struct Done {
-    members: Vec<Member>,
+    members: Members,
     result: Result<()>,
 }
 
 impl Drop for Done {
     fn drop(&mut self) {
         for member in self.members.drain(..) {
-            let _ = member.sender.send(self.result.clone());
+            let _ = member.send(self.result.clone());
         }
     }
 }

@@ -25,7 +25,10 @@ pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()
     if tokio::time::timeout(limit, ended(gate)).await.is_ok() {
         return Ok(());
     }
-    warn!(limit_ms = limit.as_millis(), "calls are still running, interrupting them");
+    warn!(
+        limit_ms = limit.as_millis(),
+        "calls are still running, interrupting them"
+    );
     match gate.answer() {
         Some(Ok(engine)) => {
             engine.shut();
@@ -74,11 +77,11 @@ fn stop(gate: &Arc<Gate>, engine: &Arc<Engine>) {
 /// A manager that goes away without `close`: nothing acknowledged is lost.
 impl Drop for Gate {
     fn drop(&mut self) {
-        if let Some(Ok(engine)) = self.answer() {
-            if self.status() != Status::Stopped {
-                warn!(path = %engine.opener.path.display(), "dropped without close");
-                engine.abandon();
-            }
+        if let Some(Ok(engine)) = self.answer()
+            && self.status() != Status::Stopped
+        {
+            warn!(path = %engine.opener.path.display(), "dropped without close");
+            engine.abandon();
         }
     }
 }

@@ -29,9 +29,15 @@ pub(crate) async fn create(
         let db = &mut WriteTransaction::new(Arc::clone(frame));
         version_row::create(db, version).await?;
         schema.init_db(db).await?;
-        match frame.session.control(|db| contents(&db.connection)).await?? {
+        match frame
+            .session
+            .control(|db| contents(&db.connection))
+            .await??
+        {
             Contents::Version(stored) if stored == *version => Ok(true),
-            _ => Err(Error::InvalidVersion { message: "init_db changed the Version table".to_owned() }),
+            _ => Err(Error::InvalidVersion {
+                message: "init_db changed the Version table".to_owned(),
+            }),
         }
     })
     .await

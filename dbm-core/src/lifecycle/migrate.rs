@@ -24,22 +24,42 @@ pub(crate) async fn migrate(
 ) -> Result<bool> {
     set_foreign_keys(engine, false).await?;
     let migrated = in_transaction(gate, engine, &SITE, async |frame| {
-        let stored = match frame.session.control(|db| contents(&db.connection)).await?? {
+        let stored = match frame
+            .session
+            .control(|db| contents(&db.connection))
+            .await??
+        {
             Contents::Version(stored) if stored < *target => stored,
             _ => return Ok(false),
         };
-        let before = frame.session.control(|db| foreign_key_violations(&db.connection)).await??;
+        let before = frame
+            .session
+            .control(|db| foreign_key_violations(&db.connection))
+            .await??;
         save(engine, &stored).await?;
         let db = &mut WriteTransaction::new(Arc::clone(frame));
         if !schema.migrate_db(db, &stored, target).await? {
-            return Err(Error::MigrationRefused { from: stored, to: target.clone() });
+            return Err(Error::MigrationRefused {
+                from: stored,
+                to: target.clone(),
+            });
         }
         version_row::update(db, target).await?;
-        let after = frame.session.control(|db| foreign_key_violations(&db.connection)).await??;
+        let after = frame
+            .session
+            .control(|db| foreign_key_violations(&db.connection))
+            .await??;
         for ((child, parent), count) in after {
-            let known = before.get(&(child.clone(), parent.clone())).copied().unwrap_or(0);
+            let known = before
+                .get(&(child.clone(), parent.clone()))
+                .copied()
+                .unwrap_or(0);
             if count > known {
-                return Err(Error::ForeignKeys { child, parent, count: count - known });
+                return Err(Error::ForeignKeys {
+                    child,
+                    parent,
+                    count: count - known,
+                });
             }
         }
         info!(from = %stored, to = %target, "database migrated");
@@ -57,7 +77,9 @@ async fn set_foreign_keys(engine: &Engine, on: bool) -> Result<()> {
     engine.writer.conn.post(move || {
         let value = if on { "ON" } else { "OFF" };
         let result = conn.lock().db().map_or(Err(Error::HandleEnded), |db| {
-            Ok(db.connection.execute_batch(&format!("PRAGMA foreign_keys = {value}"))?)
+            Ok(db
+                .connection
+                .execute_batch(&format!("PRAGMA foreign_keys = {value}"))?)
         });
         let _ = sender.send(result);
     })?;

@@ -39,6 +39,10 @@ async fn in_transaction(
 
 /// Lifecycle operations that wait for calls to end cannot be made from inside one.
 fn not_from_inside(gate: &Gate, operation: &'static str) -> Result<()> {
-    Frame::of_manager(gate.id)
-        .map_or(Ok(()), |frame| Err(Error::FromInside { operation, method: frame.method }))
+    Frame::of_manager(gate.id).map_or(Ok(()), |frame| {
+        Err(Error::FromInside {
+            operation,
+            method: frame.method,
+        })
+    })
 }

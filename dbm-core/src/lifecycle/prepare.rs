@@ -30,13 +30,18 @@ pub(crate) fn step_for(contents: &Contents, required: &Version) -> Result<Step> 
         Contents::Nothing => Ok(Step::Create),
         Contents::Version(stored) if stored == required => Ok(Step::Nothing),
         Contents::Version(stored) if stored < required => Ok(Step::Migrate),
-        Contents::Version(stored) => {
-            Err(Error::TooNew { stored: stored.clone(), required: required.clone() })
-        }
+        Contents::Version(stored) => Err(Error::TooNew {
+            stored: stored.clone(),
+            required: required.clone(),
+        }),
     }
 }
 
-pub(crate) async fn prepare(writer: &Arc<Conn>, opener: &SharedOpener, required: &Version) -> Result<Prepared> {
+pub(crate) async fn prepare(
+    writer: &Arc<Conn>,
+    opener: &SharedOpener,
+    required: &Version,
+) -> Result<Prepared> {
     let (sender, receiver) = oneshot::channel();
     let (conn, opener, required) = (Arc::clone(writer), Arc::clone(opener), required.clone());
     writer.post(move || {
@@ -50,7 +55,10 @@ fn prepare_now(writer: &Conn, opener: &Opener, required: &Version) -> Result<Pre
         if !writer.is_open() {
             writer.adopt(opener.create()?);
         }
-        return Ok(Prepared { step: Step::Create, reader: None });
+        return Ok(Prepared {
+            step: Step::Create,
+            reader: None,
+        });
     }
     let (contents, connection) = look(opener)?;
     let step = step_for(&contents, required)?;
@@ -58,7 +66,10 @@ fn prepare_now(writer: &Conn, opener: &Opener, required: &Version) -> Result<Pre
         writer.adopt(opener.open(Role::Writer)?);
     }
     let reader = into_reader(opener, connection)?;
-    Ok(Prepared { step, reader: Some(reader) })
+    Ok(Prepared {
+        step,
+        reader: Some(reader),
+    })
 }
 
 /// No file, or an empty one, as a crash right after the first open leaves it.
@@ -69,7 +80,9 @@ fn is_new(opener: &Opener) -> Result<bool> {
         fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
     }
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Err(failed(io::Error::from(io::ErrorKind::IsADirectory))),
+        Ok(metadata) if metadata.is_dir() => {
+            Err(failed(io::Error::from(io::ErrorKind::IsADirectory)))
+        }
         Ok(metadata) => Ok(metadata.len() == 0),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(failed(error)),
@@ -83,9 +96,21 @@ mod tests {
     #[test]
     fn versions_are_compared_as_numbers() {
         let stored = Contents::Version(Version::new(0, 9, 0));
-        assert_eq!(step_for(&stored, &Version::new(0, 10, 0)).unwrap(), Step::Migrate);
-        assert_eq!(step_for(&stored, &Version::new(0, 9, 0)).unwrap(), Step::Nothing);
-        assert!(matches!(step_for(&stored, &Version::new(0, 8, 99)), Err(Error::TooNew { .. })));
-        assert_eq!(step_for(&Contents::Nothing, &Version::new(1, 0, 0)).unwrap(), Step::Create);
+        assert_eq!(
+            step_for(&stored, &Version::new(0, 10, 0)).unwrap(),
+            Step::Migrate
+        );
+        assert_eq!(
+            step_for(&stored, &Version::new(0, 9, 0)).unwrap(),
+            Step::Nothing
+        );
+        assert!(matches!(
+            step_for(&stored, &Version::new(0, 8, 99)),
+            Err(Error::TooNew { .. })
+        ));
+        assert_eq!(
+            step_for(&Contents::Nothing, &Version::new(1, 0, 0)).unwrap(),
+            Step::Create
+        );
     }
 }

@@ -23,7 +23,10 @@ pub(crate) fn start<M: DbManager>(config: Config, build: impl FnOnce(ManagerCore
     let core = ManagerCore::new(&config, M::VERSION);
     let gate = Arc::clone(core.gate());
     let manager = Arc::new(build(core));
-    let starting = Starting { entered: gate.enter("start").ok(), gate };
+    let starting = Starting {
+        entered: gate.enter("start").ok(),
+        gate,
+    };
     match runtime() {
         Ok(runtime) => {
             let manager = Arc::clone(&manager);
@@ -39,7 +42,8 @@ pub(crate) fn start<M: DbManager>(config: Config, build: impl FnOnce(ManagerCore
 
 fn runtime() -> Result<Handle> {
     let missing = |message| Error::Runtime { message };
-    let runtime = Handle::try_current().map_err(|_| missing("start was called outside of a runtime"))?;
+    let runtime =
+        Handle::try_current().map_err(|_| missing("start was called outside of a runtime"))?;
     catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)))
         .map_err(|_| missing("its builder needs enable_time() or enable_all()"))?;
     Ok(runtime)
@@ -67,14 +71,20 @@ async fn make_ready<M: DbManager>(
     required: &crate::Version,
 ) -> Result<()> {
     for _ in 0..ATTEMPTS {
-        let Prepared { step, reader } = prepare(&engine.writer.conn, &engine.opener, required).await?;
+        let Prepared { step, reader } =
+            prepare(&engine.writer.conn, &engine.opener, required).await?;
         let done = match step {
             Step::Create => create(manager, gate, engine, required).await?,
             Step::Migrate => migrate(manager, gate, engine, required).await?,
             Step::Nothing => true,
         };
         if done {
-            engine.writer.conn.lock().db().map_or(Err(Error::HandleEnded), |db| engine.read_schema(db))?;
+            engine
+                .writer
+                .conn
+                .lock()
+                .db()
+                .map_or(Err(Error::HandleEnded), |db| engine.read_schema(db))?;
             if let Some(db) = reader {
                 let conn = Conn::new(Role::Reader, Arc::clone(&engine.opener));
                 conn.adopt(db);
@@ -116,7 +126,11 @@ impl Starting {
             Ok(engine) => info!(path = %engine.opener.path.display(), "database running"),
             Err(cause) => error!(%cause, "database failed to start"),
         }
-        let status = if answer.is_ok() { Status::Running } else { Status::Failed };
+        let status = if answer.is_ok() {
+            Status::Running
+        } else {
+            Status::Failed
+        };
         self.gate.settle(answer);
         self.gate.advance(status);
         if self.gate.is_closing() && status == Status::Running {
@@ -131,7 +145,9 @@ impl Drop for Starting {
             if let Some(engine) = self.gate.take_starting() {
                 engine.close();
             }
-            self.settle(Err(Error::Runtime { message: "the runtime was shut down during start-up" }));
+            self.settle(Err(Error::Runtime {
+                message: "the runtime was shut down during start-up",
+            }));
         }
         self.entered.take();
     }
@@ -145,6 +161,8 @@ pub(crate) async fn ensure_ready(gate: &Gate) -> Result<()> {
     match gate.answer() {
         Some(Ok(_)) => Ok(()),
         Some(Err(error)) => Err(error.clone()),
-        None => Err(Error::Closed { method: "ensure_ready" }),
+        None => Err(Error::Closed {
+            method: "ensure_ready",
+        }),
     }
 }

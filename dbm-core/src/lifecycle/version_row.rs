@@ -15,13 +15,19 @@ const CREATE: &str = "CREATE TABLE Version (
 
 pub(super) async fn create(db: &mut WriteTransaction, version: &Version) -> Result<()> {
     db.execute(CREATE, ()).await?;
-    db.execute("INSERT INTO Version (major, minor, patch) VALUES (?1, ?2, ?3)", version::to_row(version)?).await?;
+    db.execute(
+        "INSERT INTO Version (major, minor, patch) VALUES (?1, ?2, ?3)",
+        version::to_row(version)?,
+    )
+    .await?;
     Ok(())
 }
 
 pub(super) async fn update(db: &mut WriteTransaction, version: &Version) -> Result<()> {
     let row = version::to_row(version)?;
-    let changed = db.execute("UPDATE Version SET major = ?1, minor = ?2, patch = ?3", row).await?;
+    let changed = db
+        .execute("UPDATE Version SET major = ?1, minor = ?2, patch = ?3", row)
+        .await?;
     let stored = read(db).await?;
     if changed != 1 || stored != *version {
         return Err(Error::InvalidVersion {
@@ -32,10 +38,14 @@ pub(super) async fn update(db: &mut WriteTransaction, version: &Version) -> Resu
 }
 
 async fn read(db: &mut ReadTransaction) -> Result<Version> {
-    let rows: Vec<(i64, i64, i64)> = db.query("SELECT major, minor, patch FROM Version LIMIT 2", ()).await?;
+    let rows: Vec<(i64, i64, i64)> = db
+        .query("SELECT major, minor, patch FROM Version LIMIT 2", ())
+        .await?;
     match rows.as_slice() {
         [(major, minor, patch)] => version::from_row(*major, *minor, *patch),
-        rows => Err(Error::InvalidVersion { message: format!("it has {} rows, but 1 was expected", rows.len()) }),
+        rows => Err(Error::InvalidVersion {
+            message: format!("it has {} rows, but 1 was expected", rows.len()),
+        }),
     }
 }
 
