@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,14 +22,21 @@ pub(crate) fn all(options: &Measure, peers: &[&'static str]) -> Result<Vec<Sampl
     let mut samples = Vec::new();
     for round in 0..options.rounds {
         for (index, setting) in settings.iter().enumerate() {
-            eprint!("\rround {} of {}, setting {} of {} ", round + 1, options.rounds, index + 1, settings.len());
+            progress(&format!("round {} of {}, setting {} of {}", round + 1, options.rounds, index + 1, settings.len()));
             for peer in rotated(peers, round).filter(|peer| takes_part(peer, *setting)) {
                 samples.push(bench.measure(peer, *setting, round));
             }
         }
     }
-    eprintln!("\r{:60}", "");
+    progress("");
     Ok(samples)
+}
+
+/// One line that is written over again, for whoever watches.
+fn progress(line: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r{line:60}\r");
+    }
 }
 
 /// No peer always runs in the wake of the same other one.
@@ -65,7 +72,7 @@ impl Bench {
         let (outcome, fsyncs, lost) = match self.try_measure(peer, setting) {
             Ok((report, fsyncs, lost)) => (Ok(report), fsyncs, lost),
             Err(error) => {
-                eprintln!("\nwarning: {peer} on {setting:?}: {error}");
+                eprintln!("warning: {peer} on {setting:?}: {error}");
                 (Err(error.to_string()), None, 0)
             }
         };
