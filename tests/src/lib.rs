@@ -1,5 +1,11 @@
 //! What several tests share.
 
+mod store;
+mod time_limit;
+
+pub use store::{Hook, Hooks, Store};
+pub use time_limit::{LIMIT, run, run_on_one_thread, watch, within};
+
 /// A manager without tables, for tests that look at code and not at rows.
 #[macro_export]
 macro_rules! manager {
