@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use harness::{Durability, Job, Limit, Result, Workload};
 
-use crate::measure::fresh_copy;
 use crate::peers::{self, RAW};
 use crate::samples::printed_by;
+use crate::scratch::Scratch;
 
 /// The instructions of so many calls more are counted, so that start and end cancel out.
 const FEW: u64 = 1_000;
@@ -29,7 +29,9 @@ type Figures = BTreeMap<String, u64>;
 
 /// Counts the instructions of a call and compares them with the figures in the repository, or accepts the new ones.
 pub(crate) fn run(bless: bool) -> Result<()> {
-    peers::compile(&[RAW, "dbm"])?;
+    if !peers::compile(&[RAW, "dbm"])?.contains(&"dbm") {
+        return Err("dbm does not build".into());
+    }
     let counted = count_all()?;
     if bless {
         return write(&counted);
@@ -52,25 +54,24 @@ pub(crate) fn run(bless: bool) -> Result<()> {
 }
 
 fn count_all() -> Result<Figures> {
-    let directory = peers::target()?.join("bench-data");
-    fs::create_dir_all(&directory)?;
+    let scratch = Scratch::new()?;
     let mut figures = Figures::new();
     for (peer, workload) in SUBJECTS {
         eprintln!("counting {peer} {workload}");
-        let few = instructions(peer, workload, FEW, &directory)?;
-        let many = instructions(peer, workload, MANY, &directory)?;
+        let few = instructions(peer, workload, FEW, &scratch)?;
+        let many = instructions(peer, workload, MANY, &scratch)?;
         figures.insert(format!("{peer} {workload}"), many.saturating_sub(few) / (MANY - FEW));
     }
     Ok(figures)
 }
 
-fn instructions(peer: &str, workload: Workload, calls: u64, directory: &Path) -> Result<u64> {
+fn instructions(peer: &str, workload: Workload, calls: u64, scratch: &Scratch) -> Result<u64> {
     let job = Job {
         workload,
         tasks: 1,
         durability: Durability::Normal,
         limit: Limit::Calls(calls),
-        path: fresh_copy(directory, ROWS)?,
+        path: scratch.fresh_copy(ROWS)?,
         rows: ROWS,
     };
     let output = Command::new("valgrind")

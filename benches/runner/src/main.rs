@@ -7,6 +7,7 @@ mod options;
 mod peers;
 mod plot;
 mod samples;
+mod scratch;
 mod shim;
 mod suite;
 mod tables;

@@ -1,6 +1,4 @@
-use std::fs::{self, File};
 use std::io::{IsTerminal, Read};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,6 +7,7 @@ use harness::{Contents, Job, Limit, Report, Result, Workload};
 use crate::options::Measure;
 use crate::peers::{self, RAW};
 use crate::samples::{Sample, printed_by};
+use crate::scratch::Scratch;
 use crate::shim::Shim;
 use crate::suite::{self, Setting};
 
@@ -49,23 +48,22 @@ fn takes_part(peer: &str, setting: Setting) -> bool {
 }
 
 struct Bench {
-    directory: PathBuf,
+    scratch: Scratch,
     time: Duration,
     shim: Option<Shim>,
 }
 
 impl Bench {
     fn new(settings: &[Setting], time: Duration) -> Result<Self> {
-        let directory = peers::target()?.join("bench-data");
-        fs::create_dir_all(&directory)?;
+        let scratch = Scratch::new()?;
         for setting in settings {
-            seed(&directory, setting.rows)?;
+            scratch.seed(setting.rows)?;
         }
         let shim = match settings.iter().any(|setting| setting.fsync_us.is_some()) {
-            true => Some(Shim::compile(&directory)?),
+            true => Some(Shim::compile(scratch.own())?),
             false => None,
         };
-        Ok(Self { directory, time, shim })
+        Ok(Self { scratch, time, shim })
     }
 
     fn measure(&self, peer: &str, setting: Setting, round: usize) -> Sample {
@@ -80,7 +78,7 @@ impl Bench {
     }
 
     fn try_measure(&self, peer: &str, setting: Setting) -> Result<(Report, Option<u64>, u64)> {
-        let path = fresh_copy(&self.directory, setting.rows)?;
+        let path = self.scratch.fresh_copy(setting.rows)?;
         let job = Job {
             workload: setting.workload,
             tasks: setting.tasks,
@@ -105,36 +103,6 @@ impl Bench {
         let lost_increments = report.incremented.saturating_sub(found.counter);
         Ok((report, fsyncs, lost_rows + lost_increments))
     }
-}
-
-fn template(directory: &Path, rows: u64) -> PathBuf {
-    directory.join(format!("template-{rows}.db"))
-}
-
-/// Makes the database of so many rows, once.
-fn seed(directory: &Path, rows: u64) -> Result<()> {
-    let template = template(directory, rows);
-    if template.exists() {
-        return Ok(());
-    }
-    let unfinished = template.with_extension("unfinished");
-    let _ = fs::remove_file(&unfinished);
-    printed_by(Command::new(peers::program(RAW)?).arg("seed").arg(&unfinished).arg(rows.to_string()))?;
-    Ok(fs::rename(unfinished, template)?)
-}
-
-/// A new database in a new directory, already on the disk, so that no write-back of it disturbs the measurement.
-pub(crate) fn fresh_copy(directory: &Path, rows: u64) -> Result<PathBuf> {
-    seed(directory, rows)?;
-    let place = directory.join("measured");
-    if place.exists() {
-        fs::remove_dir_all(&place)?;
-    }
-    fs::create_dir_all(&place)?;
-    let path = place.join("database.db");
-    fs::copy(template(directory, rows), &path)?;
-    File::open(&path)?.sync_all()?;
-    Ok(path)
 }
 
 fn output_within(command: &mut Command, time: Duration) -> Result<String> {
