@@ -1,0 +1,151 @@
+//! The running bot: what every command and every front end works with.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::metric::Metric;
+use crate::sampler::{Reading, Sampler};
+use crate::settings::Settings;
+use crate::span::Span;
+use crate::store::Store;
+
+/// The running bot.
+pub struct App {
+    /// What is remembered.
+    pub store: Arc<Store>,
+    /// What time it is.
+    pub clock: Clock,
+    /// How it was configured.
+    pub settings: Settings,
+    /// Where the data are; none when they are gone at the end.
+    pub data_dir: Option<PathBuf>,
+    sampler: Arc<Mutex<Sampler>>,
+    reading: watch::Sender<Arc<Reading>>,
+    stored: AtomicU64,
+    stop: watch::Sender<bool>,
+}
+
+impl App {
+    /// Puts the parts together and makes the first reading.
+    pub async fn start(
+        store: Arc<Store>,
+        sampler: Sampler,
+        clock: Clock,
+        settings: Settings,
+        data_dir: Option<PathBuf>,
+    ) -> Result<Arc<Self>> {
+        let app = Arc::new(Self {
+            store,
+            clock,
+            settings,
+            data_dir,
+            sampler: Arc::new(Mutex::new(sampler)),
+            reading: watch::Sender::default(),
+            stored: AtomicU64::new(0),
+            stop: watch::Sender::new(false),
+        });
+        app.sample().await?;
+        Ok(app)
+    }
+
+    /// Measures everything and stores it.
+    pub async fn sample(&self) -> Result<()> {
+        let watched = self
+            .store
+            .watches()
+            .await?
+            .into_iter()
+            .map(|watch| watch.name)
+            .collect::<Vec<_>>();
+        let (sampler, at) = (Arc::clone(&self.sampler), self.clock.now());
+        let measured = tokio::task::spawn_blocking(move || {
+            sampler
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .read(at, &watched)
+        });
+        let reading = measured
+            .await
+            .map_err(|error| Error::refused(format!("Measuring failed: {error}.")))?;
+        self.store.add_samples(&reading).await?;
+        self.stored.fetch_add(1, Ordering::Relaxed);
+        self.reading.send_replace(Arc::new(reading));
+        Ok(())
+    }
+
+    /// Goes on sampling until the bot stops. A reading that fails is reported, and the next one tried.
+    pub async fn collect(self: Arc<Self>) {
+        let every = self.settings.collect.every;
+        let mut ticks = interval(every.as_duration());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            tokio::select! {
+                () = self.stopping() => return,
+                _ = ticks.tick() => {}
+            }
+            self.clock.advance(every);
+            if let Err(error) = self.sample().await {
+                tracing::error!(%error, "no reading was stored");
+            }
+        }
+    }
+
+    /// Lets time pass: a made-up machine is sampled all the while at once, a real one is waited for.
+    pub async fn wait(&self, span: Span) -> Result<()> {
+        /// A long wait makes coarser steps, so that it ends soon.
+        const MOST_STEPS: i64 = 720;
+        let step = self
+            .settings
+            .collect
+            .every
+            .as_secs()
+            .max(span.as_secs() / MOST_STEPS);
+        let mut left = span.as_secs();
+        while left > 0 {
+            let next = Span::seconds(u32::try_from(step.min(left)).unwrap_or(1));
+            if !self.clock.advance(next) {
+                tokio::time::sleep(span.as_duration()).await;
+                return Ok(());
+            }
+            self.sample().await?;
+            left -= step;
+        }
+        Ok(())
+    }
+
+    /// Holds a made-up value from the next reading on; false where values are real.
+    pub fn hold(&self, metric: Metric, value: Option<f64>) -> bool {
+        self.sampler
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .hold(metric, value)
+    }
+
+    /// The newest reading.
+    pub fn reading(&self) -> Arc<Reading> {
+        self.reading.borrow().clone()
+    }
+
+    /// How many readings were stored in this run.
+    pub fn stored(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+
+    /// Tells every part to end.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until the bot is told to stop.
+    pub async fn stopping(&self) {
+        // The sender lives as long as `self`, so this cannot fail.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+}

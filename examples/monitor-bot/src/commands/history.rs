@@ -1,0 +1,115 @@
+//! `history METRIC SPAN`
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::metric::{Metric, Unit};
+use crate::reply::{Plot, Reply, Scale, Tone};
+use crate::span::{Span, rough};
+use crate::store::Slot;
+
+/// The columns of a plot.
+const SLOTS: u32 = 60;
+
+pub(super) async fn history(app: &App, metric: &Metric, span: Span) -> Result<Reply> {
+    let to = app.clock.now();
+    let from = to - span.as_secs();
+    let slots = app.store.history(metric, from, to, SLOTS).await?;
+    let title = format!("{} · the last {}", metric.title(), rough(span.as_secs()));
+    let data = json!({ "metric": metric, "from": from, "to": to, "slots": SLOTS, "values": slots });
+    let reply = Reply::with_data(data).toned(title, Tone::Strong);
+    let Some(summary) = Summary::of(&slots) else {
+        if !app.store.knows(metric).await? {
+            return Err(Error::refused(format!(
+                "“{metric}” has never been measured here. Type status full to see what is."
+            )));
+        }
+        return Ok(reply.text("Nothing was measured in this time."));
+    };
+    let format = if span > Span::days(2) {
+        "%Y-%m-%d"
+    } else {
+        "%H:%M:%S"
+    };
+    let plot = Plot {
+        values: columns(&slots),
+        scale: scale(metric, &summary),
+        ends: (app.clock.show(from, format), app.clock.show(to, format)),
+    };
+    Ok(reply.plot(plot).text(summary.line(metric)))
+}
+
+struct Summary {
+    low: f64,
+    high: f64,
+    average: f64,
+    count: u64,
+    /// The highest of the averages: what the plot has to have room for.
+    top: f64,
+    last: f64,
+}
+
+impl Summary {
+    fn of(slots: &[Slot]) -> Option<Self> {
+        let last = slots.last()?;
+        let count = slots.iter().map(|slot| slot.count).sum();
+        Some(Self {
+            low: slots
+                .iter()
+                .map(|slot| slot.low)
+                .fold(f64::INFINITY, f64::min),
+            high: slots
+                .iter()
+                .map(|slot| slot.high)
+                .fold(f64::NEG_INFINITY, f64::max),
+            average: slots
+                .iter()
+                .map(|slot| slot.average * slot.count as f64)
+                .sum::<f64>()
+                / count as f64,
+            count,
+            top: slots
+                .iter()
+                .map(|slot| slot.average)
+                .fold(f64::NEG_INFINITY, f64::max),
+            last: last.average,
+        })
+    }
+
+    fn line(&self, metric: &Metric) -> String {
+        format!(
+            "now {} · average {} · lowest {} · highest {} · {} value{}",
+            metric.show(self.last),
+            metric.show(self.average),
+            metric.show(self.low),
+            metric.show(self.high),
+            self.count,
+            if self.count == 1 { "" } else { "s" }
+        )
+    }
+}
+
+fn columns(slots: &[Slot]) -> Vec<Option<f64>> {
+    let mut columns = vec![None; SLOTS as usize];
+    for slot in slots {
+        if let Some(column) = columns.get_mut(slot.slot as usize) {
+            *column = Some(slot.average);
+        }
+    }
+    columns
+}
+
+/// From nought to a round hundred for shares, to the highest value for the rest.
+fn scale(metric: &Metric, summary: &Summary) -> Scale {
+    let high = match metric.kind.unit() {
+        Unit::Percent => summary.top.max(100.0),
+        Unit::Running => 1.0,
+        _ => summary.top.max(f64::MIN_POSITIVE),
+    };
+    Scale {
+        low: 0.0,
+        high,
+        labels: (metric.show(0.0), metric.show(high)),
+    }
+}

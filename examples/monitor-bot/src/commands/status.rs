@@ -1,0 +1,92 @@
+//! `status`, and the first screen.
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::error::Result;
+use crate::metric::{Kind, Unit};
+use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::sampler::{Reading, Sample};
+use crate::span::rough;
+
+pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
+    let reading = app.reading();
+    let shown: Vec<_> = reading
+        .samples
+        .iter()
+        .filter(|sample| full || in_short(sample))
+        .collect();
+    let data = json!({ "at": reading.at, "host": reading.host, "samples": shown });
+    let mut table = Table::new([
+        ("", Side::Left),
+        ("now", Side::Right),
+        ("", Side::Left),
+        ("", Side::Left),
+    ]);
+    for sample in &shown {
+        table.row([
+            sample.metric.title().into(),
+            Cell::toned(sample.metric.show(sample.value), tone(sample)),
+            bar(sample).into(),
+            Cell::toned(&sample.note, Tone::Dim),
+        ]);
+    }
+    Ok(Reply::with_data(data)
+        .toned(headline(app, &reading), Tone::Strong)
+        .table(table))
+}
+
+/// The first screen: how the machine is, and what to type.
+pub async fn greeting(app: &App) -> Result<Reply> {
+    let place = match &app.data_dir {
+        Some(directory) => format!("Data: {}", directory.display()),
+        None => "Data: in a temporary place, gone at the end".to_owned(),
+    };
+    Ok(status(app, false)
+        .await?
+        .text("Type: status full · history cpu 10m · watch add sshd · help · quit")
+        .toned(place, Tone::Dim))
+}
+
+fn headline(app: &App, reading: &Reading) -> String {
+    let age = app.clock.now() - reading.at;
+    let late = if age > 3 * app.settings.collect.every.as_secs() {
+        format!(" · {} old", rough(age))
+    } else {
+        String::new()
+    };
+    format!(
+        "{} · {}{late}",
+        reading.host,
+        app.clock.show(reading.at, "%Y-%m-%d %H:%M:%S")
+    )
+}
+
+/// Without `full`, one line for each kind; disks and processes each count.
+fn in_short(sample: &Sample) -> bool {
+    match sample.metric.kind {
+        Kind::Disk | Kind::Process => sample.metric.part.is_some(),
+        Kind::ProcessCpu | Kind::ProcessMemory => false,
+        _ => sample.metric.part.is_none(),
+    }
+}
+
+fn tone(sample: &Sample) -> Tone {
+    match sample.metric.kind.unit() {
+        Unit::Percent | Unit::Celsius if sample.value >= 90.0 => Tone::Bad,
+        Unit::Percent | Unit::Celsius if sample.value >= 75.0 => Tone::Warn,
+        Unit::Percent | Unit::Celsius => Tone::Good,
+        Unit::Running if sample.value < 1.0 => Tone::Bad,
+        Unit::Running => Tone::Good,
+        _ => Tone::Plain,
+    }
+}
+
+fn bar(sample: &Sample) -> String {
+    const LENGTH: f64 = 20.0;
+    if sample.metric.kind.unit() != Unit::Percent {
+        return String::new();
+    }
+    let filled = (sample.value.clamp(0.0, 100.0) / 100.0 * LENGTH).round();
+    "█".repeat(filled as usize) + &"░".repeat((LENGTH - filled) as usize)
+}

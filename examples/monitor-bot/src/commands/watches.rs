@@ -1,0 +1,63 @@
+//! `watch add`, `watch remove`, `watch list`
+
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::metric::{Kind, Metric};
+use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::span::rough;
+
+pub(super) async fn add(app: &App, name: &str) -> Result<Reply> {
+    if app.store.add_watch(name, app.clock.now()).await? {
+        Ok(Reply::line(format!(
+            "“{name}” is watched from the next reading on."
+        )))
+    } else {
+        Ok(Reply::line(format!("“{name}” is watched already.")))
+    }
+}
+
+pub(super) async fn remove(app: &App, name: &str) -> Result<Reply> {
+    if app.store.remove_watch(name).await? {
+        Ok(Reply::line(format!("“{name}” is watched no longer.")))
+    } else {
+        Err(Error::refused(format!(
+            "“{name}” is not watched. Type watch list to see what is."
+        )))
+    }
+}
+
+pub(super) async fn list(app: &App) -> Result<Reply> {
+    let watches = app.store.watches().await?;
+    let reply = Reply::with_data(&watches);
+    if watches.is_empty() {
+        return Ok(reply.text("No process is watched. Type watch add and its name."));
+    }
+    let reading = app.reading();
+    let mut table = Table::new([
+        ("process", Side::Left),
+        ("state", Side::Left),
+        ("cpu", Side::Right),
+        ("memory", Side::Right),
+        ("watched for", Side::Right),
+    ]);
+    for watch in watches {
+        let shown = |kind| {
+            let metric = Metric::part(kind, &watch.name);
+            reading.value(&metric).map(|value| metric.show(value))
+        };
+        let state = shown(Kind::Process).unwrap_or_else(|| "not yet known".to_owned());
+        let tone = if state == "stopped" {
+            Tone::Bad
+        } else {
+            Tone::Plain
+        };
+        table.row([
+            watch.name.as_str().into(),
+            Cell::toned(state, tone),
+            shown(Kind::ProcessCpu).unwrap_or_default().into(),
+            shown(Kind::ProcessMemory).unwrap_or_default().into(),
+            rough(app.clock.now() - watch.added_at).into(),
+        ]);
+    }
+    Ok(reply.table(table))
+}

@@ -1,0 +1,101 @@
+//! Front ends: who types commands, and where the answers go.
+
+pub mod console;
+pub mod headless;
+pub mod lines;
+pub mod script;
+
+use std::future::Future;
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::commands;
+use crate::error::Error;
+use crate::render::{self, Style};
+use crate::reply::Reply;
+
+/// A way to talk to the bot.
+pub trait FrontEnd {
+    /// Serves until whoever is served has had enough. Dropped when the bot stops for another reason.
+    fn run(self, app: Arc<App>) -> impl Future<Output = Ending> + Send;
+}
+
+/// How a front end ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything that was asked was done.
+    Done,
+    /// Something that was asked failed, and said so.
+    Failed,
+}
+
+/// Standard output, in text or in JSON.
+#[derive(Debug, Clone, Copy)]
+pub struct Screen {
+    style: Style,
+    json: bool,
+}
+
+/// The width of a plot and its labels, and of most tables.
+const WIDTH: usize = 80;
+
+impl Screen {
+    /// Colours only for a terminal, and not where NO_COLOR asks for none.
+    pub fn new(json: bool) -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour = wanted && !json && io::stdout().is_terminal();
+        Self {
+            style: Style {
+                colour,
+                width: WIDTH,
+            },
+            json,
+        }
+    }
+
+    /// Whether answers are in JSON.
+    pub fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Does what a line says and shows the answer. None when there is nobody left to read it.
+    pub async fn answer(self, app: &App, line: &str) -> Option<Result<Reply, Error>> {
+        let answer = commands::answer(app, line).await;
+        match &answer {
+            Ok(reply) => self.show(line, reply),
+            Err(error) => self.fail(line, error),
+        }
+        .ok()
+        .map(|()| answer)
+    }
+
+    /// Shows an answer.
+    pub fn show(self, command: &str, reply: &Reply) -> io::Result<()> {
+        if !self.json {
+            return self.write(&render::text(reply, self.style));
+        }
+        if reply.data.is_null() {
+            return Ok(());
+        }
+        self.write(&format!("{}\n", render::json(command, reply)))
+    }
+
+    fn fail(self, command: &str, error: &Error) -> io::Result<()> {
+        if self.json {
+            return self.write(&format!("{}\n", render::json_error(command, error)));
+        }
+        let line = render::harmless(&error.to_string());
+        self.write(&format!(
+            "{}\n",
+            self.style.paint(&line, crate::reply::Tone::Bad)
+        ))
+    }
+
+    /// Writes as it is. `print!` would panic when the other end of a pipe is gone.
+    pub fn write(self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+}

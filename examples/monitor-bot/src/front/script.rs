@@ -1,0 +1,144 @@
+//! Commands from a file, with expectations: the first one that fails ends the run.
+//!
+//! ```text
+//! # a comment
+//! watch add nginx
+//! status
+//! expect nginx                 the last answer contains this
+//! expect not stopped           … and not that
+//! fails watch remove nobody    this command must be refused; its refusal is the answer
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Ending, FrontEnd, Screen};
+use crate::app::App;
+use crate::commands;
+use crate::error::{Error, Result};
+use crate::render::{self, Style};
+
+/// A file of commands.
+#[derive(Debug)]
+pub struct Script {
+    path: PathBuf,
+    lines: Vec<String>,
+    screen: Screen,
+}
+
+impl Script {
+    /// Reads the file.
+    pub fn read(path: PathBuf, screen: Screen) -> Result<Self> {
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            Error::refused(format!(
+                "The script {} cannot be read: {error}.",
+                path.display()
+            ))
+        })?;
+        Ok(Self {
+            lines: text.lines().map(str::to_owned).collect(),
+            path,
+            screen,
+        })
+    }
+
+    /// One line; the answer stays there for the expectations that follow.
+    async fn step(&self, app: &App, line: &str, answer: &mut String) -> Result<bool> {
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        match word {
+            "expect" => expect(rest.trim(), answer).map(|()| false),
+            "fails" => {
+                self.prompt(line);
+                match commands::answer(app, rest).await {
+                    Ok(_) => Err(Error::refused(
+                        "This should have been refused, but it was done.",
+                    )),
+                    Err(error) => {
+                        *answer = error.to_string();
+                        self.screen.fail(rest, &error).map_err(gone)?;
+                        Ok(false)
+                    }
+                }
+            }
+            _ => {
+                self.prompt(line);
+                let reply = commands::answer(app, line).await?;
+                *answer = render::text(&reply, Style::PLAIN);
+                self.screen.show(line, &reply).map_err(gone)?;
+                Ok(reply.quit)
+            }
+        }
+    }
+
+    fn prompt(&self, line: &str) {
+        if !self.screen.is_json() {
+            // Whether anybody reads shows when the answer is written.
+            let _ = self.screen.write(&format!("> {line}\n"));
+        }
+    }
+}
+
+impl FrontEnd for Script {
+    async fn run(self, app: Arc<App>) -> Ending {
+        let mut answer = String::new();
+        for (index, line) in self.lines.iter().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            match self.step(&app, line, &mut answer).await {
+                Ok(false) => {}
+                Ok(true) => break,
+                Err(error) => {
+                    let place = format!("{}:{}", self.path.display(), index + 1);
+                    let _ = self.screen.fail(line, &error);
+                    eprintln!("{place}: {line}: {error}");
+                    return Ending::Failed;
+                }
+            }
+        }
+        Ending::Done
+    }
+}
+
+/// Spaces of any number are one, so that an expectation need not know how wide a column is.
+fn expect(wanted: &str, answer: &str) -> Result<()> {
+    let (wanted, forbidden) = match wanted.strip_prefix("not ") {
+        Some(rest) => (rest, true),
+        None => (wanted, false),
+    };
+    let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let wanted = squeezed(wanted.trim_matches('"'));
+    if wanted.is_empty() {
+        return Err(Error::refused("Write: expect TEXT, or: expect not TEXT."));
+    }
+    match (squeezed(answer).contains(&wanted), forbidden) {
+        (true, false) | (false, true) => Ok(()),
+        (false, false) => Err(Error::refused(format!(
+            "The last answer does not contain “{wanted}”."
+        ))),
+        (true, true) => Err(Error::refused(format!(
+            "The last answer contains “{wanted}”."
+        ))),
+    }
+}
+
+fn gone(error: std::io::Error) -> Error {
+    Error::refused(format!("The answer cannot be written: {error}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expectations_do_not_count_spaces() {
+        let answer = "process  state\nnginx    running\n";
+        assert!(expect("nginx running", answer).is_ok());
+        assert!(expect("\"state nginx\"", answer).is_ok());
+        assert!(expect("stopped", answer).is_err());
+        assert!(expect("not stopped", answer).is_ok());
+        assert!(expect("not running", answer).is_err());
+        assert!(expect("", answer).is_err());
+    }
+}

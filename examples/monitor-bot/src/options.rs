@@ -1,0 +1,83 @@
+//! The command line.
+
+use std::env;
+use std::path::PathBuf;
+
+use clap::Parser;
+use tracing_subscriber::filter::Targets;
+
+/// Watches this machine: samples it, keeps the history, answers commands.
+///
+/// Without options it opens a prompt; type `help` there. When standard input is not a terminal, commands are read
+/// from it line by line.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Options {
+    /// Where the database is kept [default: monitor-bot in the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// The configuration file [default: monitor-bot.toml in the data folder, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Writes a configuration file with every default, and ends
+    #[arg(long)]
+    pub write_config: bool,
+
+    /// Runs the commands of a file and ends; fails when one of them or an `expect` fails
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+
+    /// Answers each command with one line of JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Has no prompt: runs until it is told to stop, as a service does
+    #[arg(long, conflicts_with = "script")]
+    pub headless: bool,
+
+    /// Measures a made-up machine instead of this one, in a database that is gone at the end unless --data-dir is given
+    #[arg(long)]
+    pub fake_metrics: bool,
+
+    /// Chooses the made-up machine
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "fake_metrics")]
+    pub seed: u64,
+
+    /// What is logged to standard error: error, warn, info, debug, trace, or `target=level,…`
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    pub log: Targets,
+}
+
+impl Options {
+    /// Where the data are; none for a made-up machine that need not be remembered.
+    pub fn data_dir(&self) -> Option<PathBuf> {
+        match &self.data_dir {
+            Some(given) => Some(given.clone()),
+            None if self.fake_metrics => None,
+            None => Some(usual_data_dir()),
+        }
+    }
+}
+
+/// The folder for a program's data, as the platform has it; `data` here where it has none.
+fn usual_data_dir() -> PathBuf {
+    let folder = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    // A systemd unit with StateDirectory= says where.
+    if let Some(state) = folder("STATE_DIRECTORY") {
+        return state;
+    }
+    let base = if cfg!(windows) {
+        folder("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        folder("HOME").map(|home| home.join("Library/Application Support"))
+    } else {
+        folder("XDG_DATA_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/share")))
+    };
+    base.map_or_else(|| PathBuf::from("data"), |base| base.join("monitor-bot"))
+}

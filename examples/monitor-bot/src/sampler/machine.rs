@@ -1,0 +1,256 @@
+//! This machine, as sysinfo sees it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use sysinfo::{
+    Components, DiskRefreshKind, Disks, MINIMUM_CPU_UPDATE_INTERVAL, Networks, Process,
+    ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System,
+};
+
+use super::Reading;
+use crate::error::Error;
+use crate::metric::{Kind, Metric, bytes};
+
+/// This machine; what it lacks (swap, sensors) is left out of its readings.
+#[derive(Debug)]
+pub struct Machine {
+    system: System,
+    disks: Option<Disks>,
+    networks: Option<Networks>,
+    components: Option<Components>,
+    host: String,
+    network_read: Instant,
+}
+
+impl Machine {
+    pub(super) fn new() -> Result<Self, Error> {
+        let mut system = System::new().map_err(|error| {
+            Error::refused(format!("This machine cannot be measured: {error}."))
+        })?;
+        system.refresh_cpu_usage();
+        std::thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL);
+        let name = System::host_name().unwrap_or_else(|_| "this machine".to_owned());
+        let os = System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.to_owned());
+        Ok(Self {
+            system,
+            disks: Disks::new().ok(),
+            networks: Networks::new_with_refreshed_list().ok(),
+            components: Components::new().ok(),
+            host: format!("{name} · {os}"),
+            network_read: Instant::now(),
+        })
+    }
+
+    pub(super) fn read(&mut self, at: i64, watched: &[String]) -> Reading {
+        let mut reading = Reading {
+            at,
+            host: self.host.clone(),
+            samples: Vec::new(),
+        };
+        self.processor(&mut reading);
+        self.memory(&mut reading);
+        self.disks(&mut reading);
+        self.network(&mut reading);
+        self.temperatures(&mut reading);
+        if let Ok(uptime) = System::uptime() {
+            reading.add(Metric::whole(Kind::Uptime), uptime as f64, "");
+        }
+        self.processes(&mut reading, watched);
+        reading
+    }
+
+    fn processor(&mut self, reading: &mut Reading) {
+        self.system.refresh_cpu_usage();
+        let cores = self.system.cpus();
+        let total = f64::from(self.system.global_cpu_usage());
+        reading.add(
+            Metric::whole(Kind::Cpu),
+            total,
+            format!("{} cores", cores.len()),
+        );
+        for (number, core) in cores.iter().enumerate() {
+            reading.add(
+                Metric::part(Kind::Cpu, number.to_string()),
+                f64::from(core.usage()),
+                "",
+            );
+        }
+        if let Ok(load) = System::load_average() {
+            reading.add(Metric::whole(Kind::Load), load.one, "");
+            reading.add(Metric::part(Kind::Load, "5"), load.five, "");
+            reading.add(Metric::part(Kind::Load, "15"), load.fifteen, "");
+        }
+    }
+
+    fn memory(&mut self, reading: &mut Reading) {
+        self.system.refresh_memory();
+        let total = self.system.total_memory();
+        let used = total.saturating_sub(self.system.available_memory());
+        share(reading, Metric::whole(Kind::Memory), used, total);
+        share(
+            reading,
+            Metric::whole(Kind::Swap),
+            self.system.used_swap(),
+            self.system.total_swap(),
+        );
+    }
+
+    fn disks(&mut self, reading: &mut Reading) {
+        let Some(disks) = &mut self.disks else { return };
+        disks.refresh_specifics(true, DiskRefreshKind::nothing().with_storage());
+        // One device may be mounted in many places, as in a container: its shortest mount point stands for it.
+        let mut devices = BTreeMap::new();
+        for disk in disks.iter().filter(|disk| disk.total_space() > 0) {
+            let mount = disk.mount_point().to_string_lossy().into_owned();
+            let device = (disk.name().to_os_string(), disk.total_space());
+            let shortest: &mut (String, u64) = devices
+                .entry(device)
+                .or_insert_with(|| (mount.clone(), disk.available_space()));
+            if mount.len() < shortest.0.len() {
+                shortest.0 = mount;
+            }
+        }
+        let mut found: Vec<_> = devices
+            .into_iter()
+            .map(|((_, total), (mount, free))| (mount, total, free))
+            .collect();
+        found.sort();
+        let percent =
+            |total: u64, free: u64| total.saturating_sub(free) as f64 * 100.0 / total as f64;
+        if let Some(fullest) = found
+            .iter()
+            .map(|(_, total, free)| percent(*total, *free))
+            .reduce(f64::max)
+        {
+            reading.add(Metric::whole(Kind::Disk), fullest, "the fullest");
+        }
+        for (mount, total, free) in found {
+            share(
+                reading,
+                Metric::part(Kind::Disk, mount),
+                total.saturating_sub(free),
+                total,
+            );
+        }
+    }
+
+    fn network(&mut self, reading: &mut Reading) {
+        let Some(networks) = &mut self.networks else {
+            return;
+        };
+        networks.refresh(true);
+        let seconds = self.network_read.elapsed().as_secs_f64().max(0.001);
+        self.network_read = Instant::now();
+        let mut interfaces: Vec<_> = networks
+            .iter()
+            .filter(|(name, data)| {
+                *name != "lo" && data.total_received() + data.total_transmitted() > 0
+            })
+            .map(|(name, data)| {
+                (
+                    name.to_string_lossy().into_owned(),
+                    data.received() as f64 / seconds,
+                    data.transmitted() as f64 / seconds,
+                )
+            })
+            .collect();
+        interfaces.sort_by(|one, other| one.0.cmp(&other.0));
+        for kind in [Kind::Rx, Kind::Tx] {
+            let rate = |(_, received, sent): &(String, f64, f64)| {
+                if kind == Kind::Rx { *received } else { *sent }
+            };
+            reading.add(Metric::whole(kind), interfaces.iter().map(rate).sum(), "");
+            for interface in &interfaces {
+                reading.add(Metric::part(kind, &interface.0), rate(interface), "");
+            }
+        }
+    }
+
+    fn temperatures(&mut self, reading: &mut Reading) {
+        let Some(components) = &mut self.components else {
+            return;
+        };
+        components.refresh(true);
+        let mut sensors: Vec<_> = components
+            .iter()
+            .filter_map(|sensor| {
+                Some((sensor.label().to_owned(), f64::from(sensor.temperature()?)))
+            })
+            .collect();
+        sensors.sort_by(|one, other| one.0.cmp(&other.0));
+        let processor = sensors
+            .iter()
+            .filter(|(label, _)| measures_processor(label))
+            .map(|(_, degrees)| *degrees);
+        if let Some(hottest) = processor.reduce(f64::max) {
+            reading.add(Metric::whole(Kind::Temperature), hottest, "the processor");
+        }
+        for (label, degrees) in sensors {
+            reading.add(Metric::part(Kind::Temperature, label), degrees, "");
+        }
+    }
+
+    fn processes(&mut self, reading: &mut Reading, watched: &[String]) {
+        if watched.is_empty() {
+            return;
+        }
+        let wanted = ProcessRefreshKind::nothing().with_cpu().with_memory();
+        self.system
+            .refresh_processes_specifics(ProcessesToUpdate::All, true, wanted);
+        for name in watched {
+            let found: Vec<_> = self
+                .system
+                .processes()
+                .values()
+                .filter(|process| is_called(process, name))
+                .collect();
+            let note = if found.len() > 1 {
+                format!("{} processes", found.len())
+            } else {
+                String::new()
+            };
+            reading.add(
+                Metric::part(Kind::Process, name),
+                f64::from(u8::from(!found.is_empty())),
+                note,
+            );
+            if !found.is_empty() {
+                let cpu = found
+                    .iter()
+                    .map(|process| f64::from(process.cpu_usage()))
+                    .sum();
+                let memory = found.iter().map(|process| process.memory() as f64).sum();
+                reading.add(Metric::part(Kind::ProcessCpu, name), cpu, "");
+                reading.add(Metric::part(Kind::ProcessMemory, name), memory, "");
+            }
+        }
+    }
+}
+
+/// Whether a living process has this name, of which Linux keeps only the first 15 bytes.
+fn is_called(process: &Process, name: &str) -> bool {
+    const KEPT: usize = 15;
+    let bytes = process.name().as_encoded_bytes();
+    let same =
+        bytes == name.as_bytes() || (bytes.len() == KEPT && name.as_bytes().starts_with(bytes));
+    same && !matches!(
+        process.status(),
+        ProcessStatus::Zombie | ProcessStatus::Dead
+    )
+}
+
+/// Adds a share in percent, where there is a whole to have a share of.
+fn share(reading: &mut Reading, metric: Metric, used: u64, total: u64) {
+    if total > 0 {
+        let note = format!("{} of {}", bytes(used as f64), bytes(total as f64));
+        reading.add(metric, used as f64 * 100.0 / total as f64, note);
+    }
+}
+
+fn measures_processor(label: &str) -> bool {
+    let label = label.to_ascii_lowercase();
+    ["cpu", "core", "tctl", "tdie", "package", "soc"]
+        .iter()
+        .any(|word| label.contains(word))
+}

@@ -1,0 +1,92 @@
+//! Where readings come from: this machine, or a made-up one that is the same in every run.
+
+mod fake;
+mod machine;
+
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::metric::Metric;
+
+/// Everything that was measured at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    /// Seconds since 1970.
+    pub at: i64,
+    /// The machine, for a headline.
+    pub host: String,
+    /// One value for each metric, in the order they are shown.
+    pub samples: Vec<Sample>,
+}
+
+/// One value.
+#[derive(Debug, Clone, Serialize)]
+pub struct Sample {
+    /// What was measured.
+    pub metric: Metric,
+    /// Its value.
+    pub value: f64,
+    /// What a screen adds to it: `3.1 of 15.5 GiB`. Not stored.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+impl Reading {
+    /// The value of a metric, if it was measured.
+    pub fn value(&self, metric: &Metric) -> Option<f64> {
+        self.samples
+            .iter()
+            .find(|sample| sample.metric == *metric)
+            .map(|sample| sample.value)
+    }
+
+    fn add(&mut self, metric: Metric, value: f64, note: impl Into<String>) {
+        if value.is_finite() {
+            self.samples.push(Sample {
+                metric,
+                value,
+                note: note.into(),
+            });
+        }
+    }
+}
+
+/// The source of readings.
+#[derive(Debug)]
+pub enum Sampler {
+    /// This machine.
+    Machine(Box<machine::Machine>),
+    /// A made-up machine.
+    Fake(fake::Fake),
+}
+
+impl Sampler {
+    /// Measures this machine; takes a moment, for the load of a processor needs two looks.
+    pub fn machine() -> Result<Self, Error> {
+        machine::Machine::new().map(Box::new).map(Self::Machine)
+    }
+
+    /// Makes values up, the same ones for the same seed and time.
+    pub fn fake(seed: u64) -> Self {
+        Self::Fake(fake::Fake::new(seed))
+    }
+
+    /// Measures everything, and the watched processes by name.
+    pub fn read(&mut self, at: i64, watched: &[String]) -> Reading {
+        match self {
+            Self::Machine(machine) => machine.read(at, watched),
+            Self::Fake(fake) => fake.read(at, watched),
+        }
+    }
+
+    /// Holds a made-up value, or lets it go again; false where values are real.
+    pub fn hold(&mut self, metric: Metric, value: Option<f64>) -> bool {
+        match self {
+            Self::Machine(_) => false,
+            Self::Fake(fake) => {
+                fake.hold(metric, value);
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What the bot remembers. One module for each topic; every method is a whole transaction.
+
+mod samples;
+mod schema;
+mod upkeep;
+mod watches;
+
+use std::sync::Arc;
+
+use dbm_core::prelude::*;
+
+pub use samples::Slot;
+
+use crate::settings::Keep;
+
+/// The database of the bot.
+#[derive(DbManager)]
+#[db_manager(version = "1.1.0")]
+pub struct Store {
+    core: ManagerCore,
+    keep: Keep,
+}
+
+impl Store {
+    /// Opens the database in the background; calls wait until it is ready.
+    pub fn open(config: Config, keep: Keep) -> Arc<Self> {
+        Self::start_with(config, |core| Self { core, keep })
+    }
+}

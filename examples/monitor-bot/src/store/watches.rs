@@ -1,0 +1,59 @@
+//! The processes that are watched.
+
+use dbm_core::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use crate::error::{Error, Result};
+
+/// The most processes that are watched at a time.
+const MOST: u32 = 50;
+
+/// A watched process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Watch {
+    /// Its name.
+    pub name: String,
+    /// Since when.
+    pub added_at: i64,
+}
+
+impl Store {
+    /// Watches a process; false if it was watched already. A panic in here must not take a front end with it.
+    #[database_safe]
+    #[fail_with_exception]
+    pub async fn add_watch(&self, db: &mut WriteTransaction, name: &str, at: i64) -> Result<bool> {
+        let count: u32 = db
+            .query_one("SELECT count(*) FROM watch WHERE name <> ?1", (name,))
+            .await?;
+        if count >= MOST {
+            return Err(Error::refused(format!(
+                "No more than {MOST} processes can be watched."
+            )));
+        }
+        let added = db
+            .execute(
+                "INSERT INTO watch VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                (name, at),
+            )
+            .await?;
+        Ok(added > 0)
+    }
+
+    /// Watches a process no longer; false if it was not watched.
+    #[database_safe]
+    pub async fn remove_watch(&self, db: &mut WriteTransaction, name: &str) -> Result<bool> {
+        Ok(db
+            .execute("DELETE FROM watch WHERE name = ?1", (name,))
+            .await?
+            > 0)
+    }
+
+    /// Everything that is watched, by name.
+    #[database_safe]
+    pub async fn watches(&self, db: &mut ReadTransaction) -> Result<Vec<Watch>> {
+        Ok(db
+            .query("SELECT name, added_at FROM watch ORDER BY name", ())
+            .await?)
+    }
+}
