@@ -8,7 +8,9 @@ use crate::attributes::{Attributes, Kind};
 use crate::method::{Method, bare, last_segment, parameter_name};
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
-use syn::{GenericParam, Ident, Pat, PatType, Receiver, ReceiverKind, Type};
+use syn::{
+    GenericArgument, GenericParam, Ident, Pat, PatType, PathArguments, Receiver, ReceiverKind, ReturnType, Token, Type, TypeParamBound,
+};
 
 pub(crate) const DURATION: &str = "write a duration above zero: \"250ms\", \"5s\", \"2m\" or \"1h\"";
 const HANDLES: [&str; 3] = ["ReadTransaction", "WriteTransaction", "Connection"];
@@ -120,7 +122,7 @@ impl Plan {
             return self.broken(name, "there is no body here: move the attributes to the method of the impl");
         }
         if signature.asyncness.is_none() {
-            self.broken(function, format!("an annotated method is async: write `async fn {name}`"));
+            self.check_future(&name, function);
         }
         if self.database {
             self.check_receiver(receiver.as_ref(), &name);
@@ -129,6 +131,19 @@ impl Plan {
         if self.database || self.attributes.required_argument.is_some() {
             self.check_result();
         }
+    }
+
+    /// `fn -> impl Future<Output = T>` goes on as the `async fn -> T` it should be.
+    fn check_future(&mut self, name: &Ident, function: Token![fn]) {
+        let output = self.method.declared().and_then(future_output).cloned();
+        let message = match &output {
+            Some(output) => format!("an annotated method is async: write `async fn {name}` and `-> {}`", shown(output)),
+            None => format!("an annotated method is async: write `async fn {name}`"),
+        };
+        if let (Some(output), ReturnType::Type(_, declared)) = (output, &mut self.method.signature.output) {
+            **declared = output;
+        }
+        self.broken(function, message);
     }
 
     fn check_receiver(&mut self, receiver: Option<&Receiver>, name: &Ident) {
@@ -153,7 +168,7 @@ impl Plan {
         };
         let place = handle.place;
         let found = &parameters[place];
-        if place > 0 {
+        if place > 0 && receiver.is_some() {
             self.broken(&found.pat, "the handle comes first: move this parameter to right after `&self`");
         }
         if !is_mutable_reference(&found.ty) {
@@ -319,6 +334,20 @@ pub(crate) fn is_async_trait(method: &Method) -> bool {
 pub(crate) fn value_type(declared: &Type) -> Option<&Type> {
     let (last, arguments) = last_segment(declared)?;
     if last == "Result" { arguments.first().copied() } else { None }
+}
+
+/// The `T` of `impl Future<Output = T>`.
+fn future_output(declared: &Type) -> Option<&Type> {
+    let Type::ImplTrait(bounds) = bare(declared) else { return None };
+    bounds.bounds.iter().find_map(|bound| {
+        let TypeParamBound::Trait(bound) = bound else { return None };
+        let last = bound.path.segments.last().filter(|last| last.ident == "Future")?;
+        let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+        arguments.args.iter().find_map(|argument| match argument {
+            GenericArgument::AssocType(output) => Some(&output.ty),
+            _ => None,
+        })
+    })
 }
 
 /// Whether the declared type can be a `Result`.

@@ -10,6 +10,7 @@ const VERSION: &str = "write the version as three numbers: \"1.0.0\"";
 const NO_CORE: &str = "a manager holds its core: add a field `core: ManagerCore`";
 const TWO_CORES: &str = "a manager has one core: mark it with `#[db_manager(core)]` or remove this field";
 const NO_STRUCT: &str = "a manager is a struct with a field `core: ManagerCore`: derive it on a struct";
+const LIFETIME: &str = "a manager lives as long as the program: hold owned data and remove this lifetime";
 const FIELD_USAGE: &str = "the core of a manager is marked `#[db_manager(core)]`";
 
 pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
@@ -17,6 +18,9 @@ pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
         Ok(input) => input,
         Err(error) => return error.to_compile_error(),
     };
+    if let Some(lifetime) = input.generics.lifetimes().next() {
+        return Error::new_spanned(lifetime, LIFETIME).to_compile_error();
+    }
     let version = version(&input);
     let fields = fields(&input);
     let errors = [version.as_ref().err(), fields.as_ref().err()].into_iter().flatten().map(Error::to_compile_error);

@@ -2,9 +2,9 @@
 
 use crate::attributes::{Attributes, Given, Kind, take_siblings};
 use crate::check::{self, Errors, Handle, Plan};
-use crate::method::{Method, bare};
-use proc_macro2::{Ident, Literal, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use crate::method::{Body, Method, bare};
+use proc_macro2::{Group, Ident, Literal, Span, TokenStream};
+use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{GenericArgument, Path, PathArguments, ReceiverKind, ReturnType, Signature, Token, Type, WherePredicate};
@@ -27,24 +27,15 @@ fn expand(plan: &Plan, paths: &[Path]) -> TokenStream {
     let Method { attributes, visibility, body, .. } = &plan.method;
     let signature = outside(plan);
     let errors = plan.errors.to_compile_errors();
-    if body.is_none() {
-        return quote!(#errors #(#attributes)* #visibility #signature;);
-    }
+    let Some(body) = body else { return quote!(#errors #(#attributes)* #visibility #signature;) };
     let imports = imports(paths);
-    let (allow, statements) = match (plan.sound, plan.database) {
-        (false, _) => (Some(quote!(#[allow(unused_variables, unexpected_cfgs)])), unsound(plan)),
-        (true, true) => (None, call(plan)),
-        (true, false) => (None, alone(plan)),
+    let (allow, inside) = match (plan.sound, plan.database) {
+        (false, _) => (Some(quote!(#[allow(unused_variables, unexpected_cfgs)])), unsound(plan, body)),
+        (true, true) => (None, call(plan, body)),
+        (true, false) => (None, alone(plan, body)),
     };
-    quote_spanned! {Span::mixed_site()=>
-        #errors
-        #(#attributes)*
-        #allow
-        #visibility #signature {
-            #imports
-            #statements
-        }
-    }
+    let inside = body.braced(quote!(#imports #inside));
+    quote!(#errors #(#attributes)* #allow #visibility #signature #inside)
 }
 
 /// What the caller sees.
@@ -78,7 +69,9 @@ fn outside(plan: &Plan) -> Signature {
 
 /// The `T` of a declared `Result<T, E>`, through dbm's alias where the declaration does not show it.
 fn value(declared: &Type) -> Type {
-    check::value_type(declared).cloned().unwrap_or_else(|| syn::parse_quote!(::dbm_core::ValueOf<#declared>))
+    check::value_type(declared)
+        .cloned()
+        .unwrap_or_else(|| syn::parse_quote_spanned!(declared.span()=> ::dbm_core::ValueOf<#declared>))
 }
 
 /// A consumed attribute must not leave the user's import of it unused.
@@ -91,7 +84,7 @@ fn imports(paths: &[Path]) -> Option<TokenStream> {
 }
 
 /// The call of a `#[database_safe]` method: the street is dbm-core's, the body is its last step.
-fn call(plan: &Plan) -> TokenStream {
+fn call(plan: &Plan, body: &Body) -> TokenStream {
     let (Some(Handle { pattern, ty, .. }), Some(declared)) = (&plan.handle, plan.method.declared()) else {
         return TokenStream::new();
     };
@@ -102,7 +95,8 @@ fn call(plan: &Plan) -> TokenStream {
     });
     let returned = nameable(declared);
     let returning = Ident::new("returning", declared.span());
-    let body = typed_body(plan, &quote_spanned!(Span::mixed_site()=> let #pattern: &mut #ty = &mut __db;));
+    let lent = quote_spanned!(Span::mixed_site().located_at(pattern.span())=> &mut __db);
+    let body = typed_body(plan, body, &quote!(let #pattern: &mut #ty = #lent;));
     let site = site(plan);
     let policy = policy(&plan.attributes, declared);
     quote_spanned! {Span::mixed_site()=>
@@ -111,7 +105,7 @@ fn call(plan: &Plan) -> TokenStream {
             #required
             .on::<#ty>()
             .#returning::<#returned>()
-            .run(async |mut __db: #ty| { #body })
+            .run(async |mut __db: #ty| #body)
             .await;
         #policy
     }
@@ -134,7 +128,7 @@ fn policy(attributes: &Attributes, declared: &Type) -> TokenStream {
 }
 
 /// A method that is timed, or checks its arguments, without a database.
-fn alone(plan: &Plan) -> TokenStream {
+fn alone(plan: &Plan, body: &Body) -> TokenStream {
     let site = site(plan);
     let required = plan.attributes.required_argument.as_ref().zip(plan.method.declared()).map(|(_, declared)| {
         let returned = nameable(declared);
@@ -149,10 +143,10 @@ fn alone(plan: &Plan) -> TokenStream {
     });
     let body = match plan.attributes.timed {
         Some(_) => {
-            let body = typed_body(plan, &TokenStream::new());
-            quote_spanned!(Span::mixed_site()=> ::dbm_core::__private::timed(&__SITE, async { #body }).await)
+            let body = typed_body(plan, body, &TokenStream::new());
+            quote_spanned!(Span::mixed_site()=> ::dbm_core::__private::timed(&__SITE, async #body).await)
         }
-        None => plan.method.body.to_token_stream(),
+        None => body.statements.clone(),
     };
     quote!(#site #required #body)
 }
@@ -185,8 +179,7 @@ fn given(attributes: &Attributes) -> TokenStream {
 ///
 /// rustc does not carry a declared type into an async block or closure; it would infer it from the first `return` and
 /// blame the attribute. An early return that never happens puts each error on the user's code.
-fn typed_body(plan: &Plan, first: &TokenStream) -> TokenStream {
-    let body = &plan.method.body;
+fn typed_body(plan: &Plan, body: &Body, first: &TokenStream) -> Group {
     let unit = syn::parse_quote!(());
     let declared = plan.method.declared().unwrap_or(&unit);
     let returned = nameable(declared);
@@ -195,18 +188,19 @@ fn typed_body(plan: &Plan, first: &TokenStream) -> TokenStream {
             return __return;
         }
     };
-    quote!(#edge #first #body)
+    let statements = &body.statements;
+    body.braced(quote!(#edge #first #statements))
 }
 
 /// The outside of a method whose inside cannot be compiled; an editor reads the body all the same.
-fn unsound(plan: &Plan) -> TokenStream {
-    let body = &plan.method.body;
+fn unsound(plan: &Plan, body: &Body) -> TokenStream {
+    let statements = &body.statements;
     let handle = plan.handle.as_ref().map(|Handle { pattern, ty, .. }| quote!(let #pattern: &mut #ty = loop {};));
     quote! {
         #[cfg(rust_analyzer)]
         {
             #handle
-            #body
+            #statements
         }
         loop {}
     }

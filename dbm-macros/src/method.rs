@@ -1,6 +1,6 @@
 //! One method, parsed without its body: a body that is only half typed still expands.
 
-use proc_macro2::{Delimiter, Group, TokenTree};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream};
 use syn::{AttrStyle, Attribute, FnArg, Pat, PatType, PathArguments, ReturnType, Signature, Token, Type, Visibility};
 
@@ -9,8 +9,23 @@ pub(crate) struct Method {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
-    /// The body with its braces; none in the declaration of a trait.
-    pub(crate) body: Option<Group>,
+    /// The body as it was written; none in the declaration of a trait.
+    pub(crate) body: Option<Body>,
+}
+
+/// The statements between the braces, not parsed.
+pub(crate) struct Body {
+    braces: Span,
+    pub(crate) statements: TokenStream,
+}
+
+impl Body {
+    /// These tokens between the user's braces, so that their edition rules and their errors are the user's.
+    pub(crate) fn braced(&self, tokens: TokenStream) -> Group {
+        let mut group = Group::new(Delimiter::Brace, tokens);
+        group.set_span(self.braces);
+        group
+    }
 }
 
 impl Parse for Method {
@@ -27,13 +42,12 @@ impl Parse for Method {
         };
         let parser = |content: ParseStream<'_>| {
             let inner = content.call(Attribute::parse_inner)?;
-            Ok((inner, content.parse::<proc_macro2::TokenStream>()?))
+            Ok((inner, content.parse::<TokenStream>()?))
         };
         let (inner, statements) = syn::parse::Parser::parse2(parser, braces.stream())?;
         // An attribute inside the braces speaks for the whole method, not for the block that the body becomes.
         attributes.extend(inner.into_iter().map(|attribute| Attribute { style: AttrStyle::Outer, ..attribute }));
-        let mut body = Group::new(Delimiter::Brace, statements);
-        body.set_span(braces.span());
+        let body = Body { braces: braces.span(), statements };
         Ok(Self { attributes, visibility, signature, body: Some(body) })
     }
 }

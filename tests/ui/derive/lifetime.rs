@@ -1,0 +1,10 @@
+use dbm_core::prelude::*;
+
+#[derive(DbManager)]
+#[db_manager(version = "1.0.0")]
+struct Store<'a> {
+    core: ManagerCore,
+    name: &'a str,
+}
+
+fn main() {}
