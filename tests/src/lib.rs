@@ -1,8 +1,12 @@
 //! What several tests share.
 
+mod cut;
+mod leftovers;
 mod store;
 mod time_limit;
 
+pub use cut::{Moment, cut, poll_once};
+pub use leftovers::{eventually, name_thread, open_files, threads_named};
 pub use store::{Hook, Hooks, Store};
 pub use time_limit::{LIMIT, run, run_on_one_thread, watch, within};
 
@@ -25,7 +29,10 @@ macro_rules! manager {
 macro_rules! schema {
     ($name:ident) => {
         impl ::dbm_core::Schema for $name {
-            async fn init_db(&self, _db: &mut ::dbm_core::WriteTransaction) -> ::dbm_core::Result<()> {
+            async fn init_db(
+                &self,
+                _db: &mut ::dbm_core::WriteTransaction,
+            ) -> ::dbm_core::Result<()> {
                 Ok(())
             }
 

@@ -1,0 +1,51 @@
+//! Dropping a future at a chosen await point.
+
+use std::pin::pin;
+use std::task::Poll;
+
+/// When a future is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Right when it begins to wait.
+    AtOnce,
+    /// When what it waits for has come, before it is told.
+    WhenWoken,
+}
+
+impl Moment {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::AtOnce, Self::WhenWoken];
+}
+
+/// Polls a future until it waits for the `at`-th time (from 1) and drops it there; `None` then.
+///
+/// A future that is dropped on its own task, from inside a poll, is dropped while all others stand still on a
+/// runtime with one thread.
+pub async fn cut<T>(at: usize, moment: Moment, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(Some(future));
+    let mut waits = 0;
+    std::future::poll_fn(|context| {
+        if waits == at {
+            future.set(None);
+        }
+        let Some(running) = future.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(output) = running.poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        waits += 1;
+        if waits == at && moment == Moment::AtOnce {
+            future.set(None);
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Polls a future once and leaves it at that.
+pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    let mut future = std::pin::Pin::new(future);
+    std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+}
