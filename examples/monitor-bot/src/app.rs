@@ -1,10 +1,11 @@
 //! The running bot: what every command and every front end works with.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Clock;
@@ -13,7 +14,10 @@ use crate::metric::Metric;
 use crate::sampler::{Reading, Sampler};
 use crate::settings::Settings;
 use crate::span::Span;
-use crate::store::Store;
+use crate::store::{Event, Store};
+
+/// How many events a front end may be behind before it misses some.
+const UNHEARD: usize = 100;
 
 /// The running bot.
 pub struct App {
@@ -25,8 +29,11 @@ pub struct App {
     pub settings: Settings,
     /// Where the data are; none when they are gone at the end.
     pub data_dir: Option<PathBuf>,
+    /// Where the status page is, if there is one.
+    pub page: OnceLock<SocketAddr>,
     sampler: Arc<Mutex<Sampler>>,
     reading: watch::Sender<Arc<Reading>>,
+    events: broadcast::Sender<Event>,
     stored: AtomicU64,
     stop: watch::Sender<bool>,
 }
@@ -45,8 +52,10 @@ impl App {
             clock,
             settings,
             data_dir,
+            page: OnceLock::new(),
             sampler: Arc::new(Mutex::new(sampler)),
             reading: watch::Sender::default(),
+            events: broadcast::Sender::new(UNHEARD),
             stored: AtomicU64::new(0),
             stop: watch::Sender::new(false),
         });
@@ -73,9 +82,16 @@ impl App {
         let reading = measured
             .await
             .map_err(|error| Error::refused(format!("Measuring failed: {error}.")))?;
-        self.store.add_samples(&reading).await?;
+        let events = self.store.record(&reading).await?;
         self.stored.fetch_add(1, Ordering::Relaxed);
-        self.reading.send_replace(Arc::new(reading));
+        let before = self.reading.send_replace(Arc::new(reading)).at;
+        for event in events {
+            // Nobody may be listening.
+            let _ = self.events.send(event);
+        }
+        if before / 60 != at / 60 {
+            self.store.roll_up(at).await?;
+        }
         Ok(())
     }
 
@@ -131,6 +147,16 @@ impl App {
     /// The newest reading.
     pub fn reading(&self) -> Arc<Reading> {
         self.reading.borrow().clone()
+    }
+
+    /// Learns of every new reading.
+    pub fn readings(&self) -> watch::Receiver<Arc<Reading>> {
+        self.reading.subscribe()
+    }
+
+    /// Learns of every alert that is raised, gets worse or is over.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
     }
 
     /// How many readings were stored in this run.

@@ -1,4 +1,5 @@
-//! monitor-bot watches a machine: it samples it, keeps the history in a database of dbm, and answers commands.
+//! monitor-bot watches a machine: it samples it, keeps the history in a database of dbm, raises alerts and answers
+//! commands.
 //!
 //! Start reading in [`store`], the part that is made with dbm.
 
@@ -8,12 +9,14 @@
 mod app;
 mod clock;
 mod commands;
+mod demo;
 mod error;
 mod front;
 mod metric;
 mod options;
 mod render;
 mod reply;
+mod rules;
 mod sampler;
 mod settings;
 mod span;
@@ -31,7 +34,8 @@ use tracing_subscriber::prelude::*;
 use app::App;
 use clock::Clock;
 use error::{Error, Result};
-use front::{Ending, FrontEnd, Screen};
+use front::script::Script;
+use front::{Ending, FrontEnd, Screen, console, headless, lines};
 use options::Options;
 use sampler::Sampler;
 use settings::Settings;
@@ -51,7 +55,7 @@ async fn main() -> ExitCode {
         )
         .with(options.log.clone())
         .init();
-    match run(options).await {
+    match run(&options).await {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Failed) => ExitCode::FAILURE,
         Err(error) => {
@@ -61,7 +65,11 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(options: Options) -> Result<Ending> {
+async fn run(options: &Options) -> Result<Ending> {
+    let screen = Screen::new(options.json);
+    if options.demo {
+        return demo::run(screen).await.map(|()| Ending::Done);
+    }
     let data_dir = options.data_dir();
     let file = options
         .config
@@ -77,11 +85,11 @@ async fn run(options: Options) -> Result<Ending> {
         Some(file) if options.config.is_some() || file.exists() => Settings::read(&file)?,
         _ => Settings::default(),
     };
-    let screen = Screen::new(options.json);
+    // A script that cannot be read ends the run before anything is touched.
     let script = options
         .script
         .clone()
-        .map(|path| front::script::Script::read(path, screen))
+        .map(|path| Script::read(path, screen))
         .transpose()?;
 
     let config = data_dir
@@ -89,20 +97,24 @@ async fn run(options: Options) -> Result<Ending> {
         .map_or_else(Config::in_memory, Config::new);
     let store = Store::open(config.db_name("monitor.db"), settings.keep);
     store.ensure_ready().await?;
-    let app = start(&options, Arc::clone(&store), settings).await;
-    let ending = match app {
-        Ok(app) => {
-            let ending = serve(&options, Arc::clone(&app), script, screen).await;
-            app.stop();
-            farewell(screen, &app, store.close_within(PATIENCE).await)?;
-            ending?
-        }
-        Err(error) => {
-            store.close().await?;
-            return Err(error);
-        }
+    let started = start(options, Arc::clone(&store), settings).await;
+    let ending = match &started {
+        Ok(app) => serve(options, app, script, screen).await,
+        Err(error) => Err(error.clone()),
     };
-    Ok(ending)
+    store.close_within(PATIENCE).await.map_err(|error| {
+        Error::refused(format!("The database was not closed in order: {error}"))
+    })?;
+    if let Ok(app) = started
+        && !screen.is_json()
+    {
+        // Nobody may be there to read it.
+        let _ = screen.write(&format!(
+            "monitor-bot: closed in order, {} readings stored.\n",
+            app.stored()
+        ));
+    }
+    ending
 }
 
 /// Makes the application of its parts.
@@ -121,35 +133,86 @@ async fn start(options: &Options, store: Arc<Store>, settings: Settings) -> Resu
     App::start(store, sampler, clock, settings, options.data_dir()).await
 }
 
-/// Runs one front end, with sampling beside it, until either it or the operating system has had enough.
+/// Runs the front ends, with sampling beside them, until whoever is served or the operating system has had enough.
 async fn serve(
     options: &Options,
-    app: Arc<App>,
-    script: Option<front::script::Script>,
+    app: &Arc<App>,
+    script: Option<Script>,
     screen: Screen,
 ) -> Result<Ending> {
+    let alone = script.is_none() && (options.headless || std::io::stdin().is_terminal());
+    let mut beside = tokio::task::JoinSet::new();
     // The time of a script with made-up metrics passes only where it says so.
-    if script.is_none() || !app.clock.is_virtual() {
-        tokio::spawn(Arc::clone(&app).collect());
+    if !app.clock.is_virtual() || alone {
+        beside.spawn(Arc::clone(app).collect());
+    }
+    #[cfg(feature = "web")]
+    if let Some(web) = page(options, app, alone).await? {
+        beside.spawn(ignore_ending(web.run(Arc::clone(app))));
+    }
+    #[cfg(feature = "discord")]
+    if let Some(discord) =
+        front::discord::Discord::from_env(app.settings.discord.clone()).filter(|_| alone)
+    {
+        beside.spawn(ignore_ending(discord.run(Arc::clone(app))));
     }
     let history = app
         .data_dir
         .as_ref()
         .map(|directory| directory.join("typed.txt"));
-    let front: std::pin::Pin<Box<dyn Future<Output = Ending> + Send>> = if let Some(script) = script
-    {
-        Box::pin(script.run(Arc::clone(&app)))
-    } else if options.headless {
-        Box::pin(front::headless::Headless.run(Arc::clone(&app)))
-    } else if std::io::stdin().is_terminal() {
-        Box::pin(front::console::Console::open(screen, history)?.run(Arc::clone(&app)))
-    } else {
-        Box::pin(front::lines::Lines { screen }.run(Arc::clone(&app)))
+    let served = async {
+        match script {
+            Some(script) => Ok(script.run(Arc::clone(app)).await),
+            None if options.headless => {
+                Ok(headless::Headless { screen }.run(Arc::clone(app)).await)
+            }
+            None if alone => Ok(console::Console::open(screen, history)?
+                .run(Arc::clone(app))
+                .await),
+            None => Ok(lines::Lines { screen }.run(Arc::clone(app)).await),
+        }
     };
-    tokio::select! {
-        ending = front => Ok(ending),
+    let ending = tokio::select! {
+        ending = served => ending,
         () = told_to_stop() => Ok(Ending::Done),
+    };
+    app.stop();
+    // What does not end by itself is ended when the set is dropped.
+    let _ = tokio::time::timeout(PATIENCE, async {
+        while beside.join_next().await.is_some() {}
+    })
+    .await;
+    ending
+}
+
+#[cfg(any(feature = "web", feature = "discord"))]
+async fn ignore_ending(front: impl Future<Output = Ending>) {
+    // It has said why, and the bot goes on without it.
+    front.await;
+}
+
+/// The status page, where one is wanted. Only an address that was asked for by name has to be free.
+#[cfg(feature = "web")]
+async fn page(options: &Options, app: &App, alone: bool) -> Result<Option<front::web::Web>> {
+    use front::web::Web;
+    let usual = app.settings.web;
+    let web = match options.web {
+        Some(address) => Web::bind(address).await?,
+        None if !alone || options.no_web || !usual.enabled => return Ok(None),
+        None => match Web::bind(usual.address).await {
+            Ok(web) => web,
+            Err(error) => {
+                eprintln!(
+                    "monitor-bot: {error} Choose another one with --web, or none with --no-web."
+                );
+                return Ok(None);
+            }
+        },
+    };
+    if let Some(address) = web.address() {
+        let _ = app.page.set(address);
     }
+    Ok(Some(web))
 }
 
 /// Ctrl-C, or what a service manager sends.
@@ -173,19 +236,4 @@ async fn told_to_stop() {
         () = interrupt => {}
         () = terminate => {}
     }
-}
-
-/// The last line says how it ended.
-fn farewell(screen: Screen, app: &App, closed: dbm_core::Result<()>) -> Result<()> {
-    closed.map_err(|error| {
-        Error::refused(format!("The database was not closed in order: {error}"))
-    })?;
-    if !screen.is_json() {
-        let count = app.stored();
-        // Nobody may be there to read it.
-        let _ = screen.write(&format!(
-            "monitor-bot: closed in order, {count} readings stored.\n"
-        ));
-    }
-    Ok(())
 }

@@ -37,6 +37,20 @@ pub struct Options {
     #[arg(long, conflicts_with = "script")]
     pub headless: bool,
 
+    /// Where the status page is [default: 127.0.0.1:7575; none while a script or a pipe is read]
+    #[cfg(feature = "web")]
+    #[arg(long, value_name = "ADDRESS")]
+    pub web: Option<std::net::SocketAddr>,
+
+    /// Has no status page
+    #[cfg(feature = "web")]
+    #[arg(long, conflicts_with = "web")]
+    pub no_web: bool,
+
+    /// Shows in a minute how a database is made, migrated, kept from harm and closed
+    #[arg(long, exclusive = true)]
+    pub demo: bool,
+
     /// Measures a made-up machine instead of this one, in a database that is gone at the end unless --data-dir is given
     #[arg(long)]
     pub fake_metrics: bool,

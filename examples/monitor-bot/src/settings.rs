@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -20,6 +21,12 @@ pub struct Settings {
     pub collect: Collect,
     /// How long they are kept.
     pub keep: Keep,
+    /// The status page.
+    #[cfg_attr(not(feature = "web"), allow(dead_code))]
+    pub web: Web,
+    /// The connection to Discord.
+    #[cfg_attr(not(feature = "discord"), allow(dead_code))]
+    pub discord: Discord,
 }
 
 /// How readings are made.
@@ -40,6 +47,49 @@ pub struct Keep {
     pub minutes: Span,
     /// Rolled up by the hour.
     pub hours: Span,
+}
+
+/// The status page.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(feature = "web"), allow(dead_code))]
+pub struct Web {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Where it is.
+    pub address: SocketAddr,
+}
+
+/// The connection to Discord.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(not(feature = "discord"), allow(dead_code))]
+pub struct Discord {
+    /// Where alerts are told.
+    pub channel: Option<u64>,
+    /// What a command in a message begins with; empty for slash commands only.
+    pub prefix: String,
+    /// What stands between the bot and Discord's HTTP API.
+    pub proxy: Option<String>,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            address: SocketAddr::from(([127, 0, 0, 1], 7575)),
+        }
+    }
+}
+
+impl Default for Discord {
+    fn default() -> Self {
+        Self {
+            channel: None,
+            prefix: "!".to_owned(),
+            proxy: None,
+        }
+    }
 }
 
 impl Default for Collect {

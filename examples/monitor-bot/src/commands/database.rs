@@ -1,12 +1,12 @@
-//! `db version`
+//! `db version`, `db check`, `db backup`
 
 use dbm_core::prelude::*;
 use serde_json::json;
 
 use crate::app::App;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metric::bytes;
-use crate::reply::{Reply, Side, Table};
+use crate::reply::{Reply, Side, Table, Tone};
 
 pub(super) async fn version(app: &App) -> Result<Reply> {
     let schema = app.store.get_version().await?;
@@ -20,4 +20,47 @@ pub(super) async fn version(app: &App) -> Result<Reply> {
     table.row(["values".into(), facts.samples.to_string().into()]);
     let data = json!({ "schema": schema.to_string(), "program": program, "file": facts });
     Ok(Reply::with_data(data).table(table))
+}
+
+pub(super) async fn check(app: &App) -> Result<Reply> {
+    let faults = app.store.check().await?;
+    if faults.is_empty() {
+        return Ok(Reply::with_data(json!({ "faults": faults })).toned(
+            "The database is sound: every page and every reference was looked at.",
+            Tone::Good,
+        ));
+    }
+    Err(Error::refused(format!(
+        "The database is damaged: {}.",
+        faults.join("; ")
+    )))
+}
+
+pub(super) async fn backup(app: &App) -> Result<Reply> {
+    let Some(data) = &app.data_dir else {
+        return Err(Error::refused(
+            "These data are gone at the end anyway: start with --data-dir to keep them.",
+        ));
+    };
+    let folder = data.join("backups");
+    let unusable = |error: std::io::Error| {
+        Error::refused(format!("{} cannot be used: {error}.", folder.display()))
+    };
+    std::fs::create_dir_all(&folder).map_err(unusable)?;
+    let file = folder.join(app.clock.show(app.clock.now(), "monitor-%Y%m%d-%H%M%S.db"));
+    if file.exists() {
+        return Err(Error::refused(format!(
+            "{} is there already; it is not written over.",
+            file.display()
+        )));
+    }
+    app.store.backup(&file).await?;
+    let size = std::fs::metadata(&file).map_err(unusable)?.len();
+    Ok(
+        Reply::with_data(json!({ "file": file, "bytes": size })).text(format!(
+            "Copied to {}, {}.",
+            file.display(),
+            bytes(size as f64)
+        )),
+    )
 }

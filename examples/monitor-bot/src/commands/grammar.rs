@@ -42,10 +42,40 @@ pub const COMMANDS: &[Entry] = &[
     entry("watch remove", "PROCESS", "watch it no longer"),
     entry("watch list", "", "the watched processes"),
     entry(
+        "rule add",
+        "RULE",
+        "raise an alert, for example when memory > 85 for 30s; more with help rule",
+    ),
+    entry(
+        "rule remove",
+        "ID|RULE",
+        "remove a rule; its open alerts end",
+    ),
+    entry("rule list", "", "the rules"),
+    entry("alerts", "", "the newest alerts, open or over"),
+    entry(
+        "ack",
+        "ID|METRIC",
+        "say that an alert was seen: it is silent until it gets graver",
+    ),
+    entry(
+        "admin add",
+        "ID",
+        "let someone change things from elsewhere: on Discord the number of a user",
+    ),
+    entry("admin remove", "ID", "let them no longer"),
+    entry("admin list", "", "who may change things"),
+    entry(
         "db version",
         "",
         "the versions of the schema, the program and SQLite",
     ),
+    entry(
+        "db check",
+        "",
+        "look at every page and every reference of the database",
+    ),
+    entry("db backup", "", "copy the database, into a file of its own"),
     entry("help", "[COMMAND]", "this list, or more on one command"),
     entry("quit", "", "close the database and leave"),
     entry(
@@ -69,53 +99,100 @@ impl FromStr for Command {
     fn from_str(line: &str) -> Result<Self> {
         let words = split(line)?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let first = words
-            .first()
-            .map(|word| word.to_ascii_lowercase())
-            .unwrap_or_default();
-        let second = words
-            .get(1)
-            .map(|word| word.to_ascii_lowercase())
-            .unwrap_or_default();
-        match (first.as_str(), words.get(1..).unwrap_or_default()) {
-            ("", _) => Ok(Self::Nothing),
-            ("status", []) => Ok(Self::Status { full: false }),
-            ("status", [_]) if second == "short" => Ok(Self::Status { full: false }),
-            ("status", [_]) if second == "full" => Ok(Self::Status { full: true }),
-            ("history", [metric]) => Ok(Self::History {
-                metric: metric.parse()?,
-                span: Span::hours(1),
-            }),
-            ("history", [metric @ .., span]) if !metric.is_empty() => Ok(Self::History {
-                metric: metric.join(" ").parse()?,
-                span: span.parse()?,
-            }),
-            ("watch", [_]) if second == "list" => Ok(Self::WatchList),
-            ("watch", [_, name @ ..]) if second == "add" && !name.is_empty() => {
-                Ok(Self::WatchAdd {
-                    name: checked_part(&name.join(" "))?,
-                })
-            }
-            ("watch", [_, name @ ..]) if second == "remove" && !name.is_empty() => {
-                Ok(Self::WatchRemove {
-                    name: checked_part(&name.join(" "))?,
-                })
-            }
-            ("db", [_]) if second == "version" => Ok(Self::DbVersion),
-            ("help" | "?", topic) => Ok(Self::Help {
-                topic: Some(topic.join(" ")).filter(|topic| !topic.is_empty()),
-            }),
-            ("wait", [span]) => Ok(Self::Wait {
-                span: span.parse()?,
-            }),
-            ("fake", [metric @ .., value]) if !metric.is_empty() => Ok(Self::Fake {
-                metric: metric.join(" ").parse()?,
-                value: held(value)?,
-            }),
-            ("quit" | "exit", []) => Ok(Self::Quit),
-            _ => Err(unclear(&first)),
-        }
+        let Some((first, rest)) = words.split_first() else {
+            return Ok(Self::Nothing);
+        };
+        let first = first.to_ascii_lowercase();
+        let parsed = match first.as_str() {
+            "watch" | "rule" | "admin" | "db" => two_words(&first, rest)?,
+            _ => one_word(&first, rest)?,
+        };
+        parsed.ok_or_else(|| unclear(&first))
     }
+}
+
+fn one_word(first: &str, rest: &[&str]) -> Result<Option<Command>> {
+    Ok(Some(match (first, rest) {
+        ("status", []) => Command::Status { full: false },
+        ("status", [detail]) if detail.eq_ignore_ascii_case("short") => {
+            Command::Status { full: false }
+        }
+        ("status", [detail]) if detail.eq_ignore_ascii_case("full") => {
+            Command::Status { full: true }
+        }
+        ("history", [metric]) => Command::History {
+            metric: metric.parse()?,
+            span: Span::hours(1),
+        },
+        ("history", [metric @ .., span]) if !metric.is_empty() => Command::History {
+            metric: metric.join(" ").parse()?,
+            span: span.parse()?,
+        },
+        ("alerts", []) => Command::Alerts,
+        ("ack", [id]) if id.parse::<i64>().is_ok() => Command::Ack {
+            id: id.parse().ok(),
+            metric: None,
+        },
+        ("ack", [_, ..]) => Command::Ack {
+            id: None,
+            metric: Some(rest.join(" ").parse()?),
+        },
+        ("help" | "?", []) => Command::Help { topic: None },
+        ("help" | "?", _) => Command::Help {
+            topic: Some(rest.join(" ").to_ascii_lowercase()),
+        },
+        ("wait", [span]) => Command::Wait {
+            span: span.parse()?,
+        },
+        ("fake", [metric @ .., value]) if !metric.is_empty() => Command::Fake {
+            metric: metric.join(" ").parse()?,
+            value: held(value)?,
+        },
+        ("quit" | "exit", []) => Command::Quit,
+        _ => return Ok(None),
+    }))
+}
+
+fn two_words(first: &str, rest: &[&str]) -> Result<Option<Command>> {
+    let Some((second, rest)) = rest.split_first() else {
+        return Ok(None);
+    };
+    // A name with spaces may be typed with quotes or without.
+    let name = rest.join(" ");
+    Ok(Some(
+        match (first, second.to_ascii_lowercase().as_str(), rest) {
+            ("watch", "list", []) => Command::WatchList,
+            ("watch", "add", [_, ..]) => Command::WatchAdd {
+                name: checked_part(&name)?,
+            },
+            ("watch", "remove", [_, ..]) => Command::WatchRemove {
+                name: checked_part(&name)?,
+            },
+            ("rule", "list", []) => Command::RuleList,
+            ("rule", "add", [_, ..]) => Command::RuleAdd {
+                rule: name.parse()?,
+            },
+            ("rule", "remove", [id]) if id.parse::<i64>().is_ok() => Command::RuleRemove {
+                id: id.parse().ok(),
+                rule: None,
+            },
+            ("rule", "remove", [_, ..]) => Command::RuleRemove {
+                id: None,
+                rule: Some(name.parse()?),
+            },
+            ("admin", "list", []) => Command::AdminList,
+            ("admin", "add", [_]) => Command::AdminAdd {
+                id: checked_part(&name)?,
+            },
+            ("admin", "remove", [_]) => Command::AdminRemove {
+                id: checked_part(&name)?,
+            },
+            ("db", "version", []) => Command::DbVersion,
+            ("db", "check", []) => Command::DbCheck,
+            ("db", "backup", []) => Command::DbBackup,
+            _ => return Ok(None),
+        },
+    ))
 }
 
 fn held(value: &str) -> Result<Option<f64>> {
@@ -132,7 +209,7 @@ fn held(value: &str) -> Result<Option<f64>> {
 }
 
 /// The words of a line; quotes keep a word with spaces together.
-pub fn split(line: &str) -> Result<Vec<String>> {
+fn split(line: &str) -> Result<Vec<String>> {
     if line.len() > LONGEST {
         return Err(Error::refused(format!(
             "A line has at most {LONGEST} bytes."
@@ -239,6 +316,33 @@ mod tests {
             }
         );
         assert_eq!(parse("exit"), Command::Quit);
+        let rule = "memory > 85 for 30s".parse().unwrap();
+        assert_eq!(
+            parse("rule add \"memory > 85 for 30s\""),
+            Command::RuleAdd { rule }
+        );
+        assert_eq!(
+            parse("rule remove 3"),
+            Command::RuleRemove {
+                id: Some(3),
+                rule: None
+            }
+        );
+        assert_eq!(
+            parse("ack 3"),
+            Command::Ack {
+                id: Some(3),
+                metric: None
+            }
+        );
+        assert_eq!(
+            parse("ack disk:/"),
+            Command::Ack {
+                id: None,
+                metric: "disk:/".parse().ok()
+            }
+        );
+        assert_eq!(parse("DB Backup"), Command::DbBackup);
     }
 
     #[test]

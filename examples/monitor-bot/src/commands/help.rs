@@ -4,6 +4,7 @@ use super::COMMANDS;
 use crate::error::{Error, Result};
 use crate::metric::Kind;
 use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::rules::GRAMMAR;
 
 pub(super) fn help(topic: Option<&str>) -> Result<Reply> {
     let mut table = Table::new([("", Side::Left), ("", Side::Left)]);
@@ -31,6 +32,11 @@ pub(super) fn help(topic: Option<&str>) -> Result<Reply> {
         .collect();
     let reply = Reply::with_data(data).table(table);
     Ok(match topic {
+        Some(topic) if topic.starts_with("rule") => reply
+            .text(format!("A rule: {GRAMMAR}."))
+            .toned("for: the value must stay there so long. again: repeat the alert when it is so much worse.", Tone::Dim)
+            .toned("clear: where the alert ends. 90/95/99: each level is worth an alert of its own.", Tone::Dim)
+            .toned("For example: memory > 85 for 30s · disk:/ > 90/95/99 again 3 · rx > 20M · process:nginx stopped", Tone::Dim),
         Some(_) => reply,
         None => reply
             .toned(format!("Metrics: {}.", names.join(", ")), Tone::Dim)

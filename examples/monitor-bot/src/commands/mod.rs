@@ -1,20 +1,27 @@
 //! The commands, in one place: what they are, and what they do. Nothing here knows who asks or how it looks.
 
+mod admins;
+mod alerts;
 mod database;
 mod grammar;
 mod help;
 mod history;
+mod rules;
 mod script;
 mod status;
 mod watches;
 
+pub use alerts::{event_line, headline};
 pub use grammar::COMMANDS;
 pub use status::greeting;
+#[cfg(feature = "web")]
+pub use status::{in_short, tone};
 
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::reply::Reply;
+use crate::rules::Rule;
 use crate::span::Span;
 
 /// A command with everything it needs.
@@ -32,8 +39,31 @@ pub enum Command {
     WatchRemove { name: String },
     /// What is watched.
     WatchList,
+    /// Have a rule.
+    RuleAdd { rule: Rule },
+    /// Have it no longer.
+    RuleRemove { id: Option<i64>, rule: Option<Rule> },
+    /// The rules.
+    RuleList,
+    /// The newest alerts.
+    Alerts,
+    /// Say that an alert was seen.
+    Ack {
+        id: Option<i64>,
+        metric: Option<Metric>,
+    },
+    /// Let someone change things.
+    AdminAdd { id: String },
+    /// Let them no longer.
+    AdminRemove { id: String },
+    /// Who may change things.
+    AdminList,
     /// The versions of the program, the schema and SQLite.
     DbVersion,
+    /// Look at every page of the database.
+    DbCheck,
+    /// Copy the database.
+    DbBackup,
     /// What can be typed.
     Help { topic: Option<String> },
     /// Let time pass.
@@ -44,8 +74,62 @@ pub enum Command {
     Quit,
 }
 
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// As the front end knows them.
+    pub id: String,
+    /// Sits at the machine itself.
+    pub trusted: bool,
+}
+
+impl Caller {
+    /// Whoever can start this program.
+    pub fn console() -> Self {
+        Self {
+            id: "console".to_owned(),
+            trusted: true,
+        }
+    }
+}
+
+impl Command {
+    /// What it takes to be allowed to do this.
+    fn needs(&self) -> Needs {
+        match self {
+            Self::Wait { .. } | Self::Fake { .. } | Self::Quit => Needs::Console,
+            Self::WatchAdd { .. }
+            | Self::WatchRemove { .. }
+            | Self::RuleAdd { .. }
+            | Self::RuleRemove { .. }
+            | Self::Ack { .. }
+            | Self::AdminAdd { .. }
+            | Self::AdminRemove { .. }
+            | Self::DbBackup => Needs::Admin,
+            _ => Needs::Nothing,
+        }
+    }
+}
+
+enum Needs {
+    Nothing,
+    Admin,
+    Console,
+}
+
 /// Does what was asked and answers.
-pub async fn run(app: &App, command: Command) -> Result<Reply> {
+pub async fn run(app: &App, caller: &Caller, command: Command) -> Result<Reply> {
+    match command.needs() {
+        _ if caller.trusted => {}
+        Needs::Nothing => {}
+        Needs::Admin if app.store.is_admin(&caller.id).await => {}
+        Needs::Admin => return Err(Error::refused("Only an admin may do this.")),
+        Needs::Console => {
+            return Err(Error::refused(
+                "This can only be done at the machine's own console.",
+            ));
+        }
+    }
     match command {
         Command::Nothing => Ok(Reply::default()),
         Command::Status { full } => status::status(app, full).await,
@@ -53,10 +137,20 @@ pub async fn run(app: &App, command: Command) -> Result<Reply> {
         Command::WatchAdd { name } => watches::add(app, &name).await,
         Command::WatchRemove { name } => watches::remove(app, &name).await,
         Command::WatchList => watches::list(app).await,
+        Command::RuleAdd { rule } => rules::add(app, caller, &rule).await,
+        Command::RuleRemove { id, rule } => rules::remove(app, id, rule.as_ref()).await,
+        Command::RuleList => rules::list(app).await,
+        Command::Alerts => alerts::list(app).await,
+        Command::Ack { id, metric } => alerts::acknowledge(app, caller, id, metric.as_ref()).await,
+        Command::AdminAdd { id } => admins::add(app, caller, &id).await,
+        Command::AdminRemove { id } => admins::remove(app, &id).await,
+        Command::AdminList => admins::list(app).await,
         Command::DbVersion => database::version(app).await,
+        Command::DbCheck => database::check(app).await,
+        Command::DbBackup => database::backup(app).await,
         Command::Help { topic } => help::help(topic.as_deref()),
         Command::Wait { span } => script::wait(app, span).await,
-        Command::Fake { metric, value } => script::fake(app, metric, value),
+        Command::Fake { metric, value } => script::fake(app, &metric, value),
         Command::Quit => Ok(Reply {
             quit: true,
             ..Reply::default()
@@ -65,6 +159,6 @@ pub async fn run(app: &App, command: Command) -> Result<Reply> {
 }
 
 /// Reads a line and does what it says.
-pub async fn answer(app: &App, line: &str) -> Result<Reply, Error> {
-    run(app, line.parse()?).await
+pub async fn answer(app: &App, caller: &Caller, line: &str) -> Result<Reply> {
+    run(app, caller, line.parse()?).await
 }

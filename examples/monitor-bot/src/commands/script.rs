@@ -19,7 +19,7 @@ pub(super) async fn wait(app: &App, span: Span) -> Result<Reply> {
     Ok(Reply::line(format!("{span} later.")))
 }
 
-pub(super) fn fake(app: &App, metric: Metric, value: Option<f64>) -> Result<Reply> {
+pub(super) fn fake(app: &App, metric: &Metric, value: Option<f64>) -> Result<Reply> {
     let shown = value.map_or_else(
         || "let go".to_owned(),
         |value| format!("held at {}", metric.show(value)),

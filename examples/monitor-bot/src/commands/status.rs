@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::alerts;
 use crate::app::App;
 use crate::error::Result;
 use crate::metric::{Kind, Unit};
@@ -11,15 +12,17 @@ use crate::span::rough;
 
 pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
     let reading = app.reading();
+    let (alerts, problem) = app.store.open_alerts().await;
     let shown: Vec<_> = reading
         .samples
         .iter()
         .filter(|sample| full || in_short(sample))
         .collect();
-    let data = json!({ "at": reading.at, "host": reading.host, "samples": shown });
+    let data =
+        json!({ "at": reading.at, "host": reading.host, "samples": shown, "alerts": alerts });
     let mut table = Table::new([
         ("", Side::Left),
-        ("now", Side::Right),
+        ("", Side::Right),
         ("", Side::Left),
         ("", Side::Left),
     ]);
@@ -31,21 +34,33 @@ pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
             Cell::toned(&sample.note, Tone::Dim),
         ]);
     }
-    Ok(Reply::with_data(data)
+    let mut reply = Reply::with_data(data)
         .toned(headline(app, &reading), Tone::Strong)
-        .table(table))
+        .table(table);
+    if let Some(problem) = problem {
+        reply = reply.toned(format!("Alerts cannot be shown. {problem}"), Tone::Bad);
+    }
+    if !alerts.is_empty() {
+        reply = reply.table(alerts::table(app, &alerts));
+    }
+    Ok(reply)
 }
 
 /// The first screen: how the machine is, and what to type.
 pub async fn greeting(app: &App) -> Result<Reply> {
-    let place = match &app.data_dir {
-        Some(directory) => format!("Data: {}", directory.display()),
-        None => "Data: in a temporary place, gone at the end".to_owned(),
+    let data = match &app.data_dir {
+        Some(directory) => format!("Data in {}", directory.display()),
+        None => "Data in a temporary place, gone at the end".to_owned(),
     };
+    let page = app
+        .page
+        .get()
+        .map(|address| format!(" · page at http://{address}"))
+        .unwrap_or_default();
     Ok(status(app, false)
         .await?
-        .text("Type: status full · history cpu 10m · watch add sshd · help · quit")
-        .toned(place, Tone::Dim))
+        .text("Type: status full · history cpu 10m · watch add sshd · alerts · help · quit")
+        .toned(data + &page, Tone::Dim))
 }
 
 fn headline(app: &App, reading: &Reading) -> String {
@@ -63,7 +78,7 @@ fn headline(app: &App, reading: &Reading) -> String {
 }
 
 /// Without `full`, one line for each kind; disks and processes each count.
-fn in_short(sample: &Sample) -> bool {
+pub fn in_short(sample: &Sample) -> bool {
     match sample.metric.kind {
         Kind::Disk | Kind::Process => sample.metric.part.is_some(),
         Kind::ProcessCpu | Kind::ProcessMemory => false,
@@ -71,7 +86,8 @@ fn in_short(sample: &Sample) -> bool {
     }
 }
 
-fn tone(sample: &Sample) -> Tone {
+/// What a value means, apart from any rule.
+pub fn tone(sample: &Sample) -> Tone {
     match sample.metric.kind.unit() {
         Unit::Percent | Unit::Celsius if sample.value >= 90.0 => Tone::Bad,
         Unit::Percent | Unit::Celsius if sample.value >= 75.0 => Tone::Warn,

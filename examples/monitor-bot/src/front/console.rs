@@ -9,12 +9,13 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{CompletionType, Config, Context, Editor, Helper};
+use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use super::{Ending, FrontEnd, Screen};
 use crate::app::App;
-use crate::commands::{COMMANDS, greeting};
+use crate::commands::{COMMANDS, Caller, greeting};
 use crate::error::{Error, Result};
 use crate::metric::Kind;
 
@@ -59,18 +60,39 @@ impl FrontEnd for Console {
         {
             return Ending::Done;
         }
-        let (wanted, mut lines) = read(self.editor, self.history);
+        let mut editor = self.editor;
+        if let Ok(printer) = editor.create_external_printer() {
+            tokio::spawn(tell(Arc::clone(&app), self.screen, printer));
+        }
+        let (wanted, mut lines) = read(editor, self.history);
+        let caller = Caller::console();
         while wanted.send(()).is_ok() {
             let Some(line) = lines.recv().await else {
                 break;
             };
-            match self.screen.answer(&app, &line).await {
+            match self.screen.answer(&app, &caller, &line).await {
                 Some(Ok(reply)) if reply.quit => break,
                 Some(_) => {}
                 None => break,
             }
         }
         Ending::Done
+    }
+}
+
+/// Writes what happens above the line that is being typed.
+async fn tell(app: Arc<App>, screen: Screen, mut printer: impl ExternalPrinter) {
+    let mut events = app.events();
+    loop {
+        match events.recv().await {
+            Ok(event) => {
+                if printer.print(screen.tell(&app, &event)).is_err() {
+                    return;
+                }
+            }
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
     }
 }
 

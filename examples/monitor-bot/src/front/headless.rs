@@ -1,17 +1,31 @@
-//! Nobody types: the bot samples until it is told to stop.
+//! Nobody types: the bot samples until it is told to stop, and writes down what happens.
 
 use std::sync::Arc;
 
-use super::{Ending, FrontEnd};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{Ending, FrontEnd, Screen};
 use crate::app::App;
 
 /// A service.
 #[derive(Debug)]
-pub struct Headless;
+pub struct Headless {
+    /// Where events are written: a service manager keeps it.
+    pub screen: Screen,
+}
 
 impl FrontEnd for Headless {
     async fn run(self, app: Arc<App>) -> Ending {
-        app.stopping().await;
-        Ending::Done
+        let mut events = app.events();
+        loop {
+            match events.recv().await {
+                Ok(event) => {
+                    // A log that is gone is no reason to stop watching.
+                    let _ = self.screen.write(&self.screen.tell(&app, &event));
+                }
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return Ending::Done,
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{Ending, FrontEnd, Screen};
 use crate::app::App;
+use crate::commands::Caller;
 
 /// Reads standard input.
 #[derive(Debug)]
@@ -18,9 +19,10 @@ pub struct Lines {
 impl FrontEnd for Lines {
     async fn run(self, app: Arc<App>) -> Ending {
         let mut lines = read();
+        let caller = Caller::console();
         let mut ending = Ending::Done;
         while let Some(line) = lines.recv().await {
-            match self.screen.answer(&app, &line).await {
+            match self.screen.answer(&app, &caller, &line).await {
                 Some(Ok(reply)) if reply.quit => break,
                 Some(Ok(_)) => {}
                 Some(Err(_)) => ending = Ending::Failed,

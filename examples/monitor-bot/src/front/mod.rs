@@ -1,19 +1,24 @@
 //! Front ends: who types commands, and where the answers go.
 
 pub mod console;
+#[cfg(feature = "discord")]
+pub mod discord;
 pub mod headless;
 pub mod lines;
 pub mod script;
+#[cfg(feature = "web")]
+pub mod web;
 
 use std::future::Future;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::commands;
+use crate::commands::{self, Caller, event_line};
 use crate::error::Error;
 use crate::render::{self, Style};
-use crate::reply::Reply;
+use crate::reply::{Reply, Tone};
+use crate::store::{Event, What};
 
 /// A way to talk to the bot.
 pub trait FrontEnd {
@@ -37,19 +42,13 @@ pub struct Screen {
     json: bool,
 }
 
-/// The width of a plot and its labels, and of most tables.
-const WIDTH: usize = 80;
-
 impl Screen {
     /// Colours only for a terminal, and not where NO_COLOR asks for none.
     pub fn new(json: bool) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let colour = wanted && !json && io::stdout().is_terminal();
         Self {
-            style: Style {
-                colour,
-                width: WIDTH,
-            },
+            style: Style { colour },
             json,
         }
     }
@@ -60,8 +59,13 @@ impl Screen {
     }
 
     /// Does what a line says and shows the answer. None when there is nobody left to read it.
-    pub async fn answer(self, app: &App, line: &str) -> Option<Result<Reply, Error>> {
-        let answer = commands::answer(app, line).await;
+    pub async fn answer(
+        self,
+        app: &App,
+        caller: &Caller,
+        line: &str,
+    ) -> Option<Result<Reply, Error>> {
+        let answer = commands::answer(app, caller, line).await;
         match &answer {
             Ok(reply) => self.show(line, reply),
             Err(error) => self.fail(line, error),
@@ -86,10 +90,25 @@ impl Screen {
             return self.write(&format!("{}\n", render::json_error(command, error)));
         }
         let line = render::harmless(&error.to_string());
-        self.write(&format!(
-            "{}\n",
-            self.style.paint(&line, crate::reply::Tone::Bad)
-        ))
+        self.write(&format!("{}\n", self.style.paint(&line, Tone::Bad)))
+    }
+
+    /// What happened without being asked, as a line to show.
+    pub fn tell(self, app: &App, event: &Event) -> String {
+        if self.json {
+            return format!("{}\n", serde_json::json!({ "event": event }));
+        }
+        let tone = match event.what {
+            What::Raised | What::Worse => Tone::Bad,
+            What::Acknowledged => Tone::Warn,
+            What::Cleared => Tone::Good,
+        };
+        let line = format!(
+            "{} {}",
+            app.clock.show(event.at, "%H:%M:%S"),
+            render::harmless(&event_line(event))
+        );
+        format!("{}\n", self.style.paint(&line, tone))
     }
 
     /// Writes as it is. `print!` would panic when the other end of a pipe is gone.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::{Ending, FrontEnd, Screen};
 use crate::app::App;
-use crate::commands;
+use crate::commands::{self, Caller};
 use crate::error::{Error, Result};
 use crate::render::{self, Style};
 
@@ -49,22 +49,26 @@ impl Script {
             "expect" => expect(rest.trim(), answer).map(|()| false),
             "fails" => {
                 self.prompt(line);
-                match commands::answer(app, rest).await {
+                match commands::answer(app, &Caller::console(), rest).await {
                     Ok(_) => Err(Error::refused(
                         "This should have been refused, but it was done.",
                     )),
                     Err(error) => {
                         *answer = error.to_string();
-                        self.screen.fail(rest, &error).map_err(gone)?;
+                        self.screen
+                            .fail(rest, &error)
+                            .map_err(|error| gone(&error))?;
                         Ok(false)
                     }
                 }
             }
             _ => {
                 self.prompt(line);
-                let reply = commands::answer(app, line).await?;
+                let reply = commands::answer(app, &Caller::console(), line).await?;
                 *answer = render::text(&reply, Style::PLAIN);
-                self.screen.show(line, &reply).map_err(gone)?;
+                self.screen
+                    .show(line, &reply)
+                    .map_err(|error| gone(&error))?;
                 Ok(reply.quit)
             }
         }
@@ -123,7 +127,7 @@ fn expect(wanted: &str, answer: &str) -> Result<()> {
     }
 }
 
-fn gone(error: std::io::Error) -> Error {
+fn gone(error: &std::io::Error) -> Error {
     Error::refused(format!("The answer cannot be written: {error}."))
 }
 

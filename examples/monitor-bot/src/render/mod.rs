@@ -13,16 +13,11 @@ use crate::reply::{Block, Reply, Tone};
 pub struct Style {
     /// Whether colours are wanted.
     pub colour: bool,
-    /// How many columns there are.
-    pub width: usize,
 }
 
 impl Style {
     /// For files, pipes and chats.
-    pub const PLAIN: Self = Self {
-        colour: false,
-        width: 80,
-    };
+    pub const PLAIN: Self = Self { colour: false };
 
     /// The text in the colour of its meaning.
     pub fn paint(self, text: &str, tone: Tone) -> String {

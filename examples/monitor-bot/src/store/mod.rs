@@ -1,5 +1,11 @@
 //! What the bot remembers. One module for each topic; every method is a whole transaction.
 
+mod admins;
+mod alerts;
+#[cfg(feature = "discord")]
+mod deliveries;
+mod rollup;
+mod rules;
 mod samples;
 mod schema;
 mod upkeep;
@@ -9,13 +15,15 @@ use std::sync::Arc;
 
 use dbm_core::prelude::*;
 
+pub use alerts::{Alert, Event, What};
 pub use samples::Slot;
+pub use schema::FIRST;
 
 use crate::settings::Keep;
 
 /// The database of the bot.
 #[derive(DbManager)]
-#[db_manager(version = "1.1.0")]
+#[db_manager(version = "1.3.0")]
 pub struct Store {
     core: ManagerCore,
     keep: Keep,

@@ -22,6 +22,20 @@ pub struct Slot {
     pub count: u64,
 }
 
+/// Single readings and both kinds of roll-up together; what was rolled up counts where it began.
+const HISTORY: &str = "
+    WITH one (id) AS (SELECT id FROM metric WHERE name = ?1),
+    part (at, low, high, total, count) AS (
+        SELECT at, value, value, value, 1 FROM sample JOIN one ON metric_id = id WHERE at > ?2 AND at <= ?3
+        UNION ALL
+        SELECT at, low, high, total, count FROM minute JOIN one ON metric_id = id WHERE at > ?2 - 60 AND at <= ?3
+        UNION ALL
+        SELECT at, low, high, total, count FROM hour JOIN one ON metric_id = id WHERE at > ?2 - 3600 AND at <= ?3
+    )
+    SELECT max(0, (at - ?2 - 1) * ?4 / (?3 - ?2)) AS slot,
+           min(low) AS low, max(high) AS high, sum(total) / sum(count) AS average, sum(count) AS count
+    FROM part GROUP BY slot ORDER BY slot";
+
 impl Store {
     /// Stores a reading, whole or not at all.
     #[database_safe]
@@ -75,14 +89,7 @@ impl Store {
         to: i64,
         slots: u32,
     ) -> Result<Vec<Slot>> {
-        db.query(
-            "SELECT (at - ?2 - 1) * ?4 / (?3 - ?2) AS slot,
-                    min(value) AS low, max(value) AS high, avg(value) AS average, count(*) AS count
-             FROM sample JOIN metric ON metric.id = metric_id
-             WHERE name = ?1 AND at > ?2 AND at <= ?3
-             GROUP BY slot ORDER BY slot",
-            (metric.to_string(), from, to, slots),
-        )
-        .await
+        db.query(HISTORY, (metric.to_string(), from, to, slots))
+            .await
     }
 }

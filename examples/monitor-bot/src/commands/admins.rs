@@ -1,0 +1,48 @@
+//! `admin add`, `admin remove`, `admin list`
+
+use crate::app::App;
+use crate::commands::Caller;
+use crate::error::{Error, Result};
+use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::span::rough;
+
+pub(super) async fn add(app: &App, caller: &Caller, id: &str) -> Result<Reply> {
+    if app.store.add_admin(id, &caller.id, app.clock.now()).await? {
+        Ok(Reply::line(format!("“{id}” may change things now.")))
+    } else {
+        Ok(Reply::line(format!("“{id}” could change things already.")))
+    }
+}
+
+pub(super) async fn remove(app: &App, id: &str) -> Result<Reply> {
+    if app.store.remove_admin(id).await? {
+        Ok(Reply::line(format!("“{id}” may change nothing any more.")))
+    } else {
+        Err(Error::refused(format!(
+            "“{id}” is no admin. Type admin list to see who is."
+        )))
+    }
+}
+
+pub(super) async fn list(app: &App) -> Result<Reply> {
+    let admins = app.store.admins().await?;
+    let reply = Reply::with_data(&admins);
+    if admins.is_empty() {
+        return Ok(
+            reply.text("There is no admin: only this machine's own console can change something.")
+        );
+    }
+    let mut table = Table::new([
+        ("admin", Side::Left),
+        ("added by", Side::Left),
+        ("ago", Side::Right),
+    ]);
+    for admin in admins {
+        table.row([
+            admin.id.into(),
+            Cell::toned(admin.added_by, Tone::Dim),
+            Cell::toned(rough(app.clock.now() - admin.added_at), Tone::Dim),
+        ]);
+    }
+    Ok(reply.table(table))
+}

@@ -1,0 +1,52 @@
+//! `rule add`, `rule remove`, `rule list`
+
+use crate::app::App;
+use crate::commands::Caller;
+use crate::error::{Error, Result};
+use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::rules::Rule;
+use crate::span::rough;
+
+pub(super) async fn add(app: &App, caller: &Caller, rule: &Rule) -> Result<Reply> {
+    let (id, new) = app
+        .store
+        .add_rule(rule, &caller.id, app.clock.now())
+        .await?;
+    let known = if new { "" } else { " It was there already." };
+    Ok(Reply::line(format!("Rule {id}: {rule}.{known}")))
+}
+
+pub(super) async fn remove(app: &App, id: Option<i64>, rule: Option<&Rule>) -> Result<Reply> {
+    match app.store.remove_rule(id, rule).await? {
+        Some(rule) => Ok(Reply::line(format!(
+            "Rule {} is removed: {}.",
+            rule.id, rule.text
+        ))),
+        None => Err(Error::refused(
+            "There is no such rule. Type rule list to see them.",
+        )),
+    }
+}
+
+pub(super) async fn list(app: &App) -> Result<Reply> {
+    let rules = app.store.rules().await?;
+    let reply = Reply::with_data(&rules);
+    if rules.is_empty() {
+        return Ok(reply.text("There is no rule. Type rule add \"memory > 85 for 30s\"."));
+    }
+    let mut table = Table::new([
+        ("id", Side::Right),
+        ("rule", Side::Left),
+        ("added by", Side::Left),
+        ("ago", Side::Right),
+    ]);
+    for rule in rules {
+        table.row([
+            rule.id.to_string().into(),
+            rule.text.into(),
+            Cell::toned(rule.added_by, Tone::Dim),
+            Cell::toned(rough(app.clock.now() - rule.added_at), Tone::Dim),
+        ]);
+    }
+    Ok(reply.table(table))
+}

@@ -1,0 +1,218 @@
+//! `--demo`: the life of a database in a minute, in a temporary folder.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::Duration;
+
+use dbm_core::prelude::*;
+
+use crate::app::App;
+use crate::clock::Clock;
+use crate::commands::Caller;
+use crate::error::{Error, Result};
+use crate::front::Screen;
+use crate::sampler::Sampler;
+use crate::settings::Settings;
+use crate::store::{FIRST, Store};
+
+/// The bot as it was first released.
+#[derive(DbManager)]
+#[db_manager(version = "1.0.0")]
+struct FirstRelease {
+    core: ManagerCore,
+}
+
+impl Schema for FirstRelease {
+    async fn init_db(&self, db: &mut WriteTransaction) -> dbm_core::Result<()> {
+        db.execute_batch(FIRST).await
+    }
+
+    async fn migrate_db(
+        &self,
+        _: &mut WriteTransaction,
+        _: &Version,
+        _: &Version,
+    ) -> dbm_core::Result<bool> {
+        Ok(false)
+    }
+}
+
+impl FirstRelease {
+    #[database_safe]
+    async fn fill(&self, db: &mut WriteTransaction, readings: u32) -> dbm_core::Result<()> {
+        for minute in 0..readings {
+            let at = 1_767_225_600 - 60 * i64::from(readings - minute);
+            db.execute(
+                "INSERT INTO sample VALUES (?1, 20 + ?2, 50, 5)",
+                (at, minute),
+            )
+            .await?;
+        }
+        db.execute("INSERT INTO process VALUES ('nginx')", ())
+            .await?;
+        Ok(())
+    }
+}
+
+/// A release whose migration has a mistake.
+#[derive(DbManager)]
+#[db_manager(version = "99.0.0")]
+struct BrokenRelease {
+    core: ManagerCore,
+}
+
+impl Schema for BrokenRelease {
+    async fn init_db(&self, _db: &mut WriteTransaction) -> dbm_core::Result<()> {
+        Ok(())
+    }
+
+    async fn migrate_db(
+        &self,
+        db: &mut WriteTransaction,
+        _: &Version,
+        _: &Version,
+    ) -> dbm_core::Result<bool> {
+        db.execute("DELETE FROM sample", ()).await?;
+        db.execute_batch("DROP TABLE watch; INSERT INTO no_such_table VALUES (1)")
+            .await?;
+        Ok(true)
+    }
+}
+
+/// Walks through it.
+pub async fn run(screen: Screen) -> Result<()> {
+    let folder = tempfile::Builder::new()
+        .prefix("monitor-bot-demo-")
+        .tempdir()
+        .map_err(|error| Error::refused(format!("No temporary folder can be made: {error}.")))?;
+    let demo = Demo {
+        screen,
+        config: Config::new(folder.path()).db_name("monitor.db"),
+        folder: folder.path(),
+    };
+    demo.first_release().await?;
+    demo.migration().await?;
+    demo.broken_migration().await?;
+    demo.alert().await?;
+    demo.say("The folder is removed. Start monitor-bot without --demo to watch this machine.")
+}
+
+struct Demo<'a> {
+    screen: Screen,
+    config: Config,
+    folder: &'a Path,
+}
+
+impl Demo<'_> {
+    async fn first_release(&self) -> Result<()> {
+        self.step("1. A database as the first release made it")
+            .await?;
+        let old = FirstRelease::create(self.config.clone()).await?;
+        old.fill(30).await?;
+        self.say(&format!(
+            "Schema {}: 30 readings of three values each, one process.",
+            old.get_version().await?
+        ))?;
+        old.close().await?;
+        self.files()
+    }
+
+    async fn migration(&self) -> Result<()> {
+        self.step("2. Today's program opens it: backup, migration and version in one transaction")
+            .await?;
+        let store = Store::open(self.config.clone(), Settings::default().keep);
+        self.say(&format!(
+            "Schema {}: {}.",
+            store.get_version().await?,
+            contents(&store).await?
+        ))?;
+        store.close().await?;
+        self.files()
+    }
+
+    async fn broken_migration(&self) -> Result<()> {
+        self.step("3. A release whose migration deletes every reading, and then fails")
+            .await?;
+        match BrokenRelease::create(self.config.clone()).await {
+            Ok(_) => return Err(Error::refused("The broken migration went through.")),
+            Err(error) => self.say(&format!("It did not start: {error}"))?,
+        }
+        let store = Store::open(self.config.clone(), Settings::default().keep);
+        self.say(&format!(
+            "Schema {}, as before: {}.",
+            store.get_version().await?,
+            contents(&store).await?
+        ))?;
+        Ok(store.close().await?)
+    }
+
+    async fn alert(&self) -> Result<()> {
+        self.step("4. An alert is raised and acknowledged (on made-up metrics)")
+            .await?;
+        let store = Store::open(self.config.clone(), Settings::default().keep);
+        let clock = Clock::virtual_after(store.last_sample().await?);
+        let app = App::start(store, Sampler::fake(1), clock, Settings::default(), None).await?;
+        for line in [
+            "fake memory 97",
+            "wait 30s",
+            "alerts",
+            "ack memory",
+            "history memory 10m",
+            "alerts",
+        ] {
+            self.say(&format!("bot> {line}"))?;
+            if let Some(Err(error)) = self.screen.answer(&app, &Caller::console(), line).await {
+                return Err(error);
+            }
+            self.pause(1).await;
+        }
+        self.step("5. Closing: what runs is finished, the log is folded in, no side files stay")
+            .await?;
+        app.store.close().await?;
+        self.say(&format!("Status: {:?}.", app.store.status()))?;
+        self.files()
+    }
+
+    async fn step(&self, title: &str) -> Result<()> {
+        self.pause(3).await;
+        self.say(&format!("\n{title}\n{}", "─".repeat(title.chars().count())))
+    }
+
+    /// For those who read along.
+    async fn pause(&self, seconds: u64) {
+        if std::io::stdout().is_terminal() {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+        }
+    }
+
+    fn files(&self) -> Result<()> {
+        let unreadable = |error| Error::refused(format!("The folder cannot be listed: {error}."));
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(self.folder).map_err(unreadable)? {
+            names.push(
+                entry
+                    .map_err(unreadable)?
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned(),
+            );
+        }
+        names.sort();
+        self.say(&format!("Files: {}", names.join(", ")))
+    }
+
+    fn say(&self, text: &str) -> Result<()> {
+        self.screen
+            .write(&format!("{text}\n"))
+            .map_err(|error| Error::refused(format!("Nobody reads: {error}.")))
+    }
+}
+
+async fn contents(store: &Store) -> Result<String> {
+    let (facts, watches) = (store.facts().await?, store.watches().await?);
+    Ok(format!(
+        "{} values, {} watched process",
+        facts.samples,
+        watches.len()
+    ))
+}

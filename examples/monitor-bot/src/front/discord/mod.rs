@@ -1,0 +1,175 @@
+//! Discord: slash and prefix commands, alerts to a channel, and the worst of them as the bot's presence.
+
+mod alerts;
+mod commands;
+
+use std::env;
+use std::sync::Arc;
+
+use poise::serenity_prelude as serenity;
+use poise::{CreateReply, FrameworkError};
+
+use super::{Ending, FrontEnd};
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::render::{self, Style};
+use crate::reply::Reply;
+use crate::settings;
+
+type Context<'a> = poise::Context<'a, Arc<App>, Error>;
+
+/// Where the token is looked for; it is never written anywhere.
+pub const TOKEN: &str = "DISCORD_TOKEN";
+
+/// A connection to Discord that was not made yet.
+pub struct Discord {
+    token: String,
+    settings: settings::Discord,
+}
+
+impl Discord {
+    /// None where no token is given.
+    pub fn from_env(settings: settings::Discord) -> Option<Self> {
+        let token = env::var(TOKEN)
+            .ok()
+            .filter(|token| !token.trim().is_empty())?;
+        Some(Self { token, settings })
+    }
+
+    fn http(&self) -> serenity::Http {
+        let builder = serenity::HttpBuilder::new(self.token.trim());
+        match &self.settings.proxy {
+            Some(proxy) => builder.proxy(proxy).ratelimiter_disabled(true).build(),
+            None => builder.build(),
+        }
+    }
+
+    fn framework(&self, app: Arc<App>) -> poise::Framework<Arc<App>, Error> {
+        let prefix = self.settings.prefix.clone();
+        let channel = self.settings.channel.map(serenity::ChannelId::new);
+        let options = poise::FrameworkOptions {
+            commands: commands::all(),
+            on_error: |error| Box::pin(explain(error)),
+            prefix_options: poise::PrefixFrameworkOptions {
+                prefix: Some(prefix).filter(|prefix| !prefix.is_empty()),
+                ..Default::default()
+            },
+            allowed_mentions: Some(serenity::CreateAllowedMentions::new()),
+            initialize_owners: false,
+            ..Default::default()
+        };
+        poise::Framework::builder()
+            .options(options)
+            .initialize_owners(false)
+            .setup(move |context, _ready, framework| {
+                let context = context.clone();
+                Box::pin(async move {
+                    poise::builtins::register_globally(&context, &framework.options().commands)
+                        .await
+                        .map_err(|error| failed(&error))?;
+                    tokio::spawn(alerts::tell(context, Arc::clone(&app), channel));
+                    Ok(app)
+                })
+            })
+            .build()
+    }
+}
+
+impl FrontEnd for Discord {
+    async fn run(self, app: Arc<App>) -> Ending {
+        let mut intents = serenity::GatewayIntents::non_privileged();
+        if !self.settings.prefix.is_empty() {
+            intents |= serenity::GatewayIntents::MESSAGE_CONTENT;
+        }
+        let framework = self.framework(Arc::clone(&app));
+        let client = serenity::ClientBuilder::new_with_http(self.http(), intents)
+            .framework(framework)
+            .await;
+        let mut client = match client {
+            Ok(client) => client,
+            Err(error) => return report(&error),
+        };
+        let shards = Arc::clone(&client.shard_manager);
+        tokio::select! {
+            ended = client.start() => ended.map_or_else(|error| report(&error), |()| Ending::Done),
+            () = app.stopping() => {
+                shards.shutdown_all().await;
+                Ending::Done
+            }
+        }
+    }
+}
+
+fn report(error: &serenity::Error) -> Ending {
+    tracing::error!(%error, "Discord cannot be reached; the bot goes on without it");
+    Ending::Failed
+}
+
+fn failed(error: &serenity::Error) -> Error {
+    Error::refused(format!("Discord did not answer: {error}."))
+}
+
+/// Answers in blocks of fixed width, as many messages as it takes.
+async fn send(context: Context<'_>, reply: &Reply) -> Result<()> {
+    for page in pages(&render::text(reply, Style::PLAIN)) {
+        context
+            .send(CreateReply::default().content(page))
+            .await
+            .map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
+/// Discord takes 2000 letters in a message; a name must not end the block it stands in.
+fn pages(text: &str) -> Vec<String> {
+    const MOST: usize = 1_900;
+    let mut pages = Vec::new();
+    let mut page = String::new();
+    for line in text.replace("```", "'''").lines() {
+        let line: String = line.chars().take(MOST).collect();
+        if page.chars().count() + line.chars().count() + 1 > MOST {
+            pages.push(std::mem::take(&mut page));
+        }
+        page.push_str(&line);
+        page.push('\n');
+    }
+    pages.push(page);
+    pages.retain(|page| !page.trim().is_empty());
+    pages.iter().map(|page| format!("```\n{page}```")).collect()
+}
+
+/// What was asked and failed is answered; the rest is logged.
+async fn explain(error: FrameworkError<'_, Arc<App>, Error>) {
+    let answered = match error {
+        FrameworkError::Command { error, ctx, .. } => {
+            let reply = CreateReply::default()
+                .content(render::harmless(&error.to_string()))
+                .ephemeral(true);
+            ctx.send(reply).await.map(drop)
+        }
+        // Other bots may use the same prefix.
+        FrameworkError::UnknownCommand { .. } => Ok(()),
+        other => poise::builtins::on_error(other).await,
+    };
+    if let Err(error) = answered {
+        tracing::warn!(%error, "an answer could not be given on Discord");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_answers_become_several_messages() {
+        let pages = pages(&"a line of some length\n".repeat(200));
+        assert_eq!(pages.len(), 3);
+        assert!(pages.iter().all(|page| page.chars().count() <= 2_000));
+    }
+
+    #[test]
+    fn a_name_cannot_end_the_block() {
+        assert_eq!(pages("x ``` @everyone\n"), ["```\nx ''' @everyone\n```"]);
+        assert!(pages("\n").is_empty());
+    }
+}

@@ -1,0 +1,99 @@
+//! The newest reading in the text format of Prometheus.
+
+use std::fmt::Write;
+
+use crate::metric::{Kind, Unit};
+use crate::sampler::Reading;
+
+pub(super) fn text(reading: &Reading, open_alerts: usize, stored: u64) -> String {
+    let mut out = String::new();
+    let mut described: Vec<Kind> = Vec::new();
+    // All lines of one name must stand together.
+    let mut samples: Vec<_> = reading.samples.iter().collect();
+    samples.sort_by_key(|sample| sample.metric.kind);
+    for sample in samples {
+        let kind = sample.metric.kind;
+        let name = format!("monitor_{}{}", kind.name(), suffix(kind.unit()));
+        if !described.contains(&kind) {
+            described.push(kind);
+            header(&mut out, &name, kind.title(), "gauge");
+        }
+        let label = sample
+            .metric
+            .part
+            .as_deref()
+            .map(|part| format!("{{part=\"{}\"}}", escaped(part)));
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{name}{} {}", label.unwrap_or_default(), sample.value);
+    }
+    header(
+        &mut out,
+        "monitor_open_alerts",
+        "Alerts that are open",
+        "gauge",
+    );
+    let _ = writeln!(out, "monitor_open_alerts {open_alerts}");
+    header(
+        &mut out,
+        "monitor_readings_total",
+        "Readings stored since the start",
+        "counter",
+    );
+    let _ = writeln!(out, "monitor_readings_total {stored}");
+    out
+}
+
+fn header(out: &mut String, name: &str, help: &str, kind: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn suffix(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Percent => "_percent",
+        Unit::Number => "",
+        Unit::Bytes => "_bytes",
+        Unit::ByteRate => "_bytes_per_second",
+        Unit::Celsius => "_celsius",
+        Unit::Seconds => "_seconds",
+        Unit::Running => "_running",
+    }
+}
+
+fn escaped(label: &str) -> String {
+    label
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Metric;
+    use crate::sampler::Sample;
+
+    #[test]
+    fn labels_are_escaped_and_names_stand_together() {
+        let sample = |metric: Metric, value| Sample {
+            metric,
+            value,
+            note: String::new(),
+        };
+        let reading = Reading {
+            at: 0,
+            host: String::new(),
+            samples: vec![
+                sample(Metric::part(Kind::Disk, "/a\"b\\c"), 5.0),
+                sample(Metric::whole(Kind::Cpu), 1.5),
+                sample(Metric::part(Kind::Disk, "/"), 6.0),
+            ],
+        };
+        let text = text(&reading, 2, 7);
+        assert!(text.contains("monitor_cpu_percent 1.5\n"));
+        assert!(text.contains(
+            "monitor_disk_percent{part=\"/a\\\"b\\\\c\"} 5\nmonitor_disk_percent{part=\"/\"} 6\n"
+        ));
+        assert!(text.contains("monitor_open_alerts 2\n"));
+        assert!(text.contains("monitor_readings_total 7\n"));
+    }
+}

@@ -1,0 +1,119 @@
+//! What the page shows, as JSON.
+
+use serde::Serialize;
+
+use crate::app::App;
+use crate::commands::{headline, in_short, tone};
+use crate::error::Result;
+use crate::metric::{Metric, Unit};
+use crate::reply::Tone;
+use crate::span::Span;
+use crate::store::{Alert, Slot};
+
+#[derive(Serialize)]
+pub(super) struct Status {
+    at: i64,
+    host: String,
+    version: &'static str,
+    cards: Vec<Card>,
+    alerts: Vec<OpenAlert>,
+    /// Why there may be alerts that are not shown.
+    problem: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Card {
+    metric: Metric,
+    title: String,
+    value: f64,
+    shown: String,
+    note: String,
+    tone: &'static str,
+}
+
+#[derive(Serialize)]
+struct OpenAlert {
+    id: i64,
+    text: String,
+    rule: String,
+    raised_at: i64,
+    seen: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct History {
+    metric: Metric,
+    from: i64,
+    to: i64,
+    slots: u32,
+    /// What a full chart means, where that is fixed.
+    full: Option<f64>,
+    low: Option<String>,
+    high: Option<String>,
+    values: Vec<Slot>,
+}
+
+pub(super) async fn status(app: &App) -> Status {
+    let reading = app.reading();
+    let (alerts, problem) = app.store.open_alerts().await;
+    let cards = reading
+        .samples
+        .iter()
+        .filter(|sample| in_short(sample))
+        .map(|sample| Card {
+            metric: sample.metric.clone(),
+            title: sample.metric.title(),
+            value: sample.value,
+            shown: sample.metric.show(sample.value),
+            note: sample.note.clone(),
+            tone: match tone(sample) {
+                Tone::Bad => "bad",
+                Tone::Warn => "warn",
+                _ => "",
+            },
+        });
+    Status {
+        at: reading.at,
+        host: reading.host.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        cards: cards.collect(),
+        alerts: alerts.iter().map(OpenAlert::from).collect(),
+        problem: problem.map(|error| error.to_string()),
+    }
+}
+
+impl From<&Alert> for OpenAlert {
+    fn from(alert: &Alert) -> Self {
+        Self {
+            id: alert.id,
+            text: headline(alert),
+            rule: alert.rule.clone(),
+            raised_at: alert.raised_at,
+            seen: alert.acknowledged_by.clone(),
+        }
+    }
+}
+
+pub(super) async fn history(app: &App, metric: &Metric, span: Span) -> Result<History> {
+    /// About as many points as a chart has room for.
+    const SLOTS: u32 = 120;
+    let to = app.clock.now();
+    let from = to - span.as_secs();
+    let values = app.store.history(metric, from, to, SLOTS).await?;
+    let low = values.iter().map(|slot| slot.low).reduce(f64::min);
+    let high = values.iter().map(|slot| slot.high).reduce(f64::max);
+    Ok(History {
+        metric: metric.clone(),
+        from,
+        to,
+        slots: SLOTS,
+        full: match metric.kind.unit() {
+            Unit::Percent | Unit::Celsius => Some(100.0),
+            Unit::Running => Some(1.0),
+            _ => None,
+        },
+        low: low.map(|value| metric.show(value)),
+        high: high.map(|value| metric.show(value)),
+        values,
+    })
+}

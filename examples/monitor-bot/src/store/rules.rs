@@ -1,0 +1,91 @@
+//! The rules, kept as the text they were written in.
+
+use dbm_core::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use crate::error::{Error, Result};
+use crate::rules::Rule;
+
+/// The most rules there are at a time.
+const MOST: u32 = 100;
+
+/// A rule as it is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeptRule {
+    /// Its number.
+    pub id: i64,
+    /// What it says.
+    pub text: String,
+    /// Since when.
+    pub added_at: i64,
+    /// By whom.
+    pub added_by: String,
+}
+
+impl Store {
+    /// Adds a rule; gives its number, and whether it is new. The rules of a new database come in this way too.
+    #[database_safe]
+    #[during_init]
+    #[fail_with_exception]
+    pub async fn add_rule(
+        &self,
+        db: &mut WriteTransaction,
+        rule: &Rule,
+        by: &str,
+        at: i64,
+    ) -> Result<(i64, bool)> {
+        let text = rule.to_string();
+        if let Some(id) = db
+            .query_optional("SELECT id FROM rule WHERE text = ?1", (&text,))
+            .await?
+        {
+            return Ok((id, false));
+        }
+        let count: u32 = db.query_one("SELECT count(*) FROM rule", ()).await?;
+        if count >= MOST {
+            return Err(Error::refused(format!(
+                "There can be no more than {MOST} rules."
+            )));
+        }
+        db.execute(
+            "INSERT INTO rule (text, added_at, added_by) VALUES (?1, ?2, ?3)",
+            (&text, at, by),
+        )
+        .await?;
+        Ok((db.last_insert_rowid().await?, true))
+    }
+
+    /// Removes a rule, by its number or by its text; its open alerts end with the next reading.
+    #[database_safe]
+    #[required_argument(id, rule)]
+    pub async fn remove_rule(
+        &self,
+        db: &mut WriteTransaction,
+        id: Option<i64>,
+        rule: Option<&Rule>,
+    ) -> Result<Option<KeptRule>> {
+        let found: Option<KeptRule> = db
+            .query_optional(
+                "SELECT id, text, added_at, added_by FROM rule WHERE id = ?1 OR text = ?2",
+                (id, rule.map(Rule::to_string)),
+            )
+            .await?;
+        if let Some(rule) = &found {
+            db.execute("DELETE FROM rule WHERE id = ?1", (rule.id,))
+                .await?;
+        }
+        Ok(found)
+    }
+
+    /// Every rule, in the order they were added.
+    #[database_safe]
+    pub async fn rules(&self, db: &mut ReadTransaction) -> Result<Vec<KeptRule>> {
+        Ok(db
+            .query(
+                "SELECT id, text, added_at, added_by FROM rule ORDER BY id",
+                (),
+            )
+            .await?)
+    }
+}
