@@ -317,11 +317,7 @@ impl Error {
     /// SQLite's extended result code, where SQLite is the cause.
     #[must_use]
     pub fn sqlite_code(&self) -> Option<i32> {
-        match self.sqlite()? {
-            rusqlite::Error::SqliteFailure(failure, _) => Some(failure.extended_code),
-            rusqlite::Error::SqlInputError { error, .. } => Some(error.extended_code),
-            _ => None,
-        }
+        Some(self.failure()?.extended_code)
     }
 
     /// Whether the same call, made again, may well succeed: nothing was written.
@@ -348,7 +344,7 @@ impl Error {
     }
 
     pub(crate) fn primary_code(&self) -> Option<rusqlite::ErrorCode> {
-        self.sqlite()?.sqlite_error_code()
+        Some(self.failure()?.code)
     }
 
     fn sqlite(&self) -> Option<&rusqlite::Error> {
@@ -358,6 +354,14 @@ impl Error {
                 return Some(sqlite);
             }
             error = error.source()?;
+        }
+    }
+
+    fn failure(&self) -> Option<&rusqlite::ffi::Error> {
+        match self.sqlite()? {
+            rusqlite::Error::SqliteFailure(failure, _) => Some(failure),
+            rusqlite::Error::SqlInputError { error, .. } => Some(error),
+            _ => None,
         }
     }
 

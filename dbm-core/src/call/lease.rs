@@ -249,9 +249,9 @@ impl Lease {
             && !frame.session.has_worked_long();
         let undo = move || undo(&frame, hold);
         if quick {
-            undo()
+            undo();
         } else {
-            conn.post_or_run(undo)
+            conn.post_or_run(undo);
         }
     }
 }

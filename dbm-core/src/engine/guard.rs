@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
@@ -77,9 +77,10 @@ impl Guard {
         self.cancelled.store(false, Ordering::Relaxed);
     }
 
-    pub(crate) fn set_fuse(&self, after: Duration) {
+    /// Stops the next statement when it is still running at this time.
+    pub(crate) fn set_fuse(&self, at: Instant) {
         self.fused.store(false, Ordering::Relaxed);
-        let at = (self.base.elapsed() + after).as_nanos();
+        let at = at.duration_since(self.base).as_nanos();
         self.fuse
             .store(u64::try_from(at).unwrap_or(NO_FUSE), Ordering::Relaxed);
     }

@@ -22,6 +22,7 @@ pub(crate) enum Contents {
 pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
     let look = || -> Result<_> {
         let connection = connect_read_only(&opener.path, opener.config.busy_timeout)?;
+        opener.check_identity()?;
         Ok((contents(&connection)?, connection))
     };
     look().or_else(|error| {
@@ -40,6 +41,11 @@ pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
 
 pub(crate) fn into_reader(opener: &Opener, connection: Connection) -> Result<Db> {
     opener.equip(connection, Role::Reader)
+}
+
+pub(crate) fn is_wal(connection: &Connection) -> Result<bool> {
+    let mode: String = connection.query_row("PRAGMA journal_mode", (), |row| row.get(0))?;
+    Ok(mode == "wal")
 }
 
 fn needs_recovery(error: &Error) -> bool {
@@ -73,9 +79,11 @@ fn version_row(connection: &Connection) -> Result<Version> {
     let invalid = |message: String| Error::InvalidVersion { message };
     let mut statement = connection
         .prepare("SELECT major, minor, patch, typeof(major), typeof(minor), typeof(patch) FROM Version LIMIT 2")
-        .map_err(|error| match error.sqlite_error_code() {
-            Some(ErrorCode::Unknown) => invalid("it needs the columns major, minor and patch".to_owned()),
-            _ => error.into(),
+        .map_err(|error| match Error::from(error) {
+            error if error.sqlite_code() == Some(ffi::SQLITE_ERROR) => {
+                invalid("it needs the columns major, minor and patch".to_owned())
+            }
+            error => error,
         })?;
     let mut rows = statement.query(())?;
     let Some(row) = rows.next()? else {

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use backup::back_up;
 pub(crate) use connection::{Conn, Db, OwnerId, next_id};
-pub(crate) use inspect::{Contents, contents, foreign_key_violations, into_reader, look};
+pub(crate) use inspect::{Contents, contents, foreign_key_violations, into_reader, is_wal, look};
 pub(crate) use open::{Opener, Role, SharedOpener};
 pub(crate) use readers::{Place, Readers, end_read, open_on_lane};
 pub(crate) use session::{Kind, Session};
@@ -77,6 +77,13 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+    }
+
+    /// Closes so that no side files are left, which takes a writer, even where nothing was written.
+    pub(crate) fn close_tidily(&self) {
+        self.readers.close();
+        let _ = self.writer.conn.open();
+        self.close();
     }
 
     /// Closes without emptying the log: quick, and nothing acknowledged is lost.

@@ -97,6 +97,10 @@ impl Session {
         dropped: &(dyn Fn() + Sync),
     ) -> Result<T> {
         self.check()?;
+        if self.kind == Kind::Read && work.sql().is_none() {
+            // A closure cannot be run again after it has met another process's lock.
+            self.take_snapshot().await?;
+        }
         if let Some(result) = self.try_here(&mut work, read_only) {
             return result.unwrap_or_else(|panic| resume_unwind(panic));
         }
@@ -165,7 +169,9 @@ impl Session {
             db.guard.permit(Permission::InTransaction);
         }
         let started = Instant::now();
-        let result = catch_unwind(AssertUnwindSafe(|| self.perform(db, work, read_only, fuse)));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            self.perform(db, work, read_only, fuse.then_some(started + FUSE))
+        }));
         let took = started.elapsed();
         db.guard.permit(Permission::Everything);
         self.spent
@@ -173,7 +179,7 @@ impl Session {
         let blown = db.guard.take_fuse();
         if let Some(sql) = work.sql() {
             db.profiles
-                .record(sql, if blown { 10 * took } else { took });
+                .record(sql, if blown { 10 * took } else { took }, fuse);
         }
         if blown
             && matches!(&result, Ok(Err(error)) if error.primary_code() == Some(ErrorCode::OperationInterrupted))
@@ -188,7 +194,7 @@ impl Session {
         db: &Db,
         work: &mut Work<'_, T>,
         read_only: bool,
-        fuse: bool,
+        fuse: Option<Instant>,
     ) -> Result<T> {
         match work {
             Work::Statement {
@@ -198,8 +204,8 @@ impl Session {
             } => {
                 let mut statement = db.connection.prepare_cached(sql).map_err(Error::from)?;
                 if statement.readonly() {
-                    if fuse {
-                        db.guard.set_fuse(FUSE);
+                    if let Some(fuse) = fuse {
+                        db.guard.set_fuse(fuse);
                     }
                 } else {
                     self.about_to_write(db, sql, read_only)?;

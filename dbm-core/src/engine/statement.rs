@@ -79,8 +79,12 @@ impl Profiles {
             .is_some_and(|profile| profile.average < SHORT)
     }
 
-    /// Moving average over about eight runs; a first long run is forgotten as slowly as any other.
-    pub(crate) fn record(&mut self, sql: &str, took: Duration) {
+    /// Moving average over about eight runs. `was_short` is what the caller was told before this run: what stays
+    /// well below the limit need not be written down each time.
+    pub(crate) fn record(&mut self, sql: &str, took: Duration, was_short: bool) {
+        if was_short && took < SHORT / 2 {
+            return;
+        }
         if let Some(profile) = self.0.get_mut(sql) {
             profile.average = (profile.average * 7 + took) / 8;
             return;
@@ -120,12 +124,12 @@ mod tests {
     fn a_statement_becomes_short_and_long_again() {
         let mut profiles = Profiles::default();
         assert!(!profiles.is_short("a"), "unknown statements are not short");
-        profiles.record("a", Duration::from_micros(5));
+        profiles.record("a", Duration::from_micros(5), false);
         assert!(profiles.is_short("a"));
-        profiles.record("a", Duration::from_millis(2));
+        profiles.record("a", Duration::from_millis(2), true);
         assert!(!profiles.is_short("a"));
         for number in 0..2 * MAX_PROFILES {
-            profiles.record(&number.to_string(), Duration::ZERO);
+            profiles.record(&number.to_string(), Duration::ZERO, false);
         }
         assert!(profiles.0.len() <= MAX_PROFILES);
     }

@@ -66,7 +66,7 @@ fn stop(gate: &Arc<Gate>, engine: &Arc<Engine>) {
     gate.advance(Status::Stopping);
     let (gate, closing) = (Arc::clone(gate), Arc::clone(engine));
     engine.writer.conn.post_or_run(move || {
-        closing.close();
+        closing.close_tidily();
         if gate.status() != Status::Stopped {
             info!(path = %closing.opener.path.display(), "database closed");
             gate.advance(Status::Stopped);

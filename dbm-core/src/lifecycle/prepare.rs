@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::engine::{Conn, Contents, Db, Opener, Role, SharedOpener, into_reader, look};
+use crate::engine::{Conn, Contents, Engine, Opener, Role, into_reader, is_wal, look};
 use crate::error::{Error, Result};
 use crate::version::Version;
 
@@ -16,12 +16,6 @@ pub(crate) enum Step {
     Create,
     Migrate,
     Nothing,
-}
-
-/// The file as it was found, with the writer open.
-pub(crate) struct Prepared {
-    pub(crate) step: Step,
-    pub(crate) reader: Option<Db>,
 }
 
 /// What a file with these contents needs, or why it is refused.
@@ -37,39 +31,39 @@ pub(crate) fn step_for(contents: &Contents, required: &Version) -> Result<Step> 
     }
 }
 
+/// Works on the thread of the first reader, which will need it next.
 pub(crate) async fn prepare(
-    writer: &Arc<Conn>,
-    opener: &SharedOpener,
+    engine: &Arc<Engine>,
+    reader: &Arc<Conn>,
     required: &Version,
-) -> Result<Prepared> {
+) -> Result<Step> {
     let (sender, receiver) = oneshot::channel();
-    let (conn, opener, required) = (Arc::clone(writer), Arc::clone(opener), required.clone());
-    writer.post(move || {
-        let _ = sender.send(prepare_now(&conn, &opener, &required));
+    let (engine, conn, required) = (Arc::clone(engine), Arc::clone(reader), required.clone());
+    reader.post(move || {
+        let _ = sender.send(prepare_now(&engine, &conn, &required));
     })?;
     receiver.await.unwrap_or(Err(Error::HandleEnded))
 }
 
-fn prepare_now(writer: &Conn, opener: &Opener, required: &Version) -> Result<Prepared> {
+fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Step> {
+    let opener = &engine.opener;
+    let writer = &engine.writer.conn;
     if is_new(opener)? {
         if !writer.is_open() {
             writer.adopt(opener.create()?);
         }
-        return Ok(Prepared {
-            step: Step::Create,
-            reader: None,
-        });
+        return Ok(Step::Create);
     }
     let (contents, connection) = look(opener)?;
     let step = step_for(&contents, required)?;
-    if !writer.is_open() {
+    let opened_by_first_write = step == Step::Nothing && is_wal(&connection)?;
+    if !opened_by_first_write && !writer.is_open() {
         writer.adopt(opener.open(Role::Writer)?);
     }
-    let reader = into_reader(opener, connection)?;
-    Ok(Prepared {
-        step,
-        reader: Some(reader),
-    })
+    let db = into_reader(opener, connection)?;
+    engine.read_schema(&db)?;
+    reader.adopt(db);
+    Ok(step)
 }
 
 /// No file, or an empty one, as a crash right after the first open leaves it.

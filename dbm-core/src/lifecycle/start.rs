@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::{error, info};
 
-use super::prepare::{Prepared, Step, prepare};
+use super::prepare::{Step, prepare};
 use super::{create::create, migrate::migrate, not_from_inside};
 use crate::call::{Entered, Gate};
 use crate::config::Config;
@@ -70,26 +70,15 @@ async fn make_ready<M: DbManager>(
     engine: &Arc<Engine>,
     required: &crate::Version,
 ) -> Result<()> {
+    let reader = Conn::new(Role::Reader, Arc::clone(&engine.opener));
+    engine.readers.adopt(Arc::clone(&reader));
     for _ in 0..ATTEMPTS {
-        let Prepared { step, reader } =
-            prepare(&engine.writer.conn, &engine.opener, required).await?;
-        let done = match step {
+        let done = match prepare(engine, &reader, required).await? {
             Step::Create => create(manager, gate, engine, required).await?,
             Step::Migrate => migrate(manager, gate, engine, required).await?,
             Step::Nothing => true,
         };
         if done {
-            engine
-                .writer
-                .conn
-                .lock()
-                .db()
-                .map_or(Err(Error::HandleEnded), |db| engine.read_schema(db))?;
-            if let Some(db) = reader {
-                let conn = Conn::new(Role::Reader, Arc::clone(&engine.opener));
-                conn.adopt(db);
-                engine.readers.adopt(conn);
-            }
             return Ok(());
         }
     }
