@@ -1,6 +1,7 @@
 //! The grammar of the attributes, and how the outermost one gathers the others.
 
-use crate::check::{self, Errors};
+use crate::check::Errors;
+use crate::wording;
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::quote;
 use syn::parse::{Parse, ParseStream, Parser};
@@ -56,7 +57,11 @@ pub(crate) struct Given {
 impl Given {
     /// The outermost attribute: the compiler hands over its arguments and keeps its path.
     pub(crate) fn outermost(kind: Kind, arguments: TokenStream) -> Self {
-        Self { kind, span: Span::call_site(), arguments }
+        Self {
+            kind,
+            span: Span::call_site(),
+            arguments,
+        }
     }
 
     pub(crate) fn sibling(attribute: &Attribute) -> Option<Self> {
@@ -70,8 +75,15 @@ impl Given {
                 quote!(= #value)
             }
         };
-        let span = path.segments.last().map_or_else(Span::call_site, |last| last.ident.span());
-        Some(Self { kind, span, arguments })
+        let span = path
+            .segments
+            .last()
+            .map_or_else(Span::call_site, |last| last.ident.span());
+        Some(Self {
+            kind,
+            span,
+            arguments,
+        })
     }
 
     /// Parses the arguments; every failure, also at their end, gets the one sentence of how the attribute is used.
@@ -82,9 +94,15 @@ impl Given {
             let content;
             syn::parenthesized!(content in input);
             let parsed = grammar(&content)?;
-            if content.is_empty() { Ok(parsed) } else { Err(content.error("")) }
+            if content.is_empty() {
+                Ok(parsed)
+            } else {
+                Err(content.error(""))
+            }
         };
-        parser.parse2(quote!(#group)).map_err(|error| syn::Error::new(error.span(), check::usage(self.kind)))
+        parser
+            .parse2(quote!(#group))
+            .map_err(|error| syn::Error::new(error.span(), wording::usage(self.kind)))
     }
 
     fn nothing(&self) -> syn::Result<()> {
@@ -109,7 +127,7 @@ impl Given {
         let Some(text) = text else { return Ok(None) };
         match milliseconds(&text.value()) {
             Some(milliseconds) => Ok(Some(milliseconds)),
-            None => Err(syn::Error::new(text.span(), check::DURATION)),
+            None => Err(syn::Error::new(text.span(), wording::DURATION)),
         }
     }
 
@@ -117,7 +135,11 @@ impl Given {
     fn names(&self) -> syn::Result<Vec<Ident>> {
         self.parse(|input| {
             let names = Punctuated::<Ident, Token![,]>::parse_terminated(input)?;
-            if names.is_empty() { Err(input.error("")) } else { Ok(names.into_iter().collect()) }
+            if names.is_empty() {
+                Err(input.error(""))
+            } else {
+                Ok(names.into_iter().collect())
+            }
         })
     }
 
@@ -145,8 +167,11 @@ impl Attributes {
     pub(crate) fn read(given: &[Given], errors: &mut Errors) -> Self {
         let mut read = Self::default();
         for (place, one) in given.iter().enumerate() {
-            if given[..place].iter().any(|earlier| earlier.kind == one.kind) {
-                errors.push(one.span, check::duplicate(one.kind));
+            if given[..place]
+                .iter()
+                .any(|earlier| earlier.kind == one.kind)
+            {
+                errors.push(one.span, wording::duplicate(one.kind));
                 continue;
             }
             if let Err(error) = read.add(one) {
@@ -154,6 +179,19 @@ impl Attributes {
             }
         }
         read
+    }
+
+    /// An attribute that means nothing without `#[database_safe]`.
+    pub(crate) fn modifier(&self) -> Option<(Span, Kind)> {
+        let fail_value = self
+            .fail_value
+            .as_ref()
+            .map(|(span, _)| (*span, Kind::FailValue));
+        let exception = self
+            .fail_with_exception
+            .map(|span| (span, Kind::FailWithException));
+        let during_init = self.during_init.map(|span| (span, Kind::DuringInit));
+        fail_value.or(exception).or(during_init)
     }
 
     fn add(&mut self, one: &Given) -> syn::Result<()> {
@@ -209,5 +247,9 @@ fn milliseconds(text: &str) -> Option<u64> {
         "h" => 3_600_000,
         _ => return None,
     };
-    number.parse::<u64>().ok()?.checked_mul(factor).filter(|&milliseconds| milliseconds > 0)
+    number
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(factor)
+        .filter(|&milliseconds| milliseconds > 0)
 }

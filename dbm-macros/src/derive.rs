@@ -1,17 +1,11 @@
 //! `#[derive(DbManager)]`: where the core is, which version the program needs, and how to make one from a core alone.
 
+use crate::types::last_segment;
+use crate::wording;
 use proc_macro2::{Literal, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Error, Field, LitStr, Member, Result, Type, parse_quote};
-
-const NO_VERSION: &str = "name the schema version this program needs: `#[db_manager(version = \"1.0.0\")]`";
-const VERSION: &str = "write the version as three numbers: \"1.0.0\"";
-const NO_CORE: &str = "a manager holds its core: add a field `core: ManagerCore`";
-const TWO_CORES: &str = "a manager has one core: mark it with `#[db_manager(core)]` or remove this field";
-const NO_STRUCT: &str = "a manager is a struct with a field `core: ManagerCore`: derive it on a struct";
-const LIFETIME: &str = "a manager lives as long as the program: hold owned data and remove this lifetime";
-const FIELD_USAGE: &str = "the core of a manager is marked `#[db_manager(core)]`";
 
 pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
     let input: DeriveInput = match syn::parse2(item) {
@@ -19,16 +13,25 @@ pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
         Err(error) => return error.to_compile_error(),
     };
     if let Some(lifetime) = input.generics.lifetimes().next() {
-        return Error::new_spanned(lifetime, LIFETIME).to_compile_error();
+        return Error::new_spanned(lifetime, wording::LIFETIME).to_compile_error();
     }
     let version = version(&input);
     let fields = fields(&input);
-    let errors = [version.as_ref().err(), fields.as_ref().err()].into_iter().flatten().map(Error::to_compile_error);
-    let [major, minor, patch] = version.as_ref().unwrap_or(&[0, 0, 0]).map(Literal::u64_unsuffixed);
+    let errors = [version.as_ref().err(), fields.as_ref().err()]
+        .into_iter()
+        .flatten()
+        .map(Error::to_compile_error);
+    let [major, minor, patch] = version
+        .as_ref()
+        .unwrap_or(&[0, 0, 0])
+        .map(Literal::u64_unsuffixed);
     // After an error the manager still is one, so that its calls are no further errors.
     let (core, from_core) = match &fields {
         Ok(fields) => (fields.core(), fields.impl_from_core(&input)),
-        Err(_) => (quote!(loop {}), impl_from_core(&input, &quote!(loop {}), &[])),
+        Err(_) => (
+            quote!(loop {}),
+            impl_from_core(&input, &quote!(loop {}), &[]),
+        ),
     };
     let name = &input.ident;
     let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
@@ -74,7 +77,9 @@ fn impl_from_core(input: &DeriveInput, made: &TokenStream, defaults: &[&Type]) -
     let mut generics = input.generics.clone();
     let clause = generics.make_where_clause();
     for ty in defaults {
-        clause.predicates.push(parse_quote!(for<'__put_off> #ty: ::dbm_core::__private::DefaultField));
+        clause
+            .predicates
+            .push(parse_quote!(for<'__put_off> #ty: ::dbm_core::__private::DefaultField));
     }
     let (_, ty_generics, _) = input.generics.split_for_impl();
     let (impl_generics, _, where_clause) = generics.split_for_impl();
@@ -89,38 +94,56 @@ fn impl_from_core(input: &DeriveInput, made: &TokenStream, defaults: &[&Type]) -
 }
 
 fn fields(input: &DeriveInput) -> Result<Fields<'_>> {
-    let Data::Struct(data) = &input.data else { return Err(Error::new(input.ident.span(), NO_STRUCT)) };
+    let Data::Struct(data) = &input.data else {
+        return Err(Error::new(input.ident.span(), wording::NO_STRUCT));
+    };
     let marked: Vec<bool> = data.fields.iter().map(is_marked).collect::<Result<_>>()?;
     let any_marked = marked.contains(&true);
-    let is_core = |place: usize, field: &Field| if any_marked { marked[place] } else { has_core_type(field) };
+    let is_core = |place: usize, field: &Field| {
+        if any_marked {
+            marked[place]
+        } else {
+            has_core_type(field)
+        }
+    };
     let mut core = None;
     let mut others = Vec::new();
     for (place, (member, field)) in data.fields.members().zip(&data.fields).enumerate() {
         match (is_core(place, field), &core) {
             (true, None) => core = Some((member, &field.ty)),
-            (true, Some(_)) => return Err(Error::new_spanned(&field.ty, TWO_CORES)),
+            (true, Some(_)) => return Err(Error::new_spanned(&field.ty, wording::TWO_CORES)),
             (false, _) => others.push((member, &field.ty)),
         }
     }
-    let Some((core, core_type)) = core else { return Err(Error::new(input.ident.span(), NO_CORE)) };
-    Ok(Fields { core, core_type, others })
+    let Some((core, core_type)) = core else {
+        return Err(Error::new(input.ident.span(), wording::NO_CORE));
+    };
+    Ok(Fields {
+        core,
+        core_type,
+        others,
+    })
 }
 
 fn has_core_type(field: &Field) -> bool {
-    crate::method::last_segment(&field.ty).is_some_and(|(last, _)| last == "ManagerCore")
+    last_segment(&field.ty).is_some_and(|(last, _)| last == "ManagerCore")
 }
 
 fn is_marked(field: &Field) -> Result<bool> {
-    let Some(attribute) = ours(&field.attrs).next() else { return Ok(false) };
+    let Some(attribute) = ours(&field.attrs).next() else {
+        return Ok(false);
+    };
     let word: Result<syn::Ident> = attribute.parse_args();
     match word {
         Ok(word) if word == "core" => Ok(true),
-        _ => Err(Error::new_spanned(&attribute.meta, FIELD_USAGE)),
+        _ => Err(Error::new_spanned(&attribute.meta, wording::FIELD_MARK)),
     }
 }
 
 fn ours(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
-    attributes.iter().filter(|attribute| attribute.path().is_ident("db_manager"))
+    attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("db_manager"))
 }
 
 fn version(input: &DeriveInput) -> Result<[u64; 3]> {
@@ -134,10 +157,12 @@ fn version(input: &DeriveInput) -> Result<[u64; 3]> {
                 version = Some(meta.value()?.parse::<LitStr>()?);
                 Ok(())
             })
-            .map_err(|error| Error::new(error.span(), NO_VERSION))?;
+            .map_err(|error| Error::new(error.span(), wording::NO_VERSION))?;
     }
-    let Some(version) = version else { return Err(Error::new(input.ident.span(), NO_VERSION)) };
-    three_numbers(&version.value()).ok_or_else(|| Error::new(version.span(), VERSION))
+    let Some(version) = version else {
+        return Err(Error::new(input.ident.span(), wording::NO_VERSION));
+    };
+    three_numbers(&version.value()).ok_or_else(|| Error::new(version.span(), wording::VERSION))
 }
 
 /// Three plain numbers, each one that a database can hold.
@@ -145,8 +170,11 @@ fn three_numbers(text: &str) -> Option<[u64; 3]> {
     let numbers: Vec<u64> = text
         .split('.')
         .map(|part| {
-            let plain = part.bytes().all(|byte| byte.is_ascii_digit()) && (part == "0" || !part.starts_with('0'));
-            part.parse().ok().filter(|&number| plain && i64::try_from(number).is_ok())
+            let plain = part.bytes().all(|byte| byte.is_ascii_digit())
+                && (part == "0" || !part.starts_with('0'));
+            part.parse()
+                .ok()
+                .filter(|&number| plain && i64::try_from(number).is_ok())
         })
         .collect::<Option<_>>()?;
     numbers.try_into().ok()

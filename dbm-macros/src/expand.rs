@@ -2,17 +2,23 @@
 
 use crate::attributes::{Attributes, Given, Kind, take_siblings};
 use crate::check::{self, Errors, Handle, Plan};
-use crate::method::{Body, Method, bare};
+use crate::method::{Body, Method};
+use crate::types::{bare, is_fallible, value_type};
+use crate::wording;
 use proc_macro2::{Group, Ident, Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{GenericArgument, Path, PathArguments, ReceiverKind, ReturnType, Signature, Token, Type, WherePredicate};
+use syn::{
+    GenericArgument, Path, PathArguments, ReceiverKind, ReturnType, Signature, Token, Type,
+    WherePredicate,
+};
 
 /// The expansion of one method, by the outermost of its attributes; `kind` is that attribute.
 pub(crate) fn attribute(kind: Kind, arguments: TokenStream, item: &TokenStream) -> TokenStream {
     let Ok(mut method) = syn::parse2::<Method>(item.clone()) else {
-        let error = syn::Error::new(Span::call_site(), check::not_a_method(kind)).to_compile_error();
+        let error =
+            syn::Error::new(Span::call_site(), wording::not_a_method(kind)).to_compile_error();
         return quote!(#error #item);
     };
     let mut given = vec![Given::outermost(kind, arguments)];
@@ -24,13 +30,23 @@ pub(crate) fn attribute(kind: Kind, arguments: TokenStream, item: &TokenStream) 
 }
 
 fn expand(plan: &Plan, paths: &[Path]) -> TokenStream {
-    let Method { attributes, visibility, body, .. } = &plan.method;
+    let Method {
+        attributes,
+        visibility,
+        body,
+        ..
+    } = &plan.method;
     let signature = outside(plan);
     let errors = plan.errors.to_compile_errors();
-    let Some(body) = body else { return quote!(#errors #(#attributes)* #visibility #signature;) };
+    let Some(body) = body else {
+        return quote!(#errors #(#attributes)* #visibility #signature;);
+    };
     let imports = imports(paths);
     let (allow, inside) = match (plan.sound, plan.database) {
-        (false, _) => (Some(quote!(#[allow(unused_variables, unexpected_cfgs)])), unsound(plan, body)),
+        (false, _) => (
+            Some(quote!(#[allow(unused_variables, unexpected_cfgs)])),
+            unsound(plan, body),
+        ),
         (true, true) => (None, call(plan, body)),
         (true, false) => (None, alone(plan, body)),
     };
@@ -58,8 +74,9 @@ fn outside(plan: &Plan) -> Signature {
     } else if signature.asyncness.is_none() {
         signature.asyncness = Some(Token![async](signature.fn_token.span));
     }
-    if let (Some(_), ReturnType::Type(_, declared)) = (&plan.attributes.fail_value, &mut signature.output)
-        && check::is_fallible(declared)
+    if let (Some(_), ReturnType::Type(_, declared)) =
+        (&plan.attributes.fail_value, &mut signature.output)
+        && is_fallible(declared)
         && !check::is_async_trait(&plan.method)
     {
         **declared = value(declared);
@@ -69,9 +86,9 @@ fn outside(plan: &Plan) -> Signature {
 
 /// The `T` of a declared `Result<T, E>`, through dbm's alias where the declaration does not show it.
 fn value(declared: &Type) -> Type {
-    check::value_type(declared)
-        .cloned()
-        .unwrap_or_else(|| syn::parse_quote_spanned!(declared.span()=> ::dbm_core::ValueOf<#declared>))
+    value_type(declared).cloned().unwrap_or_else(
+        || syn::parse_quote_spanned!(declared.span()=> ::dbm_core::ValueOf<#declared>),
+    )
 }
 
 /// A consumed attribute must not leave the user's import of it unused.
@@ -85,7 +102,8 @@ fn imports(paths: &[Path]) -> Option<TokenStream> {
 
 /// The call of a `#[database_safe]` method: the street is dbm-core's, the body is its last step.
 fn call(plan: &Plan, body: &Body) -> TokenStream {
-    let (Some(Handle { pattern, ty, .. }), Some(declared)) = (&plan.handle, plan.method.declared()) else {
+    let (Some(Handle { pattern, ty, .. }), Some(declared)) = (&plan.handle, plan.method.declared())
+    else {
         return TokenStream::new();
     };
     let manager = manager(&plan.method.signature);
@@ -114,33 +132,44 @@ fn call(plan: &Plan, body: &Body) -> TokenStream {
 /// What a failure becomes. Each piece is located where the user wrote what can be wrong with it.
 fn policy(attributes: &Attributes, declared: &Type) -> TokenStream {
     let at = |place: Span| Span::mixed_site().located_at(place);
-    let (method, place, fail_value) = match (&attributes.fail_value, attributes.fail_with_exception) {
+    let (method, place, fail_value) = match (&attributes.fail_value, attributes.fail_with_exception)
+    {
         (None, None) => ("into_result", Span::call_site(), None),
         (None, Some(place)) => ("fail_with_exception", place, None),
         (Some((place, expression)), None) => ("fail_value", *place, Some(expression)),
-        (Some((_, expression)), Some(_)) => ("fail_value_with_exception", value(declared).span(), Some(expression)),
+        (Some((_, expression)), Some(_)) => (
+            "fail_value_with_exception",
+            value(declared).span(),
+            Some(expression),
+        ),
     };
     let method = Ident::new(method, at(place));
     let outcome = Ident::new("__outcome", at(place));
     let outside = nameable(&value(declared));
-    let substitute = fail_value.map(|expression| quote_spanned!(at(expression.span())=> || -> #outside { #expression }));
+    let substitute = fail_value
+        .map(|expression| quote_spanned!(at(expression.span())=> || -> #outside { #expression }));
     quote!(#outcome.#method(#substitute))
 }
 
 /// A method that is timed, or checks its arguments, without a database.
 fn alone(plan: &Plan, body: &Body) -> TokenStream {
     let site = site(plan);
-    let required = plan.attributes.required_argument.as_ref().zip(plan.method.declared()).map(|(_, declared)| {
-        let returned = nameable(declared);
-        let given = given(&plan.attributes);
-        quote_spanned! {Span::mixed_site()=>
-            if let ::core::option::Option::Some(__missing) =
-                ::dbm_core::__private::missing_argument::<#returned>(&__SITE, &[#given])
-            {
-                return __missing;
+    let required = plan
+        .attributes
+        .required_argument
+        .as_ref()
+        .zip(plan.method.declared())
+        .map(|(_, declared)| {
+            let returned = nameable(declared);
+            let given = given(&plan.attributes);
+            quote_spanned! {Span::mixed_site()=>
+                if let ::core::option::Option::Some(__missing) =
+                    ::dbm_core::__private::missing_argument::<#returned>(&__SITE, &[#given])
+                {
+                    return __missing;
+                }
             }
-        }
-    });
+        });
     let body = match plan.attributes.timed {
         Some(_) => {
             let body = typed_body(plan, body, &TokenStream::new());
@@ -153,11 +182,21 @@ fn alone(plan: &Plan, body: &Body) -> TokenStream {
 
 /// `static __SITE`: each attribute, and each of its keys, is one method of `Site`.
 fn site(plan: &Plan) -> TokenStream {
-    let Attributes { timeout, timed, slow, during_init, .. } = &plan.attributes;
+    let Attributes {
+        timeout,
+        timed,
+        slow,
+        during_init,
+        ..
+    } = &plan.attributes;
     let name = plan.method.signature.ident.unraw().to_string();
-    let timeout = timeout.map(Literal::u64_unsuffixed).map(|milliseconds| quote!(.timeout_ms(#milliseconds)));
+    let timeout = timeout
+        .map(Literal::u64_unsuffixed)
+        .map(|milliseconds| quote!(.timeout_ms(#milliseconds)));
     let timed = timed.map(|_| quote!(.timed()));
-    let slow = slow.map(Literal::u64_unsuffixed).map(|milliseconds| quote!(.slow_ms(#milliseconds)));
+    let slow = slow
+        .map(Literal::u64_unsuffixed)
+        .map(|milliseconds| quote!(.slow_ms(#milliseconds)));
     let during_init = during_init.map(|_| quote!(.during_init()));
     quote_spanned! {Span::mixed_site()=>
         static __SITE: ::dbm_core::__private::Site =
@@ -167,7 +206,10 @@ fn site(plan: &Plan) -> TokenStream {
 
 /// `("a", a.is_some()), ..`
 fn given(attributes: &Attributes) -> TokenStream {
-    let names = attributes.required_argument.iter().flat_map(|(_, names)| names);
+    let names = attributes
+        .required_argument
+        .iter()
+        .flat_map(|(_, names)| names);
     let given = names.map(|name| {
         let text = name.unraw().to_string();
         quote_spanned!(name.span()=> (#text, ::core::option::Option::is_some(&#name)))
@@ -195,7 +237,10 @@ fn typed_body(plan: &Plan, body: &Body, first: &TokenStream) -> Group {
 /// The outside of a method whose inside cannot be compiled; an editor reads the body all the same.
 fn unsound(plan: &Plan, body: &Body) -> TokenStream {
     let statements = &body.statements;
-    let handle = plan.handle.as_ref().map(|Handle { pattern, ty, .. }| quote!(let #pattern: &mut #ty = loop {};));
+    let handle = plan
+        .handle
+        .as_ref()
+        .map(|Handle { pattern, ty, .. }| quote!(let #pattern: &mut #ty = loop {};));
     quote! {
         #[cfg(rust_analyzer)]
         {
@@ -208,7 +253,9 @@ fn unsound(plan: &Plan, body: &Body) -> TokenStream {
 
 /// The manager behind the receiver.
 fn manager(signature: &Signature) -> TokenStream {
-    let Some(receiver) = signature.receiver() else { return TokenStream::new() };
+    let Some(receiver) = signature.receiver() else {
+        return TokenStream::new();
+    };
     let this = receiver.self_token;
     match &receiver.kind {
         ReceiverKind::Typed(_, ty) if !is_reference_to_self(ty) => quote!(&**#this),
@@ -251,9 +298,16 @@ fn name_in_place(ty: &mut Type) {
 
 /// `#[async_trait]` named the lifetime of the handle; without the handle the trait's signature has no such name.
 fn forget_lifetimes(signature: &mut Signature, plan: &Plan) {
-    let parameter = plan.handle.as_ref().and_then(|handle| plan.method.parameters().nth(handle.place));
-    let Some(Type::Reference(reference)) = parameter.map(|parameter| bare(&parameter.ty)) else { return };
-    let Some(lifetime) = &reference.lifetime else { return };
+    let parameter = plan
+        .handle
+        .as_ref()
+        .and_then(|handle| plan.method.parameters().nth(handle.place));
+    let Some(Type::Reference(reference)) = parameter.map(|parameter| bare(&parameter.ty)) else {
+        return;
+    };
+    let Some(lifetime) = &reference.lifetime else {
+        return;
+    };
     let generics = &mut signature.generics;
     generics.params = std::mem::take(&mut generics.params)
         .into_iter()

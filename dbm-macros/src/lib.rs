@@ -1,14 +1,16 @@
 //! The derive and the attributes of dbm. Depend on `dbm-core`, which re-exports them.
 //!
-//! One way through: [`method`] parses the method but not its body, [`attributes`] reads the attributes that stand on
-//! it, [`check`] knows every rule and its wording, [`expand`] turns what was understood into tokens. Whatever is wrong,
-//! the method is emitted beside the error, so that no second error follows from the first.
+//! One way through: `method` parses the method but not its body, `attributes` reads what stands on it, `check`
+//! applies every rule (`types` judges what is written, `wording` has the sentences), `expand` turns what was
+//! understood into tokens. Whatever is wrong, the method is emitted beside the error, so that no second error follows.
 
 mod attributes;
 mod check;
 mod derive;
 mod expand;
 mod method;
+mod types;
+mod wording;
 
 use attributes::Kind;
 use proc_macro::TokenStream;

@@ -2,7 +2,10 @@
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream};
-use syn::{AttrStyle, Attribute, FnArg, Pat, PatType, PathArguments, ReturnType, Signature, Token, Type, Visibility};
+use syn::{
+    AttrStyle, Attribute, FnArg, Ident, Pat, PatType, ReturnType, Signature, Token, Type,
+    Visibility,
+};
 
 /// An associated function as the user wrote it.
 pub(crate) struct Method {
@@ -35,7 +38,12 @@ impl Parse for Method {
         let signature = input.parse()?;
         if input.peek(Token![;]) {
             input.parse::<Token![;]>()?;
-            return Ok(Self { attributes, visibility, signature, body: None });
+            return Ok(Self {
+                attributes,
+                visibility,
+                signature,
+                body: None,
+            });
         }
         let TokenTree::Group(braces) = input.parse()? else {
             return Err(input.error("expected a body"));
@@ -46,19 +54,33 @@ impl Parse for Method {
         };
         let (inner, statements) = syn::parse::Parser::parse2(parser, braces.stream())?;
         // An attribute inside the braces speaks for the whole method, not for the block that the body becomes.
-        attributes.extend(inner.into_iter().map(|attribute| Attribute { style: AttrStyle::Outer, ..attribute }));
-        let body = Body { braces: braces.span(), statements };
-        Ok(Self { attributes, visibility, signature, body: Some(body) })
+        attributes.extend(inner.into_iter().map(|attribute| Attribute {
+            style: AttrStyle::Outer,
+            ..attribute
+        }));
+        let body = Body {
+            braces: braces.span(),
+            statements,
+        };
+        Ok(Self {
+            attributes,
+            visibility,
+            signature,
+            body: Some(body),
+        })
     }
 }
 
 impl Method {
     /// The parameters after the receiver.
     pub(crate) fn parameters(&self) -> impl Iterator<Item = &PatType> {
-        self.signature.inputs.iter().filter_map(|input| match input {
-            FnArg::Typed(parameter) => Some(parameter),
-            FnArg::Receiver(_) => None,
-        })
+        self.signature
+            .inputs
+            .iter()
+            .filter_map(|input| match input {
+                FnArg::Typed(parameter) => Some(parameter),
+                FnArg::Receiver(_) => None,
+            })
     }
 
     /// The declared return type.
@@ -71,36 +93,9 @@ impl Method {
 }
 
 /// The name of a parameter that is a plain name.
-pub(crate) fn parameter_name(parameter: &PatType) -> Option<&syn::Ident> {
+pub(crate) fn parameter_name(parameter: &PatType) -> Option<&Ident> {
     match &*parameter.pat {
         Pat::Ident(name) if name.subpat.is_none() => Some(&name.ident),
         _ => None,
     }
-}
-
-/// The type without the groups that macros put around it.
-pub(crate) fn bare(ty: &Type) -> &Type {
-    match ty {
-        Type::Group(group) => bare(&group.elem),
-        Type::Paren(paren) => bare(&paren.elem),
-        other => other,
-    }
-}
-
-/// The last segment of a type that is a path: its name and its type arguments.
-pub(crate) fn last_segment(ty: &Type) -> Option<(&syn::Ident, Vec<&Type>)> {
-    let Type::Path(path) = bare(ty) else { return None };
-    let segment = path.path.segments.last()?;
-    let arguments = match &segment.arguments {
-        PathArguments::AngleBracketed(angled) => angled
-            .args
-            .iter()
-            .filter_map(|argument| match argument {
-                syn::GenericArgument::Type(ty) => Some(ty),
-                _ => None,
-            })
-            .collect(),
-        _ => Vec::new(),
-    };
-    Some((&segment.ident, arguments))
 }

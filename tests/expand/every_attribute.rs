@@ -10,6 +10,10 @@ impl Store {
         id: Option<u64>,
         name: Option<&str>,
     ) -> Result<Option<User>> {
-        db.query_optional("SELECT id, name FROM user WHERE id = ?1 OR name = ?2", (id, name)).await
+        db.query_optional(
+            "SELECT id, name FROM user WHERE id = ?1 OR name = ?2",
+            (id, name),
+        )
+        .await
     }
 }

@@ -13,6 +13,10 @@ mod derive;
 mod expand;
 #[path = "../../dbm-macros/src/method.rs"]
 mod method;
+#[path = "../../dbm-macros/src/types.rs"]
+mod types;
+#[path = "../../dbm-macros/src/wording.rs"]
+mod wording;
 
 use attributes::Given;
 use proc_macro2::TokenStream;
@@ -24,15 +28,26 @@ const SCREEN: usize = 45;
 
 #[test]
 fn what_is_generated_fits_on_a_screen_and_is_as_kept() {
-    let written = rust_files(&folder("expand")).into_iter().filter(|path| !is_expanded(path));
+    let written = rust_files(&folder("expand"))
+        .into_iter()
+        .filter(|path| !is_expanded(path));
     for path in written {
         let expanded = prettyplease::unparse(&syn::parse2(expand_file(&path)).unwrap());
-        assert!(expanded.lines().count() <= SCREEN, "{} does not fit on a screen:\n{expanded}", path.display());
+        assert!(
+            expanded.lines().count() <= SCREEN,
+            "{} does not fit on a screen:\n{expanded}",
+            path.display()
+        );
         let kept = path.with_extension("expanded.rs");
         if std::env::var_os("EXPAND").is_some_and(|value| value == "overwrite") {
             std::fs::write(&kept, &expanded).unwrap();
         }
-        assert_eq!(expanded, std::fs::read_to_string(kept).unwrap_or_default(), "{}", path.display());
+        assert_eq!(
+            expanded,
+            std::fs::read_to_string(kept).unwrap_or_default(),
+            "{}",
+            path.display()
+        );
     }
 }
 
@@ -53,10 +68,16 @@ fn the_order_of_the_attributes_changes_nothing() {
     ];
     let mut seen = Vec::new();
     for order in orders(attributes.to_vec()) {
-        let item = ImplItem::Fn(ImplItemFn { attrs: order, ..method.clone() });
+        let item = ImplItem::Fn(ImplItemFn {
+            attrs: order,
+            ..method.clone()
+        });
         let mut expanded: ImplItemFn = syn::parse2(expand_method(item)).unwrap();
         // The imports name all attributes but the outermost.
-        assert!(matches!(expanded.block.stmts.remove(0), Stmt::Item(Item::Use(_))));
+        assert!(matches!(
+            expanded.block.stmts.remove(0),
+            Stmt::Item(Item::Use(_))
+        ));
         seen.push(expanded.to_token_stream().to_string());
     }
     assert_eq!(seen.len(), 720);
@@ -67,18 +88,30 @@ fn the_order_of_the_attributes_changes_nothing() {
 #[test]
 fn a_method_is_emitted_with_every_error() {
     let mut methods = 0;
-    for path in rust_files(&folder("ui")).iter().flat_map(|attribute| rust_files(attribute)) {
+    for path in rust_files(&folder("ui"))
+        .iter()
+        .flat_map(|attribute| rust_files(attribute))
+    {
         let file = parse(&path);
         let impls = file.items.into_iter().filter_map(|item| match item {
             Item::Impl(block) => Some(block.items),
             _ => None,
         });
         for item in impls.flatten() {
-            let ImplItem::Fn(method) = &item else { continue };
+            let ImplItem::Fn(method) = &item else {
+                continue;
+            };
             let name = method.sig.ident.to_string();
-            if method.attrs.iter().any(|attribute| Given::sibling(attribute).is_some()) {
+            if method
+                .attrs
+                .iter()
+                .any(|attribute| Given::sibling(attribute).is_some())
+            {
                 let items: File = syn::parse2(expand_method(item)).unwrap();
-                let emitted = items.items.iter().any(|item| matches!(item, Item::Verbatim(_) | Item::Fn(_)));
+                let emitted = items
+                    .items
+                    .iter()
+                    .any(|item| matches!(item, Item::Verbatim(_) | Item::Fn(_)));
                 assert!(emitted, "{name} in {}", path.display());
                 methods += 1;
             }
@@ -91,9 +124,13 @@ fn a_method_is_emitted_with_every_error() {
 fn a_half_typed_body_still_expands() {
     let method = "async fn f(&self, db: &mut ReadTransaction) -> Result<u8> { let users = db.; if users { } else }";
     let given = Given::outermost(attributes::Kind::DatabaseSafe, TokenStream::new());
-    let expanded = expand::attribute(given.kind, given.arguments, &method.parse().unwrap()).to_string();
+    let expanded =
+        expand::attribute(given.kind, given.arguments, &method.parse().unwrap()).to_string();
     assert!(!expanded.contains("compile_error"), "{expanded}");
-    assert!(expanded.contains("let users = db .; if users { } else"), "{expanded}");
+    assert!(
+        expanded.contains("let users = db .; if users { } else"),
+        "{expanded}"
+    );
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -102,8 +139,13 @@ fn folder(name: &str) -> PathBuf {
 
 /// The Rust files and the folders of a folder.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.is_dir() || path.extension().is_some_and(|extension| extension == "rs"));
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.retain(|path| {
+        path.is_dir() || path.extension().is_some_and(|extension| extension == "rs")
+    });
     paths.sort();
     paths
 }
@@ -140,7 +182,10 @@ fn expand_item(item: Item) -> TokenStream {
         Item::Impl(mut block) => {
             let items = std::mem::take(&mut block.items);
             // What a macro emits for one method may be several items.
-            block.items = items.into_iter().map(|item| ImplItem::Verbatim(expand_method(item))).collect();
+            block.items = items
+                .into_iter()
+                .map(|item| ImplItem::Verbatim(expand_method(item)))
+                .collect();
             quote!(#block)
         }
         Item::Struct(item) => derive::db_manager(item.to_token_stream()),
@@ -150,8 +195,14 @@ fn expand_item(item: Item) -> TokenStream {
 
 /// As the compiler does: the first attribute is taken off and called with the rest.
 fn expand_method(item: ImplItem) -> TokenStream {
-    let ImplItem::Fn(mut method) = item else { return item.to_token_stream() };
-    let first = method.attrs.iter().position(|attribute| Given::sibling(attribute).is_some()).unwrap();
+    let ImplItem::Fn(mut method) = item else {
+        return item.to_token_stream();
+    };
+    let first = method
+        .attrs
+        .iter()
+        .position(|attribute| Given::sibling(attribute).is_some())
+        .unwrap();
     let given = Given::sibling(&method.attrs.remove(first)).unwrap();
     expand::attribute(given.kind, given.arguments, &method.to_token_stream())
 }

@@ -12,7 +12,11 @@ mod one_by_one {
         #[required_argument(id)]
         #[timed]
         #[during_init]
-        pub(super) async fn inner_attributes(&self, db: &mut ReadTransaction, id: Option<u64>) -> Result<Option<u64>> {
+        pub(super) async fn inner_attributes(
+            &self,
+            db: &mut ReadTransaction,
+            id: Option<u64>,
+        ) -> Result<Option<u64>> {
             db.query_optional("SELECT ?1", (id,)).await
         }
     }
@@ -81,7 +85,11 @@ mod in_a_function {
             }
         }
 
-        Local::create(Config::in_memory()).await.unwrap().one().await
+        Local::create(Config::in_memory())
+            .await
+            .unwrap()
+            .one()
+            .await
     }
 }
 
@@ -96,7 +104,11 @@ mod generated {
                 #[database_safe]
                 #[required_argument($argument)]
                 #[fail_value($otherwise)]
-                pub(super) async fn $name(&self, db: &mut ReadTransaction, $argument: $ty) -> Result<$returned> {
+                pub(super) async fn $name(
+                    &self,
+                    db: &mut ReadTransaction,
+                    $argument: $ty,
+                ) -> Result<$returned> {
                     db.query_one($sql, ($argument,)).await
                 }
             }
@@ -112,10 +124,20 @@ mod generated {
 
 #[tokio::test]
 async fn every_way_to_name_an_attribute() {
-    assert_eq!(one_by_one::store().await.inner_attributes(Some(1)).await, Some(1));
+    assert_eq!(
+        one_by_one::store().await.inner_attributes(Some(1)).await,
+        Some(1)
+    );
     assert_eq!(by_path::store().await.by_path().await, 1);
     assert_eq!(conditional::store().await.conditional().await, 7);
-    assert_eq!(conditional::store().await.conditional_inside().await.unwrap(), 1);
+    assert_eq!(
+        conditional::store()
+            .await
+            .conditional_inside()
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(in_a_function::call().await, 1);
     assert_eq!(generated::store().await.text(Some("a")).await, "a");
     assert_eq!(generated::store().await.text(None).await, "");

@@ -49,7 +49,8 @@ impl Store {
         mut counter: i64,
     ) -> Result<i64> {
         counter += 1;
-        db.query_one("SELECT ?1 + ?2 + ?3 + ?4 + ?5", (x, y, a, first, counter)).await
+        db.query_one("SELECT ?1 + ?2 + ?3 + ?4 + ?5", (x, y, a, first, counter))
+            .await
     }
 
     #[database_safe]
@@ -64,7 +65,10 @@ impl Store {
     }
 
     #[database_safe]
-    async fn handle_under_another_name(&self, tx: &mut dbm_core::ReadTransaction) -> dbm_core::Result<u64> {
+    async fn handle_under_another_name(
+        &self,
+        tx: &mut dbm_core::ReadTransaction,
+    ) -> dbm_core::Result<u64> {
         helper(tx).await
     }
 
@@ -76,14 +80,24 @@ impl Store {
 
     #[database_safe]
     #[required_argument(r#type, name)]
-    async fn r#match(&self, db: &mut ReadTransaction, r#type: Option<u64>, mut name: Option<&str>) -> Result<String> {
+    async fn r#match(
+        &self,
+        db: &mut ReadTransaction,
+        r#type: Option<u64>,
+        mut name: Option<&str>,
+    ) -> Result<String> {
         let name = name.get_or_insert("nobody");
         db.query_one("SELECT ?1 || ?2", (r#type, &**name)).await
     }
 
     #[database_safe]
     #[required_argument(a, b)]
-    async fn required_by_reference(&self, _: &mut ReadTransaction, a: &Option<String>, b: std::option::Option<u8>) -> Result<bool> {
+    async fn required_by_reference(
+        &self,
+        _: &mut ReadTransaction,
+        a: &Option<String>,
+        b: std::option::Option<u8>,
+    ) -> Result<bool> {
         Ok(a.is_some() && b.is_some())
     }
 
@@ -93,7 +107,11 @@ impl Store {
     #[allow(clippy::too_many_arguments)]
     #[doc(hidden)]
     #[cfg(not(any()))]
-    async fn attributes(&self, #[allow(unused_variables)] _db: &mut ReadTransaction, #[cfg(any())] gone: Gone) -> Result<u64> {
+    async fn attributes(
+        &self,
+        #[allow(unused_variables)] _db: &mut ReadTransaction,
+        #[cfg(any())] gone: Gone,
+    ) -> Result<u64> {
         #![allow(clippy::let_and_return)]
         let one = 1;
         Ok(one)
@@ -104,7 +122,13 @@ impl Store {
     async fn not_compiled(&self, db: &mut Gone) -> Gone {}
 
     #[database_safe]
-    async fn body_names_like_ours(&self, db: &mut ReadTransaction, __db: u64, __outcome: u64, __return: u64) -> Result<u64> {
+    async fn body_names_like_ours(
+        &self,
+        db: &mut ReadTransaction,
+        __db: u64,
+        __outcome: u64,
+        __return: u64,
+    ) -> Result<u64> {
         let __site = __db + __outcome + __return;
         db.query_one("SELECT ?1", (__site,)).await
     }
@@ -119,7 +143,11 @@ impl Store {
     }
 
     #[database_safe]
-    async fn body_coerces(&self, db: &mut ReadTransaction, boxed: bool) -> Result<Box<dyn Fn(u64) -> u64 + Send>> {
+    async fn body_coerces(
+        &self,
+        db: &mut ReadTransaction,
+        boxed: bool,
+    ) -> Result<Box<dyn Fn(u64) -> u64 + Send>> {
         let one: u64 = db.query_one("SELECT 1", ()).await?;
         if boxed {
             return Ok(Box::new(move |by| by + one));
@@ -145,7 +173,11 @@ impl Store {
         let least = values.iter().min();
         least.copied().unwrap_or(self.fallback())
     })]
-    async fn fail_value_reads_arguments(&self, _db: &mut ReadTransaction, values: Vec<u64>) -> Result<u64> {
+    async fn fail_value_reads_arguments(
+        &self,
+        _db: &mut ReadTransaction,
+        values: Vec<u64>,
+    ) -> Result<u64> {
         Err(Error::other(format!("{} values", values.len())))
     }
 
@@ -156,16 +188,17 @@ impl Store {
     #[timed]
     async fn nothing(&self) {}
 
-    #[timed(slow = "1h",)]
+    #[timed(slow = "1h")]
     async fn timed_only(&self, text: &str, out: &mut String) -> usize {
         out.push_str(text);
         out.len()
     }
 
     #[timed]
-    #[required_argument(a, b,)]
+    #[required_argument(a, b)]
     async fn both_alone(&self, a: Option<String>, b: Option<u8>) -> Result<String> {
-        a.map(|a| format!("{a}{b:?}")).ok_or_else(|| Error::other("only b"))
+        a.map(|a| format!("{a}{b:?}"))
+            .ok_or_else(|| Error::other("only b"))
     }
 }
 
@@ -186,7 +219,12 @@ async fn helper(db: &mut ReadTransaction) -> Result<u64> {
 #[tokio::test]
 async fn they_do_what_their_bodies_say() {
     let store = store().await;
-    assert_eq!(send(store.patterns(Point { x: 1, y: 2 }, (3, 0), [4, 0, 0], 0, 5)).await.unwrap(), 16);
+    assert_eq!(
+        send(store.patterns(Point { x: 1, y: 2 }, (3, 0), [4, 0, 0], 0, 5))
+            .await
+            .unwrap(),
+        16
+    );
     assert_eq!(send(store.mutable_handle()).await.unwrap(), 1);
     send(store.handle_unused()).await.unwrap();
     assert_eq!(send(store.handle_under_another_name()).await.unwrap(), 1);
@@ -194,7 +232,11 @@ async fn they_do_what_their_bodies_say() {
     send(store.mutable_argument(&mut out)).await.unwrap();
     assert_eq!(out, [1]);
     assert_eq!(send(store.r#match(Some(1), None)).await.unwrap(), "1nobody");
-    assert!(send(store.required_by_reference(&Some(String::new()), Some(1))).await.unwrap());
+    assert!(
+        send(store.required_by_reference(&Some(String::new()), Some(1)))
+            .await
+            .unwrap()
+    );
     assert_eq!(send(store.attributes()).await.unwrap(), 1);
     assert_eq!(send(store.body_names_like_ours(1, 2, 3)).await.unwrap(), 6);
     assert_eq!(send(store.body_returns_early(0)).await.unwrap(), None);
@@ -204,7 +246,10 @@ async fn they_do_what_their_bodies_say() {
     assert_eq!(send(store.body_coerces(true)).await.unwrap()(4), 5);
     assert_eq!(send(store.body_is_one_expression()).await.unwrap(), 9);
     send(store.nothing()).await;
-    assert_eq!(send(store.timed_only("ab", &mut String::from("c"))).await, 3);
+    assert_eq!(
+        send(store.timed_only("ab", &mut String::from("c"))).await,
+        3
+    );
     assert_eq!(not_even_a_method(1, 2).await, 3);
     assert_eq!(not_even_a_method_required(Some(1)).await.unwrap(), 1);
 }
@@ -213,10 +258,22 @@ async fn they_do_what_their_bodies_say() {
 async fn a_missing_argument_is_named() {
     let store = store().await;
     let message = store.r#match(None, None).await.unwrap_err().to_string();
-    assert!(message.contains("match") && message.contains("type, name") && !message.contains("r#"), "{message}");
-    assert!(matches!(store.both_alone(None, None).await, Err(Error::MissingArgument { .. })));
-    assert!(matches!(not_even_a_method_required(None).await, Err(Error::MissingArgument { .. })));
-    assert_eq!(store.both_alone(Some("a".into()), None).await.unwrap(), "aNone");
+    assert!(
+        message.contains("match") && message.contains("type, name") && !message.contains("r#"),
+        "{message}"
+    );
+    assert!(matches!(
+        store.both_alone(None, None).await,
+        Err(Error::MissingArgument { .. })
+    ));
+    assert!(matches!(
+        not_even_a_method_required(None).await,
+        Err(Error::MissingArgument { .. })
+    ));
+    assert_eq!(
+        store.both_alone(Some("a".into()), None).await.unwrap(),
+        "aNone"
+    );
 }
 
 #[tokio::test]

@@ -26,7 +26,10 @@ impl Store {
 
     #[database_safe]
     #[fail_value(Arc::strong_count(self))]
-    async fn by_arc_with_a_fail_value(self: &std::sync::Arc<Self>, _db: &mut ReadTransaction) -> Result<usize> {
+    async fn by_arc_with_a_fail_value(
+        self: &std::sync::Arc<Self>,
+        _db: &mut ReadTransaction,
+    ) -> Result<usize> {
         Err(Error::other("always"))
     }
 }
@@ -35,7 +38,10 @@ impl Store {
 async fn every_receiver() {
     let store = store().await;
     let address = std::ptr::from_ref::<Store>(&store).addr();
-    assert_eq!(std::ptr::from_ref(send(store.by_reference()).await.unwrap()).addr(), address);
+    assert_eq!(
+        std::ptr::from_ref(send(store.by_reference()).await.unwrap()).addr(),
+        address
+    );
     assert_eq!(send(store.spelled_out()).await.unwrap(), address);
     assert_eq!(send(store.by_arc()).await.unwrap(), 1);
     assert_eq!(send(store.by_arc_with_a_fail_value()).await, 1);

@@ -39,7 +39,11 @@ trait Count: DbManager {
 
     #[database_safe]
     #[fail_value(0)]
-    async fn count_or_zero<T: ToString + Send>(&self, _db: &mut ReadTransaction, table: T) -> Result<usize> {
+    async fn count_or_zero<T: ToString + Send>(
+        &self,
+        _db: &mut ReadTransaction,
+        table: T,
+    ) -> Result<usize> {
         Err(Error::other(table.to_string()))
     }
 
@@ -56,7 +60,10 @@ impl Count for Store {
 /// A trait that promises `Send` futures, implemented with plain `async fn`.
 trait Texts<T> {
     fn text(&self, id: T) -> impl Future<Output = Result<String>> + Send;
-    fn store(&self, text: impl Into<Cow<'static, str>> + Send) -> impl Future<Output = Result<usize>> + Send;
+    fn store(
+        &self,
+        text: impl Into<Cow<'static, str>> + Send,
+    ) -> impl Future<Output = Result<usize>> + Send;
     fn borrowed<'a>(&'a self, text: &'a str) -> impl Future<Output = Result<&'a str>> + Send;
 }
 
@@ -67,7 +74,11 @@ impl<T: ToString + Send + Sync> Texts<T> for Store {
     }
 
     #[database_safe]
-    async fn store(&self, db: &mut WriteTransaction, text: impl Into<Cow<'static, str>> + Send) -> Result<usize> {
+    async fn store(
+        &self,
+        db: &mut WriteTransaction,
+        text: impl Into<Cow<'static, str>> + Send,
+    ) -> Result<usize> {
         let text: Cow<'static, str> = text.into();
         db.query_one("SELECT length(?1)", (text.as_ref(),)).await
     }
@@ -93,7 +104,10 @@ async fn implementations_and_default_bodies() {
     assert_eq!(send(store.count_or_zero("user")).await, 0);
     assert_eq!(send(store.timed()).await, "user");
     assert_eq!(send(through_the_trait(&*store)).await.unwrap(), "74");
-    assert_eq!(send(Texts::<u8>::borrowed(&*store, "b")).await.unwrap(), "b");
+    assert_eq!(
+        send(Texts::<u8>::borrowed(&*store, "b")).await.unwrap(),
+        "b"
+    );
 }
 
 #[tokio::test]
@@ -103,5 +117,8 @@ async fn spawned() {
         let text = through_the_trait(&*store).await?;
         Ok::<_, Error>((text, store.name(1).await?, store.count().await?))
     });
-    assert_eq!(task.await.unwrap().unwrap(), ("74".to_owned(), "user 1".to_owned(), 4));
+    assert_eq!(
+        task.await.unwrap().unwrap(),
+        ("74".to_owned(), "user 1".to_owned(), 4)
+    );
 }

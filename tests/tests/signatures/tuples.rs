@@ -50,7 +50,10 @@ impl Store {
     #[fail_with_exception]
     #[database_safe]
     #[fail_value((self.limit(), "none given".to_owned(), None))]
-    async fn with_self(&self, _db: &mut ReadTransaction) -> anyhow::Result<(u64, String, Option<anyhow::Error>)> {
+    async fn with_self(
+        &self,
+        _db: &mut ReadTransaction,
+    ) -> anyhow::Result<(u64, String, Option<anyhow::Error>)> {
         anyhow::bail!("the cause")
     }
 
@@ -69,7 +72,10 @@ impl Store {
 #[tokio::test]
 async fn the_rest_is_the_fail_value() {
     let (limit, text, cause) = send(store().await.with_self()).await;
-    assert_eq!((limit, text.as_str(), cause.unwrap().to_string().as_str()), (3, "none given", "the cause"));
+    assert_eq!(
+        (limit, text.as_str(), cause.unwrap().to_string().as_str()),
+        (3, "none given", "the cause")
+    );
 }
 
 #[tokio::test]

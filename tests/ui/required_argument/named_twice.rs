@@ -5,7 +5,13 @@ dbm_tests::manager!(Store);
 impl Store {
     #[database_safe]
     #[required_argument(id, name, id)]
-    async fn find(&self, db: &mut ReadTransaction, id: Option<u64>, name: Option<&str>, limit: u64) -> Result<u64> {
+    async fn find(
+        &self,
+        db: &mut ReadTransaction,
+        id: Option<u64>,
+        name: Option<&str>,
+        limit: u64,
+    ) -> Result<u64> {
         db.query_one("SELECT ?1, ?2, ?3", (id, name, limit)).await
     }
 }

@@ -1,0 +1,113 @@
+//! Every sentence a user reads when a rule of [`crate::check`] or of the derive is broken: each says what to write.
+
+use crate::attributes::Kind;
+use syn::Ident;
+
+pub(crate) const DURATION: &str =
+    "write a duration above zero: \"250ms\", \"5s\", \"2m\" or \"1h\"";
+pub(crate) const ASYNC_TRAIT: &str =
+    "remove `#[async_trait]`, which hides this body: a trait may have native `async fn`s";
+pub(crate) const NO_BODY: &str =
+    "there is no body here: move the attributes to the method of the impl";
+pub(crate) const RECEIVER: &str = "calls share their manager: write `&self` or `self: &Arc<Self>`";
+pub(crate) const NO_HANDLE: &str =
+    "the body needs a handle: add `db: &mut ReadTransaction` (or `WriteTransaction`) after `&self`";
+pub(crate) const HANDLE_FIRST: &str =
+    "the handle comes first: move this parameter to right after `&self`";
+pub(crate) const ONE_HANDLE: &str =
+    "a call has one handle: remove this parameter (a `WriteTransaction` reads, too)";
+pub(crate) const NO_RESULT: &str = "a call can fail: declare `-> Result<()>`";
+pub(crate) const EXCEPTION_PLACE: &str = "with both failure attributes the value is a tuple of at most 12 that ends in `Option<E>`, E being the error of the `Result`";
+pub(crate) const FAIL_VALUE_FAILS: &str =
+    "a fail value cannot fail itself: write an expression without `?`";
+pub(crate) const FAIL_VALUE_WAITS: &str =
+    "a fail value is made at once: write an expression without `.await`";
+
+pub(crate) const NO_STRUCT: &str =
+    "a manager is a struct with a field `core: ManagerCore`: derive it on a struct";
+pub(crate) const LIFETIME: &str =
+    "a manager lives as long as the program: hold owned data and remove this lifetime";
+pub(crate) const NO_VERSION: &str =
+    "name the schema version this program needs: `#[db_manager(version = \"1.0.0\")]`";
+pub(crate) const VERSION: &str = "write the version as three numbers: \"1.0.0\"";
+pub(crate) const NO_CORE: &str = "a manager holds its core: add a field `core: ManagerCore`";
+pub(crate) const TWO_CORES: &str =
+    "a manager has one core: mark it with `#[db_manager(core)]` or remove this field";
+pub(crate) const FIELD_MARK: &str = "the core of a manager is marked `#[db_manager(core)]`";
+
+/// How an attribute is written.
+pub(crate) fn usage(kind: Kind) -> &'static str {
+    match kind {
+        Kind::DatabaseSafe => "write `#[database_safe]` or `#[database_safe(timeout = \"5s\")]`",
+        Kind::Timed => "write `#[timed]` or `#[timed(slow = \"100ms\")]`",
+        Kind::RequiredArgument => {
+            "name the parameters of which one must be given: `#[required_argument(a, b)]`"
+        }
+        Kind::FailValue => {
+            "give the one expression the caller gets on failure: `#[fail_value(None)]`"
+        }
+        Kind::FailWithException => "it takes no arguments: write `#[fail_with_exception]`",
+        Kind::DuringInit => "it takes no arguments: write `#[during_init]`",
+    }
+}
+
+pub(crate) fn duplicate(kind: Kind) -> String {
+    let name = kind.name();
+    format!("remove this second `#[{name}]`")
+}
+
+pub(crate) fn modifier_alone(kind: Kind) -> String {
+    let name = kind.name();
+    format!(
+        "`#[{name}]` changes what `#[database_safe]` does: write both on the method, under their own names"
+    )
+}
+
+pub(crate) fn not_a_method(kind: Kind) -> String {
+    let name = kind.name();
+    format!("`#[{name}]` stands on a method: move it to an `async fn` with a body")
+}
+
+pub(crate) fn not_async(name: &Ident, output: Option<&str>) -> String {
+    let returned = output.map(|output| format!(" and `-> {output}`"));
+    let returned = returned.unwrap_or_default();
+    format!("an annotated method is async: write `async fn {name}`{returned}")
+}
+
+pub(crate) fn no_self(name: &Ident) -> String {
+    format!("a call runs on its manager: write `{name}(&self, ..)`")
+}
+
+pub(crate) fn handle_borrowed(handle: &str) -> String {
+    format!("a handle is borrowed: write `&mut {handle}`")
+}
+
+pub(crate) fn not_a_result(declared: &str) -> String {
+    format!("a call can fail: declare `-> Result<{declared}>`")
+}
+
+pub(crate) fn not_a_result_but_a_value(declared: &str) -> String {
+    format!("declare what the body returns, `Result<{declared}>`: the caller gets the `{declared}`")
+}
+
+pub(crate) fn named_twice(name: &Ident) -> String {
+    format!("`{name}` is named twice: remove this one")
+}
+
+pub(crate) fn always_given(name: &Ident, ty: &str) -> String {
+    format!("`{name}` is always given: make the parameter `{name}: Option<{ty}>`")
+}
+
+/// `optional` are the parameters that could have been meant.
+pub(crate) fn unknown_parameter(name: &Ident, optional: &[&Ident]) -> String {
+    if optional.is_empty() {
+        return format!("the caller gives no `{name}`: add a parameter `{name}: Option<..>`");
+    }
+    let optional: Vec<String> = optional.iter().map(|name| format!("`{name}`")).collect();
+    let optional = optional.join(", ");
+    format!("the caller gives no `{name}`: name one of {optional}")
+}
+
+pub(crate) fn handle_gone(db: &Ident) -> String {
+    format!("`{db}` is gone when the fail value is made: write an expression without it")
+}
