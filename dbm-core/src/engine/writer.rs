@@ -195,8 +195,8 @@ impl Writer {
     /// Ends a call whose work is part of the open transaction (or was taken back out of it), and waits until that
     /// transaction is committed.
     pub(crate) async fn finish(self: &Arc<Self>, mut turn: Turn) -> Result<()> {
-        if self.expects_company() {
-            tokio::task::yield_now().await;
+        if !turn.solo {
+            self.wait_for_company().await;
         }
         let waiting = {
             let mut state = self.lock();
@@ -227,10 +227,23 @@ impl Writer {
         state.batch.since.get_or_insert_with(Instant::now);
     }
 
-    /// A loop of calls that were just answered together is about to call again.
-    fn expects_company(&self) -> bool {
-        let state = self.lock();
-        state.queue.is_empty() && state.batch.last > 1
+    /// Calls that were just answered together are about to call again: lets their tasks run, for as long as one
+    /// commit more would cost at most.
+    async fn wait_for_company(&self) {
+        let mut started = None;
+        loop {
+            {
+                let state = self.lock();
+                if !state.queue.is_empty() || state.batch.count >= state.batch.last {
+                    return;
+                }
+            }
+            let limit = Duration::from_nanos(self.commit_time.load(Ordering::Relaxed)).min(MAX_AGE);
+            if started.get_or_insert_with(Instant::now).elapsed() >= limit {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn wait_for_commit(
