@@ -43,6 +43,10 @@ pub(crate) fn into_reader(opener: &Opener, connection: Connection) -> Result<Db>
     opener.equip(connection, Role::Reader)
 }
 
+pub(crate) fn not_a_database() -> Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None).into()
+}
+
 pub(crate) fn is_wal(connection: &Connection) -> Result<bool> {
     let mode: String = connection.query_row("PRAGMA journal_mode", (), |row| row.get(0))?;
     Ok(mode == "wal")

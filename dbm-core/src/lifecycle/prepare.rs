@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::engine::{Conn, Contents, Engine, Opener, Role, into_reader, is_wal, look};
+use crate::engine::{
+    Conn, Contents, Engine, Opener, Role, into_reader, is_wal, look, not_a_database,
+};
 use crate::error::{Error, Result};
 use crate::version::Version;
 
@@ -48,13 +50,17 @@ pub(crate) async fn prepare(
 fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Step> {
     let opener = &engine.opener;
     let writer = &engine.writer.conn;
-    if is_new(opener)? {
+    let length = length(opener)?;
+    if length == 0 {
         if !writer.is_open() {
             writer.adopt(opener.create()?);
         }
         return Ok(Step::Create);
     }
     let (contents, connection) = look(opener)?;
+    if contents == Contents::Nothing && length < SMALLEST_PAGE {
+        return Err(not_a_database());
+    }
     let step = step_for(&contents, required)?;
     let opened_by_first_write = step == Step::Nothing && is_wal(&connection)?;
     if !opened_by_first_write && !writer.is_open() {
@@ -66,19 +72,21 @@ fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Ste
     Ok(step)
 }
 
-/// No file, or an empty one, as a crash right after the first open leaves it.
-fn is_new(opener: &Opener) -> Result<bool> {
+/// A file that is shorter than this has no page, and SQLite would take it for empty and overwrite it.
+const SMALLEST_PAGE: u64 = 512;
+
+/// Length of the file in bytes, 0 when there is none: a crash right after the first open leaves an empty one. Makes
+/// the directory.
+fn length(opener: &Opener) -> Result<u64> {
     let path = &opener.path;
     let failed = |error| Error::io(path, error);
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
     }
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {
-            Err(failed(io::Error::from(io::ErrorKind::IsADirectory)))
-        }
-        Ok(metadata) => Ok(metadata.len() == 0),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Ok(metadata) if metadata.is_dir() => Err(failed(io::ErrorKind::IsADirectory.into())),
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(failed(error)),
     }
 }
