@@ -2,7 +2,7 @@
 
 use crate::attributes::{Attributes, Given, Kind, take_siblings};
 use crate::check::{self, Errors, Handle, Plan};
-use crate::method::{Body, Method};
+use crate::method::Method;
 use crate::types::{bare, is_fallible, value_type};
 use crate::wording;
 use proc_macro2::{Group, Ident, Literal, Span, TokenStream};
@@ -50,8 +50,15 @@ fn expand(plan: &Plan, paths: &[Path]) -> TokenStream {
         (true, true) => (None, call(plan, body)),
         (true, false) => (None, alone(plan, body)),
     };
-    let inside = body.braced(quote!(#imports #inside));
-    quote!(#errors #(#attributes)* #allow #visibility #signature #inside)
+    quote! {
+        #errors
+        #(#attributes)*
+        #allow
+        #visibility #signature {
+            #imports
+            #inside
+        }
+    }
 }
 
 /// What the caller sees.
@@ -101,7 +108,7 @@ fn imports(paths: &[Path]) -> Option<TokenStream> {
 }
 
 /// The call of a `#[database_safe]` method: the street is dbm-core's, the body is its last step.
-fn call(plan: &Plan, body: &Body) -> TokenStream {
+fn call(plan: &Plan, body: &Group) -> TokenStream {
     let (Some(Handle { pattern, ty, .. }), Some(declared)) = (&plan.handle, plan.method.declared())
     else {
         return TokenStream::new();
@@ -123,7 +130,7 @@ fn call(plan: &Plan, body: &Body) -> TokenStream {
             #required
             .on::<#ty>()
             .#returning::<#returned>()
-            .run(async |mut __db: #ty| #body)
+            .run(async |mut __db: #ty| { #body })
             .await;
         #policy
     }
@@ -152,7 +159,7 @@ fn policy(attributes: &Attributes, declared: &Type) -> TokenStream {
 }
 
 /// A method that is timed, or checks its arguments, without a database.
-fn alone(plan: &Plan, body: &Body) -> TokenStream {
+fn alone(plan: &Plan, body: &Group) -> TokenStream {
     let site = site(plan);
     let required = plan
         .attributes
@@ -173,9 +180,9 @@ fn alone(plan: &Plan, body: &Body) -> TokenStream {
     let body = match plan.attributes.timed {
         Some(_) => {
             let body = typed_body(plan, body, &TokenStream::new());
-            quote_spanned!(Span::mixed_site()=> ::dbm_core::__private::timed(&__SITE, async #body).await)
+            quote_spanned!(Span::mixed_site()=> ::dbm_core::__private::timed(&__SITE, async { #body }).await)
         }
-        None => body.statements.clone(),
+        None => quote!(#body),
     };
     quote!(#site #required #body)
 }
@@ -221,7 +228,7 @@ fn given(attributes: &Attributes) -> TokenStream {
 ///
 /// rustc does not carry a declared type into an async block or closure; it would infer it from the first `return` and
 /// blame the attribute. An early return that never happens puts each error on the user's code.
-fn typed_body(plan: &Plan, body: &Body, first: &TokenStream) -> Group {
+fn typed_body(plan: &Plan, body: &Group, first: &TokenStream) -> TokenStream {
     let unit = syn::parse_quote!(());
     let declared = plan.method.declared().unwrap_or(&unit);
     let returned = nameable(declared);
@@ -230,13 +237,11 @@ fn typed_body(plan: &Plan, body: &Body, first: &TokenStream) -> Group {
             return __return;
         }
     };
-    let statements = &body.statements;
-    body.braced(quote!(#edge #first #statements))
+    quote!(#edge #first #body)
 }
 
 /// The outside of a method whose inside cannot be compiled; an editor reads the body all the same.
-fn unsound(plan: &Plan, body: &Body) -> TokenStream {
-    let statements = &body.statements;
+fn unsound(plan: &Plan, body: &Group) -> TokenStream {
     let handle = plan
         .handle
         .as_ref()
@@ -245,7 +250,7 @@ fn unsound(plan: &Plan, body: &Body) -> TokenStream {
         #[cfg(rust_analyzer)]
         {
             #handle
-            #statements
+            #body
         }
         loop {}
     }

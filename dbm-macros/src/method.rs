@@ -12,23 +12,8 @@ pub(crate) struct Method {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
-    /// The body as it was written; none in the declaration of a trait.
-    pub(crate) body: Option<Body>,
-}
-
-/// The statements between the braces, not parsed.
-pub(crate) struct Body {
-    braces: Span,
-    pub(crate) statements: TokenStream,
-}
-
-impl Body {
-    /// These tokens between the user's braces, so that their edition rules and their errors are the user's.
-    pub(crate) fn braced(&self, tokens: TokenStream) -> Group {
-        let mut group = Group::new(Delimiter::Brace, tokens);
-        group.set_span(self.braces);
-        group
-    }
+    /// The body as a block; none in the declaration of a trait.
+    pub(crate) body: Option<Group>,
 }
 
 impl Parse for Method {
@@ -58,10 +43,10 @@ impl Parse for Method {
             style: AttrStyle::Outer,
             ..attribute
         }));
-        let body = Body {
-            braces: braces.span(),
-            statements,
-        };
+        // Generated braces in the place of the user's: errors are reported there, and no lint takes the block that the
+        // body becomes for one the user wrote.
+        let mut body = Group::new(Delimiter::Brace, statements);
+        body.set_span(Span::mixed_site().located_at(braces.span()));
         Ok(Self {
             attributes,
             visibility,

@@ -96,49 +96,14 @@ pub(crate) fn is_fallible(declared: &Type) -> bool {
 
 /// Whether the type is known not to be `wanted`; of an unknown name the compiler decides, it may be an alias.
 pub(crate) fn is_plainly_not(ty: &Type, wanted: &str) -> bool {
-    const STANDARD: [&str; 38] = [
-        "Arc",
-        "BTreeMap",
-        "BTreeSet",
-        "Box",
-        "Cow",
-        "Duration",
-        "HashMap",
-        "HashSet",
-        "Option",
-        "PathBuf",
-        "Rc",
-        "Result",
-        "Self",
-        "String",
-        "Vec",
-        "VecDeque",
-        "bool",
-        "char",
-        "f32",
-        "f64",
-        "i128",
-        "i16",
-        "i32",
-        "i64",
-        "i8",
-        "isize",
-        "str",
-        "u128",
-        "u16",
-        "u32",
-        "u64",
-        "u8",
-        "usize",
-        "NonZeroU32",
-        "NonZeroU64",
-        "OsString",
-        "Instant",
-        "SystemTime",
-    ];
+    const STANDARD: &str = "Arc BTreeMap BTreeSet Box Cow Duration HashMap HashSet Instant NonZeroU32 NonZeroU64 Option \
+        OsString PathBuf Rc Result Self String SystemTime Vec VecDeque bool char f32 f64 i128 i16 i32 i64 i8 isize str \
+        u128 u16 u32 u64 u8 usize";
+    let is_standard = |name: &Ident| STANDARD.split(' ').any(|standard| name == standard);
     match bare(pointee(ty)) {
-        Type::Path(_) => last_segment(pointee(ty))
-            .is_some_and(|(last, _)| last != wanted && STANDARD.iter().any(|name| last == name)),
+        Type::Path(_) => {
+            last_segment(pointee(ty)).is_some_and(|(last, _)| last != wanted && is_standard(last))
+        }
         Type::Macro(_) | Type::Verbatim(_) => false,
         _ => true,
     }

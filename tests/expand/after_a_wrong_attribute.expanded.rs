@@ -23,8 +23,13 @@ impl Store {
                     return __return;
                 }
                 let db: &mut ReadTransaction = &mut __db;
-                db.query_optional("SELECT id, name FROM user WHERE name = ?1", (name,))
-                    .await
+                {
+                    db.query_optional(
+                            "SELECT id, name FROM user WHERE name = ?1",
+                            (name,),
+                        )
+                        .await
+                }
             })
             .await;
         __outcome.into_result()

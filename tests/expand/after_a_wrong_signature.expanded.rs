@@ -12,7 +12,7 @@ impl Store {
         #[cfg(rust_analyzer)]
         {
             let db: &mut ReadTransaction = loop {};
-            db.query_optional("SELECT id, name FROM user WHERE id = ?1", (id,)).await
+            { db.query_optional("SELECT id, name FROM user WHERE id = ?1", (id,)).await }
         }
         loop {}
     }

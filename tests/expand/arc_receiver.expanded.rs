@@ -16,8 +16,10 @@ impl Store {
                     return __return;
                 }
                 let db: &mut Connection = &mut __db;
-                db.execute_batch("VACUUM").await?;
-                Ok(())
+                {
+                    db.execute_batch("VACUUM").await?;
+                    Ok(())
+                }
             })
             .await;
         __outcome.fail_with_exception()

@@ -16,7 +16,7 @@ impl Store {
                     return __return;
                 }
                 let db: &mut ReadTransaction = &mut __db;
-                Ok((db.query("SELECT id, name FROM user", ()).await?, None))
+                { Ok((db.query("SELECT id, name FROM user", ()).await?, None)) }
             })
             .await;
         __outcome

@@ -15,8 +15,10 @@ impl Store {
                     return __return;
                 }
                 let db: &mut WriteTransaction = &mut __db;
-                db.execute("INSERT INTO user VALUES (?1, ?2)", (id, name)).await?;
-                Ok(())
+                {
+                    db.execute("INSERT INTO user VALUES (?1, ?2)", (id, name)).await?;
+                    Ok(())
+                }
             })
             .await;
         __outcome.into_result()

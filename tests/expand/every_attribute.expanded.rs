@@ -26,11 +26,13 @@ impl Store {
                     return __return;
                 }
                 let db: &mut ReadTransaction = &mut __db;
-                db.query_optional(
-                        "SELECT id, name FROM user WHERE id = ?1 OR name = ?2",
-                        (id, name),
-                    )
-                    .await
+                {
+                    db.query_optional(
+                            "SELECT id, name FROM user WHERE id = ?1 OR name = ?2",
+                            (id, name),
+                        )
+                        .await
+                }
             })
             .await;
         __outcome.fail_value(|| -> Option<User> { None })

@@ -23,7 +23,7 @@ impl<T: Row> Table<T> {
                     return __return;
                 }
                 let _: &mut dbm_core::ReadTransaction = &mut __db;
-                Ok(keys.map(move |key| (key, self.name(x, y))))
+                { Ok(keys.map(move |key| (key, self.name(x, y)))) }
             })
             .await;
         __outcome.into_result()

@@ -15,6 +15,6 @@ impl Store {
         ) {
             return __missing;
         }
-        self.find_where(id.map(Key::Id).or(name.map(Key::Name))).await
+        { self.find_where(id.map(Key::Id).or(name.map(Key::Name))).await }
     }
 }

@@ -16,7 +16,7 @@ impl Store {
                     return __return;
                 }
                 let db: &mut ReadTransaction = &mut __db;
-                Ok(db.query_one("SELECT count(*) FROM user", ()).await?)
+                { Ok(db.query_one("SELECT count(*) FROM user", ()).await?) }
             })
             .await;
         __outcome.fail_value(|| -> ::dbm_core::ValueOf<Reply<u64>> { 0 })

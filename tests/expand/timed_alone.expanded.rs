@@ -14,7 +14,7 @@ impl Store {
                     > {
                         return __return;
                     }
-                    reqwest::get(url).await?.text().await
+                    { reqwest::get(url).await?.text().await }
                 },
             )
             .await

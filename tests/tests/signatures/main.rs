@@ -6,6 +6,7 @@
 mod errors;
 mod generics;
 mod imports;
+mod managers;
 mod parameters;
 mod receivers;
 mod traits;
