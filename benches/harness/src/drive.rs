@@ -1,4 +1,3 @@
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,7 +50,10 @@ fn current_thread() -> Result<Runtime> {
 }
 
 fn multi_thread() -> Result<Runtime> {
-    Ok(Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?)
+    Ok(Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()?)
 }
 
 async fn spawned<P: Peer + Send + Sync + 'static>(job: &Job) -> Result<Tally> {
@@ -90,7 +92,11 @@ async fn task_loop<P: Peer>(peer: &P, mut script: Script, clock: Clock) -> Tally
         let step = script.next();
         let result = take(peer, step).await;
         let ended = Instant::now();
-        tally.note(step, result, (begun >= clock.measured_from).then_some(ended - begun));
+        tally.note(
+            step,
+            result,
+            (begun >= clock.measured_from).then_some(ended - begun),
+        );
         begun = ended;
     }
     tally
@@ -108,23 +114,27 @@ async fn opens<P: Peer>(job: &Job) -> Result<Tally> {
         let peer = P::open(job).await?;
         let result = take(&peer, step).await;
         let latency = begun.elapsed();
-        tally.note(step, result, (begun >= clock.measured_from).then_some(latency));
+        tally.note(
+            step,
+            result,
+            (begun >= clock.measured_from).then_some(latency),
+        );
         peer.close().await?;
     }
     Ok(tally)
 }
 
-fn take<P: Peer>(peer: &P, step: Step) -> impl Future<Output = Result<()>> {
-    async move {
-        match step {
-            Step::Read(id) => match peer.read(id).await? {
-                (name, score) if name.is_empty() || score != id => Err(format!("row {id} is wrong").into()),
-                _ => Ok(()),
-            },
-            Step::Insert => peer.insert("a name of ordinary length", 42).await,
-            Step::Increment => peer.increment().await,
-            Step::Nothing => peer.nothing().await,
-        }
+async fn take<P: Peer>(peer: &P, step: Step) -> Result<()> {
+    match step {
+        Step::Read(id) => match peer.read(id).await? {
+            (name, score) if name.is_empty() || score != id => {
+                Err(format!("row {id} is wrong").into())
+            }
+            _ => Ok(()),
+        },
+        Step::Insert => peer.insert("a name of ordinary length", 42).await,
+        Step::Increment => peer.increment().await,
+        Step::Nothing => peer.nothing().await,
     }
 }
 
@@ -143,7 +153,10 @@ impl Clock {
             Limit::Time(time) => Self::WARM_UP.min(time / 4),
             Limit::Calls(_) => Duration::ZERO,
         };
-        Self { measured_from: Instant::now() + warm_up, limit }
+        Self {
+            measured_from: Instant::now() + warm_up,
+            limit,
+        }
     }
 
     fn is_over(&self, now: Instant, calls: u64) -> bool {

@@ -13,7 +13,10 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     pub(crate) fn new() -> Self {
-        Self { buckets: vec![0; BUCKETS], count: 0 }
+        Self {
+            buckets: vec![0; BUCKETS],
+            count: 0,
+        }
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -71,7 +74,10 @@ mod tests {
         }
         for (part, expected) in [(0.5, 500.0), (0.99, 990.0), (1.0, 1000.0)] {
             let got = histogram.quantile(part);
-            assert!((got / expected - 1.0).abs() < 0.04, "{part}: {got}, not {expected}");
+            assert!(
+                (got / expected - 1.0).abs() < 0.04,
+                "{part}: {got}, not {expected}"
+            );
         }
     }
 

@@ -60,7 +60,10 @@ impl Job {
     /// When the arguments are not those of a job.
     pub fn from_args(args: &[String]) -> Result<Self> {
         let [workload, tasks, durability, limit, path, rows] = args else {
-            return Err("usage: <workload> <tasks> <durability> <seconds | calls\"x\"> <path> <rows>".into());
+            return Err(
+                "usage: <workload> <tasks> <durability> <seconds | calls\"x\"> <path> <rows>"
+                    .into(),
+            );
         };
         Ok(Self {
             workload: workload.parse()?,
@@ -110,10 +113,17 @@ impl FromStr for Workload {
     type Err = BoxError;
 
     fn from_str(s: &str) -> Result<Self> {
-        [Self::Read, Self::Insert, Self::Mix, Self::Increment, Self::Open, Self::Nothing]
-            .into_iter()
-            .find(|workload| workload.to_string() == s)
-            .ok_or_else(|| format!("no workload {s:?}").into())
+        [
+            Self::Read,
+            Self::Insert,
+            Self::Mix,
+            Self::Increment,
+            Self::Open,
+            Self::Nothing,
+        ]
+        .into_iter()
+        .find(|workload| workload.to_string() == s)
+        .ok_or_else(|| format!("no workload {s:?}").into())
     }
 }
 

@@ -20,7 +20,11 @@ pub(crate) struct Script {
 impl Script {
     pub(crate) fn new(job: &Job, task: usize) -> Self {
         let state = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(task as u64 + 1);
-        Self { workload: job.workload, rows: job.rows, state }
+        Self {
+            workload: job.workload,
+            rows: job.rows,
+            state,
+        }
     }
 
     pub(crate) fn next(&mut self) -> Step {

@@ -11,16 +11,19 @@ use crate::tables;
 
 /// Puts every figure where it belongs: the tables between their markers in docs/PERFORMANCE.md, the plots beside it.
 pub(crate) fn write(samples: &Samples) -> Result<()> {
-    let directory = peers::root().join("../docs");
-    let document = directory.join("PERFORMANCE.md");
+    let document = document();
     let mut text = fs::read_to_string(&document)?;
     for (name, content) in sections(samples) {
         text = filled(&text, name, &content)?;
     }
     fs::write(&document, text)?;
-    write_plots(samples, &directory.join("performance"))?;
+    write_plots(samples, &document.with_file_name("performance"))?;
     eprintln!("wrote {}", fs::canonicalize(document)?.display());
     Ok(())
+}
+
+fn document() -> PathBuf {
+    peers::root().join("../docs/PERFORMANCE.md")
 }
 
 /// The same for a run that is not worth keeping, in the target directory.
@@ -37,17 +40,35 @@ pub(crate) fn write_aside(samples: &Samples) -> Result<()> {
 fn sections(samples: &Samples) -> [(&'static str, String); 8] {
     let tasks = |setting: Setting| setting.tasks.to_string();
     let rows = |setting: Setting| tables::rate(setting.rows as f64);
-    let growth = |what, settings: Vec<Setting>, label| tables::growth(samples, what, &settings, label).to_string();
+    let growth = |what, settings: Vec<Setting>, label| {
+        tables::growth(samples, what, &settings, label).to_string()
+    };
     [
-        ("machine", samples.machine.describe() + "\n"),
+        (
+            "machine",
+            format!("Measured on {}.\n", samples.machine.describe()),
+        ),
         ("overview", tables::overview(samples).to_string()),
         ("latencies", tables::latencies(samples).to_string()),
         ("costs", tables::costs(samples).to_string()),
-        ("reads by tasks", growth("reads/s, tasks:", suite::reads_by_tasks(), tasks)),
-        ("inserts by tasks", growth("inserts/s, tasks:", suite::inserts_by_tasks(), tasks)),
-        ("reads by rows", growth("reads/s, rows:", suite::reads_by_rows(), rows)),
+        (
+            "reads by tasks",
+            growth("reads/s, tasks:", suite::reads_by_tasks(), tasks),
+        ),
+        (
+            "inserts by tasks",
+            growth("inserts/s, tasks:", suite::inserts_by_tasks(), tasks),
+        ),
+        (
+            "reads by rows",
+            growth("reads/s, rows:", suite::reads_by_rows(), rows),
+        ),
         ("fsync", {
-            let inserts = growth("inserts/s, fsync:", suite::inserts_by_fsync(), tables::delay);
+            let inserts = growth(
+                "inserts/s, fsync:",
+                suite::inserts_by_fsync(),
+                tables::delay,
+            );
             format!("{inserts}\n{}", tables::batches(samples))
         }),
     ]
@@ -56,14 +77,19 @@ fn sections(samples: &Samples) -> [(&'static str, String); 8] {
 fn write_plots(samples: &Samples, directory: &Path) -> Result<()> {
     fs::create_dir_all(directory)?;
     for (name, svg) in plot::all(samples) {
-        fs::write(directory.join(name).with_extension("svg"), svg)?;
+        if let Some(svg) = svg {
+            fs::write(directory.join(name).with_extension("svg"), svg)?;
+        }
     }
     Ok(())
 }
 
 /// The text with what stands between `<!-- name -->` and `<!-- end of name -->` replaced.
 fn filled(text: &str, name: &str, content: &str) -> Result<String> {
-    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+    let (begin, end) = (
+        format!("<!-- {name} -->\n"),
+        format!("<!-- end of {name} -->"),
+    );
     let missing = || format!("the markers of {name:?} are missing");
     let (before, rest) = text.split_once(&begin).ok_or_else(missing)?;
     let (_, after) = rest.split_once(&end).ok_or_else(missing)?;
@@ -73,6 +99,26 @@ fn filled(text: &str, name: &str, content: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::Machine;
+
+    #[test]
+    fn the_document_has_a_place_for_everything() -> Result<()> {
+        let text = fs::read_to_string(document())?;
+        let samples = Samples {
+            machine: Machine::default(),
+            taken: Vec::new(),
+        };
+        for (name, _) in sections(&samples) {
+            filled(&text, name, "")?;
+        }
+        for (plot, _) in plot::all(&samples) {
+            assert!(
+                text.contains(&format!("(performance/{plot}.svg)")),
+                "{plot}"
+            );
+        }
+        Ok(())
+    }
 
     #[test]
     fn only_what_is_between_the_markers_changes() -> Result<()> {

@@ -40,7 +40,9 @@ pub(crate) fn run(bless: bool) -> Result<()> {
     println!("{:<16} {:>10} {:>10} {:>8}", "call", "was", "is", "change");
     let mut worse = Vec::new();
     for (call, is) in &counted {
-        let was = expected.get(call).ok_or_else(|| format!("no figure for {call}; run guard --bless"))?;
+        let was = expected
+            .get(call)
+            .ok_or_else(|| format!("no figure for {call}; run guard --bless"))?;
         let change = *is as f64 / *was as f64 - 1.0;
         println!("{call:<16} {was:>10} {is:>10} {:>+7.1}%", change * 100.0);
         if change > TOLERANCE {
@@ -60,7 +62,10 @@ fn count_all() -> Result<Figures> {
         eprintln!("counting {peer} {workload}");
         let few = instructions(peer, workload, FEW, &scratch)?;
         let many = instructions(peer, workload, MANY, &scratch)?;
-        figures.insert(format!("{peer} {workload}"), many.saturating_sub(few) / (MANY - FEW));
+        figures.insert(
+            format!("{peer} {workload}"),
+            many.saturating_sub(few) / (MANY - FEW),
+        );
     }
     Ok(figures)
 }
@@ -81,11 +86,16 @@ fn instructions(peer: &str, workload: Workload, calls: u64, scratch: &Scratch) -
         .output()
         .map_err(|error| format!("valgrind: {error}"))?;
     let log = String::from_utf8_lossy(&output.stderr);
-    let report: harness::Report = serde_json::from_slice(&output.stdout).map_err(|_| log.trim().to_owned())?;
+    let report: harness::Report =
+        serde_json::from_slice(&output.stdout).map_err(|_| log.trim().to_owned())?;
     if let Some(error) = report.first_error {
         return Err(format!("{peer} {workload}: {error}").into());
     }
-    let collected = log.lines().find_map(|line| line.split_once("Collected : ")).ok_or("valgrind counted nothing")?.1;
+    let collected = log
+        .lines()
+        .find_map(|line| line.split_once("Collected : "))
+        .ok_or("valgrind counted nothing")?
+        .1;
     Ok(collected.trim().parse()?)
 }
 
@@ -94,11 +104,14 @@ fn file() -> PathBuf {
 }
 
 fn read() -> Result<Figures> {
-    let text = fs::read_to_string(file()).map_err(|error| format!("{}: {error}", file().display()))?;
+    let text =
+        fs::read_to_string(file()).map_err(|error| format!("{}: {error}", file().display()))?;
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .map(|line| {
-            let (call, count) = line.rsplit_once(' ').ok_or_else(|| format!("not a figure: {line}"))?;
+            let (call, count) = line
+                .rsplit_once(' ')
+                .ok_or_else(|| format!("not a figure: {line}"))?;
             Ok((call.to_owned(), count.parse()?))
         })
         .collect()
@@ -107,7 +120,8 @@ fn read() -> Result<Figures> {
 fn write(figures: &Figures) -> Result<()> {
     let rustc = printed_by(Command::new("rustc").arg("--version"))?;
     let sqlite = printed_by(Command::new(peers::program(RAW)?).arg("version"))?;
-    let mut text = format!("# Instructions per call, {rustc}, SQLite {sqlite}. Written by `guard --bless`.\n");
+    let mut text =
+        format!("# Instructions per call, {rustc}, SQLite {sqlite}. Written by `guard --bless`.\n");
     for (call, count) in figures {
         text += &format!("{call} {count}\n");
     }

@@ -43,7 +43,10 @@ fn run(command: Command) -> Result<()> {
 
 fn measure(options: &Measure) -> Result<()> {
     let peers = peers::compile(&options.peers)?;
-    let samples = Samples { machine: Machine::read(&peers)?, taken: measure::all(options, &peers)? };
+    let samples = Samples {
+        machine: Machine::read(&peers)?,
+        taken: measure::all(options, &peers)?,
+    };
     println!("{}", tables::overview(&samples));
     println!("{}", tables::details(&samples));
     if options.is_complete() {

@@ -21,7 +21,13 @@ pub(crate) fn all(options: &Measure, peers: &[&'static str]) -> Result<Vec<Sampl
     let mut samples = Vec::new();
     for round in 0..options.rounds {
         for (index, setting) in settings.iter().enumerate() {
-            progress(&format!("round {} of {}, setting {} of {}", round + 1, options.rounds, index + 1, settings.len()));
+            progress(&format!(
+                "round {} of {}, setting {} of {}",
+                round + 1,
+                options.rounds,
+                index + 1,
+                settings.len()
+            ));
             for peer in rotated(peers, round).filter(|peer| takes_part(peer, *setting)) {
                 samples.push(bench.measure(peer, *setting, round));
             }
@@ -63,7 +69,11 @@ impl Bench {
             true => Some(Shim::compile(scratch.own())?),
             false => None,
         };
-        Ok(Self { scratch, time, shim })
+        Ok(Self {
+            scratch,
+            time,
+            shim,
+        })
     }
 
     fn measure(&self, peer: &str, setting: Setting, round: usize) -> Sample {
@@ -74,7 +84,14 @@ impl Bench {
                 (Err(error.to_string()), None, 0)
             }
         };
-        Sample { peer: peer.to_owned(), round, setting, outcome, fsyncs, lost }
+        Sample {
+            peer: peer.to_owned(),
+            round,
+            setting,
+            outcome,
+            fsyncs,
+            lost,
+        }
     }
 
     fn try_measure(&self, peer: &str, setting: Setting) -> Result<(Report, Option<u64>, u64)> {
@@ -92,13 +109,17 @@ impl Bench {
         if let (Some(shim), Some(delay)) = (&self.shim, setting.fsync_us) {
             shim.load_into(&mut command, delay);
         }
-        let report: Report = serde_json::from_str(&output_within(&mut command, self.time * 10 + PATIENCE)?)?;
+        let report: Report =
+            serde_json::from_str(&output_within(&mut command, self.time * 10 + PATIENCE)?)?;
         let fsyncs = match (&self.shim, setting.fsync_us) {
             (Some(shim), Some(_)) => Some(shim.count()?),
             _ => None,
         };
-        let found: Contents =
-            serde_json::from_str(&printed_by(Command::new(peers::program(RAW)?).arg("contents").arg(&path))?)?;
+        let found: Contents = serde_json::from_str(&printed_by(
+            Command::new(peers::program(RAW)?)
+                .arg("contents")
+                .arg(&path),
+        )?)?;
         let lost_rows = (setting.rows + report.inserted).saturating_sub(found.rows);
         let lost_increments = report.incremented.saturating_sub(found.counter);
         Ok((report, fsyncs, lost_rows + lost_increments))
@@ -106,11 +127,23 @@ impl Bench {
 }
 
 fn output_within(command: &mut Command, time: Duration) -> Result<String> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
     let status = wait_within(&mut child, time)?;
     let (mut output, mut errors) = (String::new(), String::new());
-    child.stdout.take().ok_or("no output")?.read_to_string(&mut output)?;
-    child.stderr.take().ok_or("no errors")?.read_to_string(&mut errors)?;
+    child
+        .stdout
+        .take()
+        .ok_or("no output")?
+        .read_to_string(&mut output)?;
+    child
+        .stderr
+        .take()
+        .ok_or("no errors")?
+        .read_to_string(&mut errors)?;
     match status.success() {
         true => Ok(output),
         false => Err(format!("{status}: {}", errors.trim()).into()),

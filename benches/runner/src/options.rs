@@ -73,7 +73,8 @@ fn only(args: impl Iterator<Item = String>, command: Command) -> Result<Command>
 }
 
 fn measure(mut args: impl Iterator<Item = String>) -> Result<Measure> {
-    let (mut peers, mut groups, mut rounds, mut seconds, mut quick) = (None, None, None, None, false);
+    let (mut peers, mut groups, mut rounds, mut seconds, mut quick) =
+        (None, None, None, None, false);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
         match arg.as_str() {
@@ -92,7 +93,11 @@ fn measure(mut args: impl Iterator<Item = String>) -> Result<Measure> {
         },
         groups: match groups {
             Some(names) => names.split(',').map(suite::group).collect::<Result<_>>()?,
-            None if quick => suite::GROUPS.iter().copied().filter(|group| !group.is_growth()).collect(),
+            None if quick => suite::GROUPS
+                .iter()
+                .copied()
+                .filter(|group| !group.is_growth())
+                .collect(),
             None => suite::GROUPS.to_vec(),
         },
         rounds: rounds.unwrap_or(3),
@@ -108,7 +113,11 @@ fn chosen_peers(names: &str) -> Result<Vec<&'static str>> {
         let all = PEERS.map(|peer| peer.name).join(", ");
         return Err(format!("no peer {unknown:?}; there are {all}").into());
     }
-    Ok(PEERS.iter().map(|peer| peer.name).filter(|name| *name == RAW || names.contains(name)).collect())
+    Ok(PEERS
+        .iter()
+        .map(|peer| peer.name)
+        .filter(|name| *name == RAW || names.contains(name))
+        .collect())
 }
 
 #[cfg(test)]
@@ -121,21 +130,32 @@ mod tests {
 
     #[test]
     fn raw_is_always_measured() {
-        let Ok(Command::Measure(measure)) = parse("--only dbm --workloads a,d") else { panic!() };
+        let Ok(Command::Measure(measure)) = parse("--only dbm --workloads a,d") else {
+            panic!()
+        };
         assert_eq!(measure.peers, ["raw", "dbm"]);
         assert!(!measure.is_complete());
     }
 
     #[test]
     fn the_default_is_complete_and_quick_is_not() {
-        let complete = |line| matches!(parse(line), Ok(Command::Measure(measure)) if measure.is_complete());
+        let complete =
+            |line| matches!(parse(line), Ok(Command::Measure(measure)) if measure.is_complete());
         assert!(complete(""));
         assert!(!complete("--quick"));
     }
 
     #[test]
     fn mistakes_are_named() {
-        for line in ["--only nobody", "--workloads x", "--rounds", "--rounds many", "--fast", "render now", "guard x"] {
+        for line in [
+            "--only nobody",
+            "--workloads x",
+            "--rounds",
+            "--rounds many",
+            "--fast",
+            "render now",
+            "guard x",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

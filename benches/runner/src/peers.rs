@@ -18,7 +18,10 @@ const fn shared(name: &'static str) -> Peer {
 }
 
 const fn apart(name: &'static str) -> Peer {
-    Peer { name, shared: false }
+    Peer {
+        name,
+        shared: false,
+    }
 }
 
 pub(crate) const PEERS: [Peer; 11] = [
@@ -43,7 +46,11 @@ pub(crate) fn root() -> &'static Path {
 /// The directory cargo built this program in, and everything that is made on the way.
 pub(crate) fn target() -> Result<PathBuf> {
     let runner = std::env::current_exe()?;
-    runner.ancestors().nth(2).map(Path::to_owned).ok_or_else(|| "the runner is in no target directory".into())
+    runner
+        .ancestors()
+        .nth(2)
+        .map(Path::to_owned)
+        .ok_or_else(|| "the runner is in no target directory".into())
 }
 
 pub(crate) fn results_file() -> PathBuf {
@@ -76,7 +83,13 @@ fn cargo_build(peer: &Peer) -> Result<bool> {
         false => root().join("peers").join(peer.name).join("Cargo.toml"),
     };
     let status = Command::new("cargo")
-        .args(["build", "--release", "--quiet", "--package", &format!("peer-{}", peer.name)])
+        .args([
+            "build",
+            "--release",
+            "--quiet",
+            "--package",
+            &format!("peer-{}", peer.name),
+        ])
         .arg("--manifest-path")
         .arg(manifest)
         .arg("--target-dir")

@@ -23,7 +23,7 @@ pub(crate) struct Sample {
     pub(crate) lost: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Machine {
     processor: String,
     processors: usize,
@@ -49,11 +49,15 @@ pub(crate) struct Spread {
 
 impl Samples {
     pub(crate) fn load(file: &Path) -> Result<Self> {
-        let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let text =
+            fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         let (machine, samples) = text.split_once('\n').ok_or("the results are empty")?;
         Ok(Self {
             machine: serde_json::from_str(machine)?,
-            taken: samples.lines().map(serde_json::from_str).collect::<Result<_, _>>()?,
+            taken: samples
+                .lines()
+                .map(serde_json::from_str)
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -66,13 +70,29 @@ impl Samples {
         Ok(fs::write(file, text)?)
     }
 
-    pub(crate) fn of<'a>(&'a self, peer: &'a str, setting: Setting) -> impl Iterator<Item = &'a Sample> {
-        self.taken.iter().filter(move |sample| sample.peer == peer && sample.setting == setting)
+    pub(crate) fn of<'a>(
+        &'a self,
+        peer: &'a str,
+        setting: Setting,
+    ) -> impl Iterator<Item = &'a Sample> {
+        self.taken
+            .iter()
+            .filter(move |sample| sample.peer == peer && sample.setting == setting)
     }
 
     /// A figure of one peer over all rounds.
-    pub(crate) fn figure(&self, peer: &str, setting: Setting, figure: fn(&Report) -> f64) -> Option<Spread> {
-        spread(self.of(peer, setting).filter_map(|sample| sample.outcome.as_ref().ok()).map(figure).collect())
+    pub(crate) fn figure(
+        &self,
+        peer: &str,
+        setting: Setting,
+        figure: fn(&Report) -> f64,
+    ) -> Option<Spread> {
+        spread(
+            self.of(peer, setting)
+                .filter_map(|sample| sample.outcome.as_ref().ok())
+                .map(figure)
+                .collect(),
+        )
     }
 
     /// The peer against raw in the same round: of rates, and of times where only the time says something.
@@ -82,7 +102,9 @@ impl Samples {
             _ => |report: &Report| report.calls_per_second,
         };
         let ratios = self.of(peer, setting).filter_map(|sample| {
-            let raw = self.of(RAW, setting).find(|raw| raw.round == sample.round)?;
+            let raw = self
+                .of(RAW, setting)
+                .find(|raw| raw.round == sample.round)?;
             Some(figure(sample.outcome.as_ref().ok()?) / figure(raw.outcome.as_ref().ok()?))
         });
         spread(ratios.collect())
@@ -106,17 +128,26 @@ fn spread(mut figures: Vec<f64>) -> Option<Spread> {
         1 => figures[middle],
         _ => f64::midpoint(figures[middle - 1], figures[middle]),
     };
-    Some(Spread { least, median, most })
+    Some(Spread {
+        least,
+        median,
+        most,
+    })
 }
 
 impl Machine {
     pub(crate) fn read(peers: &[&str]) -> Result<Self> {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let processor = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+        let processor = cpuinfo
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
         Ok(Self {
             processor: processor.unwrap_or("unknown processor").to_owned(),
             processors: std::thread::available_parallelism()?.get(),
-            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
             rustc: printed_by(Command::new("rustc").arg("--version"))?,
             sqlite: printed_by(Command::new(peers::program(RAW)?).arg("version"))?,
             peers: peers.iter().map(ToString::to_string).collect(),
@@ -124,7 +155,14 @@ impl Machine {
     }
 
     pub(crate) fn describe(&self) -> String {
-        let Self { processor, processors, kernel, rustc, sqlite, .. } = self;
+        let Self {
+            processor,
+            processors,
+            kernel,
+            rustc,
+            sqlite,
+            ..
+        } = self;
         format!("{processors} × {processor}, Linux {kernel}, {rustc}, SQLite {sqlite}")
     }
 }
@@ -144,7 +182,14 @@ mod tests {
 
     #[test]
     fn a_median_of_an_even_count_lies_between() {
-        assert_eq!(spread(vec![4.0, 1.0, 2.0, 3.0]), Some(Spread { least: 1.0, median: 2.5, most: 4.0 }));
+        assert_eq!(
+            spread(vec![4.0, 1.0, 2.0, 3.0]),
+            Some(Spread {
+                least: 1.0,
+                median: 2.5,
+                most: 4.0
+            })
+        );
         assert_eq!(spread(vec![]), None);
     }
 }

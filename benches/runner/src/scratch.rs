@@ -32,7 +32,12 @@ impl Scratch {
         let template = self.templates.join(format!("{rows}.db"));
         if !template.exists() {
             let unfinished = self.own.join("unfinished.db");
-            printed_by(Command::new(peers::program(RAW)?).arg("seed").arg(&unfinished).arg(rows.to_string()))?;
+            printed_by(
+                Command::new(peers::program(RAW)?)
+                    .arg("seed")
+                    .arg(&unfinished)
+                    .arg(rows.to_string()),
+            )?;
             fs::rename(unfinished, &template)?;
         }
         Ok(template)

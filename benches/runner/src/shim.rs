@@ -17,8 +17,16 @@ impl Shim {
     pub(crate) fn compile(directory: &Path) -> Result<Self> {
         let library = directory.join("slow_fsync.so");
         let source = peers::root().join("runner/src/slow_fsync.c");
-        printed_by(Command::new("cc").args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(source))?;
-        Ok(Self { library, count: directory.join("fsyncs") })
+        printed_by(
+            Command::new("cc")
+                .args(["-O2", "-shared", "-fPIC", "-o"])
+                .arg(&library)
+                .arg(source),
+        )?;
+        Ok(Self {
+            library,
+            count: directory.join("fsyncs"),
+        })
     }
 
     pub(crate) fn load_into(&self, command: &mut Command, delay_us: u64) {

@@ -53,7 +53,17 @@ const fn column(
     tasks: usize,
     durability: Durability,
 ) -> Column {
-    Column { name, title, setting: Setting { workload, tasks, durability, rows: ROWS, fsync_us: None } }
+    Column {
+        name,
+        title,
+        setting: Setting {
+            workload,
+            tasks,
+            durability,
+            rows: ROWS,
+            fsync_us: None,
+        },
+    }
 }
 
 pub(crate) const COLUMNS: [Column; 12] = {
@@ -80,11 +90,23 @@ pub(crate) const TABLE_SIZES: [u64; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_
 pub(crate) const FSYNC_DELAYS_US: [u64; 4] = [0, 1_000, 5_000, 20_000];
 
 pub(crate) fn reads(tasks: usize, rows: u64) -> Setting {
-    Setting { workload: Workload::Read, tasks, durability: Durability::Full, rows, fsync_us: None }
+    Setting {
+        workload: Workload::Read,
+        tasks,
+        durability: Durability::Full,
+        rows,
+        fsync_us: None,
+    }
 }
 
 pub(crate) fn inserts(tasks: usize, fsync_us: Option<u64>) -> Setting {
-    Setting { workload: Workload::Insert, tasks, durability: Durability::Full, rows: ROWS, fsync_us }
+    Setting {
+        workload: Workload::Insert,
+        tasks,
+        durability: Durability::Full,
+        rows: ROWS,
+        fsync_us,
+    }
 }
 
 pub(crate) fn reads_by_tasks() -> Vec<Setting> {
@@ -100,7 +122,9 @@ pub(crate) fn reads_by_rows() -> Vec<Setting> {
 }
 
 pub(crate) fn inserts_by_fsync() -> Vec<Setting> {
-    FSYNC_DELAYS_US.map(|delay| inserts(MANY, Some(delay))).to_vec()
+    FSYNC_DELAYS_US
+        .map(|delay| inserts(MANY, Some(delay)))
+        .to_vec()
 }
 
 impl Group {

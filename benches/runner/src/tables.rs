@@ -13,18 +13,28 @@ pub(crate) struct Table {
 
 impl Table {
     fn new(head: impl IntoIterator<Item = impl Display>) -> Self {
-        Self { rows: vec![head.into_iter().map(|cell| cell.to_string()).collect()] }
+        Self {
+            rows: vec![head.into_iter().map(|cell| cell.to_string()).collect()],
+        }
     }
 
     fn row(&mut self, name: &str, cells: impl IntoIterator<Item = Option<String>>) {
-        let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "–".to_owned()));
-        self.rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
+        let cells = cells
+            .into_iter()
+            .map(|cell| cell.unwrap_or_else(|| "–".to_owned()));
+        self.rows
+            .push(std::iter::once(name.to_owned()).chain(cells).collect());
     }
 
     fn widths(&self) -> Vec<usize> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
         };
         (0..columns).map(width).collect()
     }
@@ -46,7 +56,11 @@ impl Display for Table {
                     0 => format!("|{}|", "-".repeat(width + 2)),
                     _ => format!("{}:|", "-".repeat(width + 1)),
                 };
-                writeln!(f, "{}", widths.iter().enumerate().map(rule).collect::<String>())?;
+                writeln!(
+                    f,
+                    "{}",
+                    widths.iter().enumerate().map(rule).collect::<String>()
+                )?;
             }
         }
         Ok(())
@@ -56,15 +70,29 @@ impl Display for Table {
 /// Every peer as a multiple of raw, the best of a column in bold; raw itself in calls a second, and what an empty
 /// body costs in microseconds.
 pub(crate) fn overview(samples: &Samples) -> Table {
-    let columns: Vec<_> = COLUMNS.iter().filter(|column| measured(samples, column.setting)).collect();
-    let mut table = Table::new(["×&nbsp;raw"].into_iter().chain(columns.iter().map(|column| column.name)));
+    let columns: Vec<_> = COLUMNS
+        .iter()
+        .filter(|column| measured(samples, column.setting))
+        .collect();
+    let mut table = Table::new(
+        ["×&nbsp;raw"]
+            .into_iter()
+            .chain(columns.iter().map(|column| column.name)),
+    );
     for peer in &samples.machine.peers {
-        let cells = columns.iter().map(|column| match (column.setting.workload, peer.as_str()) {
-            (Workload::Nothing, _) => cost(samples, peer, column.setting),
-            (Workload::Open, RAW) => median(samples, RAW, column.setting, |report| report.p50_us).map(micros),
-            (_, RAW) => median(samples, RAW, column.setting, |report| report.calls_per_second).map(rate),
-            _ => against_raw(samples, peer, column.setting),
-        });
+        let cells = columns
+            .iter()
+            .map(|column| match (column.setting.workload, peer.as_str()) {
+                (Workload::Nothing, _) => cost(samples, peer, column.setting),
+                (Workload::Open, RAW) => {
+                    median(samples, RAW, column.setting, |report| report.p50_us).map(micros)
+                }
+                (_, RAW) => median(samples, RAW, column.setting, |report| {
+                    report.calls_per_second
+                })
+                .map(rate),
+                _ => against_raw(samples, peer, column.setting),
+            });
         table.row(peer, cells.collect::<Vec<_>>());
     }
     table
@@ -76,24 +104,52 @@ fn cost(samples: &Samples, peer: &str, setting: Setting) -> Option<String> {
 
 fn against_raw(samples: &Samples, peer: &str, setting: Setting) -> Option<String> {
     let of = |peer: &str| samples.ratio(peer, setting).map(|ratio| ratio.median);
-    let others = samples.machine.peers.iter().filter(|other| *other != RAW).filter_map(|other| of(other));
+    let others = samples
+        .machine
+        .peers
+        .iter()
+        .filter(|other| *other != RAW)
+        .filter_map(|other| of(other));
     let best = match setting.workload {
         Workload::Open => others.fold(f64::INFINITY, f64::min),
         _ => others.fold(0.0, f64::max),
     };
-    of(peer).map(|ratio| if ratio == best { format!("**{}**", times(ratio)) } else { times(ratio) })
+    of(peer).map(|ratio| {
+        if ratio == best {
+            format!("**{}**", times(ratio))
+        } else {
+            times(ratio)
+        }
+    })
 }
 
 /// Every figure of every peer, for the one who tunes.
 pub(crate) fn details(samples: &Samples) -> Table {
     let mut table = Table::new([
-        "setting", "× raw", "least", "most", "calls/s", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs", "RSS MiB", "busy",
-        "errors", "lost",
+        "setting",
+        "× raw",
+        "least",
+        "most",
+        "calls/s",
+        "p50 µs",
+        "p99 µs",
+        "p99.9 µs",
+        "CPU µs",
+        "RSS MiB",
+        "busy",
+        "errors",
+        "lost",
     ]);
-    for column in COLUMNS.iter().filter(|column| measured(samples, column.setting)) {
+    for column in COLUMNS
+        .iter()
+        .filter(|column| measured(samples, column.setting))
+    {
         for peer in &samples.machine.peers {
             if samples.of(peer, column.setting).next().is_some() {
-                table.row(&format!("{} {peer}", column.name), detail(samples, peer, column));
+                table.row(
+                    &format!("{} {peer}", column.name),
+                    detail(samples, peer, column),
+                );
             }
         }
     }
@@ -117,7 +173,13 @@ fn detail(samples: &Samples, peer: &str, column: &Column) -> Vec<Option<String>>
         figure(mebibytes, |mib| format!("{mib:.1}")),
         Some(sum(samples.of(peer, setting), |report| report.busy).to_string()),
         Some(sum(samples.of(peer, setting), |report| report.errors).to_string()),
-        Some(samples.of(peer, setting).map(|sample| sample.lost).sum::<u64>().to_string()),
+        Some(
+            samples
+                .of(peer, setting)
+                .map(|sample| sample.lost)
+                .sum::<u64>()
+                .to_string(),
+        ),
     ]
 }
 
@@ -125,9 +187,15 @@ fn detail(samples: &Samples, peer: &str, column: &Column) -> Vec<Option<String>>
 pub(crate) fn latencies(samples: &Samples) -> Table {
     let columns: Vec<_> = COLUMNS
         .iter()
-        .filter(|column| column.setting.workload != Workload::Nothing && measured(samples, column.setting))
+        .filter(|column| {
+            column.setting.workload != Workload::Nothing && measured(samples, column.setting)
+        })
         .collect();
-    let mut table = Table::new(["p50 / p99, µs"].into_iter().chain(columns.iter().map(|column| column.name)));
+    let mut table = Table::new(
+        ["p50 / p99, µs"]
+            .into_iter()
+            .chain(columns.iter().map(|column| column.name)),
+    );
     for peer in &samples.machine.peers {
         let cells = columns.iter().map(|column| {
             let p50 = median(samples, peer, column.setting, |report| report.p50_us)?;
@@ -141,12 +209,25 @@ pub(crate) fn latencies(samples: &Samples) -> Table {
 
 /// What a peer takes besides time, and what it got wrong over all columns.
 pub(crate) fn costs(samples: &Samples) -> Table {
-    let columns = |name: &str| COLUMNS.iter().find(|column| column.name == name).map(|column| column.setting);
+    let columns = |name: &str| {
+        COLUMNS
+            .iter()
+            .find(|column| column.name == name)
+            .map(|column| column.setting)
+    };
     let mut table = Table::new([
-        "", "peak RSS on b, MiB", "CPU on b, µs", "CPU on d F, µs", "busy or locked", "other errors", "lost writes",
+        "",
+        "peak RSS on b, MiB",
+        "CPU on b, µs",
+        "CPU on d F, µs",
+        "busy or locked",
+        "other errors",
+        "lost writes",
     ]);
     for peer in &samples.machine.peers {
-        let figure = |name, figure| median(samples, peer, columns(name)?, figure).map(|value| format!("{value:.1}"));
+        let figure = |name, figure| {
+            median(samples, peer, columns(name)?, figure).map(|value| format!("{value:.1}"))
+        };
         let all = || samples.taken.iter().filter(|sample| sample.peer == *peer);
         let busy = sum(all(), |report| report.busy);
         let cells = [
@@ -163,13 +244,18 @@ pub(crate) fn costs(samples: &Samples) -> Table {
 }
 
 /// Calls a second, as something grows.
-pub(crate) fn growth(samples: &Samples, what: &str, settings: &[Setting], label: fn(Setting) -> String) -> Table {
+pub(crate) fn growth(
+    samples: &Samples,
+    what: &str,
+    settings: &[Setting],
+    label: fn(Setting) -> String,
+) -> Table {
     let labels = settings.iter().map(|setting| label(*setting));
     let mut table = Table::new(std::iter::once(what.to_owned()).chain(labels));
     for peer in &samples.machine.peers {
-        let cells = settings
-            .iter()
-            .map(|setting| median(samples, peer, *setting, |report| report.calls_per_second).map(rate));
+        let cells = settings.iter().map(|setting| {
+            median(samples, peer, *setting, |report| report.calls_per_second).map(rate)
+        });
         table.row(peer, cells.collect::<Vec<_>>());
     }
     table
@@ -181,7 +267,11 @@ pub(crate) fn batches(samples: &Samples) -> Table {
     let labels = settings.iter().map(|setting| delay(*setting));
     let mut table = Table::new(std::iter::once("inserts to one fsync".to_owned()).chain(labels));
     for peer in &samples.machine.peers {
-        let cells = settings.iter().map(|setting| samples.batch(peer, *setting).map(|batch| short(batch.median)));
+        let cells = settings.iter().map(|setting| {
+            samples
+                .batch(peer, *setting)
+                .map(|batch| short(batch.median))
+        });
         table.row(peer, cells.collect::<Vec<_>>());
     }
     table
@@ -195,12 +285,22 @@ pub(crate) fn measured(samples: &Samples, setting: Setting) -> bool {
     samples.taken.iter().any(|sample| sample.setting == setting)
 }
 
-fn median(samples: &Samples, peer: &str, setting: Setting, figure: fn(&Report) -> f64) -> Option<f64> {
-    samples.figure(peer, setting, figure).map(|Spread { median, .. }| median)
+fn median(
+    samples: &Samples,
+    peer: &str,
+    setting: Setting,
+    figure: fn(&Report) -> f64,
+) -> Option<f64> {
+    samples
+        .figure(peer, setting, figure)
+        .map(|Spread { median, .. }| median)
 }
 
 fn sum<'a>(samples: impl Iterator<Item = &'a Sample>, figure: fn(&Report) -> u64) -> u64 {
-    samples.filter_map(|sample| sample.outcome.as_ref().ok()).map(figure).sum()
+    samples
+        .filter_map(|sample| sample.outcome.as_ref().ok())
+        .map(figure)
+        .sum()
 }
 
 fn mebibytes(report: &Report) -> f64 {
@@ -250,7 +350,13 @@ mod tests {
 
     #[test]
     fn figures_keep_two_digits_or_three() {
-        assert_eq!([0.07, 0.854, 3.94, 28.4].map(times), ["0.07", "0.85", "3.9", "28"]);
-        assert_eq!([812.0, 8_200.0, 269_000.0, 2_100_000.0].map(rate), ["812", "8.2k", "269k", "2.1M"]);
+        assert_eq!(
+            [0.07, 0.854, 3.94, 28.4].map(times),
+            ["0.07", "0.85", "3.9", "28"]
+        );
+        assert_eq!(
+            [812.0, 8_200.0, 269_000.0, 2_100_000.0].map(rate),
+            ["812", "8.2k", "269k", "2.1M"]
+        );
     }
 }

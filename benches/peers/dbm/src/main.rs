@@ -17,7 +17,12 @@ impl Schema for Store {
         Err(Error::other("the benchmark brings its own database"))
     }
 
-    async fn migrate_db(&self, _db: &mut WriteTransaction, _current: &Version, _target: &Version) -> Result<bool> {
+    async fn migrate_db(
+        &self,
+        _db: &mut WriteTransaction,
+        _current: &Version,
+        _target: &Version,
+    ) -> Result<bool> {
         Ok(false)
     }
 }

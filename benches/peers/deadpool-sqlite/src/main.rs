@@ -13,7 +13,13 @@ impl Deadpool {
         &self,
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        Ok(self.0.get().await?.interact(job).await.map_err(|error| BoxError::from(error.to_string()))??)
+        Ok(self
+            .0
+            .get()
+            .await?
+            .interact(job)
+            .await
+            .map_err(|error| BoxError::from(error.to_string()))??)
     }
 }
 
@@ -30,26 +36,42 @@ impl Peer for Deadpool {
                     .map_err(HookError::Backend)
             })
         });
-        let pool = Config::new(&job.path).builder(Runtime::Tokio1)?.max_size(CONNECTIONS).post_create(configure);
+        let pool = Config::new(&job.path)
+            .builder(Runtime::Tokio1)?
+            .max_size(CONNECTIONS)
+            .post_create(configure);
         Ok(Self(pool.build()?))
     }
 
     async fn read(&self, id: i64) -> Result<Item> {
         self.interact(move |connection| {
-            connection.prepare_cached(SELECT)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+            connection
+                .prepare_cached(SELECT)?
+                .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
         })
         .await
     }
 
     async fn insert(&self, name: &'static str, score: i64) -> Result<()> {
-        self.interact(move |connection| connection.prepare_cached(INSERT)?.execute((name, score)).map(drop)).await
+        self.interact(move |connection| {
+            connection
+                .prepare_cached(INSERT)?
+                .execute((name, score))
+                .map(drop)
+        })
+        .await
     }
 
     async fn increment(&self) -> Result<()> {
         self.interact(|connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let n: i64 = transaction.prepare_cached(READ_COUNTER)?.query_row([], |row| row.get(0))?;
-            transaction.prepare_cached(WRITE_COUNTER)?.execute([n + 1])?;
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let n: i64 = transaction
+                .prepare_cached(READ_COUNTER)?
+                .query_row([], |row| row.get(0))?;
+            transaction
+                .prepare_cached(WRITE_COUNTER)?
+                .execute([n + 1])?;
             transaction.commit()
         })
         .await

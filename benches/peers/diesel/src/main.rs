@@ -47,19 +47,32 @@ impl Peer for Diesel {
     async fn open(job: &Job) -> Result<Self> {
         let manager = ConnectionManager::new(job.path.to_str().ok_or("the path is no text")?);
         let pragmas = Box::new(Pragmas(job.pragmas()));
-        let open =
-            move || Pool::builder().max_size(CONNECTIONS).connection_customizer(pragmas).build(manager);
+        let open = move || {
+            Pool::builder()
+                .max_size(CONNECTIONS)
+                .connection_customizer(pragmas)
+                .build(manager)
+        };
         Ok(Self(tokio::task::spawn_blocking(open).await??))
     }
 
     async fn read(&self, id: i64) -> Result<Item> {
-        self.run(move |connection| item::table.find(id).select((item::name, item::score)).first(connection)).await
+        self.run(move |connection| {
+            item::table
+                .find(id)
+                .select((item::name, item::score))
+                .first(connection)
+        })
+        .await
     }
 
     async fn insert(&self, name: &'static str, score: i64) -> Result<()> {
         self.run(move |connection| {
             let values = (item::name.eq(name), item::score.eq(score));
-            diesel::insert_into(item::table).values(values).execute(connection).map(drop)
+            diesel::insert_into(item::table)
+                .values(values)
+                .execute(connection)
+                .map(drop)
         })
         .await
     }
@@ -67,8 +80,14 @@ impl Peer for Diesel {
     async fn increment(&self) -> Result<()> {
         self.run(|connection| {
             connection.immediate_transaction(|connection| {
-                let n: i64 = counter::table.find(1).select(counter::n).first(connection)?;
-                diesel::update(counter::table.find(1)).set(counter::n.eq(n + 1)).execute(connection).map(drop)
+                let n: i64 = counter::table
+                    .find(1)
+                    .select(counter::n)
+                    .first(connection)?;
+                diesel::update(counter::table.find(1))
+                    .set(counter::n.eq(n + 1))
+                    .execute(connection)
+                    .map(drop)
             })
         })
         .await

@@ -62,7 +62,10 @@ impl Peer for Libsql {
 
     async fn increment(&self) -> Result<()> {
         let mut connection = self.0.take().await?;
-        let transaction = connection.connection.transaction_with_behavior(TransactionBehavior::Immediate).await?;
+        let transaction = connection
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .await?;
         let n: i64 = connection.read_counter.query_row(()).await?.get(0)?;
         connection.read_counter.reset();
         connection.write_counter.execute([n + 1]).await?;

@@ -22,8 +22,8 @@ impl Peer for R2d2 {
     async fn open(job: &Job) -> Result<Self> {
         let (path, pragmas) = (job.path.clone(), job.pragmas());
         let open = move || {
-            let manager =
-                SqliteConnectionManager::file(path).with_init(move |connection| connection.execute_batch(&pragmas));
+            let manager = SqliteConnectionManager::file(path)
+                .with_init(move |connection| connection.execute_batch(&pragmas));
             r2d2::Pool::builder().max_size(CONNECTIONS).build(manager)
         };
         Ok(Self(tokio::task::spawn_blocking(open).await??))
@@ -31,20 +31,33 @@ impl Peer for R2d2 {
 
     async fn read(&self, id: i64) -> Result<Item> {
         self.run(move |connection| {
-            connection.prepare_cached(SELECT)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+            connection
+                .prepare_cached(SELECT)?
+                .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
         })
         .await
     }
 
     async fn insert(&self, name: &'static str, score: i64) -> Result<()> {
-        self.run(move |connection| connection.prepare_cached(INSERT)?.execute((name, score)).map(drop)).await
+        self.run(move |connection| {
+            connection
+                .prepare_cached(INSERT)?
+                .execute((name, score))
+                .map(drop)
+        })
+        .await
     }
 
     async fn increment(&self) -> Result<()> {
         self.run(|connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let n: i64 = transaction.prepare_cached(READ_COUNTER)?.query_row([], |row| row.get(0))?;
-            transaction.prepare_cached(WRITE_COUNTER)?.execute([n + 1])?;
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let n: i64 = transaction
+                .prepare_cached(READ_COUNTER)?
+                .query_row([], |row| row.get(0))?;
+            transaction
+                .prepare_cached(WRITE_COUNTER)?
+                .execute([n + 1])?;
             transaction.commit()
         })
         .await

@@ -28,8 +28,12 @@ impl Raw {
 
     fn increment_now(&self) -> Result<()> {
         let transaction = Transaction::new_unchecked(&self.0, TransactionBehavior::Immediate)?;
-        let n: i64 = transaction.prepare_cached(READ_COUNTER)?.query_row([], |row| row.get(0))?;
-        transaction.prepare_cached(WRITE_COUNTER)?.execute([n + 1])?;
+        let n: i64 = transaction
+            .prepare_cached(READ_COUNTER)?
+            .query_row([], |row| row.get(0))?;
+        transaction
+            .prepare_cached(WRITE_COUNTER)?
+            .execute([n + 1])?;
         Ok(transaction.commit()?)
     }
 }
@@ -88,7 +92,10 @@ fn contents(path: &str) -> Result<Contents> {
     let connection = Connection::open(path)?;
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let rows = count("SELECT count(*) FROM item")?;
-    Ok(Contents { rows: rows as u64, counter: count(READ_COUNTER)? as u64 })
+    Ok(Contents {
+        rows: rows as u64,
+        counter: count(READ_COUNTER)? as u64,
+    })
 }
 
 fn main() -> Result<()> {

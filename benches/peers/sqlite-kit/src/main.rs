@@ -17,21 +17,32 @@ impl Peer for SqliteKit {
 
     async fn read(&self, id: i64) -> Result<Item> {
         let read = self.0.read(move |connection| {
-            connection.prepare_cached(SELECT)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+            connection
+                .prepare_cached(SELECT)?
+                .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
         });
         Ok(read.await?)
     }
 
     async fn insert(&self, name: &'static str, score: i64) -> Result<()> {
-        let insert =
-            self.0.write(move |connection| connection.prepare_cached(INSERT)?.execute((name, score)).map(drop));
+        let insert = self.0.write(move |connection| {
+            connection
+                .prepare_cached(INSERT)?
+                .execute((name, score))
+                .map(drop)
+        });
         Ok(insert.await?)
     }
 
     async fn increment(&self) -> Result<()> {
         let increment = self.0.transaction(|transaction| {
-            let n: i64 = transaction.prepare_cached(READ_COUNTER)?.query_row([], |row| row.get(0))?;
-            transaction.prepare_cached(WRITE_COUNTER)?.execute([n + 1]).map(drop)
+            let n: i64 = transaction
+                .prepare_cached(READ_COUNTER)?
+                .query_row([], |row| row.get(0))?;
+            transaction
+                .prepare_cached(WRITE_COUNTER)?
+                .execute([n + 1])
+                .map(drop)
         });
         Ok(increment.await?)
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use harness::{Durability, INSERT, Item, Job, Peer, READ_COUNTER, Result, SELECT, WRITE_COUNTER};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 
 const CONNECTIONS: u32 = 4;
 
@@ -20,7 +22,12 @@ impl Peer for Sqlx {
             })
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
-        Ok(Self(SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?))
+        Ok(Self(
+            SqlitePoolOptions::new()
+                .max_connections(CONNECTIONS)
+                .connect_with(options)
+                .await?,
+        ))
     }
 
     async fn read(&self, id: i64) -> Result<Item> {
@@ -28,14 +35,23 @@ impl Peer for Sqlx {
     }
 
     async fn insert(&self, name: &'static str, score: i64) -> Result<()> {
-        sqlx::query(INSERT).bind(name).bind(score).execute(&self.0).await?;
+        sqlx::query(INSERT)
+            .bind(name)
+            .bind(score)
+            .execute(&self.0)
+            .await?;
         Ok(())
     }
 
     async fn increment(&self) -> Result<()> {
         let mut transaction = self.0.begin_with("BEGIN IMMEDIATE").await?;
-        let n: i64 = sqlx::query_scalar(READ_COUNTER).fetch_one(&mut *transaction).await?;
-        sqlx::query(WRITE_COUNTER).bind(n + 1).execute(&mut *transaction).await?;
+        let n: i64 = sqlx::query_scalar(READ_COUNTER)
+            .fetch_one(&mut *transaction)
+            .await?;
+        sqlx::query(WRITE_COUNTER)
+            .bind(n + 1)
+            .execute(&mut *transaction)
+            .await?;
         Ok(transaction.commit().await?)
     }
 

@@ -20,7 +20,9 @@ impl Connection {
     async fn open(database: &Database, job: &Job) -> Result<Self> {
         let connection = database.connect()?;
         connection.busy_timeout(Duration::from_secs(5))?;
-        connection.pragma_update("synchronous", job.durability).await?;
+        connection
+            .pragma_update("synchronous", job.durability)
+            .await?;
         connection.pragma_update("foreign_keys", "ON").await?;
         Ok(Self {
             select: connection.prepare(SELECT).await?,
@@ -36,7 +38,9 @@ struct Turso(Slots<Connection>);
 
 impl Peer for Turso {
     async fn open(job: &Job) -> Result<Self> {
-        let database = Builder::new_local(job.path.to_str().ok_or("the path is no text")?).build().await?;
+        let database = Builder::new_local(job.path.to_str().ok_or("the path is no text")?)
+            .build()
+            .await?;
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS.min(job.tasks) {
             connections.push(Connection::open(&database, job).await?);
@@ -56,8 +60,15 @@ impl Peer for Turso {
 
     async fn increment(&self) -> Result<()> {
         let mut slot = self.0.take().await?;
-        let Connection { connection, read_counter, write_counter, .. } = &mut *slot;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).await?;
+        let Connection {
+            connection,
+            read_counter,
+            write_counter,
+            ..
+        } = &mut *slot;
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .await?;
         let n: i64 = read_counter.query_row(()).await?.get(0)?;
         write_counter.execute([n + 1]).await?;
         Ok(transaction.commit().await?)

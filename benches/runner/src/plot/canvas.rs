@@ -26,7 +26,11 @@ const STYLE: &str = "
 
 impl Canvas {
     pub(super) fn new(width: f64, height: f64) -> Self {
-        Self { body: String::new(), width, height }
+        Self {
+            body: String::new(),
+            width,
+            height,
+        }
     }
 
     pub(super) fn text(&mut self, (x, y): (f64, f64), anchor: Anchor, class: &str, text: &str) {
@@ -42,18 +46,31 @@ impl Canvas {
     }
 
     pub(super) fn line(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), class: &str) {
-        self.element(format_args!(r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" class="{class}"/>"#));
+        self.element(format_args!(
+            r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" class="{class}"/>"#
+        ));
     }
 
-    pub(super) fn rectangle(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), class: &str) {
+    pub(super) fn rectangle(
+        &mut self,
+        (x, y): (f64, f64),
+        (width, height): (f64, f64),
+        class: &str,
+    ) {
         self.element(format_args!(
             r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}" class="{class}"/>"#
         ));
     }
 
     pub(super) fn polyline(&mut self, points: &[(f64, f64)], paint: &str) {
-        let points: Vec<_> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-        self.element(format_args!(r#"<polyline points="{}" {paint}/>"#, points.join(" ")));
+        let points: Vec<_> = points
+            .iter()
+            .map(|(x, y)| format!("{x:.1},{y:.1}"))
+            .collect();
+        self.element(format_args!(
+            r#"<polyline points="{}" {paint}/>"#,
+            points.join(" ")
+        ));
     }
 
     fn element(&mut self, element: std::fmt::Arguments<'_>) {
@@ -62,7 +79,11 @@ impl Canvas {
     }
 
     pub(super) fn finish(self) -> String {
-        let Self { body, width, height } = self;
+        let Self {
+            body,
+            width,
+            height,
+        } = self;
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
              height=\"{height}\">\n  <style>{STYLE}\n  </style>\n{body}</svg>\n"

@@ -24,31 +24,48 @@ const BOTTOM: f64 = 360.0;
 /// The least distance of two names beside the lines' ends.
 const NAME: f64 = 14.0;
 
-const COLOURS: [&str; 9] =
-    ["#4e79a7", "#59a14f", "#b07aa1", "#76b7b2", "#9c755f", "#edc948", "#af4b91", "#86a873", "#7f8c9b"];
+const COLOURS: [&str; 9] = [
+    "#4e79a7", "#59a14f", "#b07aa1", "#76b7b2", "#9c755f", "#edc948", "#af4b91", "#86a873",
+    "#7f8c9b",
+];
 
 /// Both axes logarithmic: every point is a multiple of the one before it.
 pub(super) fn draw(chart: &Chart, lines: &[Line]) -> Option<String> {
-    let figures = || lines.iter().flat_map(|line| line.points.iter().flatten().copied()).filter(|rate| *rate > 0.0);
+    let figures = || {
+        lines
+            .iter()
+            .flat_map(|line| line.points.iter().flatten().copied())
+            .filter(|rate| *rate > 0.0)
+    };
     let least = figures().reduce(f64::min)?.log10().floor();
     let most = figures().reduce(f64::max)?.log10().ceil();
     let y = |rate: f64| BOTTOM - (rate.max(1e-9).log10() - least) / (most - least) * (BOTTOM - TOP);
-    let x = |index: usize| LEFT + (RIGHT - LEFT) * index as f64 / (chart.ticks.len() - 1).max(1) as f64;
+    let x =
+        |index: usize| LEFT + (RIGHT - LEFT) * index as f64 / (chart.ticks.len() - 1).max(1) as f64;
 
     let mut canvas = Canvas::new(WIDTH, HEIGHT);
     canvas.text((LEFT, 22.0), Anchor::Start, "title", chart.title);
     for decade in least as i32..=most as i32 {
         let value = 10_f64.powi(decade);
         canvas.line((LEFT, y(value)), (RIGHT, y(value)), "grid");
-        canvas.text((LEFT - 6.0, y(value) + 4.0), Anchor::End, "small", &rate(value));
+        canvas.text(
+            (LEFT - 6.0, y(value) + 4.0),
+            Anchor::End,
+            "small",
+            &rate(value),
+        );
     }
     for (index, tick) in chart.ticks.iter().enumerate() {
         canvas.text((x(index), BOTTOM + 18.0), Anchor::Middle, "small", tick);
     }
     let mut ends = Vec::new();
     for (line, paint) in lines.iter().zip(paints(lines)) {
-        let points: Vec<_> =
-            line.points.iter().enumerate().filter_map(|(index, rate)| Some((x(index), y((*rate)?)))).collect();
+        let points: Vec<_> = line
+            .points
+            .iter()
+            .enumerate()
+            .filter_map(|(index, rate)| Some((x(index), y((*rate)?))))
+            .collect();
         canvas.polyline(&points, &paint);
         ends.extend(points.last().map(|end| (end.1, line.name.as_str())));
     }
