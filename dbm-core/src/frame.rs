@@ -88,6 +88,8 @@ impl Frame {
 
     pub(crate) async fn statement<T: Send + 'static>(&self, work: Work<'_, T>) -> Result<T> {
         let _active = self.session.enter();
+        // A loop of short statements never waits: it must let other tasks run all the same.
+        tokio::task::consume_budget().await;
         let _turn = match self.turn.try_lock() {
             Ok(turn) => turn,
             Err(_) => self.turn.lock().await,
@@ -108,9 +110,16 @@ impl Frame {
         Arc::clone(&self.turn).lock_owned().await
     }
 
-    /// Ends the frame once the statement that runs has ended: its handle is of no use from here on.
+    /// Ends the frame once the statement that runs has ended: its handle is of no use from here on. A body that has
+    /// leaked a statement has kept the turn for ever: then what it did cannot be trusted.
     pub(crate) async fn end(&self) {
-        let _turn = self.turn.lock().await;
+        let Ok(_turn) = self.turn.try_lock() else {
+            let limit = self.engine.opener.config.acquire_timeout;
+            if tokio::time::timeout(limit, self.turn.lock()).await.is_err() {
+                self.poisoned.store(true, Ordering::Relaxed);
+            }
+            return self.end_now();
+        };
         self.end_now();
     }
 

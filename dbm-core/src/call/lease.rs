@@ -77,6 +77,7 @@ impl Lease {
         entered: Option<Entered>,
         during_init: bool,
     ) -> Result<Self> {
+        let busy_timeout = engine.opener.config.busy_timeout;
         let solo = kind == Kind::Connection
             || during_init
             || engine.never_shares()
@@ -99,7 +100,12 @@ impl Lease {
         match kind {
             Kind::Write if joins => session.control(|db| db.savepoint(0)).await??,
             Kind::Write => session.begin_write().await?,
-            Kind::Read | Kind::Connection => {}
+            // Its statements run on a thread, where SQLite may wait for another process.
+            _ => {
+                session
+                    .control(|db| db.connection.busy_timeout(busy_timeout))
+                    .await??
+            }
         }
         Ok(lease)
     }

@@ -182,10 +182,15 @@ impl Conn {
         result
     }
 
-    /// Stops the job if it is running. One that others depend on is stopped only by `force`.
-    pub(crate) fn interrupt(&self, job: u64, force: bool) {
+    /// From here on the running job may be interrupted: it cannot do harm to those who share its transaction.
+    pub(crate) fn allow_interrupt(&self) {
+        self.running().interruptible = true;
+    }
+
+    /// Stops the job if it is running and nobody else depends on it.
+    pub(crate) fn interrupt(&self, job: u64) {
         let running = self.running();
-        if running.job == Some(job) && (running.interruptible || force) {
+        if running.job == Some(job) && running.interruptible {
             running.stop();
         }
     }

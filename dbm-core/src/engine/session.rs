@@ -109,14 +109,12 @@ impl Session {
         }
         let (this, mut work) = (Arc::clone(self), work.into_owned());
         let result = self
-            .on_lane(
-                !self.shared.load(Ordering::Relaxed),
-                dropped,
-                move |db| match this.attempt(db, &mut work, read_only, false) {
+            .on_lane(Errand::Statement { dropped }, move |db| {
+                match this.attempt(db, &mut work, read_only, false) {
                     Attempt::Done(result) => result,
                     Attempt::TooLong => Ok(Err(Error::HandleEnded)),
-                },
-            )
+                }
+            })
             .await?;
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
@@ -204,8 +202,9 @@ impl Session {
             } => {
                 let mut statement = db.connection.prepare_cached(sql).map_err(Error::from)?;
                 if statement.readonly() {
-                    if let Some(fuse) = fuse {
-                        db.guard.set_fuse(fuse);
+                    match fuse {
+                        Some(fuse) => db.guard.set_fuse(fuse),
+                        None => self.conn.allow_interrupt(),
                     }
                 } else {
                     self.about_to_write(db, sql, read_only)?;
@@ -293,17 +292,7 @@ impl Session {
         if self.begun.load(Ordering::Relaxed) {
             return Ok(());
         }
-        retry_while_busy(self.busy_timeout, || {
-            let mut slot = self.conn.lock();
-            let db = slot
-                .owned_by(self.id)
-                .map_err(|error| self.lost_or(error))?;
-            if db.connection.is_autocommit() {
-                db.control(&CONTROL.begin_read)?;
-            }
-            db.control(&CONTROL.snapshot)
-        })
-        .await?;
+        self.retry_while_busy(begin_read).await?;
         self.begun.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -319,24 +308,37 @@ impl Session {
         let Ok(db) = slot.owned_by(self.id) else {
             return;
         };
-        if db
-            .control(&CONTROL.begin_read)
-            .and_then(|()| db.control(&CONTROL.snapshot))
-            .is_ok()
-        {
+        if begin_read(db).is_ok() {
             self.begun.store(true, Ordering::Relaxed);
         }
     }
 
     /// Opens the write transaction.
     pub(crate) async fn begin_write(self: &Arc<Self>) -> Result<()> {
-        retry_while_busy(self.busy_timeout, || {
-            let mut slot = self.conn.lock();
-            slot.owned_by(self.id)
-                .map_err(|error| self.lost_or(error))?
-                .control(&CONTROL.begin_write)
-        })
-        .await
+        self.retry_while_busy(|db| db.control(&CONTROL.begin_write))
+            .await
+    }
+
+    /// SQLite's own busy handler would sleep in the worker and could not be cancelled.
+    async fn retry_while_busy(self: &Arc<Self>, attempt: fn(&mut Db) -> Result<()>) -> Result<()> {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match self.control(attempt).await? {
+                Err(error) if is_busy(&error) => {
+                    let waited = started.elapsed();
+                    if waited >= self.busy_timeout {
+                        return Err(match error {
+                            Error::Sqlite(source) => Error::Busy { waited, source },
+                            other => other,
+                        });
+                    }
+                    tokio::time::sleep(pause.min(self.busy_timeout - waited)).await;
+                    pause = (pause * 2).min(Duration::from_millis(20));
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Runs the library's own work on this connection: here if it is free, behind what runs there otherwise.
@@ -352,32 +354,34 @@ impl Session {
                 .map(work)
                 .map_err(|error| self.lost_or(error));
         }
-        self.on_lane(false, &|| (), work).await
+        self.on_lane(Errand::Control, work).await
     }
 
-    /// Sends work to the lane and waits for its result.
+    /// Sends work to the lane and waits for its result. A statement whose caller has gone before its turn came is
+    /// not run; the library's own work always is.
     async fn on_lane<R: Send + 'static>(
         self: &Arc<Self>,
-        interruptible: bool,
-        dropped: &(dyn Fn() + Sync),
+        errand: Errand<'_>,
         work: impl FnOnce(&mut Db) -> R + Send + 'static,
     ) -> Result<R> {
         let (sender, receiver) = oneshot::channel();
         let (this, job) = (Arc::clone(self), next_id());
+        let is_statement = matches!(errand, Errand::Statement { .. });
         self.conn.post(move || {
-            let result = this.conn.as_job(job, interruptible, || {
-                this.conn
-                    .lock()
-                    .owned_by(this.id)
-                    .map(work)
-                    .map_err(|error| this.lost_or(error))
-            });
+            if is_statement && sender.is_closed() {
+                return;
+            }
+            let interruptible = is_statement && !this.is_shared();
+            let result = match this.conn.lock().owned_by(this.id) {
+                Ok(db) => Ok(this.conn.as_job(job, interruptible, || work(db))),
+                Err(error) => Err(this.lost_or(error)),
+            };
             let _ = sender.send(result);
         })?;
         let mut guard = InterruptOnDrop {
             session: self,
             job,
-            dropped,
+            errand,
             armed: true,
         };
         let result = receiver.await;
@@ -452,18 +456,26 @@ impl Drop for Active<'_> {
     }
 }
 
+/// What is sent to the lane.
+enum Errand<'a> {
+    /// A body's statement; `dropped` is called when its future goes away before it has ended.
+    Statement { dropped: &'a (dyn Fn() + Sync) },
+    /// The library's own work.
+    Control,
+}
+
 struct InterruptOnDrop<'a> {
     session: &'a Session,
     job: u64,
-    dropped: &'a (dyn Fn() + Sync),
+    errand: Errand<'a>,
     armed: bool,
 }
 
 impl Drop for InterruptOnDrop<'_> {
     fn drop(&mut self) {
-        if self.armed {
-            (self.dropped)();
-            self.session.conn.interrupt(self.job, false);
+        if let (true, Errand::Statement { dropped }) = (self.armed, &self.errand) {
+            dropped();
+            self.session.conn.interrupt(self.job);
         }
     }
 }
@@ -494,24 +506,9 @@ fn still_guarded(db: &Db) -> bool {
     probe
 }
 
-/// SQLite's own busy handler would sleep in the worker and could not be cancelled.
-async fn retry_while_busy(limit: Duration, mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
-    let started = Instant::now();
-    let mut pause = Duration::from_millis(1);
-    loop {
-        match attempt() {
-            Err(error) if is_busy(&error) => {
-                let waited = started.elapsed();
-                if waited >= limit {
-                    return Err(match error {
-                        Error::Sqlite(source) => Error::Busy { waited, source },
-                        other => other,
-                    });
-                }
-                tokio::time::sleep(pause.min(limit - waited)).await;
-                pause = (pause * 2).min(Duration::from_millis(20));
-            }
-            result => return result,
-        }
+fn begin_read(db: &mut Db) -> Result<()> {
+    if db.connection.is_autocommit() {
+        db.control(&CONTROL.begin_read)?;
     }
+    db.control(&CONTROL.snapshot)
 }
