@@ -103,7 +103,7 @@ impl Lease {
             // Its statements run on a thread, where SQLite may wait for another process.
             _ => {
                 session
-                    .control(|db| db.connection.busy_timeout(busy_timeout))
+                    .control(move |db| db.connection.busy_timeout(busy_timeout))
                     .await??
             }
         }
