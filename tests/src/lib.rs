@@ -2,11 +2,13 @@
 
 mod cut;
 mod leftovers;
+mod outside;
 mod store;
 mod time_limit;
 
 pub use cut::{Moment, cut, poll_once};
 pub use leftovers::{eventually, name_thread, open_files, threads_named};
+pub use outside::{ReadOnly, bytes, is_open, names, skip, waits};
 pub use store::{Hook, Hooks, Store};
 pub use time_limit::{LIMIT, run, run_on_one_thread, watch, within};
 

@@ -1,5 +1,6 @@
 //! A manager to test with: notes, and hooks that a test can replace.
 
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -75,6 +76,27 @@ impl Store {
             calls: Mutex::default(),
         })
         .await
+    }
+
+    /// Opens a database in this directory at a version, and waits.
+    ///
+    /// # Errors
+    ///
+    /// Why start-up failed, or that this is no version.
+    pub async fn open(directory: &Path, version: &str) -> Result<Arc<Self>> {
+        let version = Version::parse(version).map_err(Error::other)?;
+        Self::create_hooked(Config::new(directory).version(version), Hooks::default()).await
+    }
+
+    /// Makes a database in this directory at a version, with note 1, and closes it.
+    ///
+    /// # Errors
+    ///
+    /// Any of these.
+    pub async fn make(directory: &Path, version: &str) -> Result<()> {
+        let store = Self::open(directory, version).await?;
+        store.add(1, "one").await?;
+        store.close().await
     }
 
     /// The hooks that were called, in order, as the reference prints them.
