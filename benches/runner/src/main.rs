@@ -10,6 +10,7 @@ mod samples;
 mod scratch;
 mod shim;
 mod suite;
+mod table;
 mod tables;
 
 use std::process::ExitCode;
