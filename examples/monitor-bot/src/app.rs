@@ -150,6 +150,7 @@ impl App {
     }
 
     /// Learns of every new reading.
+    #[cfg(any(feature = "web", feature = "discord"))]
     pub fn readings(&self) -> watch::Receiver<Arc<Reading>> {
         self.reading.subscribe()
     }

@@ -18,24 +18,26 @@ mod render;
 mod reply;
 mod rules;
 mod sampler;
+mod serve;
 mod settings;
 mod span;
 mod store;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use dbm_core::prelude::*;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing_subscriber::prelude::*;
 
 use app::App;
 use clock::Clock;
 use error::{Error, Result};
 use front::script::Script;
-use front::{Ending, FrontEnd, Screen, console, headless, lines};
+use front::{Ending, Screen};
 use options::Options;
 use sampler::Sampler;
 use settings::Settings;
@@ -98,13 +100,19 @@ async fn run(options: &Options) -> Result<Ending> {
     let store = Store::open(config.db_name("monitor.db"), settings.keep);
     store.ensure_ready().await?;
     let started = start(options, Arc::clone(&store), settings).await;
+    let mut beside = JoinSet::new();
     let ending = match &started {
-        Ok(app) => serve(options, app, script, screen).await,
+        Ok(app) => serve::serve(options, app, &mut beside, script, screen).await,
         Err(error) => Err(error.clone()),
     };
     store.close_within(PATIENCE).await.map_err(|error| {
         Error::refused(format!("The database was not closed in order: {error}"))
     })?;
+    // What does not end by itself is ended when the set is dropped.
+    let _ = timeout(PATIENCE, async {
+        while beside.join_next().await.is_some() {}
+    })
+    .await;
     if let Ok(app) = started
         && !screen.is_json()
     {
@@ -131,109 +139,4 @@ async fn start(options: &Options, store: Arc<Store>, settings: Settings) -> Resu
         )
     };
     App::start(store, sampler, clock, settings, options.data_dir()).await
-}
-
-/// Runs the front ends, with sampling beside them, until whoever is served or the operating system has had enough.
-async fn serve(
-    options: &Options,
-    app: &Arc<App>,
-    script: Option<Script>,
-    screen: Screen,
-) -> Result<Ending> {
-    let alone = script.is_none() && (options.headless || std::io::stdin().is_terminal());
-    let mut beside = tokio::task::JoinSet::new();
-    // The time of a script with made-up metrics passes only where it says so.
-    if !app.clock.is_virtual() || alone {
-        beside.spawn(Arc::clone(app).collect());
-    }
-    #[cfg(feature = "web")]
-    if let Some(web) = page(options, app, alone).await? {
-        beside.spawn(ignore_ending(web.run(Arc::clone(app))));
-    }
-    #[cfg(feature = "discord")]
-    if let Some(discord) =
-        front::discord::Discord::from_env(app.settings.discord.clone()).filter(|_| alone)
-    {
-        beside.spawn(ignore_ending(discord.run(Arc::clone(app))));
-    }
-    let history = app
-        .data_dir
-        .as_ref()
-        .map(|directory| directory.join("typed.txt"));
-    let served = async {
-        match script {
-            Some(script) => Ok(script.run(Arc::clone(app)).await),
-            None if options.headless => {
-                Ok(headless::Headless { screen }.run(Arc::clone(app)).await)
-            }
-            None if alone => Ok(console::Console::open(screen, history)?
-                .run(Arc::clone(app))
-                .await),
-            None => Ok(lines::Lines { screen }.run(Arc::clone(app)).await),
-        }
-    };
-    let ending = tokio::select! {
-        ending = served => ending,
-        () = told_to_stop() => Ok(Ending::Done),
-    };
-    app.stop();
-    // What does not end by itself is ended when the set is dropped.
-    let _ = tokio::time::timeout(PATIENCE, async {
-        while beside.join_next().await.is_some() {}
-    })
-    .await;
-    ending
-}
-
-#[cfg(any(feature = "web", feature = "discord"))]
-async fn ignore_ending(front: impl Future<Output = Ending>) {
-    // It has said why, and the bot goes on without it.
-    front.await;
-}
-
-/// The status page, where one is wanted. Only an address that was asked for by name has to be free.
-#[cfg(feature = "web")]
-async fn page(options: &Options, app: &App, alone: bool) -> Result<Option<front::web::Web>> {
-    use front::web::Web;
-    let usual = app.settings.web;
-    let web = match options.web {
-        Some(address) => Web::bind(address).await?,
-        None if !alone || options.no_web || !usual.enabled => return Ok(None),
-        None => match Web::bind(usual.address).await {
-            Ok(web) => web,
-            Err(error) => {
-                eprintln!(
-                    "monitor-bot: {error} Choose another one with --web, or none with --no-web."
-                );
-                return Ok(None);
-            }
-        },
-    };
-    if let Some(address) = web.address() {
-        let _ = app.page.set(address);
-    }
-    Ok(Some(web))
-}
-
-/// Ctrl-C, or what a service manager sends.
-async fn told_to_stop() {
-    let interrupt = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    #[cfg(unix)]
-    let terminate = async {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
-    }
 }

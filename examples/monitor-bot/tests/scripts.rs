@@ -8,7 +8,7 @@ use common::{bot, fake_bot, script};
 #[test]
 fn the_real_machine_is_measured() {
     let data = tempfile::tempdir().unwrap();
-    let lines = "status\nexpect CPU\nexpect Memory\nexpect %\nhistory cpu 10m\nexpect 1 value\ndb version\nexpect 1.1.0\nquit\n";
+    let lines = "status\nexpect CPU\nexpect Memory\nexpect %\nhistory cpu 10m\nexpect 1 value\ndb version\nexpect 1.3.0\nquit\n";
     let (out, ok) = script(bot().arg("--data-dir").arg(data.path()), data.path(), lines);
     assert!(ok, "{out}");
     assert!(out.contains("closed in order, 1 readings stored"), "{out}");
@@ -90,7 +90,7 @@ fn a_script_ends_at_the_first_failure() {
 #[test]
 fn a_refusal_can_be_expected() {
     let data = tempfile::tempdir().unwrap();
-    let lines = "fails watch remove nobody\nexpect \"not watched\"\nfails history cpu soon\nexpect length of time\n";
+    let lines = "fails watch remove nobody\nexpect not watched\nfails history cpu soon\nexpect length of time\n";
     let (out, ok) = script(&mut fake_bot(data.path()), data.path(), lines);
     assert!(ok, "{out}");
 }
@@ -104,7 +104,7 @@ fn a_restart_remembers() {
         "watch add nginx\nwatch add \"my server\"\nwait 1m\n",
     );
     assert!(ok, "{out}");
-    let lines = "watch list\nexpect nginx running\nexpect my server\nhistory cpu 10m\nexpect 14 values\nwatch remove nginx\nwatch list\nexpect not nginx\n";
+    let lines = "watch list\nexpect nginx running\nexpect my server\nhistory cpu 10m\nexpect 14 values\nwatch remove nginx\nwatch list\nexpect-not nginx\n";
     let (out, ok) = script(&mut fake_bot(data.path()), data.path(), lines);
     assert!(ok, "{out}");
 }

@@ -11,9 +11,11 @@ mod script;
 mod status;
 mod watches;
 
-pub use alerts::{event_line, headline};
+pub use alerts::event_line;
+#[cfg(any(feature = "web", feature = "discord"))]
+pub use alerts::headline;
 pub use grammar::COMMANDS;
-pub use status::greeting;
+pub use status::{greeting, places};
 #[cfg(feature = "web")]
 pub use status::{in_short, tone};
 

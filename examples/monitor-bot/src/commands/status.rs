@@ -48,6 +48,14 @@ pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
 
 /// The first screen: how the machine is, and what to type.
 pub async fn greeting(app: &App) -> Result<Reply> {
+    Ok(status(app, false)
+        .await?
+        .text("Type: status full · history cpu 10m · watch add sshd · alerts · help · quit")
+        .toned(places(app), Tone::Dim))
+}
+
+/// Where to find things.
+pub fn places(app: &App) -> String {
     let data = match &app.data_dir {
         Some(directory) => format!("Data in {}", directory.display()),
         None => "Data in a temporary place, gone at the end".to_owned(),
@@ -55,12 +63,8 @@ pub async fn greeting(app: &App) -> Result<Reply> {
     let page = app
         .page
         .get()
-        .map(|address| format!(" · page at http://{address}"))
-        .unwrap_or_default();
-    Ok(status(app, false)
-        .await?
-        .text("Type: status full · history cpu 10m · watch add sshd · alerts · help · quit")
-        .toned(data + &page, Tone::Dim))
+        .map(|address| format!(" · page at http://{address}"));
+    data + &page.unwrap_or_default()
 }
 
 fn headline(app: &App, reading: &Reading) -> String {

@@ -17,10 +17,11 @@ pub struct Headless {
 impl FrontEnd for Headless {
     async fn run(self, app: Arc<App>) -> Ending {
         let mut events = app.events();
+        // A log that is gone is no reason to stop watching.
+        let _ = self.screen.write(&self.screen.started(&app));
         loop {
             match events.recv().await {
                 Ok(event) => {
-                    // A log that is gone is no reason to stop watching.
                     let _ = self.screen.write(&self.screen.tell(&app, &event));
                 }
                 Err(RecvError::Lagged(_)) => {}

@@ -14,7 +14,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::commands::{self, Caller, event_line};
+use crate::commands::{self, Caller, event_line, places};
 use crate::error::Error;
 use crate::render::{self, Style};
 use crate::reply::{Reply, Tone};
@@ -91,6 +91,17 @@ impl Screen {
         }
         let line = render::harmless(&error.to_string());
         self.write(&format!("{}\n", self.style.paint(&line, Tone::Bad)))
+    }
+
+    /// That the bot watches, and where to find things.
+    pub fn started(self, app: &App) -> String {
+        if self.json {
+            return format!(
+                "{}\n",
+                serde_json::json!({ "data": app.data_dir, "page": app.page.get() })
+            );
+        }
+        format!("monitor-bot: watching. {}\n", places(app))
     }
 
     /// What happened without being asked, as a line to show.

@@ -5,7 +5,7 @@
 //! watch add nginx
 //! status
 //! expect nginx                 the last answer contains this
-//! expect not stopped           … and not that
+//! expect-not stopped           … and not that
 //! fails watch remove nobody    this command must be refused; its refusal is the answer
 //! ```
 
@@ -46,7 +46,8 @@ impl Script {
     async fn step(&self, app: &App, line: &str, answer: &mut String) -> Result<bool> {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         match word {
-            "expect" => expect(rest.trim(), answer).map(|()| false),
+            "expect" => expect(rest, answer, true).map(|()| false),
+            "expect-not" => expect(rest, answer, false).map(|()| false),
             "fails" => {
                 self.prompt(line);
                 match commands::answer(app, &Caller::console(), rest).await {
@@ -106,23 +107,19 @@ impl FrontEnd for Script {
 }
 
 /// Spaces of any number are one, so that an expectation need not know how wide a column is.
-fn expect(wanted: &str, answer: &str) -> Result<()> {
-    let (wanted, forbidden) = match wanted.strip_prefix("not ") {
-        Some(rest) => (rest, true),
-        None => (wanted, false),
-    };
+fn expect(text: &str, answer: &str, wanted: bool) -> Result<()> {
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let wanted = squeezed(wanted.trim_matches('"'));
-    if wanted.is_empty() {
-        return Err(Error::refused("Write: expect TEXT, or: expect not TEXT."));
+    let text = squeezed(text.trim().trim_matches('"'));
+    if text.is_empty() {
+        return Err(Error::refused("Write: expect TEXT, or: expect-not TEXT."));
     }
-    match (squeezed(answer).contains(&wanted), forbidden) {
-        (true, false) | (false, true) => Ok(()),
-        (false, false) => Err(Error::refused(format!(
-            "The last answer does not contain “{wanted}”."
+    match (squeezed(answer).contains(&text), wanted) {
+        (true, true) | (false, false) => Ok(()),
+        (false, true) => Err(Error::refused(format!(
+            "The last answer does not contain “{text}”."
         ))),
-        (true, true) => Err(Error::refused(format!(
-            "The last answer contains “{wanted}”."
+        (true, false) => Err(Error::refused(format!(
+            "The last answer contains “{text}”."
         ))),
     }
 }
@@ -138,11 +135,11 @@ mod tests {
     #[test]
     fn expectations_do_not_count_spaces() {
         let answer = "process  state\nnginx    running\n";
-        assert!(expect("nginx running", answer).is_ok());
-        assert!(expect("\"state nginx\"", answer).is_ok());
-        assert!(expect("stopped", answer).is_err());
-        assert!(expect("not stopped", answer).is_ok());
-        assert!(expect("not running", answer).is_err());
-        assert!(expect("", answer).is_err());
+        assert!(expect("nginx running", answer, true).is_ok());
+        assert!(expect("\"state nginx\"", answer, true).is_ok());
+        assert!(expect("stopped", answer, true).is_err());
+        assert!(expect("stopped", answer, false).is_ok());
+        assert!(expect("running", answer, false).is_err());
+        assert!(expect("", answer, true).is_err());
     }
 }

@@ -54,3 +54,58 @@ impl Store {
 fn before(now: i64, keep: Span, unit: i64) -> i64 {
     (now - keep.as_secs()).div_euclid(unit) * unit
 }
+
+#[cfg(test)]
+mod tests {
+    use dbm_core::prelude::*;
+
+    use crate::sampler::{Reading, Sample};
+    use crate::settings::Keep;
+    use crate::span::Span;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn rolling_up_keeps_lowest_highest_average_and_count() {
+        let keep = Keep {
+            samples: Span::hours(1),
+            minutes: Span::hours(2),
+            hours: Span::days(1),
+        };
+        let store = Store::open(Config::in_memory(), keep);
+        let cpu: crate::metric::Metric = "cpu".parse().unwrap();
+        // Three hours of a value every ten seconds, then three hours of roll-ups.
+        for at in (10..=10_800).step_by(10) {
+            let value = f64::from(u32::try_from(at).unwrap() % 1_000);
+            let samples = vec![Sample {
+                metric: cpu.clone(),
+                value,
+                note: String::new(),
+            }];
+            store
+                .add_samples(&Reading {
+                    at,
+                    host: String::new(),
+                    samples,
+                })
+                .await
+                .unwrap();
+        }
+        let before = store.history(&cpu, 0, 10_800, 1).await.unwrap();
+        for now in (10_800..21_600).step_by(600) {
+            store.roll_up(now).await.unwrap();
+            store.roll_up(now).await.unwrap();
+            let after = store.history(&cpu, 0, 10_800, 1).await.unwrap();
+            assert_eq!(after.len(), 1);
+            assert_eq!(
+                (after[0].low, after[0].high, after[0].count),
+                (before[0].low, before[0].high, before[0].count)
+            );
+            assert!((after[0].average - before[0].average).abs() < 1e-6);
+        }
+        store.roll_up(200_000).await.unwrap();
+        assert!(
+            store.history(&cpu, 0, 200_000, 1).await.unwrap().is_empty(),
+            "hours are forgotten in the end"
+        );
+    }
+}

@@ -53,3 +53,116 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::settings::Settings;
+
+    /// A release of the past: its version, and how many steps it had taken.
+    macro_rules! release {
+        ($name:ident, $version:literal, $steps:literal) => {
+            #[derive(DbManager)]
+            #[db_manager(version = $version)]
+            struct $name {
+                core: ManagerCore,
+            }
+
+            impl Schema for $name {
+                async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
+                    db.execute_batch(FIRST).await?;
+                    db.execute_batch("INSERT INTO sample VALUES (60, 1, 2, 3), (120, 4, 5, 6)")
+                        .await?;
+                    db.execute_batch("INSERT INTO process VALUES ('nginx')")
+                        .await?;
+                    for (_, step) in &STEPS[..$steps] {
+                        db.execute_batch(step).await?;
+                    }
+                    Ok(())
+                }
+
+                async fn migrate_db(
+                    &self,
+                    _: &mut WriteTransaction,
+                    _: &Version,
+                    _: &Version,
+                ) -> Result<bool> {
+                    Ok(false)
+                }
+            }
+        };
+    }
+    release!(Release10, "1.0.0", 0);
+    release!(Release11, "1.1.0", 1);
+    release!(Release12, "1.2.0", 2);
+
+    impl Store {
+        #[database_safe]
+        async fn tables(&self, db: &mut ReadTransaction) -> Result<Vec<(String, Option<String>)>> {
+            db.query("SELECT name, sql FROM sqlite_schema ORDER BY name", ())
+                .await
+        }
+    }
+
+    async fn migrated<Old: DbManager + dbm_core::__private::FromCore>()
+    -> (tempfile::TempDir, Arc<Store>) {
+        let folder = tempfile::tempdir().unwrap();
+        Old::create(Config::new(folder.path()))
+            .await
+            .unwrap()
+            .close()
+            .await
+            .unwrap();
+        let store = Store::open(Config::new(folder.path()), Settings::default().keep);
+        store.ensure_ready().await.unwrap();
+        (folder, store)
+    }
+
+    #[tokio::test]
+    async fn every_old_release_ends_like_a_new_database_and_keeps_its_data() {
+        let new = Store::open(Config::in_memory(), Settings::default().keep);
+        let expected = new.tables().await.unwrap();
+        for (_folder, store) in [
+            migrated::<Release10>().await,
+            migrated::<Release11>().await,
+            migrated::<Release12>().await,
+        ] {
+            assert_eq!(store.tables().await.unwrap(), expected);
+            assert_eq!(store.last_sample().await.unwrap(), Some(120));
+            let history = store
+                .history(&"memory".parse().unwrap(), 0, 120, 2)
+                .await
+                .unwrap();
+            assert_eq!(
+                history.iter().map(|slot| slot.average).collect::<Vec<_>>(),
+                [2.0, 5.0]
+            );
+            assert_eq!(store.watches().await.unwrap()[0].name, "nginx");
+        }
+    }
+
+    async fn rules(store: &Store) -> Vec<String> {
+        store
+            .rules()
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|rule| rule.text)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn the_default_rules_come_once() {
+        let new = Store::open(Config::in_memory(), Settings::default().keep);
+        assert_eq!(rules(&new).await, DEFAULTS);
+        let (_folder, before_rules) = migrated::<Release11>().await;
+        assert_eq!(rules(&before_rules).await, DEFAULTS);
+        let (_folder, with_rules) = migrated::<Release12>().await;
+        assert!(
+            rules(&with_rules).await.is_empty(),
+            "they may have been removed"
+        );
+    }
+}

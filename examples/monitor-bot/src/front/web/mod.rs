@@ -56,7 +56,7 @@ impl Web {
 
 impl FrontEnd for Web {
     async fn run(self, app: Arc<App>) -> Ending {
-        let stopping = Arc::clone(&app);
+        let mut stages = app.store.watch_status();
         let router = Router::new()
             .route("/", get(page))
             .route("/api/status", get(status))
@@ -65,8 +65,12 @@ impl FrontEnd for Web {
             .route("/healthz", get(health))
             .route("/metrics", get(metrics))
             .with_state(app);
-        let server = axum::serve(self.listener, router)
-            .with_graceful_shutdown(async move { stopping.stopping().await });
+        let server = axum::serve(self.listener, router).with_graceful_shutdown(async move {
+            // Until the database is closed there is still something to tell: that it takes no calls.
+            let _ = stages
+                .wait_for(|status| matches!(status, Status::Stopped | Status::Failed))
+                .await;
+        });
         match server.await {
             Ok(()) => Ending::Done,
             Err(error) => {
@@ -115,7 +119,9 @@ async fn events(
     State(app): State<Arc<App>>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
     let seat = LIVE.try_acquire().map_err(|_| Failure::Busy)?;
-    let readings = app.readings();
+    let mut readings = app.readings();
+    // The page need not wait for the next one.
+    readings.mark_changed();
     let stream = stream::unfold((app, readings, seat), async |(app, mut readings, seat)| {
         tokio::select! {
             changed = readings.changed() => changed.ok()?,
@@ -153,6 +159,7 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
 }
 
 /// Why a request failed.
+#[derive(Debug)]
 enum Failure {
     Asked(Error),
     Busy,
@@ -177,5 +184,44 @@ impl IntoResponse for Failure {
             ),
         };
         (code, Json(json!({ "error": message }))).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::sampler::Sampler;
+    use crate::settings::Settings;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn it_is_healthy_only_while_the_database_takes_calls() {
+        let store = Store::open(Config::in_memory(), Settings::default().keep);
+        let clock = Clock::virtual_after(None);
+        let app = App::start(store, Sampler::fake(1), clock, Settings::default(), None)
+            .await
+            .unwrap();
+        assert_eq!(
+            health(State(Arc::clone(&app))).await.status(),
+            StatusCode::OK
+        );
+        app.store.close().await.unwrap();
+        assert_eq!(
+            health(State(Arc::clone(&app))).await.status(),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        let asked = Asked {
+            metric: "cpu".to_owned(),
+            span: "1h".to_owned(),
+        };
+        let refused = history(State(app), Query(asked))
+            .await
+            .map(|_| ())
+            .unwrap_err();
+        assert_eq!(
+            refused.into_response().status(),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
     }
 }

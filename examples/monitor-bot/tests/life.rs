@@ -1,0 +1,174 @@
+//! Starting, being told to stop, being killed, and what stays.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+
+use common::{bot, fake_bot, script};
+
+fn headless(data: &std::path::Path) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("monitor-bot"));
+    command
+        .args(["--headless", "--fake-metrics", "--no-web", "--data-dir"])
+        .arg(data);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Waits until the program watches.
+fn started(child: &mut Child) -> BufReader<impl Read + use<>> {
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert!(line.contains("watching"), "{line}");
+    out
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_closes_in_order() {
+    for signal in ["TERM", "INT"] {
+        let data = tempfile::tempdir().unwrap();
+        let mut child = headless(data.path()).spawn().unwrap();
+        let mut out = started(&mut child);
+        let sent = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(child.id().to_string())
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).unwrap();
+        assert!(
+            rest.ends_with("closed in order, 1 readings stored.\n"),
+            "{rest}"
+        );
+        assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_killed_bot_loses_nothing_it_had_stored() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(
+        data.path().join("monitor-bot.toml"),
+        "[collect]\nevery = \"1s\"\n",
+    )
+    .unwrap();
+    for kill in 1..=3 {
+        let mut child = headless(data.path()).spawn().unwrap();
+        let _out = started(&mut child);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (out, ok) = script(
+            &mut fake_bot(data.path()),
+            data.path(),
+            "db check\nexpect sound\nhistory cpu 1h\n",
+        );
+        assert!(ok, "{out}");
+        assert!(
+            out.contains(&format!("{} values", 2 * kill)),
+            "one of each start: {out}"
+        );
+    }
+}
+
+#[test]
+fn the_demo_walks_through() {
+    let output = bot().arg("--demo").output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{out}");
+    for line in [
+        "Schema 1.0.0",
+        "Schema 1.3.0: 90 values",
+        "It did not start",
+        "as before: 90 values",
+        "seen by console",
+        "Status: Stopped",
+    ] {
+        assert!(out.contains(line), "{line}: {out}");
+    }
+    let last = out
+        .lines()
+        .rfind(|line| line.starts_with("Files:"))
+        .unwrap();
+    assert!(!last.contains("-wal") && !last.contains("-shm"), "{last}");
+}
+
+#[test]
+fn a_database_that_is_none_is_left_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("monitor.db");
+    std::fs::write(&file, "this is no database, and must stay as it is").unwrap();
+    let output = fake_bot(data.path())
+        .write_stdin("status\n")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("monitor-bot: ")
+    );
+    assert_eq!(
+        std::fs::read_to_string(&file).unwrap(),
+        "this is no database, and must stay as it is"
+    );
+}
+
+#[test]
+fn a_backup_is_a_database_of_its_own() {
+    let data = tempfile::tempdir().unwrap();
+    let (out, ok) = script(
+        &mut fake_bot(data.path()),
+        data.path(),
+        "watch add nginx\nwait 1m\ndb backup\nexpect Copied\nfails db backup\nexpect not written over\nstatus\n",
+    );
+    assert!(ok, "{out}");
+    let backup = std::fs::read_dir(data.path().join("backups"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let other = tempfile::tempdir().unwrap();
+    std::fs::copy(backup, other.path().join("monitor.db")).unwrap();
+    let (out, ok) = script(
+        &mut fake_bot(other.path()),
+        other.path(),
+        "watch list\nexpect nginx\ndb check\nexpect sound\n",
+    );
+    assert!(ok, "{out}");
+}
+
+#[test]
+fn wrong_options_are_told() {
+    for arguments in [
+        &["--seed", "1"][..],
+        &["--script"],
+        &["--headless", "--script", "x"],
+        &["--log", "x=y=z"],
+    ] {
+        assert_eq!(
+            bot().args(arguments).output().unwrap().status.code(),
+            Some(2),
+            "{arguments:?}"
+        );
+    }
+    let output = bot()
+        .args(["--fake-metrics", "--script", "no such file"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("cannot be read")
+    );
+}
