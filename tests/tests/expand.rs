@@ -1,7 +1,7 @@
 //! What the macros generate, on the screen: `tests/expand/<name>.rs` is written by a user, `<name>.expanded.rs` is what
 //! the compiler gets. After an intended change, `EXPAND=overwrite cargo test -p dbm-tests --test expand` writes it anew.
 
-#![allow(unreachable_pub, missing_debug_implementations)]
+#![allow(clippy::unwrap_used)]
 
 #[path = "../../dbm-macros/src/attributes.rs"]
 mod attributes;

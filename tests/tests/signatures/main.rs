@@ -2,6 +2,7 @@
 //! beside it shows that the method still does what its body says.
 
 #![deny(warnings)]
+#![allow(clippy::unwrap_used)]
 
 mod errors;
 mod generics;
