@@ -104,7 +104,7 @@ impl Lease {
             _ => {
                 session
                     .control(move |db| db.connection.busy_timeout(busy_timeout))
-                    .await??
+                    .await??;
             }
         }
         Ok(lease)

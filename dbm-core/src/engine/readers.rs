@@ -221,12 +221,12 @@ pub(crate) async fn open_on_lane(conn: &Arc<Conn>) -> Result<()> {
 }
 
 fn evict(session: Arc<Session>, reason: Error) {
+    session.lose(reason);
     session.conn.interrupt_any();
     let conn = Arc::clone(&session.conn);
     let _ = conn.post(move || {
         let mut slot = session.conn.lock();
         if let Ok(db) = slot.owned_by(session.id) {
-            session.lose(reason);
             db.roll_back();
             slot.take_back();
         }

@@ -253,7 +253,7 @@ impl Session {
 
     /// Looks at the transaction after every statement: SQLite may have ended it.
     fn inspect<T>(&self, db: &Db, result: Result<T>) -> Result<T> {
-        let result = result.map_err(|error| db.guard.explain(error));
+        let result = result.map_err(|error| self.lost_or(db.guard.explain(error)));
         if self.kind == Kind::Connection
             || matches!(&result, Err(error) if self.can_wait_for(error))
         {

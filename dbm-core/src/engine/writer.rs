@@ -431,6 +431,7 @@ impl Writer {
 
     /// Undoes the work of a holder and passes its turn on; its body gets `reason` from then on.
     pub(crate) fn evict(self: &Arc<Self>, session: Arc<Session>, reason: Error) {
+        session.lose(reason);
         self.conn.interrupt_any();
         let writer = Arc::clone(self);
         let _ = self.conn.post(move || {
@@ -438,7 +439,6 @@ impl Writer {
             let Ok(db) = slot.owned_by(session.id) else {
                 return;
             };
-            session.lose(reason);
             writer.undo(db, &session);
             if session.kind == Kind::Connection {
                 slot.discard();
