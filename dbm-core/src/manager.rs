@@ -18,6 +18,10 @@ use crate::version::{self, Version};
 /// What a database looks like: how it is made, and how an older one is brought up to date.
 ///
 /// Both methods run during start-up, in one transaction together with the version: all or nothing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no schema",
+    label = "write `impl Schema for {Self}` with `init_db` and `migrate_db`"
+)]
 pub trait Schema: Send + Sync + 'static {
     /// Makes the tables of a new database. The table `Version` is there already.
     ///

@@ -1,6 +1,6 @@
 //! Everything a manager's module needs: `use dbm_core::prelude::*;`
 //!
-//! It brings this crate's [`Result`], whose error type defaults to [`Error`](crate::Error), in place of std's.
+//! It brings this crate's [`Result`], whose error type defaults to [`Error`], in place of std's.
 
 pub use crate::{
     Config, Connection, DbManager, Durability, Error, ManagerCore, Params, ReadTransaction, Result,

@@ -177,7 +177,7 @@ impl ReadTransaction {
         Statement(Box::pin(self.frame.statement(work)))
     }
 
-    fn execute<'a>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, usize> {
+    fn write<'a>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, usize> {
         self.statement(sql, params, |statement| {
             // A statement that returns rows (RETURNING, a PRAGMA) is run to its end.
             if statement.column_count() == 0 {
@@ -189,14 +189,14 @@ impl ReadTransaction {
         })
     }
 
-    fn execute_batch<'a>(&'a mut self, sql: &'a str) -> Statement<'a, ()> {
+    fn write_batch<'a>(&'a mut self, sql: &'a str) -> Statement<'a, ()> {
         self.run(Work::Script {
             sql: Cow::Borrowed(sql),
             finish: || (),
         })
     }
 
-    fn last_insert_rowid(&mut self) -> Statement<'_, i64> {
+    fn newest_rowid(&mut self) -> Statement<'_, i64> {
         let frame = &self.frame;
         Statement(Box::pin(async move {
             frame.check()?;
@@ -218,7 +218,7 @@ macro_rules! write_statements {
                 sql: &'a str,
                 params: impl Params,
             ) -> Statement<'a, usize> {
-                self.read.execute(sql, params)
+                self.read.write(sql, params)
             }
 
             /// Runs several statements, separated by semicolons, without parameters. It stops at the first error.
@@ -227,7 +227,7 @@ macro_rules! write_statements {
             ///
             /// As [`ReadTransaction::query`].
             pub fn execute_batch<'a>(&'a mut self, sql: &'a str) -> Statement<'a, ()> {
-                self.read.execute_batch(sql)
+                self.read.write_batch(sql)
             }
 
             /// The row id of the newest row that this call inserted, 0 before the first.
@@ -236,7 +236,7 @@ macro_rules! write_statements {
             ///
             /// [`Error::HandleEnded`](crate::Error::HandleEnded) when the call has ended.
             pub fn last_insert_rowid(&mut self) -> Statement<'_, i64> {
-                self.read.last_insert_rowid()
+                self.read.newest_rowid()
             }
         }
 

@@ -166,10 +166,20 @@ impl Conn {
         self.lane.close();
     }
 
-    /// Runs `work` as an interruptible job; the other half of [`interrupt`](Self::interrupt).
-    pub(crate) fn as_job<R>(&self, job: u64, interruptible: bool, work: impl FnOnce() -> R) -> R {
+    /// Runs `work` as a job that [`interrupt`](Self::interrupt) can stop. Whoever interrupts makes `is_wanted` false
+    /// first: the job either sees that or is found running.
+    pub(crate) fn as_job<R>(
+        &self,
+        job: u64,
+        interruptible: bool,
+        is_wanted: impl FnOnce() -> bool,
+        work: impl FnOnce() -> R,
+    ) -> Option<R> {
         {
             let mut running = self.running();
+            if !is_wanted() {
+                return None;
+            }
             running.job = Some(job);
             running.interruptible = interruptible;
         }
@@ -179,7 +189,7 @@ impl Conn {
         if let Some((_, guard)) = &running.handle {
             guard.clear_cancel();
         }
-        result
+        Some(result)
     }
 
     /// From here on the running job may be interrupted: it cannot do harm to those who share its transaction.

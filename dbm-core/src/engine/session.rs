@@ -367,23 +367,27 @@ impl Session {
         let (sender, receiver) = oneshot::channel();
         let (this, job) = (Arc::clone(self), next_id());
         let is_statement = matches!(errand, Errand::Statement { .. });
-        self.conn.post(move || {
-            if is_statement && sender.is_closed() {
-                return;
-            }
-            let interruptible = is_statement && !this.is_shared();
-            let result = match this.conn.lock().owned_by(this.id) {
-                Ok(db) => Ok(this.conn.as_job(job, interruptible, || work(db))),
-                Err(error) => Err(this.lost_or(error)),
-            };
-            let _ = sender.send(result);
-        })?;
         let mut guard = InterruptOnDrop {
             session: self,
             job,
             errand,
+            abandoned: Arc::new(AtomicBool::new(false)),
             armed: true,
         };
+        let abandoned = Arc::clone(&guard.abandoned);
+        self.conn.post(move || {
+            let is_wanted =
+                || !is_statement || (!abandoned.load(Ordering::SeqCst) && this.check().is_ok());
+            let interruptible = is_statement && !this.is_shared();
+            let result = match this.conn.lock().owned_by(this.id) {
+                Ok(db) => this
+                    .conn
+                    .as_job(job, interruptible, is_wanted, || work(db))
+                    .ok_or_else(|| this.lost_or(Error::HandleEnded)),
+                Err(error) => Err(this.lost_or(error)),
+            };
+            let _ = sender.send(result);
+        })?;
         let result = receiver.await;
         guard.armed = false;
         result.unwrap_or_else(|_| Err(self.lost_or(Error::HandleEnded)))
@@ -468,6 +472,7 @@ struct InterruptOnDrop<'a> {
     session: &'a Session,
     job: u64,
     errand: Errand<'a>,
+    abandoned: Arc<AtomicBool>,
     armed: bool,
 }
 
@@ -475,6 +480,7 @@ impl Drop for InterruptOnDrop<'_> {
     fn drop(&mut self) {
         if let (true, Errand::Statement { dropped }) = (self.armed, &self.errand) {
             dropped();
+            self.abandoned.store(true, Ordering::SeqCst);
             self.session.conn.interrupt(self.job);
         }
     }
