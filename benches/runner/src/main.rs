@@ -50,7 +50,7 @@ fn measure(options: &Measure) -> Result<()> {
     };
     println!("{}", tables::overview(&samples));
     println!("{}", tables::details(&samples));
-    if options.is_complete() {
+    if options.is_complete() && peers.len() == options.peers.len() {
         samples.save(&peers::results_file())?;
         document::write(&samples)
     } else {
