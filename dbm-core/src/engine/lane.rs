@@ -10,12 +10,21 @@ use crate::error::{Error, Result};
 
 /// Jobs run one after the other, in the order in which they were posted.
 #[derive(Debug, Default)]
-pub(crate) struct Lane(Mutex<Option<tokio_rusqlite::Connection>>);
+pub(crate) struct Lane(Mutex<State>);
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    NotStarted,
+    Running(tokio_rusqlite::Connection),
+    Closed,
+}
 
 impl Lane {
     /// Hands over a job and does not wait: it runs even when nobody is interested any more.
     ///
-    /// A panic in the job is contained. Fails when the system has no thread to give; the job is dropped then.
+    /// A panic in the job is contained. Fails when the lane is closed or the system has no thread to give; the job is
+    /// dropped then.
     pub(crate) fn post(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
         let thread = self.start()?;
         let contained = move |_: &mut rusqlite::Connection| {
@@ -27,16 +36,18 @@ impl Lane {
         Ok(())
     }
 
-    /// Lets the thread end after the jobs it has.
+    /// Takes no further job; the thread ends after those it has.
     pub(crate) fn close(&self) {
-        self.slot().take();
+        *self.state() = State::Closed;
     }
 
     /// Starts the thread if there is none yet; it has no connection to speak of, the jobs bring theirs.
     pub(crate) fn start(&self) -> Result<tokio_rusqlite::Connection> {
-        let mut slot = self.slot();
-        if let Some(thread) = &*slot {
-            return Ok(thread.clone());
+        let mut state = self.state();
+        match &*state {
+            State::Running(thread) => return Ok(thread.clone()),
+            State::Closed => return Err(Error::HandleEnded),
+            State::NotStarted => {}
         }
         let unused = rusqlite::Connection::open_in_memory()?;
         let thread = catch_unwind(AssertUnwindSafe(|| {
@@ -48,10 +59,11 @@ impl Lane {
                 std::io::Error::other("the system has no thread to give"),
             )
         })?;
-        Ok(slot.insert(thread).clone())
+        *state = State::Running(thread.clone());
+        Ok(thread)
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<tokio_rusqlite::Connection>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
