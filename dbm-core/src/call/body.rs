@@ -58,7 +58,7 @@ pub(crate) async fn run<R>(
 /// A snapshot is taken when the call begins, so before such a wait at the latest; and what others have written must
 /// not wait with it, so the method runs alone from now on.
 fn waits_for_something_else(frame: &Arc<Frame>, site: &Site) {
-    site.keep_alone();
+    site.trust.keep_alone();
     frame.session.take_snapshot_now();
 }
 

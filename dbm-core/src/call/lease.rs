@@ -39,7 +39,7 @@ impl Lease {
     pub(crate) async fn acquire(
         gate: &Gate,
         engine: &Arc<Engine>,
-        site: &Site,
+        site: &'static Site,
         kind: Kind,
         entered: Option<Entered>,
     ) -> Result<Self> {
@@ -54,7 +54,7 @@ impl Lease {
     async fn read(
         gate: &Gate,
         engine: &Arc<Engine>,
-        site: &Site,
+        site: &'static Site,
         entered: Option<Entered>,
     ) -> Result<Self> {
         let place = engine.readers.acquire(site.method).await?;
@@ -72,17 +72,15 @@ impl Lease {
     pub(crate) async fn write(
         gate: &Gate,
         engine: &Arc<Engine>,
-        site: &Site,
+        site: &'static Site,
         kind: Kind,
         entered: Option<Entered>,
         during_init: bool,
     ) -> Result<Self> {
         let busy_timeout = engine.opener.config.busy_timeout;
-        let solo = kind == Kind::Connection
-            || during_init
-            || engine.never_shares()
-            || !site.is_shareable();
-        let turn = engine.writer.acquire(site.method, solo).await?;
+        let alone = kind == Kind::Connection || during_init || engine.never_shares();
+        let trust = (!alone).then_some(&site.trust);
+        let turn = engine.writer.acquire(site.method, trust).await?;
         let session = new_session(engine, &engine.writer.conn, turn.id, kind, site);
         let joins = turn.joins;
         if joins {
@@ -111,7 +109,7 @@ impl Lease {
     }
 
     /// A call inside another call of the same manager: it joins the transaction that is running.
-    pub(crate) async fn join(outer: &Arc<Frame>, site: &Site, kind: Kind) -> Result<Self> {
+    pub(crate) async fn join(outer: &Arc<Frame>, site: &'static Site, kind: Kind) -> Result<Self> {
         if let Some(why) = cannot_join(outer, kind) {
             return Err(Error::Nesting {
                 outer: outer.method,
@@ -146,16 +144,16 @@ impl Lease {
     }
 
     /// The body is done and well: commits, and returns once that is durable.
-    pub(crate) async fn keep(mut self, site: &Site) -> Result<()> {
+    pub(crate) async fn keep(mut self, site: &'static Site) -> Result<()> {
         self.end(true, site).await
     }
 
     /// The body has failed: rolls back.
-    pub(crate) async fn undo(mut self, site: &Site) -> Result<()> {
+    pub(crate) async fn undo(mut self, site: &'static Site) -> Result<()> {
         self.end(false, site).await
     }
 
-    async fn end(&mut self, keep: bool, site: &Site) -> Result<()> {
+    async fn end(&mut self, keep: bool, site: &'static Site) -> Result<()> {
         self.frame.end().await;
         let (engine, session) = (
             Arc::clone(&self.frame.engine),
@@ -199,7 +197,7 @@ impl Lease {
                     return Err(Error::HandleEnded);
                 };
                 if session.is_unshareable() {
-                    site.keep_alone();
+                    site.trust.keep_alone();
                     turn.make_solo();
                 }
                 if kept.is_ok() && keep {
@@ -304,7 +302,7 @@ fn new_session(
     conn: &Arc<Conn>,
     id: OwnerId,
     kind: Kind,
-    site: &Site,
+    site: &'static Site,
 ) -> Arc<Session> {
     let config = &engine.opener.config;
     Session::new(

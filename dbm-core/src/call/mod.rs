@@ -168,7 +168,7 @@ async fn walk<R>(
     match body::run(&frame, site, body(Arc::clone(&frame))).await {
         Ended::Returned(value) if is_ok(&value) => {
             lease.keep(site).await?;
-            site.ran_clean();
+            site.trust.ran_clean();
             Ok(value)
         }
         Ended::Returned(value) => {

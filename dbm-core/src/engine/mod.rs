@@ -11,6 +11,7 @@ mod open;
 mod readers;
 mod session;
 mod statement;
+mod trust;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,7 @@ pub(crate) use open::{Opener, Role, SharedOpener};
 pub(crate) use readers::{Place, Readers, end_read, open_on_lane};
 pub(crate) use session::{Kind, Session};
 pub(crate) use statement::Work;
+pub(crate) use trust::Trust;
 pub(crate) use writer::{Turn, Writer};
 
 use crate::error::Result;

@@ -16,6 +16,7 @@ use super::connection::{CONTROL, Conn, Db, OwnerId, next_id};
 use super::open::SharedOpener;
 use super::readers::Readers;
 use super::session::{Kind, Session};
+use super::trust::Trust;
 use crate::config::Execution;
 use crate::error::{Error, Result};
 
@@ -58,7 +59,7 @@ struct Holding {
 struct Waiter {
     id: OwnerId,
     method: &'static str,
-    solo: bool,
+    trust: Option<&'static Trust>,
     grant: oneshot::Sender<Turn>,
 }
 
@@ -106,11 +107,12 @@ impl Writer {
         })
     }
 
-    /// Waits for the writer, first come first served. A caller that goes away leaves the queue undisturbed.
+    /// Waits for the writer, first come first served. A caller that goes away leaves the queue undisturbed. Without
+    /// `trust` the call runs in a transaction of its own.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         method: &'static str,
-        solo: bool,
+        trust: Option<&'static Trust>,
     ) -> Result<Turn> {
         let config = &self.opener.config;
         let (id, receiver) = {
@@ -130,7 +132,7 @@ impl Writer {
                     writer: Arc::clone(self),
                     id,
                     joins: false,
-                    solo,
+                    solo: is_solo(trust),
                     armed: true,
                 });
             }
@@ -142,7 +144,7 @@ impl Writer {
             state.queue.push_back(Waiter {
                 id,
                 method,
-                solo,
+                trust,
                 grant,
             });
             (id, receiver)
@@ -399,7 +401,7 @@ impl Writer {
                 writer: Arc::clone(self),
                 id: waiter.id,
                 joins: state.batch.is_open(),
-                solo: waiter.solo,
+                solo: waiter.is_solo(),
                 armed: true,
             };
             let Err(mut turn) = waiter.grant.send(turn) else {
@@ -512,13 +514,24 @@ impl Writer {
     }
 }
 
+impl Waiter {
+    /// Asked when its turn comes: meanwhile other calls of the method may have shown what it does.
+    fn is_solo(&self) -> bool {
+        is_solo(self.trust)
+    }
+}
+
+fn is_solo(trust: Option<&'static Trust>) -> bool {
+    !trust.is_some_and(Trust::is_earned)
+}
+
 impl State {
     fn is_held_by(&self, id: OwnerId) -> bool {
         self.holder.as_ref().is_some_and(|holding| holding.id == id)
     }
 
     fn must_commit(&self, solo: bool) -> bool {
-        solo || self.batch.is_full() || self.queue.front().is_none_or(|waiter| waiter.solo)
+        solo || self.batch.is_full() || self.queue.front().is_none_or(Waiter::is_solo)
     }
 }
 
