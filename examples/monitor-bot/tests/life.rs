@@ -3,30 +3,22 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 
-use common::{bot, fake_bot, script};
+use common::{Service, bot, fake_bot, script};
 
-fn headless(data: &std::path::Path) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("monitor-bot"));
-    command
-        .args(["--headless", "--fake-metrics", "--no-web", "--data-dir"])
-        .arg(data);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-/// Waits until the program watches.
-fn started(child: &mut Child) -> BufReader<impl Read + use<>> {
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    out.read_line(&mut line).unwrap();
-    assert!(line.contains("watching"), "{line}");
-    out
+/// A service that makes one reading and then takes its time.
+fn service(data: &Path) -> Service {
+    std::fs::write(
+        data.join("monitor-bot.toml"),
+        "[collect]\nevery = \"60s\"\n",
+    )
+    .unwrap();
+    let mut service = Service::start(data, |command| {
+        command.arg("--no-web");
+    });
+    service.wait_for("watching");
+    service
 }
 
 #[cfg(unix)]
@@ -34,38 +26,25 @@ fn started(child: &mut Child) -> BufReader<impl Read + use<>> {
 fn a_signal_closes_in_order() {
     for signal in ["TERM", "INT"] {
         let data = tempfile::tempdir().unwrap();
-        let mut child = headless(data.path()).spawn().unwrap();
-        let mut out = started(&mut child);
-        let sent = Command::new("kill")
-            .arg(format!("-{signal}"))
-            .arg(child.id().to_string())
-            .status()
-            .unwrap();
-        assert!(sent.success());
-        assert_eq!(child.wait().unwrap().code(), Some(0));
-        let mut rest = String::new();
-        out.read_to_string(&mut rest).unwrap();
+        let written = service(data.path()).stop(signal);
         assert!(
-            rest.ends_with("closed in order, 1 readings stored.\n"),
-            "{rest}"
+            written.ends_with("closed in order, 1 readings stored.\n"),
+            "{written}"
         );
-        assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 1);
+        let mut files: Vec<_> = std::fs::read_dir(data.path())
+            .unwrap()
+            .map(|file| file.unwrap().file_name())
+            .collect();
+        files.sort();
+        assert_eq!(files, ["log.txt", "monitor-bot.toml", "monitor.db"]);
     }
 }
 
 #[test]
 fn a_killed_bot_loses_nothing_it_had_stored() {
     let data = tempfile::tempdir().unwrap();
-    std::fs::write(
-        data.path().join("monitor-bot.toml"),
-        "[collect]\nevery = \"1s\"\n",
-    )
-    .unwrap();
     for kill in 1..=3 {
-        let mut child = headless(data.path()).spawn().unwrap();
-        let _out = started(&mut child);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        service(data.path()).kill();
         let (out, ok) = script(
             &mut fake_bot(data.path()),
             data.path(),

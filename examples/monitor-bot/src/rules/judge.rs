@@ -1,6 +1,7 @@
 //! What a new value means for a rule: pure, so that every case can be tested without a clock or a database.
 
 use super::Rule;
+use crate::span::Span;
 
 /// What is remembered of one rule on one series between two values.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -62,7 +63,7 @@ pub fn judge(rule: &Rule, track: &Track, value: f64, at: i64) -> Verdict {
                 Some(pending) if at - pending.seen <= BLIND => pending.since,
                 _ => at,
             };
-            let hold = rule.hold.map_or(0, |hold| hold.as_secs());
+            let hold = rule.hold.map_or(0, Span::as_secs);
             if at - since >= hold {
                 Verdict::Raise(level)
             } else {

@@ -6,8 +6,10 @@
     reason = "each test file uses its own part"
 )]
 
-use std::path::Path;
-use std::time::Duration;
+use std::fs::{File, read_to_string};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 
@@ -37,4 +39,84 @@ pub fn script(command: &mut Command, data: &Path, lines: &str) -> (String, bool)
         String::from_utf8(output.stdout).unwrap(),
         output.status.success(),
     )
+}
+
+/// The program as a service; a test that fails does not leave it behind.
+pub struct Service {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Service {
+    /// Starts it; what it writes goes to a file beside its data.
+    pub fn start(data: &Path, command: impl FnOnce(&mut std::process::Command)) -> Self {
+        let log = data.join("log.txt");
+        let file = File::create(&log).unwrap();
+        let mut service = std::process::Command::new(assert_cmd::cargo::cargo_bin!("monitor-bot"));
+        service
+            .args(["--headless", "--fake-metrics", "--data-dir"])
+            .arg(data)
+            .env_remove("DISCORD_TOKEN");
+        service
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file);
+        command(&mut service);
+        Self {
+            child: service.spawn().unwrap(),
+            log,
+        }
+    }
+
+    /// Waits until it has written this, and gives everything it wrote so far.
+    pub fn wait_for(&mut self, text: &str) -> String {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let written = self.written();
+            if written.contains(text) {
+                return written;
+            }
+            assert!(
+                Instant::now() < end && self.child.try_wait().unwrap().is_none(),
+                "never “{text}”"
+            );
+            // A file tells nobody that it has grown.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Everything it wrote so far.
+    pub fn written(&self) -> String {
+        read_to_string(&self.log).unwrap()
+    }
+
+    /// Sends a signal, and waits for the end; it must be a good one. Gives everything that was written.
+    pub fn stop(mut self, signal: &str) -> String {
+        let id = self.child.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-s", signal, &id])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        let ended = self.child.wait().unwrap();
+        assert_eq!(ended.code(), Some(0), "{}", self.written());
+        self.written()
+    }
+
+    /// Ends it without a word.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.written());
+        }
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

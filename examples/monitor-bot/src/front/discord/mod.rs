@@ -46,12 +46,13 @@ impl Discord {
 
     fn framework(&self, app: Arc<App>) -> poise::Framework<Arc<App>, Error> {
         let prefix = self.settings.prefix.clone();
+        let prefixed = !prefix.is_empty();
         let channel = self.settings.channel.map(serenity::ChannelId::new);
         let options = poise::FrameworkOptions {
             commands: commands::all(),
             on_error: |error| Box::pin(explain(error)),
             prefix_options: poise::PrefixFrameworkOptions {
-                prefix: Some(prefix).filter(|prefix| !prefix.is_empty()),
+                prefix: Some(prefix.into()).filter(|_| prefixed),
                 ..Default::default()
             },
             allowed_mentions: Some(serenity::CreateAllowedMentions::new()),
