@@ -44,6 +44,46 @@ pub async fn cut<T>(at: usize, moment: Moment, future: impl Future<Output = T>) 
     .await
 }
 
+/// A future that is polled up to some await point and then left alone, neither polled nor dropped.
+#[derive(Debug)]
+pub struct Stalled<F: Future> {
+    future: F,
+    waits: usize,
+    output: Option<F::Output>,
+}
+
+impl<F: Future + Unpin> Stalled<F> {
+    /// Not polled yet.
+    pub fn new(future: F) -> Self {
+        Self {
+            future,
+            waits: 0,
+            output: None,
+        }
+    }
+
+    /// Polls it until it waits for the `at`-th time; true when it has come to its end.
+    pub async fn run_to(&mut self, at: usize) -> bool {
+        // Only polls that somebody asked for count, and the first of a further run only repeats the last one.
+        let mut repeated = self.waits > 0;
+        std::future::poll_fn(|context| {
+            if self.output.is_some() || self.waits >= at {
+                return Poll::Ready(self.output.is_some());
+            }
+            if let Poll::Ready(output) = std::pin::Pin::new(&mut self.future).poll(context) {
+                self.output = Some(output);
+                return Poll::Ready(true);
+            }
+            self.waits += usize::from(!std::mem::take(&mut repeated));
+            if self.waits >= at {
+                return Poll::Ready(false);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
 /// Polls a future once and leaves it at that.
 pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     let mut future = std::pin::Pin::new(future);

@@ -1,12 +1,16 @@
 //! What several tests share.
 
+mod child;
 mod cut;
+mod dice;
 mod leftovers;
 mod outside;
 mod store;
 mod time_limit;
 
-pub use cut::{Moment, cut, poll_once};
+pub use child::Child;
+pub use cut::{Moment, Stalled, cut, poll_once};
+pub use dice::Dice;
 pub use leftovers::{eventually, name_thread, open_files, threads_named};
 pub use outside::{ReadOnly, bytes, is_open, names, skip, waits};
 pub use store::{Hook, Hooks, Store};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_tests::{
-    Hooks, Store, eventually, names, open_files, run, run_on_one_thread, waits, watch, within,
+    Dice, Hooks, Store, eventually, names, open_files, run, run_on_one_thread, waits, watch, within,
 };
 use tempfile::TempDir;
 use tokio::sync::{Notify, oneshot};
@@ -280,16 +280,10 @@ fn calls_against_a_close_are_kept_or_refused() {
             let store = Store::create_hooked(Config::new(directory.path()), Hooks::default())
                 .await
                 .unwrap();
-            let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-            let mut next = |below: u64| {
-                random = random
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                (random >> 33) % below
-            };
+            let mut dice = Dice::new(seed);
             let mut calls = JoinSet::new();
             for id in 0..200 {
-                let (store, pause) = (Arc::clone(&store), next(40));
+                let (store, pause) = (Arc::clone(&store), dice.below(40));
                 calls.spawn(async move {
                     for _ in 0..pause {
                         tokio::task::yield_now().await;
@@ -297,7 +291,7 @@ fn calls_against_a_close_are_kept_or_refused() {
                     (id, store.add(id, "x").await)
                 });
             }
-            for _ in 0..next(40) {
+            for _ in 0..dice.below(40) {
                 tokio::task::yield_now().await;
             }
             within(store.close()).await.unwrap();

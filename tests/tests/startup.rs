@@ -1,0 +1,201 @@
+//! A start finds nothing, an empty file, or a database, and makes it ready.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::sync::Arc;
+
+use dbm_core::prelude::*;
+use dbm_core::rusqlite;
+use dbm_tests::{Child, Hooks, Store, names, open_files, run, watch, within};
+use tempfile::TempDir;
+
+#[test]
+fn missing_directories_are_made() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let data = directory.path().join("a/b/c");
+        let store = Store::open(&data, "1.0.0").await.unwrap();
+        store.add(1, "x").await.unwrap();
+        store.close().await.unwrap();
+        assert_eq!(names(&data), ["database.db"]);
+    });
+}
+
+#[test]
+fn an_empty_file_and_a_database_without_tables_are_new() {
+    run(async {
+        for pages in [false, true] {
+            let directory = TempDir::new().unwrap();
+            let path = directory.path().join("database.db");
+            fs::write(&path, "").unwrap();
+            if pages {
+                let db = rusqlite::Connection::open(&path).unwrap();
+                db.execute_batch("PRAGMA user_version = 7").unwrap();
+                assert!(fs::metadata(&path).unwrap().len() > 0);
+            }
+            let store = Store::open(directory.path(), "1.0.0").await.unwrap();
+            assert_eq!(store.calls(), ["init_db"]);
+            assert_eq!(
+                store
+                    .number("SELECT user_version FROM pragma_user_version")
+                    .await
+                    .unwrap(),
+                7 * i64::from(pages)
+            );
+            store.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_empty_log_beside_nothing_is_no_obstacle() {
+    run(async {
+        for leftover in ["database.db-wal", "database.db-shm", "database.db-journal"] {
+            let directory = TempDir::new().unwrap();
+            fs::write(directory.path().join(leftover), "").unwrap();
+            let store = Store::open(directory.path(), "1.0.0").await.unwrap();
+            assert_eq!(store.calls(), ["init_db"], "{leftover}");
+            store.add(1, "x").await.unwrap();
+            store.close().await.unwrap();
+            let store = Store::open(directory.path(), "1.0.0").await.unwrap();
+            assert_eq!(store.ids().await.unwrap(), [1]);
+            store.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_database_of_somebody_else_is_refused_untouched() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("database.db");
+        let db = rusqlite::Connection::open(&path).unwrap();
+        db.execute_batch("CREATE TABLE theirs (x)").unwrap();
+        drop(db);
+        let before = fs::read(&path).unwrap();
+        let error = Store::open(directory.path(), "1.0.0").await.unwrap_err();
+        assert!(matches!(error, Error::ForeignDatabase), "{error:?}");
+        assert_eq!(names(directory.path()), ["database.db"]);
+        assert!(fs::read(&path).unwrap() == before);
+    });
+}
+
+#[test]
+fn four_hundred_databases_are_made_at_once() {
+    watch(|| {
+        let directory = TempDir::new().unwrap();
+        let mut child = Child::start_after("ulimit -n $(ulimit -Hn)", env!("CARGO_BIN_EXE_child"));
+        let command = format!("create-many {} 400", directory.path().display());
+        assert_eq!(child.ask(&command), "400 created");
+        for name in names(directory.path()) {
+            assert_eq!(names(&directory.path().join(name)), ["database.db"]);
+        }
+    });
+}
+
+#[test]
+fn many_managers_on_one_file_see_each_other() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let config = Config::new(directory.path());
+        let stores: Vec<_> = (0..8)
+            .map(|_| Store::start_hooked(config.clone(), Hooks::default()))
+            .collect();
+        for (id, store) in (0..).zip(&stores) {
+            within(store.add(id, "x")).await.unwrap();
+        }
+        let made: usize = stores.iter().map(|store| store.calls().len()).sum();
+        assert_eq!(made, 1, "init_db ran once");
+        for store in &stores {
+            assert_eq!(store.ids().await.unwrap(), (0..8).collect::<Vec<_>>());
+        }
+        for store in &stores {
+            within(store.close()).await.unwrap();
+        }
+        assert_eq!(names(directory.path()), ["database.db"]);
+        assert!(open_files(directory.path()).is_empty());
+    });
+}
+
+#[test]
+fn managers_on_one_file_take_turns_at_writing() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let stores = [
+            Store::open(directory.path(), "1.0.0").await,
+            Store::open(directory.path(), "1.0.0").await,
+        ];
+        let mut calls = tokio::task::JoinSet::new();
+        for (start, store) in (0..).zip(&stores) {
+            let store = store.clone().unwrap();
+            calls.spawn(async move {
+                for id in 0..100 {
+                    store.add(2 * id + start, "x").await?;
+                }
+                Ok::<_, Error>(store)
+            });
+        }
+        let mut last: Option<Arc<Store>> = None;
+        while let Some(store) = within(calls.join_next()).await {
+            last = Some(store.unwrap().unwrap());
+        }
+        assert_eq!(
+            last.unwrap().ids().await.unwrap(),
+            (0..200).collect::<Vec<_>>()
+        );
+        for store in stores {
+            store.unwrap().close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_mode_of_an_existing_file_is_not_widened() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("database.db");
+        for existing in ["", "database"] {
+            if existing.is_empty() {
+                fs::write(&path, "").unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            }
+            let store = Store::open(directory.path(), "1.0.0").await.unwrap();
+            store
+                .write("INSERT INTO note (text) VALUES ('x')")
+                .await
+                .unwrap();
+            for name in names(directory.path()) {
+                let mode = fs::metadata(directory.path().join(&name))
+                    .unwrap()
+                    .permissions()
+                    .mode();
+                assert_eq!(mode & 0o777, 0o600, "{name}");
+            }
+            store.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_symlink_stays_a_symlink() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let (real, data) = (directory.path().join("real"), directory.path().join("data"));
+        Store::make(&real, "1.0.0").await.unwrap();
+        fs::create_dir(&data).unwrap();
+        symlink(real.join("database.db"), data.join("database.db")).unwrap();
+        symlink(&real, directory.path().join("linked")).unwrap();
+        for path in [&data, &directory.path().join("linked")] {
+            let store = Store::open(path, "1.0.0").await.unwrap();
+            assert_eq!(store.ids().await.unwrap(), [1]);
+            store.close().await.unwrap();
+        }
+        assert!(
+            fs::symlink_metadata(data.join("database.db"))
+                .unwrap()
+                .is_symlink()
+        );
+        assert_eq!(names(&data), ["database.db"]);
+        assert_eq!(names(&real), ["database.db"]);
+    });
+}
