@@ -1,5 +1,6 @@
 //! What several tests share.
 
+mod child;
 mod cut;
 mod dice;
 mod leftovers;
@@ -7,6 +8,7 @@ mod outside;
 mod store;
 mod time_limit;
 
+pub use child::Child;
 pub use cut::{Moment, Stalled, cut, poll_once};
 pub use dice::Dice;
 pub use leftovers::{eventually, name_thread, open_files, threads_named};

@@ -1,0 +1,116 @@
+//! Does what its standard input says, one command a line, and answers each with one line.
+
+use std::fs::File;
+use std::io::{BufRead as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use dbm_core::prelude::*;
+use dbm_core::rusqlite;
+use dbm_tests::{Hooks, Store};
+use tokio::task::JoinSet;
+
+#[derive(Default)]
+struct Child {
+    store: Option<Arc<Store>>,
+    locker: Option<rusqlite::Connection>,
+    files: Vec<File>,
+}
+
+impl Child {
+    async fn obey(&mut self, command: &str) -> Result<String> {
+        let words: Vec<_> = command.split(' ').collect();
+        match words.as_slice() {
+            ["start", directory, version] => {
+                let store = Store::open(Path::new(directory), version).await?;
+                let answer = format!("{} {:?}", store.status(), store.calls());
+                self.store = Some(store);
+                Ok(answer)
+            }
+            ["close"] => {
+                self.store()?.close().await?;
+                Ok(self.store()?.status().to_string())
+            }
+            ["status"] => Ok(self.store()?.status().to_string()),
+            ["add", id, length] => {
+                let text = "x".repeat(length.parse().map_err(Error::other)?);
+                self.store()?
+                    .add(id.parse().map_err(Error::other)?, &text)
+                    .await?;
+                Ok("added".to_owned())
+            }
+            ["ids"] => Ok(format!("{:?}", self.store()?.ids().await?)),
+            ["lock", file] => {
+                let locker = rusqlite::Connection::open(file)?;
+                locker.execute_batch("BEGIN IMMEDIATE")?;
+                self.locker = Some(locker);
+                Ok("locked".to_owned())
+            }
+            ["unlock"] => {
+                self.locker = None;
+                Ok("unlocked".to_owned())
+            }
+            ["use-up-descriptors"] => {
+                while let Ok(file) = File::open("/dev/null") {
+                    self.files.push(file);
+                }
+                Ok("none left".to_owned())
+            }
+            ["free-descriptors"] => {
+                self.files.clear();
+                Ok("free".to_owned())
+            }
+            ["create-many", directory, count] => {
+                create_many(Path::new(directory), count.parse().map_err(Error::other)?).await
+            }
+            _ => Err(Error::other(format!("unknown command: {command}"))),
+        }
+    }
+
+    fn store(&self) -> Result<&Arc<Store>> {
+        self.store
+            .as_ref()
+            .ok_or_else(|| Error::other("no store was started"))
+    }
+}
+
+/// Databases in directories of their own, all at once; each is written to while all are open.
+async fn create_many(directory: &Path, count: usize) -> Result<String> {
+    let mut starts = JoinSet::new();
+    for number in 0..count {
+        let config = Config::new(directory.join(number.to_string()));
+        starts.spawn(async move {
+            let store = Store::create_hooked(config, Hooks::default()).await?;
+            store.add(1, "x").await?;
+            Ok::<_, Error>(store)
+        });
+    }
+    let mut running = Vec::new();
+    while let Some(store) = starts.join_next().await {
+        running.push(store.map_err(Error::other)??);
+    }
+    let created = running
+        .iter()
+        .filter(|store| store.calls() == ["init_db"])
+        .count();
+    for store in &running {
+        store.close().await?;
+    }
+    Ok(format!("{created} created"))
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<()> {
+    let mut child = Child::default();
+    for line in std::io::stdin().lock().lines() {
+        let answer = match child.obey(&line.map_err(Error::other)?).await {
+            Ok(answer) => answer,
+            Err(error) => format!("{error:?}").replace('\n', " "),
+        };
+        let mut output = std::io::stdout().lock();
+        writeln!(output, "{answer}")
+            .and_then(|()| output.flush())
+            .map_err(Error::other)?;
+    }
+    Ok(())
+}
