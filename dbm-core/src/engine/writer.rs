@@ -28,6 +28,8 @@ const MAX_AGE: Duration = Duration::from_millis(2);
 const FAST_COMMIT: Duration = Duration::from_micros(300);
 /// How long the members of a shared transaction wait for the one who holds it.
 const STALL: Duration = Duration::from_secs(1);
+/// How long they wait for a caller to come for the turn it was given.
+const UNCLAIMED: Duration = Duration::from_millis(20);
 
 pub(crate) struct Writer {
     pub(crate) conn: Arc<Conn>,
@@ -53,7 +55,21 @@ struct Holding {
     id: OwnerId,
     method: &'static str,
     since: Instant,
+    /// Its caller has come for it.
+    claimed: bool,
     session: Option<Arc<Session>>,
+}
+
+impl Holding {
+    fn new(id: OwnerId, method: &'static str, claimed: bool) -> Self {
+        Self {
+            id,
+            method,
+            since: Instant::now(),
+            claimed,
+            session: None,
+        }
+    }
 }
 
 struct Waiter {
@@ -114,54 +130,98 @@ impl Writer {
         method: &'static str,
         trust: Option<&'static Trust>,
     ) -> Result<Turn> {
-        let config = &self.opener.config;
-        let (id, receiver) = {
-            let mut state = self.lock();
-            let id = next_id();
-            if state.closed {
-                return Err(Error::Closed { method });
+        let mut again = false;
+        loop {
+            let (mut place, receiver) = match self.enqueue(method, trust, again)? {
+                Queued::AtOnce(turn) => return Ok(turn),
+                Queued::Waiting(place, receiver) => (place, receiver),
+            };
+            let turn = self.wait_for_turn(method, receiver).await?;
+            place.armed = false;
+            if self.claim(&turn) {
+                return Ok(turn);
             }
-            if state.holder.is_none() && state.queue.is_empty() {
-                state.holder = Some(Holding {
-                    id,
-                    method,
-                    since: Instant::now(),
-                    session: None,
-                });
-                return Ok(Turn {
-                    writer: Arc::clone(self),
-                    id,
-                    joins: false,
-                    solo: is_solo(trust),
-                    armed: true,
-                });
+            // It took so long to come for its turn that the others went on without it.
+            again = true;
+        }
+    }
+
+    async fn wait_for_turn(
+        self: &Arc<Self>,
+        method: &'static str,
+        mut receiver: oneshot::Receiver<Turn>,
+    ) -> Result<Turn> {
+        let limit = self.opener.config.acquire_timeout;
+        let started = Instant::now();
+        let mut pause = UNCLAIMED;
+        loop {
+            let left = limit.saturating_sub(started.elapsed());
+            match tokio::time::timeout(pause.min(left), &mut receiver).await {
+                Ok(turn) => return turn.map_err(|_| Error::Closed { method }),
+                Err(_) if started.elapsed() >= limit => return Err(self.acquire_timeout(method)),
+                Err(_) => self.go_on_without_holder(),
             }
-            let queued = state.queue.len();
-            if config.max_queue.is_some_and(|limit| queued >= limit) {
-                return Err(Error::Overloaded { method, queued });
-            }
-            let (grant, receiver) = oneshot::channel();
-            state.queue.push_back(Waiter {
+            pause = (2 * pause).min(STALL);
+        }
+    }
+
+    fn enqueue(
+        self: &Arc<Self>,
+        method: &'static str,
+        trust: Option<&'static Trust>,
+        first: bool,
+    ) -> Result<Queued<'_>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Error::Closed { method });
+        }
+        let id = next_id();
+        if state.holder.is_none() && state.queue.is_empty() {
+            state.holder = Some(Holding::new(id, method, true));
+            return Ok(Queued::AtOnce(Turn {
+                writer: Arc::clone(self),
                 id,
-                method,
-                trust,
-                grant,
-            });
-            (id, receiver)
+                joins: false,
+                solo: is_solo(trust),
+                armed: true,
+            }));
+        }
+        let queued = state.queue.len();
+        let limit = self.opener.config.max_queue;
+        if !first && limit.is_some_and(|limit| queued >= limit) {
+            return Err(Error::Overloaded { method, queued });
+        }
+        let (grant, receiver) = oneshot::channel();
+        let waiter = Waiter {
+            id,
+            method,
+            trust,
+            grant,
         };
-        let mut leave = LeaveQueue {
+        if first {
+            state.queue.push_front(waiter);
+        } else {
+            state.queue.push_back(waiter);
+        }
+        let place = PlaceInQueue {
             writer: self,
             id,
             armed: true,
         };
-        match tokio::time::timeout(config.acquire_timeout, receiver).await {
-            Ok(Ok(turn)) => {
-                leave.armed = false;
-                Ok(turn)
-            }
-            Ok(Err(_)) => Err(Error::Closed { method }),
-            Err(_) => Err(self.acquire_timeout(method)),
-        }
+        Ok(Queued::Waiting(place, receiver))
+    }
+
+    /// Whether a turn that was granted is still there for its caller; from now on only an eviction takes it.
+    fn claim(&self, turn: &Turn) -> bool {
+        let mut state = self.lock();
+        let held = state
+            .holder
+            .as_mut()
+            .filter(|holding| holding.id == turn.id);
+        held.is_some_and(|holding| {
+            holding.claimed = true;
+            true
+        })
     }
 
     fn acquire_timeout(&self, method: &'static str) -> Error {
@@ -253,9 +313,9 @@ impl Writer {
         mut receiver: oneshot::Receiver<Result<()>>,
     ) -> Result<()> {
         loop {
-            match tokio::time::timeout(STALL, &mut receiver).await {
+            match tokio::time::timeout(UNCLAIMED, &mut receiver).await {
                 Ok(result) => return result.unwrap_or(Err(Error::HandleEnded)),
-                Err(_) => self.evict_stalled(),
+                Err(_) => self.go_on_without_holder(),
             }
         }
     }
@@ -391,12 +451,7 @@ impl Writer {
                 state.holder = None;
                 return Next::Nothing;
             };
-            state.holder = Some(Holding {
-                id: waiter.id,
-                method: waiter.method,
-                since: Instant::now(),
-                session: None,
-            });
+            state.holder = Some(Holding::new(waiter.id, waiter.method, false));
             let turn = Turn {
                 writer: Arc::clone(self),
                 id: waiter.id,
@@ -415,17 +470,25 @@ impl Writer {
         }
     }
 
-    /// Takes the turn from a holder who keeps the members of its transaction waiting.
-    fn evict_stalled(self: &Arc<Self>) {
-        let stalled = {
-            let state = self.lock();
-            let Some(holding) = &state.holder else { return };
-            if holding.since.elapsed() < STALL || state.batch.members.is_empty() {
-                return;
-            }
-            holding.session.clone()
+    /// Nobody waits for ever for the one who has the turn: a turn that nobody comes for is taken back, and a body
+    /// that keeps the members of its transaction waiting is undone.
+    fn go_on_without_holder(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let in_company = !state.batch.members.is_empty();
+        let Some(holding) = &mut state.holder else {
+            return;
         };
-        if let Some(session) = stalled {
+        let held = holding.since.elapsed();
+        if !holding.claimed && held >= UNCLAIMED {
+            let id = next_id();
+            *holding = Holding::new(id, holding.method, true);
+            drop(state);
+            self.pass_on(id, true);
+        } else if in_company
+            && held >= STALL
+            && let Some(session) = holding.session.clone()
+        {
+            drop(state);
             let reason = Error::BatchLost { by: session.method };
             self.evict(session, reason);
         }
@@ -571,13 +634,19 @@ impl Drop for Turn {
     }
 }
 
-struct LeaveQueue<'a> {
+enum Queued<'a> {
+    AtOnce(Turn),
+    Waiting(PlaceInQueue<'a>, oneshot::Receiver<Turn>),
+}
+
+/// Dropped, it leaves the queue.
+struct PlaceInQueue<'a> {
     writer: &'a Writer,
     id: OwnerId,
     armed: bool,
 }
 
-impl Drop for LeaveQueue<'_> {
+impl Drop for PlaceInQueue<'_> {
     fn drop(&mut self) {
         if !self.armed {
             return;
