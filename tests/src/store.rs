@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dbm_core::prelude::*;
+use tokio::sync::Notify;
 
 /// What a hook returns.
 pub type Hook<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -26,6 +27,8 @@ pub struct Store {
     hooks: Hooks,
     /// The hooks that were called, in order.
     calls: Mutex<Vec<String>>,
+    arrived: Notify,
+    go_on: Notify,
 }
 
 impl Schema for Store {
@@ -57,11 +60,7 @@ impl Store {
     /// Starts with hooks of the test's own.
     #[must_use]
     pub fn start_hooked(config: Config, hooks: Hooks) -> Arc<Self> {
-        Self::start_with(config, |core| Self {
-            core,
-            hooks,
-            calls: Mutex::default(),
-        })
+        Self::start_with(config, |core| Self::new(core, hooks))
     }
 
     /// Starts with hooks of the test's own, and waits.
@@ -70,12 +69,33 @@ impl Store {
     ///
     /// Why start-up failed.
     pub async fn create_hooked(config: Config, hooks: Hooks) -> Result<Arc<Self>> {
-        Self::create_with(config, |core| Self {
+        Self::create_with(config, |core| Self::new(core, hooks)).await
+    }
+
+    fn new(core: ManagerCore, hooks: Hooks) -> Self {
+        Self {
             core,
             hooks,
             calls: Mutex::default(),
-        })
-        .await
+            arrived: Notify::new(),
+            go_on: Notify::new(),
+        }
+    }
+
+    /// For a hook: waits here until the test says [`go_on`](Self::go_on).
+    pub async fn pause(&self) {
+        self.arrived.notify_one();
+        self.go_on.notified().await;
+    }
+
+    /// For the test: waits until a hook is at [`pause`](Self::pause).
+    pub async fn paused(&self) {
+        crate::within(self.arrived.notified()).await;
+    }
+
+    /// Lets the hook go on.
+    pub fn go_on(&self) {
+        self.go_on.notify_one();
     }
 
     /// Opens a database in this directory at a version, and waits.
