@@ -39,3 +39,8 @@ pub use dbm_macros::{
 pub use rusqlite;
 pub use semver;
 pub use tokio_rusqlite;
+
+/// The code of the README compiles.
+#[cfg(all(doctest, feature = "macros"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,0 +1,51 @@
+//! Names every public item of dbm-core, so that one that goes, moves or changes its shape is noticed here.
+
+pub use dbm_core::prelude;
+pub use dbm_core::{
+    BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,
+    ExceptionSlot, Execution, Fallible, FromCore, Handle, ManagerCore, Params, ReadTransaction,
+    Result, Row, Schema, Shared, Statement, Status, ToValue, Value, ValueOf, Version,
+    WriteTransaction, named_params, params,
+};
+#[cfg(feature = "macros")]
+pub use dbm_core::{
+    database_safe, during_init, fail_value, fail_with_exception, required_argument, timed,
+};
+pub use dbm_core::{rusqlite, semver, tokio_rusqlite};
+
+/// What may cross tasks and threads.
+pub fn promises() {
+    fn sent<T: Send>() {}
+    fn shared<T: Send + Sync + 'static>() {}
+    fn cloned<T: Clone>() {}
+
+    shared::<Config>();
+    shared::<Error>();
+    shared::<ManagerCore>();
+    shared::<Row>();
+    shared::<Status>();
+    shared::<Value>();
+    sent::<ReadTransaction>();
+    sent::<WriteTransaction>();
+    sent::<Connection>();
+    sent::<Statement<'_, u64>>();
+    cloned::<Config>();
+    cloned::<Error>();
+    cloned::<Row>();
+}
+
+/// The settings, each by its name.
+pub fn every_setting() -> Config {
+    use std::time::Duration;
+    Config::new("data")
+        .db_name("surface.db")
+        .durability(Durability::Full)
+        .execution(Execution::Auto)
+        .readers(2)
+        .acquire_timeout(Duration::from_secs(30))
+        .busy_timeout(Duration::from_secs(5))
+        .max_queue(1_000)
+        .max_read_age(Duration::from_secs(60))
+        .keep_backups(3)
+        .version(Version::new(1, 0, 0))
+}
