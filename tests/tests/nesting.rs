@@ -64,7 +64,7 @@ impl Store {
             Hook::CallMarked => {
                 self.add_early(1).await?;
                 assert!(self.add_early(1).await.is_err(), "undoes only itself");
-    self.numbers_early().await?, [1]);
+                assert_eq!(self.numbers_early().await?, [1]);
                 let version = self.get_version().await?;
                 self.seen.lock().unwrap().push(version.to_string());
             }
@@ -165,7 +165,7 @@ fn an_inner_failure_at_depth_three_undoes_only_itself() {
                 .await
                 .unwrap();
             store.outer().await.unwrap();
-store.numbers().await.unwrap(), [1, 2, 4, 5]);
+            assert_eq!(store.numbers().await.unwrap(), [1, 2, 4, 5]);
             store.close().await.unwrap();
         }
     });
@@ -300,22 +300,22 @@ fn joined_calls_in_one_body_take_turns() {
                 .await
                 .unwrap();
             within(store.join_writes()).await.unwrap();
-store.numbers().await.unwrap(), [1, 3]);
+            assert_eq!(store.numbers().await.unwrap(), [1, 3]);
             store.close().await.unwrap();
 
             let store = Store::create(Config::in_memory().execution(execution))
                 .await
                 .unwrap();
             within(store.join_with_statements()).await.unwrap();
-store.numbers().await.unwrap(), [1, 2]);
-within(store.join_reads()).await.unwrap(), 6);
+            assert_eq!(store.numbers().await.unwrap(), [1, 2]);
+            assert_eq!(within(store.join_reads()).await.unwrap(), 6);
             store.close().await.unwrap();
 
             let store = Store::create(Config::in_memory().execution(execution))
                 .await
                 .unwrap();
             within(store.join_deep(1)).await.unwrap();
-store.numbers().await.unwrap(), [1, 2, 3]);
+            assert_eq!(store.numbers().await.unwrap(), [1, 2, 3]);
             store.close().await.unwrap();
         }
     });
@@ -440,7 +440,7 @@ fn an_inner_call_that_is_dropped_without_a_write_costs_the_outer_one_nothing() {
                 .await
                 .unwrap();
             within(store.drop_inner_calls()).await.unwrap();
-store.numbers().await.unwrap(), [1]);
+            assert_eq!(store.numbers().await.unwrap(), [1]);
             store.close().await.unwrap();
         }
     });
@@ -627,7 +627,7 @@ fn a_read_joins_a_write_read_only() {
                 .unwrap();
             store.add(100).await.unwrap();
             store.read_in_write_after_100().await.unwrap();
-store.numbers().await.unwrap(), [1, 2, 3]);
+            assert_eq!(store.numbers().await.unwrap(), [1, 2, 3]);
             store.close().await.unwrap();
         }
     });
@@ -681,7 +681,7 @@ fn a_task_that_a_body_spawns_and_waits_for_gives_up_and_names_the_holder() {
                 held,
                 queued,
             } => {
-    (method, holder, queued), ("add", "spawn_and_wait", 1));
+                assert_eq!((method, holder, queued), ("add", "spawn_and_wait", 1));
                 assert!(
                     waited >= Duration::from_millis(300) && held >= waited,
                     "{held:?} {waited:?}"
@@ -792,7 +792,7 @@ fn calls_across_two_managers_in_both_directions_end() {
                 }
                 let both = [&here, &there];
                 for store in both {
-        store.numbers().await.unwrap().contains(&n), result.is_ok());
+                    assert_eq!(store.numbers().await.unwrap().contains(&n), result.is_ok());
                 }
             }
         }
@@ -839,8 +839,8 @@ fn a_marked_method_called_from_a_hook_joins_its_transaction() {
                 seen: Mutex::default(),
             };
             let store = Store::create_with(config.clone(), build).await.unwrap();
-*store.seen.lock().unwrap(), ["1.0.0"]);
-store.numbers().await.unwrap(), [1]);
+            assert_eq!(*store.seen.lock().unwrap(), ["1.0.0"]);
+            assert_eq!(store.numbers().await.unwrap(), [1]);
             store.numbers_early().await.unwrap();
             store.close().await.unwrap();
 
@@ -849,8 +849,8 @@ store.numbers().await.unwrap(), [1]);
             let store = Store::start_with(config, build);
             within(store.ensure_ready()).await.unwrap_err();
             let store = Store::create(Config::new(directory.path())).await.unwrap();
-store.numbers().await.unwrap(), [1]);
-store.get_version().await.unwrap(), Version::new(1, 0, 0));
+            assert_eq!(store.numbers().await.unwrap(), [1]);
+            assert_eq!(store.get_version().await.unwrap(), Version::new(1, 0, 0));
             store.close().await.unwrap();
         }
     });
