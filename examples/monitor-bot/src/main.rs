@@ -98,7 +98,10 @@ async fn run(options: &Options) -> Result<Ending> {
         .as_ref()
         .map_or_else(Config::in_memory, Config::new);
     let store = Store::open(config.db_name("monitor.db"), settings.keep);
-    store.ensure_ready().await?;
+    store
+        .ensure_ready()
+        .await
+        .map_err(|error| Error::refused(format!("The database cannot be opened: {error}")))?;
     let started = start(options, Arc::clone(&store), settings).await;
     let mut beside = JoinSet::new();
     let ending = match &started {

@@ -27,10 +27,10 @@ pub(super) async fn history(app: &App, metric: &Metric, span: Span) -> Result<Re
         }
         return Ok(reply.text("Nothing was measured in this time."));
     };
-    let format = if span > Span::days(2) {
-        "%Y-%m-%d"
-    } else {
-        "%H:%M:%S"
+    let format = match span {
+        span if span < Span::hours(12) => "%H:%M:%S",
+        span if span <= Span::days(60) => "%m-%d %H:%M",
+        _ => "%Y-%m-%d",
     };
     let plot = Plot {
         values: columns(&slots),
