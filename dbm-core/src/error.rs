@@ -336,6 +336,21 @@ impl Error {
         Cause(Arc::new(self))
     }
 
+    /// Names a lock of another process for what it is.
+    pub(crate) fn or_busy(self, waited: Duration) -> Self {
+        match self {
+            Self::Sqlite(source)
+                if matches!(
+                    source.sqlite_error_code(),
+                    Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+                ) =>
+            {
+                Self::Busy { waited, source }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io {
             path: path.into(),

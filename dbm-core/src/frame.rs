@@ -27,6 +27,8 @@ pub(crate) struct Frame {
     turn: Arc<Mutex<()>>,
     ended: AtomicBool,
     poisoned: AtomicBool,
+    /// A nested call's savepoint has been kept or undone.
+    settled: AtomicBool,
     around: Option<Arc<Frame>>,
 }
 
@@ -48,6 +50,7 @@ impl Frame {
             turn: Arc::default(),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
             around: Self::current(),
         })
     }
@@ -64,6 +67,7 @@ impl Frame {
             turn: Arc::default(),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
             around: Self::current(),
         })
     }
@@ -95,6 +99,12 @@ impl Frame {
             Err(_) => self.turn.lock().await,
         };
         self.check()?;
+        if self.kind == Kind::Write && work.must_be_alone() {
+            self.engine
+                .writer
+                .go_alone(&self.session, self.depth)
+                .await?;
+        }
         let poison = || {
             if self.kind != Kind::Read {
                 self.poisoned.store(true, Ordering::Relaxed);
@@ -135,6 +145,11 @@ impl Frame {
             return Err(Error::StatementDropped);
         }
         self.session.check()
+    }
+
+    /// Notes that the nested call's savepoint was ended; true when it was before.
+    pub(crate) fn settle(&self) -> bool {
+        self.settled.swap(true, Ordering::AcqRel)
     }
 
     /// A statement was dropped while it ran.

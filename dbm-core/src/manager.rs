@@ -94,12 +94,12 @@ pub trait DbManager: Schema + Sized {
     where
         Self: FromCore,
     {
-        lifecycle::start(config, Self::from_core)
+        lifecycle::Start::new(config, Self::from_core).begin()
     }
 
     /// [`start`](Self::start) for a struct with fields that are not `Default`.
     fn start_with(config: Config, build: impl FnOnce(ManagerCore) -> Self) -> Arc<Self> {
-        lifecycle::start(config, build)
+        lifecycle::Start::new(config, build).begin()
     }
 
     /// Starts a manager and waits until it runs.
@@ -118,7 +118,7 @@ pub trait DbManager: Schema + Sized {
     where
         Self: FromCore,
     {
-        ready(Self::start(config))
+        async move { ready(Self::start(config)).await }
     }
 
     /// [`create`](Self::create) for a struct with fields that are not `Default`.
@@ -130,7 +130,9 @@ pub trait DbManager: Schema + Sized {
         config: Config,
         build: impl FnOnce(ManagerCore) -> Self,
     ) -> impl Future<Output = Result<Arc<Self>>> + Send {
-        ready(Self::start_with(config, build))
+        // Built at once, since `build` need not be Send; started when polled, inside the runtime.
+        let start = lifecycle::Start::new(config, build);
+        async move { ready(start.begin()).await }
     }
 
     /// Waits until start-up has ended; the answer is the same every time.

@@ -1,9 +1,9 @@
 //! The status gate: calls wait while the manager starts, run while it runs, and are refused afterwards.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::engine::{Engine, next_id};
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ pub(crate) struct Gate {
     status: watch::Sender<Status>,
     /// The answer of start-up, given once.
     engine: OnceLock<Result<Arc<Engine>>>,
-    starting: Mutex<Option<Arc<Engine>>>,
+    give_up: Notify,
     /// What to do when the last call has left after `close`.
     drained: fn(&Arc<Gate>),
 }
@@ -33,7 +33,7 @@ impl Gate {
             calls: AtomicU64::new(0),
             status: watch::Sender::new(Status::Starting),
             engine: OnceLock::new(),
-            starting: Mutex::default(),
+            give_up: Notify::new(),
             drained,
         })
     }
@@ -42,10 +42,16 @@ impl Gate {
     pub(crate) fn enter(self: &Arc<Self>, method: &'static str) -> Result<Entered> {
         let before = self.calls.fetch_add(1, Ordering::AcqRel);
         let entered = Entered(Arc::clone(self));
-        if before & CLOSING != 0 {
-            return Err(Error::Closed { method });
+        if before & CLOSING == 0 {
+            return Ok(entered);
         }
-        Ok(entered)
+        Err(match self.answer() {
+            Some(Err(cause)) => Error::Failed {
+                method,
+                cause: cause.clone().cause(),
+            },
+            _ => Error::Closed { method },
+        })
     }
 
     /// Waits until the manager runs.
@@ -78,16 +84,13 @@ impl Gate {
         self.engine.get()
     }
 
-    /// The engine that start-up works with, for whoever has to end it.
-    pub(crate) fn set_starting(&self, engine: &Arc<Engine>) {
-        *self.starting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(engine));
+    /// Ends a start-up that is still under way.
+    pub(crate) fn give_up(&self) {
+        self.give_up.notify_one();
     }
 
-    pub(crate) fn take_starting(&self) -> Option<Arc<Engine>> {
-        self.starting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+    pub(crate) async fn given_up(&self) {
+        self.give_up.notified().await;
     }
 
     pub(crate) fn settle(&self, answer: Result<Arc<Engine>>) {

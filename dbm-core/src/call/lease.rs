@@ -84,7 +84,7 @@ impl Lease {
         let session = new_session(engine, &engine.writer.conn, turn.id, kind, site);
         let joins = turn.joins;
         if joins {
-            session.set_shared();
+            session.set_shared(true);
         }
         engine.writer.attach(&turn, &session);
         let conn = Arc::clone(&session.conn);
@@ -173,9 +173,9 @@ impl Lease {
                 savepoint: true, ..
             }) => {
                 let keep = keep && !poisoned;
-                let (depth, in_session) = (self.frame.depth, Arc::clone(&session));
+                let frame = Arc::clone(&self.frame);
                 session
-                    .control(move |db| end_savepoint(db, &in_session, &engine, depth, keep))
+                    .control(move |db| end_savepoint(db, &frame, keep))
                     .await??;
                 self.hold = None;
                 if poisoned {
@@ -201,10 +201,10 @@ impl Lease {
                     turn.make_solo();
                 }
                 if kept.is_ok() && keep {
-                    engine.writer.finish(turn).await?;
+                    engine.writer.finish(turn, &session).await?;
                 } else if session.is_shared() {
                     // Held back: what it has seen may still turn out never to have happened.
-                    let _ = engine.writer.finish(turn).await;
+                    let _ = engine.writer.finish(turn, &session).await;
                 }
                 drop(entered);
                 kept?;
@@ -275,7 +275,7 @@ fn undo(frame: &Frame, hold: Hold) {
         }
         Hold::Nested { turn, savepoint } => {
             if savepoint && let Ok(db) = session.conn.lock().owned_by(session.id) {
-                let _ = end_savepoint(db, session, engine, frame.depth, false);
+                let _ = end_savepoint(db, frame, false);
             }
             drop(turn);
         }
@@ -283,9 +283,7 @@ fn undo(frame: &Frame, hold: Hold) {
             {
                 let mut slot = session.conn.lock();
                 if let Ok(db) = slot.owned_by(session.id) {
-                    if !session.is_settled() {
-                        engine.writer.undo(db, session);
-                    }
+                    engine.writer.undo(db, session);
                     if session.kind == Kind::Connection {
                         slot.discard();
                     }
@@ -357,25 +355,23 @@ fn end_transaction(db: &mut Db, session: &Session, engine: &Engine, keep: bool) 
     result
 }
 
-fn end_savepoint(
-    db: &Db,
-    session: &Session,
-    engine: &Engine,
-    depth: usize,
-    keep: bool,
-) -> Result<()> {
+fn end_savepoint(db: &Db, frame: &Frame, keep: bool) -> Result<()> {
+    if frame.settle() {
+        return Ok(());
+    }
+    let session = &frame.session;
     session.check()?;
     if db.connection.is_autocommit() {
         return Err(Error::HandleEnded);
     }
     let ended = if keep {
-        db.release(depth)
+        db.release(frame.depth)
     } else {
-        db.undo(depth)
+        db.undo(frame.depth)
     };
     if let Err(error) = &ended {
         // What the inner call did can be neither kept nor undone alone.
-        engine.writer.undo(db, session);
+        frame.engine.writer.undo(db, session);
         session.lose(Error::TransactionLost {
             cause: error.clone().cause(),
         });

@@ -62,6 +62,7 @@ pub(crate) struct Db {
 struct Running {
     job: Option<u64>,
     interruptible: bool,
+    unwanted: bool,
     handle: Option<(InterruptHandle, Arc<Guard>)>,
 }
 
@@ -181,6 +182,7 @@ impl Conn {
                 return None;
             }
             running.job = Some(job);
+            running.unwanted = false;
             running.interruptible = interruptible;
         }
         let result = work();
@@ -194,14 +196,21 @@ impl Conn {
 
     /// From here on the running job may be interrupted: it cannot do harm to those who share its transaction.
     pub(crate) fn allow_interrupt(&self) {
-        self.running().interruptible = true;
+        let mut running = self.running();
+        running.interruptible = true;
+        if running.job.is_some() && running.unwanted {
+            running.stop();
+        }
     }
 
-    /// Stops the job if it is running and nobody else depends on it.
+    /// Stops the job if it is running, as soon as nobody else depends on it.
     pub(crate) fn interrupt(&self, job: u64) {
-        let running = self.running();
-        if running.job == Some(job) && running.interruptible {
-            running.stop();
+        let mut running = self.running();
+        if running.job == Some(job) {
+            running.unwanted = true;
+            if running.interruptible {
+                running.stop();
+            }
         }
     }
 

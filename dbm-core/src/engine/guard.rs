@@ -28,7 +28,6 @@ pub(crate) enum Permission {
 pub(crate) struct Guard {
     permission: AtomicU8,
     refused: AtomicU8,
-    defers_foreign_keys: AtomicBool,
     changes_schema: AtomicBool,
     cancelled: AtomicBool,
     fuse: AtomicU64,
@@ -42,7 +41,6 @@ impl Guard {
         let guard = Arc::new(Self {
             permission: AtomicU8::new(Permission::Everything as u8),
             refused: AtomicU8::new(0),
-            defers_foreign_keys: AtomicBool::new(false),
             changes_schema: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             fuse: AtomicU64::new(NO_FUSE),
@@ -91,11 +89,6 @@ impl Guard {
         self.fused.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether a body has made its foreign keys deferred since the last time this was asked.
-    pub(crate) fn take_defers_foreign_keys(&self) -> bool {
-        self.defers_foreign_keys.swap(false, Ordering::Relaxed)
-    }
-
     /// Whether a body has changed tables or triggers since the last time this was asked.
     pub(crate) fn take_changes_schema(&self) -> bool {
         self.changes_schema.swap(false, Ordering::Relaxed)
@@ -139,14 +132,12 @@ impl Guard {
             AuthAction::Pragma {
                 pragma_name,
                 pragma_value,
-            } => match pragma(pragma_name, pragma_value) {
-                Pragma::Allowed => return Authorization::Allow,
-                Pragma::DefersForeignKeys => {
-                    self.defers_foreign_keys.store(true, Ordering::Relaxed);
+            } => {
+                if is_harmless(pragma_name, pragma_value) {
                     return Authorization::Allow;
                 }
-                Pragma::Refused => Refusal::Pragma,
-            },
+                Refusal::Pragma
+            }
             AuthAction::CreateTable { .. }
             | AuthAction::CreateTrigger { .. }
             | AuthAction::AlterTable { .. } => {
@@ -196,14 +187,8 @@ impl Refusal {
     }
 }
 
-enum Pragma {
-    Allowed,
-    DefersForeignKeys,
-    Refused,
-}
-
 /// Only what reads, or what a rollback takes back.
-fn pragma(name: &str, value: Option<&str>) -> Pragma {
+fn is_harmless(name: &str, value: Option<&str>) -> bool {
     const WITH_ARGUMENT: &[&str] = &[
         "table_info",
         "table_xinfo",
@@ -256,11 +241,9 @@ fn pragma(name: &str, value: Option<&str>) -> Pragma {
             .any(|word| word.eq_ignore_ascii_case(value))
     };
     match value {
-        _ if WITH_ARGUMENT.iter().any(is) => Pragma::Allowed,
-        None if WITHOUT_VALUE.iter().any(is) => Pragma::Allowed,
-        Some(value) if name.eq_ignore_ascii_case("defer_foreign_keys") && on(value) => {
-            Pragma::DefersForeignKeys
-        }
-        _ => Pragma::Refused,
+        _ if WITH_ARGUMENT.iter().any(is) => true,
+        None => WITHOUT_VALUE.iter().any(is),
+        // OFF would forget violations.
+        Some(value) => name.eq_ignore_ascii_case("defer_foreign_keys") && on(value),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::ErrorCode;
@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::connection::{CONTROL, Conn, Db, OwnerId, next_id};
 use super::guard::Permission;
 use super::open::is_busy;
-use super::statement::{FUSE, Work, never_shares};
+use super::statement::{FUSE, Work};
 use crate::config::Execution;
 use crate::error::{Error, Result};
 
@@ -49,6 +49,7 @@ pub(crate) struct Session {
     /// Statements and nested calls under way; a body that waits while there are none waits for something else.
     active: AtomicUsize,
     lost: OnceLock<Error>,
+    late_answer: Mutex<Option<oneshot::Receiver<Result<()>>>>,
 }
 
 /// The result of one attempt to run something.
@@ -84,6 +85,7 @@ impl Session {
             spent: AtomicU64::new(0),
             active: AtomicUsize::new(0),
             lost: OnceLock::new(),
+            late_answer: Mutex::default(),
         })
     }
 
@@ -207,20 +209,19 @@ impl Session {
                         None => self.conn.allow_interrupt(),
                     }
                 } else {
-                    self.about_to_write(db, sql, read_only)?;
+                    self.about_to_write(read_only)?;
                 }
                 params.bind(&mut statement)?;
                 finish(&mut statement)
             }
             Work::Script { sql, finish } => {
-                self.about_to_write(db, sql, read_only)?;
+                self.about_to_write(read_only)?;
                 db.connection.execute_batch(sql)?;
                 Ok(finish())
             }
             Work::Closure(closure) => {
                 let closure = closure.take().ok_or(Error::HandleEnded)?;
                 self.exposed.store(true, Ordering::Relaxed);
-                self.unshareable.store(true, Ordering::Relaxed);
                 if read_only && self.kind == Kind::Write {
                     return without_writing(db, || closure(&db.connection));
                 }
@@ -230,22 +231,12 @@ impl Session {
         }
     }
 
-    fn about_to_write(&self, db: &Db, sql: &str, read_only: bool) -> Result<()> {
+    fn about_to_write(&self, read_only: bool) -> Result<()> {
         if read_only {
             return Err(Error::Refused {
                 what: "a write",
                 why: "this method has `db: &mut ReadTransaction`",
             });
-        }
-        if self.kind != Kind::Write {
-            return Ok(());
-        }
-        let dangerous = never_shares(sql) || db.guard.take_defers_foreign_keys();
-        if dangerous {
-            self.unshareable.store(true, Ordering::Relaxed);
-            if self.shared.load(Ordering::Relaxed) {
-                return Err(Error::BatchLost { by: self.method });
-            }
         }
         self.wrote.store(true, Ordering::Relaxed);
         Ok(())
@@ -258,9 +249,6 @@ impl Session {
             || matches!(&result, Err(error) if self.can_wait_for(error))
         {
             return result;
-        }
-        if db.guard.take_defers_foreign_keys() {
-            self.unshareable.store(true, Ordering::Relaxed);
         }
         if db.connection.is_autocommit() {
             let cause = match &result {
@@ -328,10 +316,7 @@ impl Session {
                 Err(error) if is_busy(&error) => {
                     let waited = started.elapsed();
                     if waited >= self.busy_timeout {
-                        return Err(match error {
-                            Error::Sqlite(source) => Error::Busy { waited, source },
-                            other => other,
-                        });
+                        return Err(error.or_busy(waited));
                     }
                     tokio::time::sleep(pause.min(self.busy_timeout - waited)).await;
                     pause = (pause * 2).min(Duration::from_millis(20));
@@ -407,12 +392,13 @@ impl Session {
         self.lost.get().cloned().unwrap_or(error)
     }
 
-    pub(crate) fn settle(&self) {
-        self.settled.store(true, Ordering::Relaxed);
+    /// Notes that the call's work was taken over or undone; true when it was before.
+    pub(crate) fn settle(&self) -> bool {
+        self.settled.swap(true, Ordering::AcqRel)
     }
 
     pub(crate) fn is_settled(&self) -> bool {
-        self.settled.load(Ordering::Relaxed)
+        self.settled.load(Ordering::Acquire)
     }
 
     /// Undoing takes about as long as doing: too long for a destructor.
@@ -424,8 +410,32 @@ impl Session {
         self.last_rowid.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_shared(&self) {
-        self.shared.store(true, Ordering::Relaxed);
+    /// Where the answer comes from when others have committed this call's work.
+    pub(crate) fn set_late_answer(&self, answer: oneshot::Receiver<Result<()>>) {
+        *self
+            .late_answer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(answer);
+    }
+
+    pub(crate) fn take_late_answer(&self) -> Option<oneshot::Receiver<Result<()>>> {
+        self.late_answer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    pub(crate) fn set_shared(&self, shared: bool) {
+        self.shared.store(shared, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_unshareable(&self) {
+        self.unshareable.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a statement has run.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_shared(&self) -> bool {

@@ -36,6 +36,11 @@ impl<T> Work<'_, T> {
         }
     }
 
+    /// Whether it can do what cannot be undone apart from others, or cannot be told.
+    pub(crate) fn must_be_alone(&self) -> bool {
+        self.sql().is_none_or(never_shares)
+    }
+
     pub(crate) fn into_owned(self) -> Work<'static, T> {
         match self {
             Self::Statement {
@@ -98,14 +103,17 @@ impl Profiles {
 
 /// Words that make a statement dangerous for those who share its transaction: a conflict clause that rolls
 /// everything back, or constraints that fail only at COMMIT.
-pub(crate) fn never_shares(sql: &str) -> bool {
-    contains_ignoring_case(sql, "rollback") || contains_ignoring_case(sql, "defer")
-}
-
-fn contains_ignoring_case(text: &str, word: &str) -> bool {
-    text.as_bytes()
-        .windows(word.len())
-        .any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+fn never_shares(sql: &str) -> bool {
+    let text = sql.as_bytes();
+    let starts_with = |at: usize, word: &[u8]| {
+        text.get(at..at + word.len())
+            .is_some_and(|found| found.eq_ignore_ascii_case(word))
+    };
+    text.iter().enumerate().any(|(at, byte)| match byte {
+        b'r' | b'R' => starts_with(at, b"rollback"),
+        b'd' | b'D' => starts_with(at, b"defer"),
+        _ => false,
+    })
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ struct State {
     holder: Option<Holding>,
     queue: VecDeque<Waiter>,
     batch: Batch,
+    /// Transactions that have ended and whose members have not been told yet.
+    done: Vec<Done>,
     truncate: bool,
     closed: bool,
 }
@@ -256,21 +258,19 @@ impl Writer {
 
     /// Ends a call whose work is part of the open transaction (or was taken back out of it), and waits until that
     /// transaction is committed.
-    pub(crate) async fn finish(self: &Arc<Self>, mut turn: Turn) -> Result<()> {
+    pub(crate) async fn finish(self: &Arc<Self>, mut turn: Turn, session: &Session) -> Result<()> {
         if !turn.solo {
             self.wait_for_company().await;
         }
         let waiting = {
             let mut state = self.lock();
             if !state.is_held_by(turn.id) {
-                return Err(Error::HandleEnded);
-            }
-            if state.must_commit(turn.solo) {
+                // The others went on without it; what it did was committed all the same.
+                session.take_late_answer()
+            } else if state.must_commit(turn.solo) {
                 None
             } else {
-                let (sender, receiver) = oneshot::channel();
-                state.batch.members.push(sender);
-                Some(receiver)
+                Some(state.batch.join())
             }
         };
         match waiting {
@@ -322,7 +322,13 @@ impl Writer {
 
     /// Commits the open transaction where that is best, then passes the turn on.
     async fn commit(self: &Arc<Self>, mut turn: Turn) -> Result<()> {
-        let members = self.lock().batch.take_members();
+        let members = {
+            let mut state = self.lock();
+            if !state.is_held_by(turn.id) {
+                return Err(Error::HandleEnded);
+            }
+            state.batch.take_members()
+        };
         if (self.commits_fast() && !self.conn.has_pending()) || !self.conn.has_lane() {
             let done = self.commit_now(turn.id, members);
             let result = done.result.clone();
@@ -343,14 +349,25 @@ impl Writer {
                 armed: true,
             };
             let done = writer.commit_now(id, members);
-            drop(turn);
+            let result = done.result.clone();
             // Answered from the caller's task if it is still there: waking everybody from this thread costs a third.
-            let _ = sender.send(done);
+            if !sender.is_closed() {
+                writer.lock().done.push(done);
+            }
+            drop(turn);
+            if sender.send(result).is_err() {
+                writer.answer();
+            }
         })?;
-        match receiver.await {
-            Ok(done) => done.result.clone(),
-            Err(_) => Err(Error::HandleEnded),
-        }
+        let result = receiver.await;
+        self.answer();
+        result.unwrap_or(Err(Error::HandleEnded))
+    }
+
+    /// Tells those whose transaction has ended.
+    fn answer(&self) {
+        let done = std::mem::take(&mut self.lock().done);
+        drop(done);
     }
 
     fn commits_fast(&self) -> bool {
@@ -473,6 +490,7 @@ impl Writer {
     /// Nobody waits for ever for the one who has the turn: a turn that nobody comes for is taken back, and a body
     /// that keeps the members of its transaction waiting is undone.
     fn go_on_without_holder(self: &Arc<Self>) {
+        self.answer();
         let mut state = self.lock();
         let in_company = !state.batch.members.is_empty();
         let Some(holding) = &mut state.holder else {
@@ -483,11 +501,22 @@ impl Writer {
             let id = next_id();
             *holding = Holding::new(id, holding.method, true);
             drop(state);
+            return self.pass_on(id, true);
+        }
+        let Some(session) = holding
+            .session
+            .clone()
+            .filter(|_| in_company && held >= STALL)
+        else {
+            return;
+        };
+        if session.is_settled() {
+            let id = next_id();
+            *holding = Holding::new(id, session.method, true);
+            session.set_late_answer(state.batch.join());
+            drop(state);
             self.pass_on(id, true);
-        } else if in_company
-            && held >= STALL
-            && let Some(session) = holding.session.clone()
-        {
+        } else {
             drop(state);
             let reason = Error::BatchLost { by: session.method };
             self.evict(session, reason);
@@ -514,8 +543,44 @@ impl Writer {
         });
     }
 
-    /// Takes back what a call has done; what others have done in the same transaction stays.
+    /// Before a statement that cannot share a transaction: commits what others have done in it and begins a new one.
+    /// Too late when the call has done something itself; it can be made again, and will run alone then.
+    pub(crate) async fn go_alone(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        depth: usize,
+    ) -> Result<()> {
+        session.set_unshareable();
+        if !session.is_shared() {
+            return Ok(());
+        }
+        if session.has_begun() || depth > 0 {
+            return Err(Error::BatchLost { by: session.method });
+        }
+        let (sender, receiver) = oneshot::channel();
+        let (writer, leaving) = (Arc::clone(self), Arc::clone(session));
+        self.conn.post_or_run(move || {
+            let released = match writer.conn.lock().owned_by(leaving.id) {
+                Ok(db) => db.release(0),
+                Err(error) => Err(leaving.lost_or(error)),
+            };
+            let result = released.and_then(|()| {
+                let members = writer.lock().batch.take_members();
+                drop(writer.commit_now(leaving.id, members));
+                leaving.set_shared(false);
+                writer.conn.lock().give_to(leaving.id)
+            });
+            let _ = sender.send(result);
+        });
+        receiver.await.unwrap_or(Err(Error::HandleEnded))?;
+        session.begin_write().await
+    }
+
+    /// Takes back what a call has done, once; what others have done in the same transaction stays.
     pub(crate) fn undo(&self, db: &Db, session: &Session) {
+        if session.settle() {
+            return;
+        }
         if db.connection.is_autocommit() {
             if session.is_shared() {
                 self.batch_lost(session.method);
@@ -605,6 +670,13 @@ impl Batch {
 
     fn is_full(&self) -> bool {
         self.count >= MAX_MEMBERS || self.since.is_some_and(|since| since.elapsed() >= MAX_AGE)
+    }
+
+    /// Adds a member, which waits for the commit.
+    fn join(&mut self) -> oneshot::Receiver<Result<()>> {
+        let (sender, receiver) = oneshot::channel();
+        self.members.push(sender);
+        receiver
     }
 
     fn take_members(&mut self) -> Members {

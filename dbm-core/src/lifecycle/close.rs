@@ -35,11 +35,7 @@ pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()
             stop(gate, engine);
         }
         Some(Err(_)) => {}
-        None => {
-            if let Some(engine) = gate.take_starting() {
-                engine.shut();
-            }
-        }
+        None => gate.give_up(),
     }
     ended(gate).await;
     Ok(())

@@ -8,7 +8,7 @@ mod start;
 mod version_row;
 
 pub(crate) use close::{close, close_within, finish};
-pub(crate) use start::{ensure_ready, start};
+pub(crate) use start::{Start, ensure_ready};
 pub(crate) use version_row::{get_version, update_version};
 
 use std::sync::Arc;

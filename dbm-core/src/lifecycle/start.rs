@@ -1,8 +1,11 @@
 //! Start-up, in the background: prepare, create or migrate, run.
 
+use std::future::poll_fn;
 use std::panic::catch_unwind;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tracing::{error, info};
@@ -19,25 +22,47 @@ use crate::status::Status;
 /// How often start-up looks again after another process has changed the file under it.
 const ATTEMPTS: usize = 10;
 
-pub(crate) fn start<M: DbManager>(config: Config, build: impl FnOnce(ManagerCore) -> M) -> Arc<M> {
-    let core = ManagerCore::new(&config, M::VERSION);
-    let gate = Arc::clone(core.gate());
-    let manager = Arc::new(build(core));
-    let starting = Starting {
-        entered: gate.enter("start").ok(),
-        gate,
-    };
-    match runtime() {
-        Ok(runtime) => {
-            let manager = Arc::clone(&manager);
-            runtime.spawn(async move {
-                let answer = start_up(&*manager, config, &starting.gate).await;
-                starting.end(answer);
-            });
+/// A manager that is made but not started.
+pub(crate) struct Start<M> {
+    manager: Arc<M>,
+    config: Config,
+    gate: Arc<Gate>,
+}
+
+impl<M: DbManager> Start<M> {
+    pub(crate) fn new(config: Config, build: impl FnOnce(ManagerCore) -> M) -> Self {
+        let core = ManagerCore::new(&config, M::VERSION);
+        let gate = Arc::clone(core.gate());
+        let manager = Arc::new(build(core));
+        Self {
+            manager,
+            config,
+            gate,
         }
-        Err(error) => starting.end(Err(error)),
     }
-    manager
+
+    pub(crate) fn begin(self) -> Arc<M> {
+        let Self {
+            manager,
+            config,
+            gate,
+        } = self;
+        let starting = Starting {
+            entered: gate.enter("start").ok(),
+            gate,
+        };
+        match runtime() {
+            Ok(runtime) => {
+                let manager = Arc::clone(&manager);
+                runtime.spawn(async move {
+                    let answer = start_up(&*manager, config, &starting.gate).await;
+                    starting.end(answer);
+                });
+            }
+            Err(error) => starting.end(Err(error)),
+        }
+        manager
+    }
 }
 
 fn runtime() -> Result<Handle> {
@@ -55,13 +80,26 @@ async fn start_up<M: DbManager>(manager: &M, config: Config, gate: &Gate) -> Res
     let opener = Opener::new(path, config);
     let writer = Conn::new(Role::Writer, Arc::clone(&opener));
     let engine = Engine::new(opener, writer, temporary);
-    gate.set_starting(&engine);
-    let ready = make_ready(manager, gate, &engine, required).await;
-    gate.take_starting();
-    if ready.is_err() {
+    let started = Instant::now();
+    let ready = unless_given_up(gate, make_ready(manager, gate, &engine, required)).await;
+    if let Err(error) = ready {
+        engine.writer.conn.interrupt_any();
         close(&engine).await;
+        return Err(error.or_busy(started.elapsed()));
     }
-    ready.map(|()| engine)
+    Ok(engine)
+}
+
+async fn unless_given_up(gate: &Gate, start: impl Future<Output = Result<()>>) -> Result<()> {
+    let (mut start, mut given_up) = (pin!(start), pin!(gate.given_up()));
+    poll_fn(|context| match start.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(result),
+        Poll::Pending => given_up
+            .as_mut()
+            .poll(context)
+            .map(|()| Err(Error::Closed { method: "start" })),
+    })
+    .await
 }
 
 async fn make_ready<M: DbManager>(
@@ -131,9 +169,6 @@ impl Starting {
 impl Drop for Starting {
     fn drop(&mut self) {
         if self.gate.answer().is_none() {
-            if let Some(engine) = self.gate.take_starting() {
-                engine.close();
-            }
             self.settle(Err(Error::Runtime {
                 message: "the runtime was shut down during start-up",
             }));
@@ -143,10 +178,8 @@ impl Drop for Starting {
 }
 
 pub(crate) async fn ensure_ready(gate: &Gate) -> Result<()> {
-    if gate.answer().is_none() {
-        not_from_inside(gate, "ensure_ready")?;
-        gate.started().await;
-    }
+    not_from_inside(gate, "ensure_ready")?;
+    gate.started().await;
     match gate.answer() {
         Some(Ok(_)) => Ok(()),
         Some(Err(error)) => Err(error.clone()),

@@ -1,0 +1,290 @@
+//! The schema of a database, so that two of them can be compared: what SQLite's PRAGMAs tell of each table, and the
+//! normal form of the SQL where they are silent.
+
+mod clauses;
+mod diff;
+mod sql;
+
+use std::fmt;
+
+use rusqlite::Connection;
+
+use clauses::Clauses;
+pub use diff::SchemaDiff;
+use sql::{first_list, line, normal, quote, tokens};
+
+use crate::error::Result;
+
+/// The tables, indexes, triggers and views of a database, as text that is the same wherever they are the same.
+///
+/// White space, comments, quotes, the case of words in expressions, and whether a constraint stands beside its column
+/// or after all columns make no difference. The table `Version` and SQLite's own tables are left out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SchemaDump {
+    /// Each table with its indexes and triggers, and each view with its triggers, by name.
+    objects: Vec<Object>,
+}
+
+/// Something that has a name in a schema.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Object {
+    /// The table or view it belongs to; its own name when it is one. In lower case.
+    owner: String,
+    kind: Kind,
+    name: String,
+    /// The columns of a table, in order.
+    columns: Vec<String>,
+    /// Everything else, in an order of its own.
+    lines: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Table,
+    View,
+    Index,
+    Trigger,
+}
+
+/// Reads the schema of the main database. Inside a transaction, or another process may change it meanwhile.
+pub(crate) fn read(connection: &Connection) -> Result<SchemaDump> {
+    let mut statement = connection.prepare(
+        "SELECT s.type, s.name, s.tbl_name, coalesce(s.sql, ''), l.type IS 'virtual', coalesce(l.strict, 0), coalesce(l.wr, 0)
+         FROM sqlite_schema s LEFT JOIN pragma_table_list l ON l.schema = 'main' AND l.name = s.name
+         WHERE s.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND s.tbl_name <> 'Version' COLLATE NOCASE
+             AND l.type IS NOT 'shadow'",
+    )?;
+    let mut rows = statement.query(())?;
+    let mut objects = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (kind, sql): (String, String) = (row.get(0)?, row.get(3)?);
+        let is_virtual: bool = row.get(4)?;
+        let mut object = Object {
+            owner: row.get::<_, String>(2)?.to_lowercase(),
+            kind: match kind.as_str() {
+                "table" => Kind::Table,
+                "view" => Kind::View,
+                "index" => Kind::Index,
+                _ => Kind::Trigger,
+            },
+            name: row.get(1)?,
+            columns: Vec::new(),
+            lines: Vec::new(),
+        };
+        match object.kind {
+            Kind::Table if !is_virtual => {
+                read_table(connection, &mut object, &sql)?;
+                if row.get(5)? {
+                    object.lines.push("STRICT".to_owned());
+                }
+                if row.get(6)? {
+                    object.lines.push("WITHOUT ROWID".to_owned());
+                }
+            }
+            Kind::Index => object.lines = vec![index(connection, &object.name, &sql)?],
+            _ => object.lines = vec![after_name(&sql)],
+        }
+        objects.push(object);
+    }
+    objects.sort();
+    Ok(SchemaDump { objects })
+}
+
+/// What a CREATE statement says after the name that it creates.
+fn after_name(sql: &str) -> String {
+    let tokens = tokens(sql);
+    let words = if tokens.get(1).is_some_and(|token| token.is("virtual")) {
+        4
+    } else {
+        3
+    };
+    line(tokens.get(words..).unwrap_or_default())
+}
+
+fn read_table(connection: &Connection, table: &mut Object, sql: &str) -> Result<()> {
+    let clauses = Clauses::of(sql);
+    read_columns(connection, table, &clauses)?;
+    read_unique(connection, table)?;
+    read_foreign_keys(connection, table, &clauses)?;
+    table.lines.extend(clauses.lines);
+    table.lines.sort();
+    Ok(())
+}
+
+fn read_columns(connection: &Connection, table: &mut Object, clauses: &Clauses) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?1)",
+    )?;
+    let mut rows = statement.query((&table.name,))?;
+    let mut key = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let mut column = quote(&name);
+        let declared: String = row.get(1)?;
+        if !declared.is_empty() {
+            column.push(' ');
+            column.push_str(&normal(&declared).to_uppercase());
+        }
+        if row.get(2)? {
+            column.push_str(" NOT NULL");
+        }
+        if let Some(default) = row.get::<_, Option<String>>(3)? {
+            column.push_str(" DEFAULT ");
+            column.push_str(&normal(&default));
+        }
+        column.push_str(clauses.of_column(&name));
+        if row.get::<_, i64>(5)? == STORED {
+            column.push_str(" STORED");
+        }
+        table.columns.push(column);
+        let place: i64 = row.get(4)?;
+        if place > 0 {
+            key.push((place, quote(&name)));
+        }
+    }
+    if !key.is_empty() {
+        key.sort();
+        let key: Vec<String> = key.into_iter().map(|(_, name)| name).collect();
+        table.lines.push(format!("PRIMARY KEY ({})", key.join(", ")));
+    }
+    Ok(())
+}
+
+/// How `table_xinfo` marks a generated column that is kept in the file.
+const STORED: i64 = 3;
+
+fn read_unique(connection: &Connection, table: &mut Object) -> Result<()> {
+    let mut statement = connection
+        .prepare_cached("SELECT name FROM pragma_index_list(?1) WHERE origin = 'u'")?;
+    let mut rows = statement.query((&table.name,))?;
+    while let Some(row) = rows.next()? {
+        let columns = key_columns(connection, &row.get::<_, String>(0)?, &[])?;
+        table.lines.push(format!("UNIQUE ({columns})"));
+    }
+    Ok(())
+}
+
+/// The columns of an index; an expression is taken from its place in the statement.
+fn key_columns(connection: &Connection, index: &str, pieces: &[&[sql::Token]]) -> Result<String> {
+    let mut statement = connection.prepare_cached(
+        "SELECT seqno, name, \"desc\", coll FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno",
+    )?;
+    let mut rows = statement.query((index,))?;
+    let mut columns = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut column = match row.get::<_, Option<String>>(1)? {
+            Some(name) => {
+                let collation: String = row.get(3)?;
+                let mut column = quote(&name);
+                if collation != "BINARY" {
+                    column.push_str(" COLLATE ");
+                    column.push_str(&collation);
+                }
+                if row.get(2)? {
+                    column.push_str(" DESC");
+                }
+                column
+            }
+            None => {
+                let piece = pieces.get(row.get::<_, usize>(0)?);
+                piece.map_or_else(String::new, |piece| line(piece))
+            }
+        };
+        if column.is_empty() {
+            column.push('?');
+        }
+        columns.push(column);
+    }
+    Ok(columns.join(", "))
+}
+
+fn index(connection: &Connection, name: &str, sql: &str) -> Result<String> {
+    let tokens = tokens(sql);
+    let (pieces, condition) = first_list(&tokens);
+    let unique = if tokens.get(1).is_some_and(|token| token.is("unique")) {
+        "UNIQUE "
+    } else {
+        ""
+    };
+    let mut text = format!("{unique}({})", key_columns(connection, name, &pieces)?);
+    if !condition.is_empty() {
+        text.push(' ');
+        text.push_str(&line(condition));
+    }
+    Ok(text)
+}
+
+fn read_foreign_keys(connection: &Connection, table: &mut Object, clauses: &Clauses) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "SELECT \"table\", group_concat(\"from\", ', '), group_concat(\"to\", ', '), on_update, on_delete
+         FROM (SELECT * FROM pragma_foreign_key_list(?1) ORDER BY id, seq) GROUP BY id",
+    )?;
+    let mut rows = statement.query((&table.name,))?;
+    while let Some(row) = rows.next()? {
+        let parent: String = row.get(0)?;
+        let columns: String = row.get(1)?;
+        let mut key = format!("FOREIGN KEY ({columns}) REFERENCES {}", quote(&parent));
+        if let Some(parent_columns) = row.get::<_, Option<String>>(2)? {
+            key.push_str(&format!(" ({parent_columns})"));
+        }
+        for (event, column) in [("UPDATE", 3), ("DELETE", 4)] {
+            let action: String = row.get(column)?;
+            if action != "NO ACTION" {
+                key.push_str(&format!(" ON {event} {action}"));
+            }
+        }
+        if clauses.is_deferred(&columns) {
+            key.push_str(" DEFERRABLE INITIALLY DEFERRED");
+        }
+        table.lines.push(key);
+    }
+    Ok(())
+}
+
+impl Object {
+    fn header(&self) -> String {
+        let name = quote(&self.name);
+        let kind = match self.kind {
+            Kind::Table => return format!("TABLE {name}"),
+            Kind::View => return format!("VIEW {name}"),
+            Kind::Index => "INDEX",
+            Kind::Trigger => "TRIGGER",
+        };
+        format!("{kind} {name} ON {}", quote(&self.owner))
+    }
+
+    fn body(&self) -> impl Iterator<Item = &String> {
+        self.columns.iter().chain(&self.lines)
+    }
+}
+
+/// SQL-like text, one column, constraint or statement a line.
+impl fmt::Display for SchemaDump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for object in &self.objects {
+            writeln!(f, "{}", object.header())?;
+            for line in object.body() {
+                writeln!(f, "  {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same as [`Display`](fmt::Display), so that a failed `assert_eq!` can be read.
+impl fmt::Debug for SchemaDump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl SchemaDump {
+    /// What is different in the other one.
+    ///
+    /// # Errors
+    ///
+    /// The differences: `-` is what only this schema has, `+` what only `expected` has.
+    pub fn compare(&self, expected: &Self) -> Result<(), SchemaDiff> {
+        SchemaDiff::between(self, expected).map_or(Ok(()), Err)
+    }
+}
