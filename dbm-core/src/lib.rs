@@ -2,6 +2,10 @@
 
 mod call;
 mod config;
+#[expect(
+    clippy::disallowed_types,
+    reason = "connections, lanes and files belong here"
+)]
 mod engine;
 mod error;
 mod frame;

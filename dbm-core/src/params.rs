@@ -319,4 +319,5 @@ macro_rules! named_params {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "tried on a bare connection")]
 mod tests;

@@ -210,4 +210,5 @@ fn value_of(value: ValueRef<'_>) -> Result<Value, String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "tried on a bare connection")]
 mod tests;

@@ -145,6 +145,7 @@ impl ReadTransaction {
     /// # Errors
     ///
     /// The closure's own, and the end of the transaction.
+    #[expect(clippy::disallowed_types, reason = "the one place where it is shown")]
     pub fn call<T, F>(&mut self, closure: F) -> Statement<'_, T>
     where
         T: Send + 'static,

@@ -354,4 +354,5 @@ pub(crate) fn bounded(text: impl Display) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "tried on a bare connection")]
 mod tests;

@@ -6,9 +6,14 @@
 mod arguments;
 mod body;
 mod failure;
+#[expect(clippy::disallowed_methods, reason = "it keeps the status")]
 mod gate;
 mod lease;
 mod site;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it writes the events of a call"
+)]
 mod trace;
 
 use std::any::Any;

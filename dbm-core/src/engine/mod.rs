@@ -1,12 +1,21 @@
 //! The only place that touches SQLite connections: how they are opened, who may use them, where statements run and
 //! who commits. The rest of the crate sees [`Engine`], [`Session`] and [`Work`].
 
+#[expect(clippy::disallowed_methods, reason = "backups are files")]
 mod backup;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it warns of a log that cannot shrink"
+)]
 mod checkpoint;
 mod connection;
 mod guard;
 mod inspect;
 mod lane;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it looks at the file and waits for it, on a lane"
+)]
 mod open;
 mod readers;
 mod session;
