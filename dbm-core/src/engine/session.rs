@@ -360,7 +360,7 @@ impl Session {
             armed: true,
         };
         let abandoned = Arc::clone(&guard.abandoned);
-        self.conn.post(move || {
+        let posted = self.conn.post(move || {
             let is_wanted =
                 || !is_statement || (!abandoned.load(Ordering::SeqCst) && this.check().is_ok());
             let interruptible = is_statement && !this.is_shared();
@@ -372,7 +372,8 @@ impl Session {
                 Err(error) => Err(this.lost_or(error)),
             };
             let _ = sender.send(result);
-        })?;
+        });
+        posted.map_err(|error| self.lost_or(error))?;
         let result = receiver.await;
         guard.armed = false;
         result.unwrap_or_else(|_| Err(self.lost_or(Error::HandleEnded)))

@@ -468,7 +468,7 @@ impl Writer {
                 state.holder = None;
                 return Next::Nothing;
             };
-            state.holder = Some(Holding::new(waiter.id, waiter.method, false));
+            let holding = Holding::new(waiter.id, waiter.method, false);
             let turn = Turn {
                 writer: Arc::clone(self),
                 id: waiter.id,
@@ -476,13 +476,13 @@ impl Writer {
                 solo: waiter.is_solo(),
                 armed: true,
             };
-            let Err(mut turn) = waiter.grant.send(turn) else {
-                return Next::Nothing;
-            };
-            // Its caller went away in this instant.
-            turn.armed = false;
-            if let Some(holding) = &mut state.holder {
-                holding.id = id;
+            match waiter.grant.send(turn) {
+                Ok(()) => {
+                    state.holder = Some(holding);
+                    return Next::Nothing;
+                }
+                // Its caller went away in this instant.
+                Err(mut turn) => turn.armed = false,
             }
         }
     }

@@ -80,14 +80,33 @@ async fn start_up<M: DbManager>(manager: &M, config: Config, gate: &Gate) -> Res
     let opener = Opener::new(path, config);
     let writer = Conn::new(Role::Writer, Arc::clone(&opener));
     let engine = Engine::new(opener, writer, temporary);
+    let unfinished = Unfinished(Some(Arc::clone(&engine)));
     let started = Instant::now();
     let ready = unless_given_up(gate, make_ready(manager, gate, &engine, required)).await;
+    unfinished.finish();
     if let Err(error) = ready {
         engine.writer.conn.interrupt_any();
         close(&engine).await;
         return Err(error.or_busy(started.elapsed()));
     }
     Ok(engine)
+}
+
+/// Lets go of the file when start-up is dropped with its runtime.
+struct Unfinished(Option<Arc<Engine>>);
+
+impl Unfinished {
+    fn finish(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(engine) = self.0.take() {
+            engine.close();
+        }
+    }
 }
 
 async fn unless_given_up(gate: &Gate, start: impl Future<Output = Result<()>>) -> Result<()> {
