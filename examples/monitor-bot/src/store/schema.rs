@@ -92,6 +92,22 @@ mod tests {
                     Ok(false)
                 }
             }
+
+            impl $name {
+                /// Today's program on a database that this release has left.
+                async fn migrated() -> (tempfile::TempDir, Arc<Store>) {
+                    let folder = tempfile::tempdir().unwrap();
+                    Self::create(Config::new(folder.path()))
+                        .await
+                        .unwrap()
+                        .close()
+                        .await
+                        .unwrap();
+                    let store = Store::open(Config::new(folder.path()), Settings::default().keep);
+                    store.ensure_ready().await.unwrap();
+                    (folder, store)
+                }
+            }
         };
     }
     release!(Release10, "1.0.0", 0);
@@ -106,28 +122,14 @@ mod tests {
         }
     }
 
-    async fn migrated<Old: DbManager + dbm_core::__private::FromCore>()
-    -> (tempfile::TempDir, Arc<Store>) {
-        let folder = tempfile::tempdir().unwrap();
-        Old::create(Config::new(folder.path()))
-            .await
-            .unwrap()
-            .close()
-            .await
-            .unwrap();
-        let store = Store::open(Config::new(folder.path()), Settings::default().keep);
-        store.ensure_ready().await.unwrap();
-        (folder, store)
-    }
-
     #[tokio::test]
     async fn every_old_release_ends_like_a_new_database_and_keeps_its_data() {
         let new = Store::open(Config::in_memory(), Settings::default().keep);
         let expected = new.tables().await.unwrap();
         for (_folder, store) in [
-            migrated::<Release10>().await,
-            migrated::<Release11>().await,
-            migrated::<Release12>().await,
+            Release10::migrated().await,
+            Release11::migrated().await,
+            Release12::migrated().await,
         ] {
             assert_eq!(store.tables().await.unwrap(), expected);
             assert_eq!(store.last_sample().await.unwrap(), Some(120));
@@ -157,9 +159,9 @@ mod tests {
     async fn the_default_rules_come_once() {
         let new = Store::open(Config::in_memory(), Settings::default().keep);
         assert_eq!(rules(&new).await, DEFAULTS);
-        let (_folder, before_rules) = migrated::<Release11>().await;
+        let (_folder, before_rules) = Release11::migrated().await;
         assert_eq!(rules(&before_rules).await, DEFAULTS);
-        let (_folder, with_rules) = migrated::<Release12>().await;
+        let (_folder, with_rules) = Release12::migrated().await;
         assert!(
             rules(&with_rules).await.is_empty(),
             "they may have been removed"
