@@ -10,10 +10,7 @@ mod failure;
 mod gate;
 mod lease;
 mod site;
-#[expect(
-    clippy::disallowed_methods,
-    reason = "it writes the events of a call"
-)]
+#[expect(clippy::disallowed_methods, reason = "it writes the events of a call")]
 mod trace;
 
 use std::any::Any;
