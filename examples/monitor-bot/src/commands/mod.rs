@@ -108,11 +108,21 @@ impl Command {
             | Self::AdminAdd { .. }
             | Self::AdminRemove { .. }
             | Self::DbBackup => Needs::Admin,
-            _ => Needs::Nothing,
+            Self::Nothing
+            | Self::Status { .. }
+            | Self::History { .. }
+            | Self::WatchList
+            | Self::RuleList
+            | Self::Alerts
+            | Self::AdminList
+            | Self::DbVersion
+            | Self::DbCheck
+            | Self::Help { .. } => Needs::Nothing,
         }
     }
 }
 
+/// What it takes to be allowed to do something.
 enum Needs {
     Nothing,
     Admin,

@@ -1,4 +1,4 @@
-//! Rules: when a value is worth an alert. How they are written; [`judge`] says how they are applied.
+//! Rules: when a value is worth an alert. How they are written; `judge` says how they are applied.
 
 mod judge;
 

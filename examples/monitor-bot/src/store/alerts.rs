@@ -71,9 +71,9 @@ pub enum What {
     Cleared,
 }
 
-const ALERTS: &str =
-    "SELECT id, metric, rule, level, announced, worst, raised_at, acknowledged_at, acknowledged_by,
-                             cleared_at, rule_id FROM alert";
+const ALERTS: &str = "
+    SELECT id, metric, rule, level, announced, worst, raised_at, acknowledged_at, acknowledged_by, cleared_at, rule_id
+    FROM alert";
 
 impl What {
     /// The name that is stored.
@@ -102,12 +102,10 @@ impl Store {
                 tracing::warn!(rule = kept.text, "a rule is not understood, and left out");
                 continue;
             };
-            for sample in reading
-                .samples
-                .iter()
-                .filter(|sample| rule.applies_to(&sample.metric))
-            {
-                weigh(db, kept, &rule, sample, reading.at).await?;
+            for sample in &reading.samples {
+                if rule.applies_to(&sample.metric) {
+                    weigh(db, kept, &rule, sample, reading.at).await?;
+                }
             }
         }
         clear_orphans(db, reading).await?;
@@ -133,16 +131,11 @@ impl Store {
                 (id, metric),
             )
             .await?;
-        for alert in alerts
-            .iter()
-            .filter(|alert| alert.acknowledged_at.is_none())
-        {
-            db.execute(
-                "UPDATE alert SET acknowledged_at = ?2, acknowledged_by = ?3 WHERE id = ?1",
-                (alert.id, at, by),
-            )
-            .await?;
-            tell(db, alert.id, at, What::Acknowledged, alert.announced).await?;
+        for alert in &alerts {
+            let sql = "UPDATE alert SET acknowledged_at = ?2, acknowledged_by = ?3 WHERE id = ?1 AND acknowledged_at IS NULL";
+            if db.execute(sql, (alert.id, at, by)).await? > 0 {
+                tell(db, alert.id, at, What::Acknowledged, alert.announced).await?;
+            }
         }
         Ok(alerts)
     }
