@@ -1,4 +1,105 @@
-//! Database managers for SQLite.
+//! Database managers for SQLite: you write the inside of a database method, the attributes build the outside.
+//!
+//! ```
+//! use dbm_core::prelude::*;
+//!
+//! #[derive(DbManager)]
+//! #[db_manager(version = "1.0.0")]
+//! struct Store {
+//!     core: ManagerCore,
+//! }
+//!
+//! impl Schema for Store {
+//!     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
+//!         db.execute_batch("CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT").await
+//!     }
+//!
+//!     async fn migrate_db(&self, _: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> {
+//!         Ok(false) // there is no older version yet
+//!     }
+//! }
+//!
+//! impl Store {
+//!     #[database_safe]
+//!     async fn add_user(&self, db: &mut WriteTransaction, name: &str) -> Result<i64> {
+//!         db.execute("INSERT INTO user (name) VALUES (?1)", (name,)).await?;
+//!         db.last_insert_rowid().await
+//!     }
+//!
+//!     #[database_safe]
+//!     #[fail_value(None)]
+//!     async fn name(&self, db: &mut ReadTransaction, id: i64) -> Result<Option<String>> {
+//!         db.query_optional("SELECT name FROM user WHERE id = ?1", (id,)).await
+//!     }
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<()> {
+//!     let store = Store::create(Config::in_memory()).await?; // Config::new("data") for data/database.db
+//!     let id = store.add_user("Ada").await?; // the caller passes no `db`
+//!     assert_eq!(store.name(id).await.as_deref(), Some("Ada")); // fail_value: a value, never an Err
+//!     store.close().await
+//! }
+//! ```
+//!
+//! # Inside and outside
+//!
+//! *Inside* a method you have `&self`, a handle `db`, and your arguments; you return a `Result<T, E>`. *Outside* a
+//! caller passes the arguments alone and gets what the failure policy says. Between the two lies the street that every
+//! call walks, in this order, whatever the order of the attributes:
+//!
+//! required arguments → status gate → lease (lock and connection) → transaction → body → commit or rollback → failure
+//! policy → trace
+//!
+//! # The handle
+//!
+//! | `db:` | the body has |
+//! |---|---|
+//! | [`&mut ReadTransaction`](ReadTransaction) | one consistent snapshot, beside the writer and other reads |
+//! | [`&mut WriteTransaction`](WriteTransaction) | the one write transaction of this manager, first come first served |
+//! | [`&mut Connection`](Connection) | the writer's connection, without a transaction |
+//!
+//! Statements are methods of the handle: [`query`](ReadTransaction::query), [`query_one`](ReadTransaction::query_one),
+//! [`query_optional`](ReadTransaction::query_optional), [`query_map`](ReadTransaction::query_map),
+//! [`execute`](WriteTransaction::execute), [`execute_batch`](WriteTransaction::execute_batch), and
+//! [`call`](ReadTransaction::call) for everything else that rusqlite can do. What they take is [`Params`], what they
+//! give is any `T` with serde's `Deserialize`.
+//!
+//! A method that calls another one of the same manager joins its transaction in a savepoint. One frame of a transaction is
+//! active at a time: inside a body, `join!` is safe, and statements take turns. A task that a body spawns is not part of
+//! the call.
+//!
+//! # Failure
+//!
+//! Whatever fails is rolled back first. Then:
+//!
+//! | attributes | the caller sees |
+//! |---|---|
+//! | [`database_safe`] | the declared `Result<T, E>`; a panic goes on unwinding |
+//! | and [`fail_value`] | `T`; on failure the given value, and the cause is logged |
+//! | and [`fail_with_exception`] | `Result<T, E>`; a panic is an `Err` too |
+//! | and both | `T`, a tuple; on failure the given value with the cause in its last place |
+//!
+//! A future that is dropped is not a failure: nobody is there to be told. Until the body has returned it undoes the call,
+//! afterwards the call may still commit, always whole or not at all.
+//!
+//! # Lifecycle
+//!
+//! [`Status`] goes `Starting → Running → Stopping → Stopped`, or `Starting → Failed`, and never back.
+//! [`create`](DbManager::create) starts a manager and waits until it runs; calls that are made earlier wait, too.
+//! [`close`](DbManager::close) lets running calls finish. A manager that failed to start keeps its cause, and gives
+//! it to every caller.
+//!
+//! # Features
+//!
+//! - `macros` (default): the attributes and the derive.
+//! - `bundled` (default): SQLite is compiled in. Without it the system's is linked.
+//!
+//! # Where to read on
+//!
+//! The README has the tour, the way from the Python package, and the questions that come up. `docs/` has guides:
+//! migrations, testing, operations, observability. `ARCHITECTURE.md` says what goes on inside.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod call;
 mod config;
@@ -41,7 +142,9 @@ pub use dbm_macros::{
 /// The SQLite bindings that this crate is built on. Use this re-export: a second version of rusqlite in one program
 /// does not link.
 pub use rusqlite;
+/// The crate that [`Version`] comes from.
 pub use semver;
+/// What the threads of this crate are made with.
 pub use tokio_rusqlite;
 
 /// The code of the README compiles.

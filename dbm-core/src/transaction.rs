@@ -17,8 +17,42 @@ use crate::row::{self, Row};
 
 /// One consistent snapshot of the database; it cannot write.
 ///
-/// It runs on a connection of its own beside the writer and sees every write that was acknowledged before the call
-/// began.
+/// It runs on a connection of its own, beside the writer and beside other reads, and sees every write that was
+/// acknowledged before the call began. What others write meanwhile it does not see. A statement that writes is refused,
+/// by SQLite itself and in any wording.
+///
+/// ```
+/// # use dbm_core::prelude::*;
+/// # #[derive(DbManager)]
+/// # #[db_manager(version = "1.0.0")]
+/// # struct Store { core: ManagerCore }
+/// # impl Schema for Store {
+/// #     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
+/// #         db.execute_batch("CREATE TABLE account (id INTEGER PRIMARY KEY, cents INTEGER NOT NULL) STRICT").await
+/// #     }
+/// #     async fn migrate_db(&self, _: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> { Ok(true) }
+/// # }
+/// impl Store {
+///     /// Both statements see the same state.
+///     #[database_safe]
+///     async fn share(&self, db: &mut ReadTransaction, id: u64) -> Result<f64> {
+///         let all: f64 = db.query_one("SELECT total(cents) FROM account", ()).await?;
+///         let one: f64 = db.query_one("SELECT total(cents) FROM account WHERE id = ?1", (id,)).await?;
+///         Ok(if all == 0.0 { 0.0 } else { one / all })
+///     }
+///
+///     #[database_safe]
+///     async fn sneak(&self, db: &mut ReadTransaction) -> Result<Vec<u64>> {
+///         db.query("INSERT INTO account (cents) VALUES (1) RETURNING id", ()).await
+///     }
+/// }
+/// # #[tokio::main]
+/// # async fn main() -> Result<()> {
+/// # let store = Store::create(Config::in_memory()).await?;
+/// # assert_eq!(store.share(1).await?, 0.0);
+/// assert!(matches!(store.sneak().await, Err(Error::Refused { .. })));
+/// # store.close().await }
+/// ```
 pub struct ReadTransaction {
     frame: Arc<Frame>,
 }
@@ -26,22 +60,92 @@ pub struct ReadTransaction {
 /// The one write transaction of a manager: it commits when the body returns `Ok`, and rolls back on `Err`, a panic,
 /// a timeout and a cancellation.
 ///
+/// Calls get it first come first served. It is a `BEGIN IMMEDIATE`, so what it has read stays true until it has
+/// written. Writers that wait may share a commit; each of them has a savepoint of its own, and none is acknowledged before
+/// that commit.
+///
 /// It derefs to [`ReadTransaction`], so a helper `async fn f(db: &mut ReadTransaction)` serves both. Transaction
 /// control in SQL (`BEGIN`, `COMMIT`, `SAVEPOINT`, …), `ATTACH`, and PRAGMAs whose effect would outlive the
 /// transaction are refused with [`Error::Refused`](crate::Error::Refused).
+///
+/// ```
+/// # use dbm_core::prelude::*;
+/// # #[derive(DbManager)]
+/// # #[db_manager(version = "1.0.0")]
+/// # struct Store { core: ManagerCore }
+/// # impl Schema for Store {
+/// #     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
+/// #         db.execute_batch("CREATE TABLE account (id INTEGER PRIMARY KEY, cents INTEGER NOT NULL) STRICT;
+/// #             INSERT INTO account VALUES (1, 100), (2, 0)").await
+/// #     }
+/// #     async fn migrate_db(&self, _: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> { Ok(true) }
+/// # }
+/// async fn balance(db: &mut ReadTransaction, id: u64) -> Result<i64> {
+///     db.query_one("SELECT cents FROM account WHERE id = ?1", (id,)).await
+/// }
+///
+/// impl Store {
+///     #[database_safe]
+///     async fn transfer(&self, db: &mut WriteTransaction, from: u64, to: u64, cents: i64) -> Result<()> {
+///         let sql = "UPDATE account SET cents = cents + ?2 WHERE id = ?1";
+///         db.execute(sql, (to, cents)).await?;
+///         db.execute(sql, (from, -cents)).await?;
+///         if balance(db, from).await? < 0 {
+///             return Err(Error::other("not enough on the account")); // undoes both
+///         }
+///         Ok(())
+///     }
+/// #   #[database_safe]
+/// #   async fn balance(&self, db: &mut ReadTransaction, id: u64) -> Result<i64> { balance(db, id).await }
+/// }
+/// # #[tokio::main]
+/// # async fn main() -> Result<()> {
+/// # let store = Store::create(Config::in_memory()).await?;
+/// store.transfer(1, 2, 70).await?;
+/// assert!(store.transfer(1, 2, 70).await.is_err());
+/// # assert_eq!((store.balance(1).await?, store.balance(2).await?), (30, 70));
+/// # store.close().await }
+/// ```
 pub struct WriteTransaction {
     read: ReadTransaction,
 }
 
 /// The writer's connection alone, without a transaction: for `VACUUM`, `ATTACH` and PRAGMAs.
 ///
-/// Afterwards it is closed and opened anew, so nothing that is set in it outlives the body; a transaction that is
-/// left open is rolled back and is an error. Nothing else of the same manager can be called from the body.
+/// It waits in the same queue as the writers. Each statement commits by itself, so an `Err` of the body undoes nothing;
+/// where that matters, write `BEGIN` and `COMMIT` into the SQL. Afterwards the connection is closed and opened anew, so
+/// nothing that is set in it outlives the body; a transaction that is left open is rolled back and is an
+/// [error](crate::Error::TransactionLeftOpen). Nothing else of the same manager can be called from the body.
+///
+/// ```
+/// # use dbm_core::prelude::*;
+/// # #[derive(DbManager)]
+/// # #[db_manager(version = "1.0.0")]
+/// # struct Store { core: ManagerCore }
+/// # impl Schema for Store {
+/// #     async fn init_db(&self, _: &mut WriteTransaction) -> Result<()> { Ok(()) }
+/// #     async fn migrate_db(&self, _: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> { Ok(true) }
+/// # }
+/// impl Store {
+///     #[database_safe]
+///     async fn tidy(&self, db: &mut Connection) -> Result<()> {
+///         db.execute_batch("VACUUM; ANALYZE").await
+///     }
+/// }
+/// # #[tokio::main]
+/// # async fn main() -> Result<()> {
+/// # let store = Store::create(Config::in_memory()).await?;
+/// # store.tidy().await?;
+/// # store.close().await }
+/// ```
 pub struct Connection {
     read: ReadTransaction,
 }
 
 /// A statement under way; `.await` it.
+///
+/// It borrows the handle, so a body has one statement at a time; nested calls that run side by side (`join!`) take turns.
+/// Where it runs is the library's business: here, when it is known to be short, on a thread of its own otherwise.
 ///
 /// # Cancel safety
 ///
@@ -71,9 +175,18 @@ impl ReadTransaction {
     ///
     /// # Errors
     ///
-    /// SQLite's errors ([`Error::Sqlite`](crate::Error::Sqlite)), parameters or columns that do not fit, and the end of the transaction
-    /// ([`Error::TransactionLost`](crate::Error::TransactionLost),
-    /// [`Error::HandleEnded`](crate::Error::HandleEnded)).
+    /// - [`Error::Sqlite`](crate::Error::Sqlite): SQLite's own, such as a syntax error or a violated constraint;
+    /// - [`Error::Refused`](crate::Error::Refused): the handle does not allow it, a write in a read for example;
+    /// - [`Error::Parameter`](crate::Error::Parameter), [`Error::ParameterCount`](crate::Error::ParameterCount): the
+    ///   parameters do not fit;
+    /// - [`Error::Column`](crate::Error::Column), [`Error::RowShape`](crate::Error::RowShape): the rows are none of `T`;
+    /// - [`Error::TransactionLost`](crate::Error::TransactionLost), [`Error::BatchLost`](crate::Error::BatchLost),
+    ///   [`Error::StatementDropped`](crate::Error::StatementDropped), [`Error::HandleEnded`](crate::Error::HandleEnded),
+    ///   [`Error::Closed`](crate::Error::Closed): the transaction is over; so is every later statement of the call.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`Statement`].
     pub fn query<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, Vec<T>>
     where
         T: DeserializeOwned + Send + 'static,
@@ -82,6 +195,13 @@ impl ReadTransaction {
     }
 
     /// The one row of the result.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f(db: &mut ReadTransaction) -> Result<()> {
+    /// let count: u64 = db.query_one("SELECT count(*) FROM user", ()).await?;
+    /// # let _ = count; Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -95,6 +215,21 @@ impl ReadTransaction {
     }
 
     /// The row of the result, if there is one.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// #[derive(serde::Deserialize)]
+    /// struct User {
+    ///     id: u64,
+    ///     name: String,
+    /// }
+    /// # async fn f(db: &mut ReadTransaction) -> Result<()> {
+    /// let user: Option<User> = db.query_optional("SELECT id, name FROM user WHERE id = ?1", (7,)).await?;
+    /// # let _ = user.map(|user| (user.id, user.name)); Ok(()) }
+    /// ```
+    ///
+    /// A `T` that is itself an `Option` is for a column that may be NULL: `query_optional::<Option<String>>` gives `None`
+    /// without a row and `Some(None)` for NULL.
     ///
     /// # Errors
     ///
@@ -139,12 +274,35 @@ impl ReadTransaction {
     /// Runs a closure with the bare [`rusqlite::Connection`], on a thread of its own: for what this API does not
     /// offer.
     ///
-    /// The transaction is guarded here too: transaction control is refused. The closure must not replace the
-    /// connection's hooks (authorizer, progress, commit), and should not leave rows or statements unfinished.
+    /// The transaction is guarded here too: transaction control is refused, and a read handle does not write. The
+    /// closure must not replace the connection's hooks (authorizer, progress, commit), and should not leave rows or
+    /// statements unfinished. Give `execute` and friends owned parameters: the closure is sent to another thread.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// use dbm_core::rusqlite::OptionalExtension as _;
+    ///
+    /// # async fn f(db: &mut ReadTransaction) -> Result<()> {
+    /// let name = db
+    ///     .call(|connection| {
+    ///         let mut statement = connection.prepare_cached("SELECT name FROM user WHERE id = ?1")?;
+    ///         Ok(statement.query_row((7,), |row| row.get::<_, String>(0)).optional()?)
+    ///     })
+    ///     .await?;
+    /// # let _: Option<String> = name; Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// The closure's own, and the end of the transaction.
+    /// The closure's own, and the end of the transaction as in [`query`](Self::query).
+    ///
+    /// # Panics
+    ///
+    /// A panic in the closure goes on in the body, which it ends like any other panic.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`Statement`]. The closure itself cannot be stopped, only the statements that it runs.
     #[expect(clippy::disallowed_types, reason = "the one place where it is shown")]
     pub fn call<T, F>(&mut self, closure: F) -> Statement<'_, T>
     where
@@ -211,9 +369,23 @@ macro_rules! write_statements {
         impl $handle {
             /// Runs one statement that writes and returns how many rows it changed.
             ///
+            /// A statement that returns rows is run to its end, its rows are not looked at, and the answer is 0: take
+            /// [`query`](ReadTransaction::query) for `RETURNING`.
+            ///
+            /// ```
+            /// # use dbm_core::prelude::*;
+            /// # async fn f(db: &mut WriteTransaction) -> Result<()> {
+            /// let renamed = db.execute("UPDATE user SET name = ?2 WHERE id = ?1", (7, "Ada")).await?;
+            /// # assert_eq!(renamed, 1); Ok(()) }
+            /// ```
+            ///
             /// # Errors
             ///
             /// As [`ReadTransaction::query`].
+            ///
+            /// # Cancel safety
+            ///
+            /// That of [`Statement`].
             pub fn execute<'a>(
                 &'a mut self,
                 sql: &'a str,
@@ -222,7 +394,19 @@ macro_rules! write_statements {
                 self.read.write(sql, params)
             }
 
-            /// Runs several statements, separated by semicolons, without parameters. It stops at the first error.
+            /// Runs several statements, separated by semicolons, without parameters. It stops at the first error;
+            /// what ran before it stays until the body decides.
+            ///
+            /// ```
+            /// # use dbm_core::prelude::*;
+            /// # async fn f(db: &mut WriteTransaction) -> Result<()> {
+            /// db.execute_batch(
+            ///     "CREATE TABLE tag (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;
+            ///      CREATE UNIQUE INDEX tag_name ON tag (name)",
+            /// )
+            /// .await?;
+            /// # Ok(()) }
+            /// ```
             ///
             /// # Errors
             ///
@@ -232,6 +416,14 @@ macro_rules! write_statements {
             }
 
             /// The row id of the newest row that this call inserted, 0 before the first.
+            ///
+            /// ```
+            /// # use dbm_core::prelude::*;
+            /// # async fn f(db: &mut WriteTransaction) -> Result<i64> {
+            /// db.execute("INSERT INTO user (name) VALUES (?1)", ("Ada",)).await?;
+            /// db.last_insert_rowid().await
+            /// # }
+            /// ```
             ///
             /// # Errors
             ///
@@ -260,7 +452,7 @@ macro_rules! write_statements {
 write_statements!(WriteTransaction);
 write_statements!(Connection);
 
-/// The three kinds of `db`.
+/// The three kinds of `db`: [`ReadTransaction`], [`WriteTransaction`] and [`Connection`]. There are no others.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a database handle",
     label = "write `&mut ReadTransaction`, `&mut WriteTransaction` or `&mut Connection`"
