@@ -12,7 +12,7 @@ use crate::version::{self, Version};
 /// What is in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Contents {
-    /// No table at all: a new database.
+    /// No table, nor anything else: a new database.
     Nothing,
     /// A database of this kind.
     Version(Version),
@@ -65,12 +65,12 @@ fn needs_recovery(error: &Error) -> bool {
 
 /// Reads the version row, strictly.
 pub(crate) fn contents(connection: &Connection) -> Result<Contents> {
-    let (tables, has_version): (i64, bool) = connection.query_row(
-        "SELECT count(*), coalesce(max(name = 'Version' COLLATE NOCASE), 0) FROM sqlite_schema WHERE type = 'table'",
+    let (objects, has_version): (i64, bool) = connection.query_row(
+        "SELECT count(*), coalesce(max(type = 'table' AND name = 'Version' COLLATE NOCASE), 0) FROM sqlite_schema",
         (),
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    if tables == 0 {
+    if objects == 0 {
         return Ok(Contents::Nothing);
     }
     if !has_version {
@@ -115,10 +115,29 @@ pub(crate) fn foreign_key_violations(
     connection: &Connection,
 ) -> Result<BTreeMap<(String, String), u64>> {
     let mut counts = BTreeMap::new();
-    let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
-    let mut rows = statement.query(())?;
-    while let Some(row) = rows.next()? {
-        *counts.entry((row.get(0)?, row.get(2)?)).or_default() += 1;
+    let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
+    let mut tables = tables.query(())?;
+    // Table by table: the check stops at a key that fits no parent, which may have been there for long.
+    while let Some(row) = tables.next()? {
+        let child: String = row.get(0)?;
+        match orphans(connection, &child) {
+            Ok(parents) => {
+                for parent in parents {
+                    *counts.entry((child.clone(), parent)).or_default() += 1;
+                }
+            }
+            Err(error) if error.sqlite_code() == Some(ffi::SQLITE_ERROR) => {
+                counts.insert((child, "a parent without a unique key".to_owned()), 1);
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(counts)
+}
+
+/// The missing parent's table, for each row of `child` that has lost one.
+fn orphans(connection: &Connection, child: &str) -> Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT parent FROM pragma_foreign_key_check(?1)")?;
+    let parents = statement.query_map((child,), |row| row.get(0))?;
+    Ok(parents.collect::<rusqlite::Result<_>>()?)
 }

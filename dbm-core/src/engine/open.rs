@@ -93,6 +93,20 @@ impl Opener {
         self.equip(connection, Role::Writer)
     }
 
+    /// A reader of a file in WAL mode makes side files that only a writer removes. When the log is empty, nothing
+    /// else can come of that.
+    pub(crate) fn remove_empty_log(&self) {
+        let Ok(mut log) = std::fs::canonicalize(&self.path).map(PathBuf::into_os_string) else {
+            return;
+        };
+        log.push("-wal");
+        if std::fs::metadata(log).is_ok_and(|log| log.len() == 0)
+            && let Ok(connection) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        {
+            let _ = connection.query_row("SELECT 1 FROM sqlite_schema", (), |_| Ok(()));
+        }
+    }
+
     /// Settings that make any connection ready for its role.
     pub(crate) fn equip(&self, connection: Connection, role: Role) -> Result<Db> {
         connection.busy_timeout(self.config.busy_timeout)?;

@@ -42,7 +42,11 @@ pub(crate) async fn prepare(
     let (sender, receiver) = oneshot::channel();
     let (engine, conn, required) = (Arc::clone(engine), Arc::clone(reader), required.clone());
     reader.post(move || {
-        let _ = sender.send(prepare_now(&engine, &conn, &required));
+        let prepared = prepare_now(&engine, &conn, &required);
+        if prepared.is_err() {
+            engine.opener.remove_empty_log();
+        }
+        let _ = sender.send(prepared);
     })?;
     receiver.await.unwrap_or(Err(Error::HandleEnded))
 }
