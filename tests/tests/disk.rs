@@ -1,6 +1,8 @@
 //! What the disk and the system refuse is a typed error: nothing that was acknowledged is lost, nothing hangs, and
 //! close still works.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::net::UnixListener;

@@ -1,6 +1,8 @@
 //! Names, values and files that somebody made with care: always a result, never a panic, a hang, a long text or a
 //! secret in the log.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

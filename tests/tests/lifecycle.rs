@@ -1,5 +1,7 @@
 //! From Starting to Stopped or Failed: the status goes forward only, close drains, nothing is left over.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,7 @@
 //! A migration happens as a whole, exactly once, with a backup, or it did not happen.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;

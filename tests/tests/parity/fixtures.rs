@@ -151,14 +151,7 @@ async fn opens(case: &Case, config: Config, path: &Path) {
         }
     }
     if before.tables.contains_key("users") {
-        let users: Vec<(
-            i64,
-            String,
-            Option<String>,
-            f64,
-            Option<Vec<u8>>,
-            Option<i64>,
-        )> = store.users().await.unwrap();
+        let users = store.users().await.unwrap();
         assert_eq!(users, python_users());
     }
     store.close().await.unwrap();
