@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::connection::{CONTROL, Conn, Db, OwnerId, next_id};
 use super::guard::Permission;
 use super::open::is_busy;
-use super::statement::{FUSE, Work};
+use super::statement::{FUSE, Work, is_harmless};
 use crate::config::Execution;
 use crate::error::{Error, Result};
 
@@ -178,8 +178,10 @@ impl Session {
             .fetch_add(took.as_micros() as u64, Ordering::Relaxed);
         let blown = db.guard.take_fuse();
         if let Some(sql) = work.sql() {
+            let (connection, whole) = (&db.connection, matches!(work, Work::Statement { .. }));
+            let took = if blown { 10 * took } else { took };
             db.profiles
-                .record(sql, if blown { 10 * took } else { took }, fuse);
+                .record(sql, took, fuse, || whole && is_harmless(connection, sql));
         }
         if blown
             && matches!(&result, Ok(Err(error)) if error.primary_code() == Some(ErrorCode::OperationInterrupted))

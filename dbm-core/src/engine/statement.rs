@@ -75,18 +75,26 @@ pub(crate) struct Profiles(HashMap<Box<str>, Profile>);
 #[derive(Debug, Clone, Copy)]
 struct Profile {
     average: Duration,
+    /// It can be stopped without harm, or cannot become long.
+    harmless: bool,
 }
 
 impl Profiles {
     pub(crate) fn is_short(&self, sql: &str) -> bool {
         self.0
             .get(sql)
-            .is_some_and(|profile| profile.average < SHORT)
+            .is_some_and(|profile| profile.harmless && profile.average < SHORT)
     }
 
     /// Moving average over about eight runs. `was_short` is what the caller was told before this run: what stays
     /// well below the limit need not be written down each time.
-    pub(crate) fn record(&mut self, sql: &str, took: Duration, was_short: bool) {
+    pub(crate) fn record(
+        &mut self,
+        sql: &str,
+        took: Duration,
+        was_short: bool,
+        is_harmless: impl FnOnce() -> bool,
+    ) {
         if was_short && took < SHORT / 2 {
             return;
         }
@@ -97,8 +105,32 @@ impl Profiles {
         if self.0.len() >= MAX_PROFILES {
             self.0.clear();
         }
-        self.0.insert(sql.into(), Profile { average: took });
+        let profile = Profile {
+            average: took,
+            harmless: is_harmless(),
+        };
+        self.0.insert(sql.into(), profile);
     }
+}
+
+/// Whether a statement may run where the task is once it is known to be short. A read is stopped when it takes
+/// longer for once; a write cannot be, so its plan must touch single rows only.
+pub(crate) fn is_harmless(connection: &Connection, sql: &str) -> bool {
+    let check = || -> rusqlite::Result<bool> {
+        if connection.prepare_cached(sql)?.readonly() {
+            return Ok(true);
+        }
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+        let mut steps = plan.raw_query();
+        while let Some(step) = steps.next()? {
+            let step: String = step.get(3)?;
+            if !(step.starts_with("SEARCH") && step.contains("(rowid=?)")) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    check().unwrap_or(false)
 }
 
 /// Words that make a statement dangerous for those who share its transaction: a conflict clause that rolls
@@ -132,13 +164,41 @@ mod tests {
     fn a_statement_becomes_short_and_long_again() {
         let mut profiles = Profiles::default();
         assert!(!profiles.is_short("a"), "unknown statements are not short");
-        profiles.record("a", Duration::from_micros(5), false);
+        profiles.record("a", Duration::from_micros(5), false, || true);
         assert!(profiles.is_short("a"));
-        profiles.record("a", Duration::from_millis(2), true);
+        profiles.record("a", Duration::from_millis(2), true, || true);
         assert!(!profiles.is_short("a"));
         for number in 0..2 * MAX_PROFILES {
-            profiles.record(&number.to_string(), Duration::ZERO, false);
+            profiles.record(&number.to_string(), Duration::ZERO, false, || true);
         }
         assert!(profiles.0.len() <= MAX_PROFILES);
+    }
+
+    #[test]
+    fn a_write_is_harmless_when_it_touches_single_rows() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER); CREATE INDEX by_n ON t (n)",
+        )
+        .unwrap();
+        for sql in [
+            "SELECT * FROM t",
+            "INSERT INTO t (n) VALUES (?1)",
+            "INSERT INTO t (id, n) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET n = excluded.n",
+            "UPDATE t SET n = n + 1 WHERE id = ?1",
+            "DELETE FROM t WHERE id = ?1",
+        ] {
+            assert!(is_harmless(&db, sql), "{sql}");
+        }
+        for sql in [
+            "INSERT INTO t (n) SELECT n FROM t",
+            "UPDATE t SET n = 0",
+            "DELETE FROM t WHERE n = ?1",
+            "DELETE FROM t WHERE id > ?1",
+            "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT ?1) INSERT INTO t (n) SELECT x FROM c",
+            "not sql",
+        ] {
+            assert!(!is_harmless(&db, sql), "{sql}");
+        }
     }
 }
