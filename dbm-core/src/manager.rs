@@ -17,27 +17,65 @@ use crate::version::{self, Version};
 
 /// What a database looks like: how it is made, and how an older one is brought up to date.
 ///
-/// Both methods run during start-up, in one transaction together with the version: all or nothing.
+/// Both methods run during start-up, each in one transaction together with the version: all or nothing. They take the
+/// writer's handle and need no attribute. Annotated methods that they call need
+/// [`#[during_init]`](crate::during_init) and join their transaction.
+///
+/// ```
+/// use dbm_core::prelude::*;
+///
+/// #[derive(DbManager)]
+/// #[db_manager(version = "1.2.0")]
+/// struct Store {
+///     core: ManagerCore,
+/// }
+///
+/// impl Schema for Store {
+///     /// The newest schema, in one go.
+///     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
+///         db.execute_batch("CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT) STRICT").await
+///     }
+///
+///     /// One step after the other, from wherever the file stands.
+///     async fn migrate_db(&self, db: &mut WriteTransaction, current: &Version, _: &Version) -> Result<bool> {
+///         if *current < Version::new(1, 1, 0) {
+///             db.execute_batch("ALTER TABLE person RENAME TO user").await?;
+///         }
+///         if *current < Version::new(1, 2, 0) {
+///             db.execute_batch("ALTER TABLE user ADD COLUMN email TEXT").await?;
+///         }
+///         Ok(true)
+///     }
+/// }
+/// # #[tokio::main]
+/// # async fn main() -> Result<()> { Store::create(Config::in_memory()).await?.close().await }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no schema",
     label = "write `impl Schema for {Self}` with `init_db` and `migrate_db`"
 )]
 pub trait Schema: Send + Sync + 'static {
-    /// Makes the tables of a new database. The table `Version` is there already.
+    /// Makes the tables of a new database. The table `Version` is there already; leave it alone.
+    ///
+    /// It is called for a file that is missing or has no table. When several processes start on such a file, one of
+    /// them calls it.
     ///
     /// # Errors
     ///
-    /// Any error fails the start and leaves nothing behind.
+    /// Any error, and a panic, fails the start. The file is left without a table, so that the next start tries again.
     fn init_db(&self, db: &mut WriteTransaction) -> impl Future<Output = Result<()>> + Send;
 
-    /// Brings a database from the version `current` to `target`. The version itself is written afterwards.
+    /// Brings a database from the version `current` to `target`, and answers whether it could. The version itself is
+    /// written afterwards.
     ///
     /// A backup has been made before. Foreign keys are off, so that tables can be rebuilt; they are checked at the
-    /// end.
+    /// end, and a migration that leaves more orphans than it found fails with
+    /// [`Error::ForeignKeys`](crate::Error::ForeignKeys).
     ///
     /// # Errors
     ///
-    /// An error or `Ok(false)` fails the start and leaves the file as it was.
+    /// An error, a panic or `Ok(false)` ([`Error::MigrationRefused`](crate::Error::MigrationRefused)) fails the start
+    /// and leaves the file as it was.
     fn migrate_db(
         &self,
         db: &mut WriteTransaction,
@@ -88,8 +126,17 @@ pub trait DbManager: Schema + Sized {
 
     /// Starts a manager and returns at once; start-up goes on in the background, and calls wait for it.
     ///
-    /// Needs a tokio runtime with time enabled. Never fails here: what goes wrong is told by
+    /// Needs a tokio runtime with time enabled, and does not fail or panic without one: what goes wrong is told by
     /// [`ensure_ready`](Self::ensure_ready) and by every call.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f<Store: DbManager + dbm_core::FromCore>() -> Result<()> {
+    /// let store = Store::start(Config::new("data"));
+    /// // … other things that take a while …
+    /// store.ensure_ready().await?;
+    /// # Ok(()) }
+    /// ```
     fn start(config: Config) -> Arc<Self>
     where
         Self: FromCore,
@@ -97,7 +144,7 @@ pub trait DbManager: Schema + Sized {
         lifecycle::Start::new(config, Self::from_core).begin()
     }
 
-    /// [`start`](Self::start) for a struct with fields that are not `Default`.
+    /// [`start`](Self::start) for a struct with fields that are not `Default`: `build` puts the core where it belongs.
     fn start_with(config: Config, build: impl FnOnce(ManagerCore) -> Self) -> Arc<Self> {
         lifecycle::Start::new(config, build).begin()
     }
@@ -106,14 +153,18 @@ pub trait DbManager: Schema + Sized {
     ///
     /// # Errors
     ///
-    /// Why start-up failed: the file or its directory cannot be used ([`Error::Io`], [`Error::Sqlite`],
-    /// [`Error::Config`]), its version does not fit ([`Error::TooNew`], [`Error::InvalidVersion`],
-    /// [`Error::ForeignDatabase`]), or `init_db` or `migrate_db` failed.
+    /// Why start-up failed:
+    ///
+    /// - [`Error::Config`], [`Error::Runtime`]: the settings, or the runtime, are of no use;
+    /// - [`Error::Io`], [`Error::Sqlite`], [`Error::Busy`]: the directory or the file cannot be used;
+    /// - [`Error::ForeignDatabase`], [`Error::InvalidVersion`], [`Error::TooNew`]: the file is none of this program's;
+    /// - [`Error::MigrationRefused`], [`Error::ForeignKeys`], [`Error::Backup`]: the migration failed;
+    /// - whatever `init_db` or `migrate_db` returned; [`Error::Panicked`] when they panicked.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it leaves start-up going on in the background; the manager is closed without further ado when that
-    /// has ended.
+    /// Dropped before its first poll it does nothing. Dropped later it leaves start-up going on in the background, and
+    /// the manager ends when that has ended, as one that is dropped without [`close`](Self::close).
     fn create(config: Config) -> impl Future<Output = Result<Arc<Self>>> + Send
     where
         Self: FromCore,
@@ -121,7 +172,28 @@ pub trait DbManager: Schema + Sized {
         async move { ready(Self::start(config)).await }
     }
 
-    /// [`create`](Self::create) for a struct with fields that are not `Default`.
+    /// [`create`](Self::create) for a struct with fields that are not `Default`: `build` puts the core where it
+    /// belongs.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// #[derive(DbManager)]
+    /// #[db_manager(version = "1.0.0")]
+    /// struct Store {
+    ///     core: ManagerCore,
+    ///     started: std::time::Instant,
+    /// }
+    /// # impl Schema for Store {
+    /// #     async fn init_db(&self, _: &mut WriteTransaction) -> Result<()> { Ok(()) }
+    /// #     async fn migrate_db(&self, _: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> { Ok(true) }
+    /// # }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<()> {
+    /// let started = std::time::Instant::now();
+    /// let store = Store::create_with(Config::in_memory(), |core| Store { core, started }).await?;
+    /// # assert_eq!(store.started, started);
+    /// # store.close().await }
+    /// ```
     ///
     /// # Errors
     ///
@@ -139,35 +211,59 @@ pub trait DbManager: Schema + Sized {
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create); [`Error::FromInside`] when called from `init_db` or `migrate_db`.
+    /// As [`create`](Self::create); [`Error::FromInside`] when called from inside a call or a hook of this manager.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
     fn ensure_ready(&self) -> impl Future<Output = Result<()>> + Send {
         lifecycle::ensure_ready(self.__core().gate())
     }
 
-    /// Where the manager stands now.
+    /// Where the manager stands now. It may have moved on when the answer is looked at.
     fn status(&self) -> Status {
         self.__core().gate().status()
     }
 
-    /// Follows the status.
+    /// Follows the status, without polling. The receiver keeps nothing open; after the manager is gone it reports that
+    /// its sender was dropped.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f(store: &impl DbManager) {
+    /// let mut status = store.watch_status();
+    /// let _ = status.wait_for(|status| *status == Status::Stopped).await;
+    /// # }
+    /// ```
     fn watch_status(&self) -> watch::Receiver<Status> {
         self.__core().gate().watch()
     }
 
-    /// The version that is stored in the database.
+    /// The version that is stored in the database. A call like any other: inside a call of this manager, and inside
+    /// `init_db` and `migrate_db`, it joins the transaction.
     ///
     /// # Errors
     ///
-    /// As any call; [`Error::InvalidVersion`] when the table has been tampered with.
+    /// As any call ([`Error::Closed`], [`Error::Failed`], [`Error::AcquireTimeout`], …); [`Error::InvalidVersion`] when
+    /// the table has been tampered with.
     fn get_version(&self) -> impl Future<Output = Result<Version>> + Send {
         lifecycle::get_version(self.__core())
     }
 
-    /// Stores another version, for a migration by hand.
+    /// Stores another version, for a migration by hand. A call like any other; inside a write transaction it joins.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f(store: &impl DbManager) -> Result<()> {
+    /// store.update_version(&Version::new(1, 3, 0)).await?;
+    /// assert_eq!(store.get_version().await?, Version::new(1, 3, 0));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As any call; [`Error::Config`] for a version that the table cannot hold.
+    /// As any call; [`Error::Config`] for a version that the table cannot hold, [`Error::InvalidVersion`] when the table
+    /// has not exactly one row.
     fn update_version(&self, version: &Version) -> impl Future<Output = Result<()>> + Send {
         lifecycle::update_version(self.__core(), version)
     }
@@ -175,7 +271,11 @@ pub trait DbManager: Schema + Sized {
     /// Refuses new calls, lets running and queued ones finish, and closes the database; no side files are left
     /// unless another process has it open. During start-up it waits for that first.
     ///
-    /// A second or concurrent close waits for the same end. Closing a failed manager does nothing.
+    /// A second or concurrent close waits for the same end. Closing a failed manager does nothing. It waits as long as
+    /// the running calls take: [`close_within`](Self::close_within) does not.
+    ///
+    /// A manager that is dropped without `close` loses nothing that was acknowledged, but leaves its write-ahead log
+    /// beside the file, and a WARN.
     ///
     /// # Errors
     ///
@@ -191,14 +291,28 @@ pub trait DbManager: Schema + Sized {
     /// [`close`](Self::close), but calls that are still running after `limit` are interrupted and rolled back; they
     /// and the queued ones get [`Error::Closed`].
     ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # use std::time::Duration;
+    /// # async fn f(store: &impl DbManager) -> Result<()> {
+    /// store.close_within(Duration::from_secs(10)).await?;
+    /// assert_eq!(store.status(), Status::Stopped);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`close`](Self::close).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before `limit` has passed, it becomes a [`close`](Self::close), which goes on; nothing is interrupted any
+    /// more.
     fn close_within(&self, limit: Duration) -> impl Future<Output = Result<()>> + Send {
         lifecycle::close_within(self.__core().gate(), limit)
     }
 
-    /// The database file; `None` while the manager starts, or when its configuration was refused.
+    /// The database file, as an absolute path; `None` until the manager runs, and when its start failed.
     fn path(&self) -> Option<&Path> {
         self.__core().path()
     }
@@ -210,6 +324,9 @@ async fn ready<M: DbManager>(manager: Arc<M>) -> Result<Arc<M>> {
 }
 
 /// Makes a manager around its core; the derive implements it for structs whose other fields are `Default`.
+///
+/// It is a bound of [`DbManager::start`] and [`DbManager::create`], and of code that is generic over managers and calls
+/// them.
 pub trait FromCore: Sized {
     #[doc(hidden)]
     fn from_core(core: ManagerCore) -> Self;
@@ -233,6 +350,9 @@ impl<T: Default> DefaultField for T {
 }
 
 /// What the library keeps of a manager; the one field that a manager must have.
+///
+/// It is made by [`DbManager::start`] and its sisters, and given to the `build` of
+/// [`create_with`](DbManager::create_with).
 pub struct ManagerCore {
     gate: Arc<Gate>,
     version: Result<Version>,

@@ -1,6 +1,12 @@
 /// A schema version: three numbers, compared numerically.
 ///
 /// This is [`semver::Version`]; the file holds three integers, so a pre-release or a build part is refused.
+///
+/// ```
+/// use dbm_core::Version;
+///
+/// assert!(Version::new(0, 10, 0) > Version::new(0, 9, 0));
+/// ```
 pub use semver::Version;
 
 use crate::error::{Error, Result};
