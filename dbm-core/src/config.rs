@@ -6,6 +6,9 @@ use crate::version::Version;
 
 /// Where the database lives and how it behaves.
 ///
+/// Making one touches nothing and cannot fail. A setting that is of no use fails the start with
+/// [`Error::Config`].
+///
 /// ```
 /// # use dbm_core::{Config, Durability};
 /// # use std::time::Duration;
@@ -15,6 +18,21 @@ use crate::version::Version;
 ///     .acquire_timeout(Duration::from_secs(10));
 /// # let _ = config;
 /// ```
+///
+/// | setting | default |
+/// |---|---|
+/// | [`db_name`](Self::db_name) | `database.db` |
+/// | [`durability`](Self::durability) | [`Durability::Full`] |
+/// | [`execution`](Self::execution) | [`Execution::Auto`] |
+/// | [`readers`](Self::readers) | 4 |
+/// | [`acquire_timeout`](Self::acquire_timeout) | 30 s |
+/// | [`busy_timeout`](Self::busy_timeout) | 5 s |
+/// | [`max_queue`](Self::max_queue) | none |
+/// | [`max_read_age`](Self::max_read_age) | none |
+/// | [`keep_backups`](Self::keep_backups) | 1 |
+/// | [`version`](Self::version) | the manager's own |
+///
+/// What cannot be set: write-ahead logging and foreign keys are on.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Config {
@@ -37,7 +55,7 @@ enum Location {
     Temporary,
 }
 
-/// What an acknowledged write survives.
+/// What an acknowledged write survives. Acknowledged means that its call has returned `Ok`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Durability {
@@ -51,22 +69,25 @@ pub enum Durability {
     Off,
 }
 
-/// Where statements run.
+/// Where statements run: on the worker that polls the call, or on a thread of the library. Results are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Execution {
-    /// Statements known to be short run where the task is, all others on a thread of their own.
+    /// Statements known to be short run where the task is, all others on a thread. A text is known once it has run.
     #[default]
     Auto,
-    /// Every statement runs where the task is: for a runtime that has nothing else to do.
+    /// Every statement runs where the task is: for a runtime that has nothing else to do. A long one holds up everything
+    /// else on its worker.
     Inline,
-    /// Every statement runs on a thread of its own.
+    /// Every statement and COMMIT runs on a thread: nothing ever holds up a worker, and each costs two hops.
     Offload,
 }
 
 impl Config {
     /// A database in this directory, which is made (with its parents) when it is missing. The file is
     /// `database.db` unless [`db_name`](Self::db_name) says otherwise.
+    ///
+    /// A relative directory is seen from the working directory at the time of the start.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             location: Location::Directory(directory.into()),
@@ -86,7 +107,8 @@ impl Config {
     /// A database that nobody else sees and that is gone with its manager: for tests.
     ///
     /// It is a file in a private temporary directory, so it behaves like any other database (in-memory databases
-    /// of SQLite have no WAL, a reader would block the writer). Durability is [`Durability::Off`].
+    /// of SQLite have no WAL, a reader would block the writer). Durability is [`Durability::Off`]. Each start has a
+    /// database of its own, even from a clone of one `Config`.
     pub fn in_memory() -> Self {
         let mut config = Self::new("").durability(Durability::Off);
         config.location = Location::Temporary;
@@ -94,6 +116,9 @@ impl Config {
     }
 
     /// Name of the database file: one plain name, without a directory. Default `database.db`.
+    ///
+    /// Refused are separators, NUL, `.` and `..`, names with a meaning in SQLite (`:memory:`, `file:…`), the endings of
+    /// its side files (`-wal`, `-shm`, `-journal`), and more than 200 bytes.
     pub fn db_name(mut self, name: impl Into<String>) -> Self {
         self.db_name = name.into();
         self
@@ -131,20 +156,24 @@ impl Config {
     }
 
     /// How many calls may wait for the writer; further ones get [`Error::Overloaded`](crate::Error::Overloaded).
-    /// Default: no limit.
+    /// Default: no limit. Reads do not count.
     pub fn max_queue(mut self, calls: usize) -> Self {
         self.max_queue = Some(calls);
         self
     }
 
     /// How long a read may keep its snapshot once the write-ahead log has grown large: older ones are ended
-    /// with an error so that the log can shrink. Default: never, but a warning is logged.
+    /// with [`Error::TransactionLost`](crate::Error::TransactionLost) so that the log can shrink. Default: never, but a
+    /// warning is logged.
     pub fn max_read_age(mut self, age: Duration) -> Self {
         self.max_read_age = Some(age);
         self
     }
 
     /// How many backups made before migrations are kept, 0 to make none. Default 1.
+    ///
+    /// A backup is `<db_name>.<old version>.backup` beside the file, with a number behind it when that exists. Only what
+    /// has such a name is ever removed.
     pub fn keep_backups(mut self, backups: usize) -> Self {
         self.keep_backups = backups;
         self
@@ -152,6 +181,12 @@ impl Config {
 
     /// The schema version to open with, instead of the one in `#[db_manager(version = "…")]`: for tests of
     /// migrations.
+    ///
+    /// ```
+    /// # use dbm_core::{Config, Version};
+    /// let last_release = Config::new("data").version(Version::new(1, 0, 0));
+    /// # let _ = last_release;
+    /// ```
     pub fn version(mut self, version: Version) -> Self {
         self.version = Some(version);
         self

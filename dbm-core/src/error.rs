@@ -7,13 +7,48 @@ use std::time::Duration;
 use crate::version::Version;
 
 /// What a fallible operation of this crate returns; the prelude brings it in, with [`Error`] as the default error.
+///
+/// With two arguments it is std's `Result`.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong, in one clonable type.
 ///
-/// Causes are kept: [`source`](std::error::Error::source) yields the inner error itself, so
-/// `error.source().and_then(|e| e.downcast_ref::<rusqlite::Error>())` works. Texts are bounded in length and never
-/// contain a bound value or a row.
+/// An annotated method may return this or any `E` with `From<Error>`:
+///
+/// ```
+/// use dbm_core::prelude::*;
+///
+/// #[derive(Debug, thiserror::Error)]
+/// enum UserError {
+///     #[error("no user {0}")]
+///     Unknown(u64),
+///     #[error(transparent)]
+///     Database(#[from] Error),
+/// }
+///
+/// fn explain(error: &UserError) -> &'static str {
+///     match error {
+///         UserError::Unknown(_) => "not found",
+///         UserError::Database(Error::Timeout { .. } | Error::AcquireTimeout { .. }) => "too slow",
+///         UserError::Database(error) if error.is_retryable() => "try again",
+///         UserError::Database(_) => "out of order",
+///     }
+/// }
+/// # assert_eq!(explain(&UserError::Unknown(1)), "not found");
+/// # assert_eq!(explain(&UserError::Database(Error::NoRows)), "out of order");
+/// ```
+///
+/// Causes are kept: [`source`](std::error::Error::source) yields the inner error itself, so downcasting works. Texts are
+/// bounded in length and never contain a bound value or a row.
+///
+/// ```
+/// # use dbm_core::{Error, rusqlite};
+/// use std::error::Error as _;
+///
+/// # let error = Error::from(rusqlite::Error::QueryReturnedNoRows);
+/// let sqlite = error.source().and_then(|cause| cause.downcast_ref::<rusqlite::Error>());
+/// # assert!(sqlite.is_some());
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -303,7 +338,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps any error, for hooks and methods that return this crate's [`Result`].
+    /// Wraps any error or text, for hooks and methods that return this crate's [`Result`].
     ///
     /// ```
     /// # use dbm_core::Error;
@@ -314,13 +349,23 @@ impl Error {
         Self::Other(Cause(Arc::from(error.into())))
     }
 
-    /// SQLite's extended result code, where SQLite is the cause.
+    /// SQLite's extended result code, where SQLite is the cause, however deep.
+    ///
+    /// ```
+    /// use dbm_core::{Error, rusqlite::ffi};
+    ///
+    /// fn is_duplicate(error: &Error) -> bool {
+    ///     matches!(error.sqlite_code(), Some(ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY))
+    /// }
+    /// # assert!(!is_duplicate(&Error::NoRows));
+    /// ```
     #[must_use]
     pub fn sqlite_code(&self) -> Option<i32> {
         Some(self.failure()?.extended_code)
     }
 
-    /// Whether the same call, made again, may well succeed: nothing was written.
+    /// Whether the same call, made again, may well succeed: nothing was written. True for [`Busy`](Self::Busy),
+    /// [`BatchLost`](Self::BatchLost), [`AcquireTimeout`](Self::AcquireTimeout) and [`Overloaded`](Self::Overloaded).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -430,7 +475,7 @@ impl From<Error> for std::io::Error {
     }
 }
 
-/// A shared cause of any type; [`source`](std::error::Error::source) sees through it.
+/// A shared cause of any type; it derefs to the error, and [`source`](std::error::Error::source) sees through it.
 #[derive(Clone)]
 pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
 

@@ -36,7 +36,8 @@ pub trait Params {
     fn into_params(self) -> Result<BoundParams>;
 }
 
-/// Parameters after their conversion, owned and ready to be bound to a statement.
+/// Parameters after their conversion, owned and ready to be bound to a statement. They are [`Params`] again, so they can
+/// be made once and cloned.
 #[derive(Clone, PartialEq, Default)]
 pub struct BoundParams(Kind);
 

@@ -20,6 +20,21 @@ use heading::{Heading, Names};
 use record::Record;
 
 /// One row of a result, owned: what the closure of `query_map` is given.
+///
+/// ```
+/// # use dbm_core::prelude::*;
+/// # async fn f(db: &mut ReadTransaction) -> Result<()> {
+/// let lines = db
+///     .query_map("SELECT id, name, email FROM user", (), |row| {
+///         let name: &str = row.get("name")?;
+///         Ok(match row.get::<Option<&str>>(2)? {
+///             Some(email) => format!("{name} <{email}>"),
+///             None => name.to_owned(),
+///         })
+///     })
+///     .await?;
+/// # let _: Vec<String> = lines; Ok(()) }
+/// ```
 #[derive(Clone, PartialEq)]
 pub struct Row {
     names: Arc<Names>,

@@ -13,6 +13,13 @@ use crate::error::{Error, Result};
 ///
 /// As a parameter it is checked like every other one, so a `Real` that is NaN is refused. It can also be read from
 /// a column with [`Row::get`](crate::Row::get) or a query, when the type of a column is not known beforehand.
+///
+/// ```
+/// # use dbm_core::prelude::*;
+/// # async fn f(db: &mut ReadTransaction) -> Result<()> {
+/// let settings: Vec<(String, Value)> = db.query("SELECT name, value FROM setting", ()).await?;
+/// # let _ = settings; Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Value {
     /// `NULL`.

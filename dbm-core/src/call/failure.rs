@@ -10,6 +10,8 @@ use super::trace;
 use crate::error::Error;
 
 /// The declared return type of an annotated method: a `Result` whose error can hold the library's.
+///
+/// It is implemented for every `Result<T, E>` with `E: From<dbm_core::Error>`, under whatever name, and for nothing else.
 #[diagnostic::on_unimplemented(
     message = "an annotated method must return a `Result<T, E>` where `E: From<dbm_core::Error>`",
     label = "this cannot carry the errors of the database",
@@ -47,6 +49,15 @@ impl<T, E: From<Error>> Fallible for std::result::Result<T, E> {
 }
 
 /// The type inside the `Ok` of a result type: what the caller of a method with `#[fail_value]` gets.
+///
+/// It is what documentation shows of such a method where the declared type has a name of its own.
+///
+/// ```
+/// # use dbm_core::{Result, ValueOf};
+/// type Reply = Result<Vec<String>>;
+/// let names: ValueOf<Reply> = vec!["Ada".to_owned()];
+/// # let _ = names;
+/// ```
 pub type ValueOf<R> = <R as Fallible>::Value;
 
 /// What became of a call, before its failure policy.
@@ -110,6 +121,8 @@ pub(crate) fn panicked(method: &'static str, panic: &(dyn Any + Send)) -> Error 
 }
 
 /// A tuple whose last element is an `Option<E>`, where `#[fail_value]` with `#[fail_with_exception]` puts the cause.
+///
+/// It is implemented for tuples of 1 to 12 elements.
 #[diagnostic::on_unimplemented(
     message = "the last element of `{Self}` is not `Option<{E}>`",
     label = "with both `#[fail_value]` and `#[fail_with_exception]`, return a tuple (of 1 to 12) that ends with `Option<{E}>`"
