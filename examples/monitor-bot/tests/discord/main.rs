@@ -122,7 +122,7 @@ async fn the_bot_goes_on_when_discord_does_not_want_it() {
     let mut bot = start(data.path(), &mock);
     mock.request("GET", "/gateway").await;
     let bot = tokio::task::spawn_blocking(move || {
-        bot.wait_for("the bot goes on without it");
+        bot.wait_for("it goes on without");
         bot
     });
     let written = bot.await.unwrap().stop("TERM");

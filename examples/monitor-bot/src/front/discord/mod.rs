@@ -4,10 +4,13 @@ mod alerts;
 mod commands;
 
 use std::env;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use poise::serenity_prelude as serenity;
 use poise::{CreateReply, FrameworkError};
+use serenity::GatewayIntents;
+use tokio::task::AbortHandle;
 
 use super::{Ending, FrontEnd};
 use crate::app::App;
@@ -20,6 +23,9 @@ type Context<'a> = poise::Context<'a, Arc<App>, Error>;
 
 /// Where the token is looked for; it is never written anywhere.
 pub const TOKEN: &str = "DISCORD_TOKEN";
+
+/// How long to wait before Discord is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// A connection to Discord that was not made yet.
 pub struct Discord {
@@ -44,7 +50,7 @@ impl Discord {
         }
     }
 
-    fn framework(&self, app: Arc<App>) -> poise::Framework<Arc<App>, Error> {
+    fn framework(&self, app: Arc<App>, telling: Telling) -> poise::Framework<Arc<App>, Error> {
         let prefix = self.settings.prefix.clone();
         let prefixed = !prefix.is_empty();
         let channel = self.settings.channel.map(serenity::ChannelId::new);
@@ -65,45 +71,93 @@ impl Discord {
             .setup(move |context, _ready, framework| {
                 let context = context.clone();
                 Box::pin(async move {
-                    poise::builtins::register_globally(&context, &framework.options().commands)
-                        .await
-                        .map_err(|error| failed(&error))?;
-                    tokio::spawn(alerts::tell(context, Arc::clone(&app), channel));
+                    let commands = &framework.options().commands;
+                    if let Err(error) = poise::builtins::register_globally(&context, commands).await
+                    {
+                        tracing::warn!(%error, "Discord keeps the slash commands it knew before");
+                    }
+                    telling.spawn(alerts::tell(context, Arc::clone(&app), channel));
                     Ok(app)
                 })
             })
             .build()
     }
+
+    /// Stays connected for as long as it can; serenity itself takes up a connection that was cut off.
+    async fn connect(&self, app: &Arc<App>) -> Result<(), serenity::Error> {
+        let mut intents = GatewayIntents::GUILDS
+            | GatewayIntents::GUILD_MESSAGES
+            | GatewayIntents::DIRECT_MESSAGES;
+        if !self.settings.prefix.is_empty() {
+            intents |= GatewayIntents::MESSAGE_CONTENT;
+        }
+        let telling = Telling::default();
+        let framework = self.framework(Arc::clone(app), telling.clone());
+        let mut client = serenity::ClientBuilder::new_with_http(self.http(), intents)
+            .framework(framework)
+            .await?;
+        let shards = Arc::clone(&client.shard_manager);
+        let ended = tokio::select! {
+            ended = client.start() => ended,
+            () = app.stopping() => {
+                shards.shutdown_all().await;
+                Ok(())
+            }
+        };
+        telling.end();
+        ended
+    }
 }
 
 impl FrontEnd for Discord {
     async fn run(self, app: Arc<App>) -> Ending {
-        let mut intents = serenity::GatewayIntents::non_privileged();
-        if !self.settings.prefix.is_empty() {
-            intents |= serenity::GatewayIntents::MESSAGE_CONTENT;
-        }
-        let framework = self.framework(Arc::clone(&app));
-        let client = serenity::ClientBuilder::new_with_http(self.http(), intents)
-            .framework(framework)
-            .await;
-        let mut client = match client {
-            Ok(client) => client,
-            Err(error) => return report(&error),
-        };
-        let shards = Arc::clone(&client.shard_manager);
-        tokio::select! {
-            ended = client.start() => ended.map_or_else(|error| report(&error), |()| Ending::Done),
-            () = app.stopping() => {
-                shards.shutdown_all().await;
-                Ending::Done
+        loop {
+            match self.connect(&app).await {
+                Ok(()) => return Ending::Done,
+                Err(error) if is_final(&error) => {
+                    tracing::error!(%error, "Discord does not want this bot; it goes on without");
+                    return Ending::Failed;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "Discord cannot be reached, and is tried again");
+                }
+            }
+            tokio::select! {
+                () = app.stopping() => return Ending::Done,
+                () = tokio::time::sleep(AGAIN) => {}
             }
         }
     }
 }
 
-fn report(error: &serenity::Error) -> Ending {
-    tracing::error!(%error, "Discord cannot be reached; the bot goes on without it");
-    Ending::Failed
+/// Whether the next attempt would end alike.
+fn is_final(error: &serenity::Error) -> bool {
+    use serenity::GatewayError::{
+        DisallowedGatewayIntents, InvalidAuthentication, InvalidGatewayIntents,
+    };
+    matches!(
+        error,
+        serenity::Error::Gateway(
+            InvalidAuthentication | DisallowedGatewayIntents | InvalidGatewayIntents
+        )
+    )
+}
+
+/// The task that tells alerts: it ends with the connection that it tells them through.
+#[derive(Clone, Default)]
+struct Telling(Arc<Mutex<Option<AbortHandle>>>);
+
+impl Telling {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let handle = tokio::spawn(task).abort_handle();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+    }
+
+    fn end(&self) {
+        if let Some(handle) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            handle.abort();
+        }
+    }
 }
 
 fn failed(error: &serenity::Error) -> Error {
