@@ -53,7 +53,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// SQLite refused or failed a statement.
-    #[error("{}", Bounded(.0))]
+    #[error("{0}")]
     Sqlite(#[source] Shared<rusqlite::Error>),
 
     /// Another process (or another connection) kept the file locked for the whole busy timeout.
@@ -253,21 +253,21 @@ pub enum Error {
     },
 
     /// The database file is gone or is another file than the one that was opened.
-    #[error("the database file {} was removed or replaced while it was open", path.display())]
+    #[error("the database file {} was removed or replaced while it was open", Bounded(&path.display()))]
     FileReplaced {
         /// Path of the database file.
         path: PathBuf,
     },
 
     /// A setting is not usable.
-    #[error("invalid configuration: {message}")]
+    #[error("invalid configuration: {}", Bounded(message))]
     Config {
         /// Which, and why.
         message: String,
     },
 
     /// The operating system refused an operation on a file or directory.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", Bounded(&path.display()))]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -308,7 +308,11 @@ pub enum Error {
     },
 
     /// A migration left rows whose parent is missing.
-    #[error("the migration leaves {count} new foreign key violations from {child} to {parent}")]
+    #[error(
+        "the migration leaves {count} new foreign key violations from {} to {}",
+        Bounded(child),
+        Bounded(parent)
+    )]
     ForeignKeys {
         /// Table of the orphaned rows.
         child: String,
@@ -523,9 +527,21 @@ impl<T> From<T> for Shared<T> {
     }
 }
 
-impl<T: fmt::Display> fmt::Display for Shared<T> {
+impl fmt::Display for Shared<rusqlite::Error> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&Bounded(&self.0), f)
+        match &*self.0 {
+            // rusqlite quotes the whole statement, in which a program may have written a secret.
+            rusqlite::Error::SqlInputError { msg, offset, .. } => {
+                write!(f, "{} (at byte {offset} of the statement)", Bounded(msg))
+            }
+            error => fmt::Display::fmt(&Bounded(error), f),
+        }
+    }
+}
+
+impl fmt::Display for Shared<std::io::Error> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Bounded(&*self.0), f)
     }
 }
 

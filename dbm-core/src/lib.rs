@@ -101,7 +101,7 @@
 //! migrations, testing, operations, observability. `ARCHITECTURE.md` says what goes on inside.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod call;
+pub mod call;
 mod config;
 #[expect(
     clippy::disallowed_types,

@@ -75,13 +75,17 @@ pub trait Schema: Send + Sync + 'static {
     /// # Errors
     ///
     /// An error, a panic or `Ok(false)` ([`Error::MigrationRefused`](crate::Error::MigrationRefused)) fails the start
-    /// and leaves the file as it was.
+    /// and leaves the file as it was. `Ok(false)` is also what the method says unless it is given: a first release
+    /// has nothing to migrate.
     fn migrate_db(
         &self,
         db: &mut WriteTransaction,
         current: &Version,
         target: &Version,
-    ) -> impl Future<Output = Result<bool>> + Send;
+    ) -> impl Future<Output = Result<bool>> + Send {
+        let _ = (db, current, target);
+        std::future::ready(Ok(false))
+    }
 }
 
 /// A struct that manages one SQLite database; derive it with `#[derive(DbManager)]`.

@@ -1,4 +1,4 @@
-//! The street that every call walks, in one place:
+//! The street that every call walks, in one place; what the attributes generate can be written by hand with it.
 //!
 //! required arguments → status gate → lease (lock, connection, transaction) → body → commit or rollback → failure
 //! policy → trace
@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 use crate::engine::Kind;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use crate::manager::ManagerCore;
+use crate::manager::{DbManager, ManagerCore};
 use crate::transaction::Handle;
 
 pub(crate) use body::{Ended, run as run_body};
@@ -61,6 +61,41 @@ pub struct TypedCall<'a, H, R> {
     on: CallOn<'a, H>,
     from_error: fn(Error) -> R,
     is_ok: fn(&R) -> bool,
+}
+
+/// The way into the street: what `#[database_safe]` generates.
+///
+/// ```
+/// # use dbm_core::prelude::*;
+/// use dbm_core::call::{Site, call};
+///
+/// # #[derive(DbManager)]
+/// # #[db_manager(version = "1.0.0")]
+/// # struct Store { core: ManagerCore }
+/// # impl Schema for Store {
+/// #     async fn init_db(&self, _: &mut WriteTransaction) -> Result<()> { Ok(()) }
+/// # }
+/// impl Store {
+///     async fn tables(&self) -> Result<u64> {
+///         static SITE: Site = Site::new(module_path!(), "tables").timeout_ms(500);
+///         call(&SITE, self)
+///             .on::<ReadTransaction>()
+///             .returning::<Result<u64>>()
+///             .run(async |mut db: ReadTransaction| {
+///                 db.query_one("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", ()).await
+///             })
+///             .await
+///             .into_result()
+///     }
+/// }
+/// # #[tokio::main]
+/// # async fn main() -> Result<()> {
+/// let store = Store::create(Config::in_memory()).await?;
+/// assert_eq!(store.tables().await?, 1);
+/// # store.close().await }
+/// ```
+pub fn call<'a, M: DbManager>(site: &'static Site, manager: &'a M) -> Call<'a> {
+    Call::new(site, manager.__core())
 }
 
 impl<'a> Call<'a> {

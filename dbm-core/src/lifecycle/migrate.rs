@@ -38,6 +38,7 @@ pub(crate) async fn migrate(
             .await??;
         save(engine, &stored).await?;
         let db = &mut WriteTransaction::new(Arc::clone(frame));
+        info!(from = %stored, to = %target, "migrating the database");
         if !schema.migrate_db(db, &stored, target).await? {
             return Err(Error::MigrationRefused {
                 from: stored,
