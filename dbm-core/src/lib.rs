@@ -13,10 +13,6 @@
 //!     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
 //!         db.execute_batch("CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT").await
 //!     }
-//!
-//!     async fn migrate_db(&self, _: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> {
-//!         Ok(false) // there is no older version yet
-//!     }
 //! }
 //!
 //! impl Store {
@@ -92,7 +88,7 @@
 //!
 //! # Features
 //!
-//! - `macros` (default): the attributes and the derive.
+//! - `macros` (default): the attributes and the derive. What they generate can be written by hand, with [`call`](mod@call).
 //! - `bundled` (default): SQLite is compiled in. Without it the system's is linked.
 //!
 //! # Where to read on

@@ -104,10 +104,6 @@ pub trait Schema: Send + Sync + 'static {
 ///         db.execute("CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT", ()).await?;
 ///         Ok(())
 ///     }
-///
-///     async fn migrate_db(&self, _: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> {
-///         Ok(false) // there is no older version yet
-///     }
 /// }
 ///
 /// # #[tokio::main]
@@ -189,7 +185,6 @@ pub trait DbManager: Schema + Sized {
     /// }
     /// # impl Schema for Store {
     /// #     async fn init_db(&self, _: &mut WriteTransaction) -> Result<()> { Ok(()) }
-    /// #     async fn migrate_db(&self, _: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> { Ok(true) }
     /// # }
     /// # #[tokio::main]
     /// # async fn main() -> Result<()> {

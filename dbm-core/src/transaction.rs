@@ -30,7 +30,6 @@ use crate::row::{self, Row};
 /// #     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
 /// #         db.execute_batch("CREATE TABLE account (id INTEGER PRIMARY KEY, cents INTEGER NOT NULL) STRICT").await
 /// #     }
-/// #     async fn migrate_db(&self, _: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> { Ok(true) }
 /// # }
 /// impl Store {
 ///     /// Both statements see the same state.
@@ -78,7 +77,6 @@ pub struct ReadTransaction {
 /// #         db.execute_batch("CREATE TABLE account (id INTEGER PRIMARY KEY, cents INTEGER NOT NULL) STRICT;
 /// #             INSERT INTO account VALUES (1, 100), (2, 0)").await
 /// #     }
-/// #     async fn migrate_db(&self, _: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> { Ok(true) }
 /// # }
 /// async fn balance(db: &mut ReadTransaction, id: u64) -> Result<i64> {
 ///     db.query_one("SELECT cents FROM account WHERE id = ?1", (id,)).await
@@ -124,7 +122,6 @@ pub struct WriteTransaction {
 /// # struct Store { core: ManagerCore }
 /// # impl Schema for Store {
 /// #     async fn init_db(&self, _: &mut WriteTransaction) -> Result<()> { Ok(()) }
-/// #     async fn migrate_db(&self, _: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> { Ok(true) }
 /// # }
 /// impl Store {
 ///     #[database_safe]

@@ -1,5 +1,8 @@
 //! Names every public item of dbm-core, so that one that goes, moves or changes its shape is noticed here.
 
+pub use dbm_core::call::{
+    Call, CallOn, Outcome, Site, TypedCall, call, missing_argument, timed as timed_by_hand,
+};
 pub use dbm_core::prelude;
 pub use dbm_core::{
     BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,

@@ -24,10 +24,6 @@ impl Schema for Store {
             .await?;
         self.add(1, "root").await
     }
-
-    async fn migrate_db(&self, _: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> {
-        Ok(false)
-    }
 }
 
 impl Store {
@@ -59,11 +55,7 @@ impl Store {
     #[database_safe]
     #[fail_value((0, None))]
     #[fail_with_exception]
-    async fn count(
-        &self,
-        db: &mut ReadTransaction,
-        table: &str,
-    ) -> Result<(u64, Option<Error>)> {
+    async fn count(&self, db: &mut ReadTransaction, table: &str) -> Result<(u64, Option<Error>)> {
         let sql = format!("SELECT count(*) FROM {table}");
         Ok((db.query_one(&sql, ()).await?, None))
     }
