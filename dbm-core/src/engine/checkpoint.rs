@@ -12,6 +12,7 @@ use tracing::warn;
 use super::connection::Db;
 use super::lane::Lane;
 use super::open::{SharedOpener, connect};
+use super::read_mark::ReadMark;
 use super::readers::Readers;
 use crate::error::Result;
 
@@ -43,6 +44,7 @@ pub(crate) fn wal_pages() -> u32 {
 pub(crate) struct Checkpointer {
     opener: SharedOpener,
     lane: Lane,
+    mark: Arc<ReadMark>,
     state: Arc<State>,
     truncate_above: AtomicU32,
 }
@@ -55,10 +57,11 @@ struct State {
 }
 
 impl Checkpointer {
-    pub(crate) fn new(opener: SharedOpener) -> Self {
+    pub(crate) fn new(opener: SharedOpener, mark: Arc<ReadMark>) -> Self {
         Self {
             opener,
             lane: Lane::default(),
+            mark,
             state: Arc::default(),
             truncate_above: AtomicU32::new(TRUNCATE_ABOVE),
         }
@@ -76,11 +79,12 @@ impl Checkpointer {
             return;
         }
         let (opener, state) = (Arc::clone(&self.opener), Arc::clone(&self.state));
+        let mark = Arc::clone(&self.mark);
         let posted = self.lane.post(move || {
             let closed = state.closed.lock().unwrap_or_else(PoisonError::into_inner);
             if !*closed {
                 // A failure here costs nothing: the next commit tries again.
-                let _ = passive(&opener);
+                let _ = mark.while_released(|| passive(&opener));
             }
             state.wanted.store(false, Ordering::Release);
         });
@@ -91,7 +95,8 @@ impl Checkpointer {
 
     /// Empties the log, unless a read still needs it: then tries again when the log has grown by as much once more.
     pub(crate) fn truncate(&self, db: &Db, readers: &Readers) {
-        if empty_log(&db.connection).unwrap_or(false) {
+        let emptied = self.mark.while_released(|| empty_log(&db.connection));
+        if emptied.unwrap_or(false) {
             self.truncate_above.store(TRUNCATE_ABOVE, Ordering::Relaxed);
             return;
         }

@@ -17,6 +17,7 @@ mod lane;
     reason = "it looks at the file and waits for it, on a lane"
 )]
 mod open;
+mod read_mark;
 mod readers;
 mod session;
 mod statement;

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::connection::{CONTROL, Conn, Holder};
 use super::open::{Role, SharedOpener};
+use super::read_mark::ReadMark;
 use super::session::Session;
 use crate::error::{Error, Result};
 
@@ -15,6 +16,7 @@ pub(crate) struct Readers {
     opener: SharedOpener,
     places: Arc<Semaphore>,
     connections: Mutex<Connections>,
+    pub(crate) mark: Arc<ReadMark>,
     waiting: AtomicUsize,
 }
 
@@ -43,10 +45,12 @@ impl Readers {
         let places = Arc::new(Semaphore::new(
             opener.config.readers.min(Semaphore::MAX_PERMITS),
         ));
+        let mark = Arc::new(ReadMark::new(Arc::clone(&opener)));
         Arc::new(Self {
             opener,
             places,
             connections: Mutex::default(),
+            mark,
             waiting: AtomicUsize::new(0),
         })
     }
@@ -84,6 +88,7 @@ impl Readers {
             since: Instant::now(),
         }));
         open_on_lane(&place.conn).await?;
+        self.mark.count_read();
         Ok(place)
     }
 
@@ -189,6 +194,7 @@ impl Readers {
 
     /// Closes every connection; blocks until the statements that run have ended.
     pub(crate) fn close(&self) {
+        self.mark.close();
         let all = {
             let mut connections = self.lock();
             connections.closed = true;

@@ -113,7 +113,7 @@ enum Next {
 
 impl Writer {
     pub(crate) fn new(conn: Arc<Conn>, opener: SharedOpener, readers: Arc<Readers>) -> Arc<Self> {
-        let checkpointer = Checkpointer::new(Arc::clone(&opener));
+        let checkpointer = Checkpointer::new(Arc::clone(&opener), Arc::clone(&readers.mark));
         Arc::new(Self {
             conn,
             opener,

@@ -1,0 +1,146 @@
+//! Makes reads cheap while there are many: most of a point read is the system call that takes the shared lock on the
+//! read mark of the write-ahead log. Connections of one process share that lock, so while one of them holds it, the
+//! others take it without a system call.
+//!
+//! A connection of its own holds the mark, and only for a moment: it is renewed or let go every few milliseconds,
+//! and let go for each checkpoint, which it would stop from emptying the log.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::lane::Lane;
+use super::open::{SharedOpener, connect_read_only};
+use crate::error::Result;
+
+/// How long the mark is held before it is looked at again.
+const MOMENT: Duration = Duration::from_millis(10);
+/// Reads in a moment that make it worth holding.
+const WORTH_IT: u64 = 64;
+
+pub(crate) struct ReadMark {
+    lane: Lane,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    opener: SharedOpener,
+    reads: AtomicU64,
+    running: AtomicBool,
+    holder: Mutex<Holder>,
+    closing: Condvar,
+}
+
+#[derive(Default)]
+struct Holder {
+    connection: Option<Connection>,
+    closed: bool,
+}
+
+impl ReadMark {
+    pub(crate) fn new(opener: SharedOpener) -> Self {
+        Self {
+            lane: Lane::default(),
+            shared: Arc::new(Shared {
+                opener,
+                reads: AtomicU64::new(0),
+                running: AtomicBool::new(false),
+                holder: Mutex::default(),
+                closing: Condvar::new(),
+            }),
+        }
+    }
+
+    /// Counts a read that begins, and holds the mark once there are many.
+    pub(crate) fn count_read(&self) {
+        let reads = self.shared.reads.fetch_add(1, Ordering::Relaxed);
+        if reads % WORTH_IT == WORTH_IT - 1 && !self.shared.running.load(Ordering::Relaxed) {
+            self.start();
+        }
+    }
+
+    fn start(&self) {
+        if self.shared.running.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        if self
+            .lane
+            .post(move || shared.hold_while_worth_it())
+            .is_err()
+        {
+            self.shared.running.store(false, Ordering::Release);
+        }
+    }
+
+    /// Runs something that the held mark would be in the way of.
+    pub(crate) fn while_released<T>(&self, run: impl FnOnce() -> T) -> T {
+        let holder = self.shared.lock();
+        holder.release();
+        run()
+    }
+
+    /// Lets go for good.
+    pub(crate) fn close(&self) {
+        {
+            let mut holder = self.shared.lock();
+            holder.closed = true;
+            holder.connection = None;
+        }
+        self.shared.closing.notify_all();
+        self.lane.close();
+    }
+}
+
+impl Shared {
+    fn hold_while_worth_it(&self) {
+        let mut seen = self.reads.load(Ordering::Relaxed);
+        let mut holder = self.lock();
+        // Whatever goes wrong here costs speed and nothing else: the next reads try again.
+        while !holder.closed && holder.renew(&self.opener).is_ok() {
+            holder = self
+                .closing
+                .wait_timeout(holder, MOMENT)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            let reads = self.reads.load(Ordering::Relaxed);
+            if reads.wrapping_sub(seen) < WORTH_IT {
+                break;
+            }
+            seen = reads;
+        }
+        holder.release();
+        drop(holder);
+        self.running.store(false, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Holder> {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Holder {
+    /// Holds the newest mark.
+    fn renew(&mut self, opener: &SharedOpener) -> Result<()> {
+        self.release();
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => {
+                opener.check_identity()?;
+                none.insert(connect_read_only(&opener.path, Duration::ZERO)?)
+            }
+        };
+        connection.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")?;
+        Ok(())
+    }
+
+    fn release(&self) {
+        if let Some(connection) = &self.connection
+            && !connection.is_autocommit()
+        {
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+    }
+}
