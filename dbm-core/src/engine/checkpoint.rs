@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
@@ -16,8 +16,8 @@ use super::read_mark::ReadMark;
 use super::readers::Readers;
 use crate::error::Result;
 
-/// Above this many pages a checkpoint runs beside the writer.
-const PASSIVE_ABOVE: u32 = 1_000;
+/// Each time the log has grown by this many pages a checkpoint runs beside the writer.
+const PASSIVE_EVERY: u32 = 1_000;
 /// Above this many pages the writer is held for a moment, so that the log starts over.
 const TRUNCATE_ABOVE: u32 = 8_000;
 
@@ -46,14 +46,21 @@ pub(crate) struct Checkpointer {
     lane: Lane,
     mark: Arc<ReadMark>,
     state: Arc<State>,
+    passive_above: AtomicU32,
     truncate_above: AtomicU32,
 }
 
 #[derive(Default)]
 struct State {
     wanted: AtomicBool,
-    /// Held while a checkpoint runs; true once no further one may start.
-    closed: Mutex<bool>,
+    /// Held while a checkpoint runs.
+    own: Mutex<Own>,
+}
+
+#[derive(Default)]
+struct Own {
+    connection: Option<Connection>,
+    closed: bool,
 }
 
 impl Checkpointer {
@@ -63,6 +70,7 @@ impl Checkpointer {
             lane: Lane::default(),
             mark,
             state: Arc::default(),
+            passive_above: AtomicU32::new(PASSIVE_EVERY),
             truncate_above: AtomicU32::new(TRUNCATE_ABOVE),
         }
     }
@@ -75,16 +83,24 @@ impl Checkpointer {
     }
 
     fn start_passive(&self, pages: u32) {
-        if pages <= PASSIVE_ABOVE || self.state.wanted.swap(true, Ordering::AcqRel) {
+        // A log that starts over is smaller than it was.
+        let above = self.passive_above.load(Ordering::Relaxed);
+        let above = above
+            .min(pages.saturating_add(PASSIVE_EVERY))
+            .max(PASSIVE_EVERY);
+        self.passive_above.store(above, Ordering::Relaxed);
+        if pages <= above || self.state.wanted.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.passive_above
+            .store(pages.saturating_add(PASSIVE_EVERY), Ordering::Relaxed);
         let (opener, state) = (Arc::clone(&self.opener), Arc::clone(&self.state));
         let mark = Arc::clone(&self.mark);
         let posted = self.lane.post(move || {
-            let closed = state.closed.lock().unwrap_or_else(PoisonError::into_inner);
-            if !*closed {
-                // A failure here costs nothing: the next commit tries again.
-                let _ = mark.while_released(|| passive(&opener));
+            let mut own = state.lock();
+            if !own.closed {
+                // A failure here costs nothing: a later commit tries again.
+                let _ = mark.while_released(|| own.passive(&opener));
             }
             state.wanted.store(false, Ordering::Release);
         });
@@ -119,19 +135,34 @@ impl Checkpointer {
 
     /// Waits for the checkpoint that is running, and starts no other.
     pub(crate) fn close(&self) {
-        *self
-            .state
-            .closed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = true;
+        {
+            let mut own = self.state.lock();
+            own.closed = true;
+            own.connection = None;
+        }
         self.lane.close();
     }
 }
 
-fn passive(opener: &SharedOpener) -> Result<()> {
-    let connection = connect(&opener.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))?;
-    Ok(())
+impl State {
+    fn lock(&self) -> MutexGuard<'_, Own> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Own {
+    fn passive(&mut self, opener: &SharedOpener) -> Result<()> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => {
+                opener.check_identity()?;
+                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+                none.insert(connect(&opener.path, flags)?)
+            }
+        };
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))?;
+        Ok(())
+    }
 }
 
 /// Empties the log; true when nothing of it is left. For the owner of the writer.

@@ -1,10 +1,11 @@
 //! What a database file holds, as far as its version is concerned.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-use super::open::connect_read_only;
+use super::open::connect;
 use super::{Db, Opener, Role};
 use crate::error::{Error, Result};
 use crate::version::{self, Version};
@@ -20,22 +21,21 @@ pub(crate) enum Contents {
 
 /// Looks into a file without changing it; gives back the connection for further use.
 pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
-    let look = || -> Result<_> {
-        let connection = connect_read_only(&opener.path, opener.config.busy_timeout)?;
-        opener.check_identity()?;
-        Ok((contents(&connection)?, connection))
+    let look = |access| {
+        opener.patiently(|| {
+            let connection = connect(&opener.path, access)?;
+            connection.busy_timeout(Duration::ZERO)?;
+            opener.check_identity()?;
+            Ok((contents(&connection)?, connection))
+        })
     };
-    look().or_else(|error| {
+    look(OpenFlags::SQLITE_OPEN_READ_ONLY).or_else(|error| {
         if !needs_recovery(&error) {
             return Err(error);
         }
         // A killed writer left a hot journal, which only a writer can roll back.
-        let connection =
-            super::open::connect(&opener.path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.busy_timeout(opener.config.busy_timeout)?;
-        contents(&connection)?;
-        drop(connection);
-        look()
+        drop(look(OpenFlags::SQLITE_OPEN_READ_WRITE)?);
+        look(OpenFlags::SQLITE_OPEN_READ_ONLY)
     })
 }
 

@@ -1,6 +1,7 @@
 //! Opening connections: the only place that knows flags and PRAGMAs.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ pub(crate) struct Opener {
     pub(crate) path: PathBuf,
     pub(crate) config: Config,
     identity: OnceLock<Identity>,
+    given_up: AtomicBool,
 }
 
 /// Which file a path leads to.
@@ -55,6 +57,7 @@ impl Opener {
             path,
             config,
             identity: OnceLock::new(),
+            given_up: AtomicBool::new(false),
         })
     }
 
@@ -109,7 +112,7 @@ impl Opener {
 
     /// Settings that make any connection ready for its role.
     pub(crate) fn equip(&self, connection: Connection, role: Role) -> Result<Db> {
-        connection.busy_timeout(self.config.busy_timeout)?;
+        connection.busy_timeout(Duration::ZERO)?;
         if role == Role::Writer && !connection.is_readonly("main")? {
             self.switch_to_wal(&connection)?;
         }
@@ -124,38 +127,48 @@ impl Opener {
                 }
             ),
         };
-        connection.execute_batch(&settings)?;
+        self.patiently(|| Ok(connection.execute_batch(&settings)?))?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
-        // Waiting for another process is done asynchronously, by trying again.
-        connection.busy_timeout(Duration::ZERO)?;
         checkpoint::watch_wal(&connection);
         let guard = Guard::install(&connection)?;
         Ok(Db::new(connection, guard))
     }
 
-    /// SQLite gives up at once when two connections switch at the same time, whatever the busy timeout.
     fn switch_to_wal(&self, connection: &Connection) -> Result<()> {
+        let mode: String = self.patiently(|| {
+            Ok(connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?)
+        })?;
+        if mode == "wal" {
+            return Ok(());
+        }
+        Err(Error::Config {
+            message: format!("the file cannot use WAL, its journal mode is {mode}"),
+        })
+    }
+
+    /// Tries again while another process is in the way. SQLite's own waiting cannot be stopped, and it does not wait
+    /// at all for somebody who switches to WAL at the same time.
+    pub(crate) fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         let started = Instant::now();
+        let mut pause = Duration::from_millis(1);
         loop {
-            let switched = connection.query_row("PRAGMA journal_mode = WAL", (), |row| {
-                row.get::<_, String>(0)
-            });
-            match switched {
-                Ok(mode) if mode == "wal" => return Ok(()),
-                Ok(mode) => {
-                    return Err(Error::Config {
-                        message: format!("the file cannot use WAL, its journal mode is {mode}"),
-                    });
+            match attempt() {
+                Err(error)
+                    if is_busy(&error)
+                        && started.elapsed() < self.config.busy_timeout
+                        && !self.given_up.load(Ordering::Relaxed) =>
+                {
+                    std::thread::sleep(pause);
+                    pause = (2 * pause).min(Duration::from_millis(20));
                 }
-                Err(error) => {
-                    let error = Error::from(error);
-                    if !is_busy(&error) || started.elapsed() > self.config.busy_timeout {
-                        return Err(error);
-                    }
-                    std::thread::sleep(Duration::from_millis(1));
-                }
+                result => return result,
             }
         }
+    }
+
+    /// Nobody waits any more for a connection that is being opened.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 }
 

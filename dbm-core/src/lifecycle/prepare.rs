@@ -66,7 +66,8 @@ fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Ste
         return Err(not_a_database());
     }
     let step = step_for(&contents, required)?;
-    let opened_by_first_write = step == Step::Nothing && is_wal(&connection)?;
+    let opened_by_first_write =
+        step == Step::Nothing && opener.patiently(|| is_wal(&connection))?;
     if !opened_by_first_write && !writer.is_open() {
         writer.adopt(opener.open(Role::Writer)?);
     }
