@@ -108,7 +108,6 @@ impl Engine {
 
     /// Ends every call that is running or waiting.
     pub(crate) fn shut(&self) {
-        self.opener.give_up();
         self.readers.shut();
         self.writer.shut();
     }

@@ -85,6 +85,7 @@ async fn start_up<M: DbManager>(manager: &M, config: Config, gate: &Gate) -> Res
     let ready = unless_given_up(gate, make_ready(manager, gate, &engine, required)).await;
     unfinished.finish();
     if let Err(error) = ready {
+        engine.opener.give_up();
         engine.writer.conn.interrupt_any();
         close(&engine).await;
         return Err(error.or_busy(started.elapsed()));
@@ -104,6 +105,7 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(engine) = self.0.take() {
+            engine.opener.give_up();
             engine.close();
         }
     }
