@@ -174,6 +174,16 @@ impl Vault {
     }
 
     #[database_safe]
+    #[fail_value(0)]
+    async fn as_literal(&self, db: &mut WriteTransaction, text: &str) -> Result<usize> {
+        db.execute(
+            &format!("INSERT INTO secret (text, other) VALUES ('{text}')"),
+            (),
+        )
+        .await
+    }
+
+    #[database_safe]
     #[required_argument(text)]
     #[fail_value(String::new())]
     async fn mapped(&self, db: &mut ReadTransaction, text: Option<&str>) -> Result<String> {
@@ -249,6 +259,7 @@ fn no_secret_is_in_any_log_line_or_error() {
         texts.push(exception.unwrap().to_string());
         assert_eq!(vault.by_name(SECRET).await, None);
         assert_eq!(vault.as_json(SECRET).await, None);
+        assert_eq!(vault.as_literal(SECRET).await, 0);
         assert_eq!(vault.mapped(Some(SECRET)).await, "");
         assert_eq!(vault.mapped(None).await, "");
         assert_eq!(vault.waits_with(SECRET).await, "");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbm_core::prelude::*;
-use dbm_tests::{Child, Hooks, Store, names, run, waits, watch, within};
+use dbm_tests::{Child, Hooks, Store, eventually, names, open_files, run, waits, watch, within};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -306,5 +306,36 @@ fn a_start_on_a_new_file_waits_for_another_process_that_has_the_lock() {
         within(ready).await.unwrap();
         assert_eq!(store.calls(), ["init_db"]);
         store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn close_within_ends_a_start_that_waits_for_another_process() {
+    run(async {
+        for is_new in [false, true] {
+            let directory = TempDir::new().unwrap();
+            if !is_new {
+                Store::make(directory.path(), "1.0.0").await.unwrap();
+            }
+            let mut child = child();
+            let file = directory.path().join("database.db");
+            assert_eq!(child.ask(&format!("lock {}", file.display())), "locked");
+            let config = Config::new(directory.path())
+                .version(Version::new(2, 0, 0))
+                .busy_timeout(Duration::from_secs(600));
+            let store = Store::start_hooked(config, Hooks::default());
+            let mut ready = Box::pin(store.ensure_ready());
+            assert!(
+                timeout(Duration::from_millis(100), &mut ready)
+                    .await
+                    .is_err()
+            );
+            within(store.close_within(Duration::ZERO)).await.unwrap();
+            assert!(within(ready).await.is_err(), "is new: {is_new}");
+            eventually(|| open_files(directory.path()).is_empty()).await;
+            assert_eq!(child.ask("unlock"), "unlocked");
+            let store = Store::open(directory.path(), "2.0.0").await.unwrap();
+            store.close().await.unwrap();
+        }
     });
 }
