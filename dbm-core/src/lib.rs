@@ -143,7 +143,17 @@ pub use semver;
 /// What the threads of this crate are made with.
 pub use tokio_rusqlite;
 
-/// The code of the README compiles.
+/// The code of the README and of the guides compiles.
 #[cfg(all(doctest, feature = "macros"))]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+mod guides {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/migrations.md")]
+    struct Migrations;
+    #[doc = include_str!("../../docs/observability.md")]
+    struct Observability;
+    #[doc = include_str!("../../docs/operations.md")]
+    struct Operations;
+    #[doc = include_str!("../../docs/testing.md")]
+    struct Testing;
+}
