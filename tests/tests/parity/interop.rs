@@ -33,6 +33,8 @@ impl Reference {
                     "--disable-pip-version-check",
                     "--no-deps",
                     "--no-compile",
+                    "--retries=0",
+                    "--timeout=10",
                 ])
                 .args(["--ignore-requires-python", "--target"])
                 .arg(unfinished.path())
