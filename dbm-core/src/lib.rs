@@ -61,9 +61,8 @@
 //! [`call`](ReadTransaction::call) for everything else that rusqlite can do. What they take is [`Params`], what they
 //! give is any `T` with serde's `Deserialize`.
 //!
-//! A method that calls another one of the same manager joins its transaction in a savepoint. One frame of a transaction is
-//! active at a time: inside a body, `join!` is safe, and statements take turns. A task that a body spawns is not part of
-//! the call.
+//! A method that calls another one of the same manager joins its transaction in a savepoint. Nested calls may run side by
+//! side (`join!`): they take turns. A task that a body spawns is not part of the call.
 //!
 //! # Failure
 //!

@@ -273,20 +273,24 @@ impl ReadTransaction {
     ///
     /// The transaction is guarded here too: transaction control is refused, and a read handle does not write. The
     /// closure must not replace the connection's hooks (authorizer, progress, commit), and should not leave rows or
-    /// statements unfinished. Give `execute` and friends owned parameters: the closure is sent to another thread.
+    /// statements unfinished.
+    ///
+    /// The closure is sent to another thread, so it is a `move` closure that owns what it uses; a `&str` of the method has
+    /// to become a `String` first.
     ///
     /// ```
     /// # use dbm_core::prelude::*;
     /// use dbm_core::rusqlite::OptionalExtension as _;
     ///
-    /// # async fn f(db: &mut ReadTransaction) -> Result<()> {
-    /// let name = db
-    ///     .call(|connection| {
-    ///         let mut statement = connection.prepare_cached("SELECT name FROM user WHERE id = ?1")?;
-    ///         Ok(statement.query_row((7,), |row| row.get::<_, String>(0)).optional()?)
+    /// # async fn f(db: &mut ReadTransaction, name: &str) -> Result<()> {
+    /// let name = name.to_owned();
+    /// let id = db
+    ///     .call(move |connection| {
+    ///         let mut statement = connection.prepare_cached("SELECT id FROM user WHERE name = ?1")?;
+    ///         Ok(statement.query_row((name,), |row| row.get::<_, i64>(0)).optional()?)
     ///     })
     ///     .await?;
-    /// # let _: Option<String> = name; Ok(()) }
+    /// # let _: Option<i64> = id; Ok(()) }
     /// ```
     ///
     /// # Errors
