@@ -57,12 +57,12 @@ use crate::version::{self, Version};
 pub trait Schema: Send + Sync + 'static {
     /// Makes the tables of a new database. The table `Version` is there already; leave it alone.
     ///
-    /// It is called for a file that is missing or has no table. When several processes start on such a file, one of
+    /// It is called for a file that is missing or holds nothing. When several processes start on such a file, one of
     /// them calls it.
     ///
     /// # Errors
     ///
-    /// Any error, and a panic, fails the start. The file is left without a table, so that the next start tries again.
+    /// Any error, and a panic, fails the start. The file is left with nothing in it, so that the next start tries again.
     fn init_db(&self, db: &mut WriteTransaction) -> impl Future<Output = Result<()>> + Send;
 
     /// Brings a database from the version `current` to `target`, and answers whether it could. The version itself is

@@ -2,8 +2,7 @@ use std::fmt;
 
 /// Where a manager stands in its life: `Starting → Running → Stopping → Stopped`, or `Starting → Failed`.
 ///
-/// It never goes back, so the order of the variants is the order in time: `status < Status::Stopping` means that
-/// calls are accepted.
+/// It never goes back. The order of the variants is the order in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
     /// The file is being opened, created or migrated; calls wait.
