@@ -94,9 +94,9 @@ impl Frame {
         let _active = self.session.enter();
         // A loop of short statements never waits: it must let other tasks run all the same.
         tokio::task::consume_budget().await;
-        let _turn = match self.turn.try_lock() {
+        let _turn = match Arc::clone(&self.turn).try_lock_owned() {
             Ok(turn) => turn,
-            Err(_) => self.turn.lock().await,
+            Err(_) => self.wait_for_turn(self.method).await?,
         };
         self.check()?;
         if self.kind == Kind::Write && work.must_be_alone() {
@@ -115,17 +115,24 @@ impl Frame {
             .await
     }
 
-    /// The frame's turn, for the whole of a nested call.
-    pub(crate) async fn take_turn(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.turn).lock_owned().await
+    /// The frame's turn: for a statement, or for the whole of the nested call `method`.
+    pub(crate) async fn wait_for_turn(&self, method: &'static str) -> Result<OwnedMutexGuard<()>> {
+        let limit = self.engine.opener.config.acquire_timeout;
+        let turn = tokio::time::timeout(limit, Arc::clone(&self.turn).lock_owned()).await;
+        turn.map_err(|_| Error::AcquireTimeout {
+            method,
+            waited: limit,
+            holder: self.method,
+            held: limit,
+            queued: 0,
+        })
     }
 
     /// Ends the frame once the statement that runs has ended: its handle is of no use from here on. A body that has
     /// leaked a statement has kept the turn for ever: then what it did cannot be trusted.
     pub(crate) async fn end(&self) {
         let Ok(_turn) = self.turn.try_lock() else {
-            let limit = self.engine.opener.config.acquire_timeout;
-            if tokio::time::timeout(limit, self.turn.lock()).await.is_err() {
+            if self.wait_for_turn(self.method).await.is_err() {
                 self.poisoned.store(true, Ordering::Relaxed);
             }
             return self.end_now();

@@ -22,14 +22,14 @@ pub(crate) struct Lease {
 enum Hold {
     Read {
         place: Place,
-        entered: Option<Entered>,
+        _entered: Option<Entered>,
     },
     Write {
         turn: Turn,
         entered: Option<Entered>,
     },
     Nested {
-        turn: OwnedMutexGuard<()>,
+        _turn: OwnedMutexGuard<()>,
         savepoint: bool,
     },
 }
@@ -64,7 +64,10 @@ impl Lease {
         let frame = Frame::outermost(gate.id, engine, session, false);
         Ok(Self {
             frame,
-            hold: Some(Hold::Read { place, entered }),
+            hold: Some(Hold::Read {
+                place,
+                _entered: entered,
+            }),
         })
     }
 
@@ -117,16 +120,7 @@ impl Lease {
                 why,
             });
         }
-        let limit = outer.engine.opener.config.acquire_timeout;
-        let turn = tokio::time::timeout(limit, outer.take_turn())
-            .await
-            .map_err(|_| Error::AcquireTimeout {
-                method: site.method,
-                waited: limit,
-                holder: outer.method,
-                held: limit,
-                queued: 0,
-            })?;
+        let turn = outer.wait_for_turn(site.method).await?;
         outer.check()?;
         let frame = Frame::nested(outer, kind, site.method);
         let savepoint = kind == Kind::Write;
@@ -139,7 +133,10 @@ impl Lease {
         }
         Ok(Self {
             frame,
-            hold: Some(Hold::Nested { turn, savepoint }),
+            hold: Some(Hold::Nested {
+                _turn: turn,
+                savepoint,
+            }),
         })
     }
 
@@ -193,6 +190,9 @@ impl Lease {
                 let kept = session
                     .control(move |db| end_transaction(db, &in_session, &in_engine, keep))
                     .await?;
+                if !keep || kept.is_err() {
+                    session.discard_if_unclean();
+                }
                 let Some(Hold::Write { mut turn, entered }) = self.hold.take() else {
                     return Err(Error::HandleEnded);
                 };
@@ -227,11 +227,13 @@ impl Lease {
         let engine = Arc::clone(&self.frame.engine);
         if let Some(Hold::Write { turn, entered }) = self.hold.take() {
             let renewing = Arc::clone(&conn);
-            conn.post_or_run(move || {
-                let result = renew(&renewing, &engine);
-                drop((turn, entered));
-                let _ = sender.send(result);
-            });
+            conn.post_or_run(
+                move || renew(&renewing, &engine),
+                move |result| {
+                    drop((turn, entered));
+                    let _ = sender.send(result);
+                },
+            );
         }
         receiver.await.unwrap_or(Err(Error::HandleEnded))?;
         if keep && left_open {
@@ -251,11 +253,14 @@ impl Lease {
         let quick = !conn.has_pending()
             && frame.session.kind != Kind::Connection
             && !frame.session.has_worked_long();
-        let undo = move || undo(&frame, hold);
+        let undo = move || {
+            undo(&frame, &hold);
+            hold
+        };
         if quick {
-            undo();
+            drop(undo());
         } else {
-            conn.post_or_run(undo);
+            conn.post_or_run(undo, drop);
         }
     }
 }
@@ -266,31 +271,26 @@ impl Drop for Lease {
     }
 }
 
-fn undo(frame: &Frame, hold: Hold) {
+/// Takes back what the call has done; the hold is given back afterwards.
+fn undo(frame: &Frame, hold: &Hold) {
     let (engine, session) = (&frame.engine, &frame.session);
     match hold {
-        Hold::Read { place, entered } => {
-            end_read(&place.conn, session);
-            drop((place, entered));
-        }
-        Hold::Nested { turn, savepoint } => {
-            if savepoint && let Ok(db) = session.conn.lock().owned_by(session.id) {
+        Hold::Read { place, .. } => end_read(&place.conn, session),
+        Hold::Nested { savepoint, .. } => {
+            if *savepoint && let Ok(db) = session.conn.lock().owned_by(session.id) {
                 let _ = end_savepoint(db, frame, false);
             }
-            drop(turn);
         }
-        Hold::Write { turn, entered } => {
-            {
-                let mut slot = session.conn.lock();
-                if let Ok(db) = slot.owned_by(session.id) {
-                    engine.writer.undo(db, session);
-                    if session.kind == Kind::Connection {
-                        slot.discard();
-                    }
-                    slot.take_back();
+        Hold::Write { .. } => {
+            let mut slot = session.conn.lock();
+            if let Ok(db) = slot.owned_by(session.id) {
+                engine.writer.undo(db, session);
+                let unclean = !session.is_shared() && session.has_left_something(db);
+                if session.kind == Kind::Connection || unclean {
+                    slot.discard();
                 }
+                slot.take_back();
             }
-            drop((turn, entered));
         }
     }
 }
@@ -333,7 +333,7 @@ fn end_transaction(db: &mut Db, session: &Session, engine: &Engine, keep: bool) 
         if !keep {
             return Ok(());
         }
-        if session.is_exposed() && db.connection.is_busy() {
+        if session.has_left_something(db) {
             return Err(Error::Refused {
                 what: "a statement left unfinished",
                 why: "it would outlive the transaction",

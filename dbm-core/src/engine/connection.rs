@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, InterruptHandle};
 
@@ -103,21 +103,30 @@ impl Conn {
         self.pending.load(Ordering::Acquire) > 0
     }
 
-    /// Runs a job on the lane, after all jobs before it.
-    pub(crate) fn post(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) -> Result<()> {
+    /// Runs a job on the lane, after all jobs before it; then, when the connection is free again, tells of it.
+    pub(crate) fn post<R>(
+        self: &Arc<Self>,
+        job: impl FnOnce() -> R + Send + 'static,
+        then: impl FnOnce(R) + Send + 'static,
+    ) -> Result<()> {
         let pending = Pending::new(self);
         self.lane.post(move || {
-            job();
+            let result = job();
             drop(pending);
+            then(result);
         })
     }
 
     /// Runs a job on the lane, or here when the system has no thread to give.
-    pub(crate) fn post_or_run(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) {
+    pub(crate) fn post_or_run<R>(
+        self: &Arc<Self>,
+        job: impl FnOnce() -> R + Send + 'static,
+        then: impl FnOnce(R) + Send + 'static,
+    ) {
         if self.has_lane() {
-            let _ = self.post(job);
+            let _ = self.post(job, then);
         } else {
-            job();
+            then(job());
         }
     }
 
@@ -339,6 +348,14 @@ impl Db {
             guard,
             profiles: Profiles::default(),
         }
+    }
+
+    /// Undoes what a closure may have set in the connection. False when it has replaced the authorizer, which cannot
+    /// be set again without expiring every cached statement.
+    pub(crate) fn restore_guard(&self) -> bool {
+        let restored = self.connection.busy_timeout(Duration::ZERO).is_ok()
+            && self.guard.set_hooks(&self.connection).is_ok();
+        restored && self.guard.still_authorizes(&self.connection)
     }
 
     /// Runs one of the library's own statements.

@@ -51,11 +51,26 @@ impl Guard {
         db.authorizer(Some(move |context: AuthContext<'_>| {
             for_authorizer.authorize(&context.action)
         }))?;
-        let for_commit = Arc::clone(&guard);
-        db.commit_hook(Some(move || for_commit.is_in_body()))?;
-        let for_progress = Arc::clone(&guard);
-        db.progress_handler(PROGRESS_EVERY, Some(move || for_progress.must_stop()))?;
+        guard.set_hooks(db)?;
         Ok(guard)
+    }
+
+    /// The hooks that may be set again at no cost.
+    pub(crate) fn set_hooks(self: &Arc<Self>, db: &Connection) -> Result<()> {
+        let for_commit = Arc::clone(self);
+        db.commit_hook(Some(move || for_commit.is_in_body()))?;
+        let for_progress = Arc::clone(self);
+        db.progress_handler(PROGRESS_EVERY, Some(move || for_progress.must_stop()))?;
+        Ok(())
+    }
+
+    /// Whether the authorizer still does its work after a closure had the connection.
+    pub(crate) fn still_authorizes(&self, db: &Connection) -> bool {
+        self.permit(Permission::InTransaction);
+        let refused = db.prepare("SAVEPOINT probe").is_err();
+        self.permit(Permission::Everything);
+        self.refused.store(0, Ordering::Relaxed);
+        refused
     }
 
     pub(crate) fn permit(&self, permission: Permission) {

@@ -220,9 +220,7 @@ pub(crate) async fn open_on_lane(conn: &Arc<Conn>) -> Result<()> {
     }
     let (sender, receiver) = oneshot::channel();
     let opening = Arc::clone(conn);
-    conn.post(move || {
-        let _ = sender.send(opening.open());
-    })?;
+    conn.post(move || opening.open(), |result| drop(sender.send(result)))?;
     receiver.await.unwrap_or(Err(Error::HandleEnded))
 }
 
@@ -230,13 +228,16 @@ fn evict(session: Arc<Session>, reason: Error) {
     session.lose(reason);
     session.conn.interrupt_any();
     let conn = Arc::clone(&session.conn);
-    let _ = conn.post(move || {
-        let mut slot = session.conn.lock();
-        if let Ok(db) = slot.owned_by(session.id) {
-            db.roll_back();
-            slot.take_back();
-        }
-    });
+    conn.post_or_run(
+        move || {
+            let mut slot = session.conn.lock();
+            if let Ok(db) = slot.owned_by(session.id) {
+                db.roll_back();
+                slot.take_back();
+            }
+        },
+        drop,
+    );
 }
 
 /// Ends a read: its snapshot is let go.
@@ -250,7 +251,7 @@ pub(crate) fn end_read(conn: &Conn, session: &Session) {
     } else {
         db.control(&CONTROL.commit).is_ok() || db.roll_back()
     };
-    if !clean || (session.is_exposed() && (db.connection.is_busy() || session.check().is_err())) {
+    if !clean || session.has_left_something(db) || session.check().is_err() {
         slot.discard();
     }
     slot.take_back();

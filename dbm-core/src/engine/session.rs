@@ -43,6 +43,7 @@ pub(crate) struct Session {
     unshareable: AtomicBool,
     /// The body's work is part of the transaction that will be committed.
     settled: AtomicBool,
+    first_rowid: AtomicI64,
     last_rowid: AtomicI64,
     /// Microseconds spent in statements.
     spent: AtomicU64,
@@ -81,6 +82,7 @@ impl Session {
             exposed: AtomicBool::new(false),
             unshareable: AtomicBool::new(false),
             settled: AtomicBool::new(false),
+            first_rowid: AtomicI64::new(0),
             last_rowid: AtomicI64::new(0),
             spent: AtomicU64::new(0),
             active: AtomicUsize::new(0),
@@ -173,22 +175,26 @@ impl Session {
             self.perform(db, work, read_only, fuse.then_some(started + FUSE))
         }));
         let took = started.elapsed();
-        db.guard.permit(Permission::Everything);
-        self.spent
-            .fetch_add(took.as_micros() as u64, Ordering::Relaxed);
         let blown = db.guard.take_fuse();
-        if let Some(sql) = work.sql() {
+        // Still as the body, whom the authorizer may refuse.
+        if let (Some(sql), true) = (work.sql(), blown || matches!(result, Ok(Ok(_)))) {
             let (connection, whole) = (&db.connection, matches!(work, Work::Statement { .. }));
             let took = if blown { 10 * took } else { took };
             db.profiles
                 .record(sql, took, fuse, || whole && is_harmless(connection, sql));
         }
-        if blown
-            && matches!(&result, Ok(Err(error)) if error.primary_code() == Some(ErrorCode::OperationInterrupted))
-        {
-            return Attempt::TooLong;
+        db.guard.permit(Permission::Everything);
+        self.spent
+            .fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+        match result {
+            Ok(Err(error)) if blown && is_interrupt(&error) => Attempt::TooLong,
+            Ok(result) => Attempt::Done(Ok(self.inspect(db, work, result))),
+            Err(panic) => {
+                // What it left behind is looked at all the same.
+                let _ = self.inspect(db, work, Ok(()));
+                Attempt::Done(Err(panic))
+            }
         }
-        Attempt::Done(result.map(|result| self.inspect(db, result)))
     }
 
     fn perform<T>(
@@ -211,13 +217,13 @@ impl Session {
                         None => self.conn.allow_interrupt(),
                     }
                 } else {
-                    self.about_to_write(read_only)?;
+                    self.about_to_write(db, read_only)?;
                 }
                 params.bind(&mut statement)?;
                 finish(&mut statement)
             }
             Work::Script { sql, finish } => {
-                self.about_to_write(read_only)?;
+                self.about_to_write(db, read_only)?;
                 db.connection.execute_batch(sql)?;
                 Ok(finish())
             }
@@ -227,29 +233,38 @@ impl Session {
                 if read_only && self.kind == Kind::Write {
                     return without_writing(db, || closure(&db.connection));
                 }
-                self.wrote.store(true, Ordering::Relaxed);
+                self.note_write(db);
                 closure(&db.connection)
             }
         }
     }
 
-    fn about_to_write(&self, read_only: bool) -> Result<()> {
+    fn about_to_write(&self, db: &Db, read_only: bool) -> Result<()> {
         if read_only {
             return Err(Error::Refused {
                 what: "a write",
                 why: "this method has `db: &mut ReadTransaction`",
             });
         }
-        self.wrote.store(true, Ordering::Relaxed);
+        self.note_write(db);
         Ok(())
     }
 
+    fn note_write(&self, db: &Db) {
+        if !self.wrote.swap(true, Ordering::Relaxed) {
+            self.first_rowid
+                .store(db.connection.last_insert_rowid(), Ordering::Relaxed);
+        }
+    }
+
     /// Looks at the transaction after every statement: SQLite may have ended it.
-    fn inspect<T>(&self, db: &Db, result: Result<T>) -> Result<T> {
+    fn inspect<T, R>(&self, db: &Db, work: &Work<'_, T>, result: Result<R>) -> Result<R> {
         let result = result.map_err(|error| self.lost_or(db.guard.explain(error)));
-        if self.kind == Kind::Connection
-            || matches!(&result, Err(error) if self.can_wait_for(error))
-        {
+        if matches!(&result, Err(error) if self.can_wait_for(error)) {
+            return result;
+        }
+        self.note_rowid(db, work);
+        if self.kind == Kind::Connection {
             return result;
         }
         if db.connection.is_autocommit() {
@@ -262,19 +277,27 @@ impl Session {
             });
             return Err(self.lost_or(Error::HandleEnded));
         }
-        if self.exposed.load(Ordering::Relaxed) && !still_guarded(db) {
+        if work.sql().is_none() && !db.restore_guard() {
             self.lose(Error::Refused {
-                what: "replacing the connection's hooks",
-                why: "they keep the transaction safe",
+                what: "replacing the connection's authorizer",
+                why: "it keeps the transaction safe",
             });
             return Err(self.lost_or(Error::HandleEnded));
         }
         self.begun.store(true, Ordering::Relaxed);
-        if self.wrote.load(Ordering::Relaxed) {
-            self.last_rowid
-                .store(db.connection.last_insert_rowid(), Ordering::Relaxed);
-        }
         result
+    }
+
+    /// SQLite's own memory of the last row id goes back beyond this call.
+    fn note_rowid<T>(&self, db: &Db, work: &Work<'_, T>) {
+        if !self.wrote.load(Ordering::Relaxed) {
+            return;
+        }
+        let rowid = db.connection.last_insert_rowid();
+        let inserted = work.inserts() && db.connection.changes() > 0;
+        if inserted || rowid != self.first_rowid.load(Ordering::Relaxed) {
+            self.last_rowid.store(rowid, Ordering::Relaxed);
+        }
     }
 
     /// Opens the read transaction now, waiting for another process if need be.
@@ -362,19 +385,19 @@ impl Session {
             armed: true,
         };
         let abandoned = Arc::clone(&guard.abandoned);
-        let posted = self.conn.post(move || {
+        let run = move || {
             let is_wanted =
                 || !is_statement || (!abandoned.load(Ordering::SeqCst) && this.check().is_ok());
             let interruptible = is_statement && !this.is_shared();
-            let result = match this.conn.lock().owned_by(this.id) {
+            match this.conn.lock().owned_by(this.id) {
                 Ok(db) => this
                     .conn
                     .as_job(job, interruptible, is_wanted, || work(db))
                     .ok_or_else(|| this.lost_or(Error::HandleEnded)),
                 Err(error) => Err(this.lost_or(error)),
-            };
-            let _ = sender.send(result);
-        });
+            }
+        };
+        let posted = self.conn.post(run, |result| drop(sender.send(result)));
         posted.map_err(|error| self.lost_or(error))?;
         let result = receiver.await;
         guard.armed = false;
@@ -449,9 +472,23 @@ impl Session {
         self.unshareable.load(Ordering::Relaxed)
     }
 
-    /// Whether the connection may have been changed in ways that only a new one is free of.
-    pub(crate) fn is_exposed(&self) -> bool {
-        self.exposed.load(Ordering::Relaxed)
+    /// Whether a closure has left a statement open, which only a new connection is free of.
+    pub(crate) fn has_left_something(&self, db: &Db) -> bool {
+        self.exposed.load(Ordering::Relaxed) && db.connection.is_busy()
+    }
+
+    /// Discards a connection that a closure has left a statement open on.
+    pub(crate) fn discard_if_unclean(&self) {
+        if self.is_shared() || !self.exposed.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut slot = self.conn.lock();
+        if slot
+            .owned_by(self.id)
+            .is_ok_and(|db| db.connection.is_busy())
+        {
+            slot.discard();
+        }
     }
 
     pub(crate) fn enter(&self) -> Active<'_> {
@@ -516,13 +553,8 @@ fn without_writing<T>(db: &Db, run: impl FnOnce() -> Result<T>) -> Result<T> {
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Whether the authorizer still does its work after a closure had the connection.
-fn still_guarded(db: &Db) -> bool {
-    db.guard.permit(Permission::InTransaction);
-    let probe = db.connection.prepare("SAVEPOINT probe").is_err();
-    db.guard.permit(Permission::Everything);
-    let _ = db.guard.explain(Error::HandleEnded);
-    probe
+fn is_interrupt(error: &Error) -> bool {
+    error.primary_code() == Some(ErrorCode::OperationInterrupted)
 }
 
 fn begin_read(db: &mut Db) -> Result<()> {

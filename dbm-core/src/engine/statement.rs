@@ -41,6 +41,17 @@ impl<T> Work<'_, T> {
         self.sql().is_none_or(never_shares)
     }
 
+    pub(crate) fn inserts(&self) -> bool {
+        let starts_with = |word: &str| {
+            self.sql().is_some_and(|sql| {
+                let sql = sql.trim_start().as_bytes();
+                sql.get(..word.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
+            })
+        };
+        starts_with("insert") || starts_with("replace") || starts_with("with")
+    }
+
     pub(crate) fn into_owned(self) -> Work<'static, T> {
         match self {
             Self::Statement {

@@ -337,26 +337,28 @@ impl Writer {
             return result;
         }
         let (sender, receiver) = oneshot::channel();
-        let writer = Arc::clone(self);
         turn.armed = false;
         let (id, solo) = (turn.id, turn.solo);
-        self.conn.post(move || {
+        let (committing, telling) = (Arc::clone(self), Arc::clone(self));
+        let commit = move || {
             let turn = Turn {
-                writer: Arc::clone(&writer),
+                writer: Arc::clone(&committing),
                 id,
                 joins: false,
                 solo,
                 armed: true,
             };
-            let done = writer.commit_now(id, members);
+            (committing.commit_now(id, members), turn)
+        };
+        self.conn.post(commit, move |(done, turn)| {
             let result = done.result.clone();
             // Answered from the caller's task if it is still there: waking everybody from this thread costs a third.
             if !sender.is_closed() {
-                writer.lock().done.push(done);
+                telling.lock().done.push(done);
             }
             drop(turn);
             if sender.send(result).is_err() {
-                writer.answer();
+                telling.answer();
             }
         })?;
         let result = receiver.await;
@@ -449,7 +451,7 @@ impl Writer {
                 writer.pass_on(id, false);
             }),
         };
-        self.conn.post_or_run(job);
+        self.conn.post_or_run(job, drop);
     }
 
     fn next(self: &Arc<Self>, id: OwnerId, solo: bool) -> Next {
@@ -459,9 +461,11 @@ impl Writer {
                 return Next::Nothing;
             }
             if state.batch.is_open() && state.must_commit(solo) {
+                state.hold_on();
                 return Next::Commit(state.batch.take_members());
             }
             if !state.batch.is_open() && std::mem::take(&mut state.truncate) {
+                state.hold_on();
                 return Next::Truncate;
             }
             let Some(waiter) = state.queue.pop_front() else {
@@ -510,17 +514,9 @@ impl Writer {
         else {
             return;
         };
-        if session.is_settled() {
-            let id = next_id();
-            *holding = Holding::new(id, session.method, true);
-            session.set_late_answer(state.batch.join());
-            drop(state);
-            self.pass_on(id, true);
-        } else {
-            drop(state);
-            let reason = Error::BatchLost { by: session.method };
-            self.evict(session, reason);
-        }
+        drop(state);
+        let reason = Error::BatchLost { by: session.method };
+        self.evict(session, reason);
     }
 
     /// Undoes the work of a holder and passes its turn on; its body gets `reason` from then on.
@@ -528,19 +524,27 @@ impl Writer {
         session.lose(reason);
         self.conn.interrupt_any();
         let writer = Arc::clone(self);
-        let _ = self.conn.post(move || {
-            let mut slot = writer.conn.lock();
-            let Ok(db) = slot.owned_by(session.id) else {
-                return;
-            };
-            writer.undo(db, &session);
-            if session.kind == Kind::Connection {
-                slot.discard();
-            }
-            slot.take_back();
-            drop(slot);
-            writer.pass_on(session.id, true);
-        });
+        self.conn.post_or_run(
+            move || {
+                let mut slot = writer.conn.lock();
+                let Ok(db) = slot.owned_by(session.id) else {
+                    return;
+                };
+                if session.is_settled() {
+                    // Its body has ended: what it did is committed without it, and it is told when it asks.
+                    session.set_late_answer(writer.lock().batch.join());
+                } else {
+                    writer.undo(db, &session);
+                }
+                if session.kind == Kind::Connection {
+                    slot.discard();
+                }
+                slot.take_back();
+                drop(slot);
+                writer.pass_on(session.id, true);
+            },
+            drop,
+        );
     }
 
     /// Before a statement that cannot share a transaction: commits what others have done in it and begins a new one.
@@ -559,19 +563,20 @@ impl Writer {
         }
         let (sender, receiver) = oneshot::channel();
         let (writer, leaving) = (Arc::clone(self), Arc::clone(session));
-        self.conn.post_or_run(move || {
+        let leave = move || {
             let released = match writer.conn.lock().owned_by(leaving.id) {
                 Ok(db) => db.release(0),
                 Err(error) => Err(leaving.lost_or(error)),
             };
-            let result = released.and_then(|()| {
+            released.and_then(|()| {
                 let members = writer.lock().batch.take_members();
                 drop(writer.commit_now(leaving.id, members));
                 leaving.set_shared(false);
                 writer.conn.lock().give_to(leaving.id)
-            });
-            let _ = sender.send(result);
-        });
+            })
+        };
+        self.conn
+            .post_or_run(leave, |result| drop(sender.send(result)));
         receiver.await.unwrap_or(Err(Error::HandleEnded))?;
         session.begin_write().await
     }
@@ -656,6 +661,14 @@ fn is_solo(trust: Option<&'static Trust>) -> bool {
 impl State {
     fn is_held_by(&self, id: OwnerId) -> bool {
         self.holder.as_ref().is_some_and(|holding| holding.id == id)
+    }
+
+    /// The turn is used for the library's own work now: nobody may take it back.
+    fn hold_on(&mut self) {
+        if let Some(holding) = &mut self.holder {
+            holding.claimed = true;
+            holding.session = None;
+        }
     }
 
     fn must_commit(&self, solo: bool) -> bool {

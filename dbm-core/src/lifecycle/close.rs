@@ -61,13 +61,16 @@ fn stop(gate: &Arc<Gate>, engine: &Arc<Engine>) {
     }
     gate.advance(Status::Stopping);
     let (gate, closing) = (Arc::clone(gate), Arc::clone(engine));
-    engine.writer.conn.post_or_run(move || {
-        closing.close_tidily();
-        if gate.status() != Status::Stopped {
-            info!(path = %closing.opener.path.display(), "database closed");
-            gate.advance(Status::Stopped);
-        }
-    });
+    engine.writer.conn.post_or_run(
+        move || {
+            closing.close_tidily();
+            if gate.status() != Status::Stopped {
+                info!(path = %closing.opener.path.display(), "database closed");
+                gate.advance(Status::Stopped);
+            }
+        },
+        drop,
+    );
 }
 
 /// A manager that goes away without `close`: nothing acknowledged is lost.

@@ -75,15 +75,16 @@ pub(crate) async fn migrate(
 async fn set_foreign_keys(engine: &Engine, on: bool) -> Result<()> {
     let (sender, receiver) = oneshot::channel();
     let conn = Arc::clone(&engine.writer.conn);
-    engine.writer.conn.post(move || {
+    let set = move || {
         let value = if on { "ON" } else { "OFF" };
-        let result = conn.lock().db().map_or(Err(Error::HandleEnded), |db| {
+        conn.lock().db().map_or(Err(Error::HandleEnded), |db| {
             Ok(db
                 .connection
                 .execute_batch(&format!("PRAGMA foreign_keys = {value}"))?)
-        });
-        let _ = sender.send(result);
-    })?;
+        })
+    };
+    let told = |result| drop(sender.send(result));
+    engine.writer.conn.post(set, told)?;
     receiver.await.unwrap_or(Err(Error::HandleEnded))
 }
 
@@ -91,9 +92,9 @@ async fn set_foreign_keys(engine: &Engine, on: bool) -> Result<()> {
 async fn save(engine: &Engine, version: &Version) -> Result<()> {
     let (sender, receiver) = oneshot::channel();
     let (opener, version) = (Arc::clone(&engine.opener), version.clone());
-    engine.writer.conn.post(move || {
-        let _ = sender.send(back_up(&opener.path, &opener.config, &version));
-    })?;
+    let save = move || back_up(&opener.path, &opener.config, &version);
+    let told = |result| drop(sender.send(result));
+    engine.writer.conn.post(save, told)?;
     if let Some(path) = receiver.await.unwrap_or(Err(Error::HandleEnded))? {
         info!(path = %path.display(), "database backed up");
     }

@@ -148,10 +148,13 @@ async fn make_ready<M: DbManager>(
 async fn close(engine: &Arc<Engine>) {
     let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
     let closing = Arc::clone(engine);
-    engine.writer.conn.post_or_run(move || {
-        closing.close();
-        drop(sender);
-    });
+    engine.writer.conn.post_or_run(
+        move || {
+            closing.close();
+            drop(sender);
+        },
+        drop,
+    );
     let _ = receiver.await;
 }
 
