@@ -5,16 +5,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_core::{Durability, rusqlite};
-use dbm_tests::{Dice, Hook, Hooks, Store, bytes, names, open_files, run, within};
+use dbm_tests::{Dice, Hook, Hooks, Store, bytes, logged, names, open_files, run, within};
 use tempfile::TempDir;
-use tracing_subscriber::fmt::format::FmtSpan;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// No error text is longer than this.
 const BOUND: usize = 800;
@@ -205,38 +203,10 @@ impl Vault {
     }
 }
 
-/// Everything that is logged in this process, spans included.
-fn log() -> &'static Mutex<Vec<u8>> {
-    static LOG: OnceLock<&'static Mutex<Vec<u8>>> = OnceLock::new();
-    struct Writer(&'static Mutex<Vec<u8>>);
-    impl std::io::Write for Writer {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .write(bytes)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    LOG.get_or_init(|| {
-        let log: &'static Mutex<Vec<u8>> = Box::leak(Box::default());
-        tracing_subscriber::fmt()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-            .with_span_events(FmtSpan::FULL)
-            .with_ansi(false)
-            .with_writer(move || Writer(log))
-            .finish()
-            .init();
-        log
-    })
-}
-
 #[test]
 fn no_secret_is_in_any_log_line_or_error() {
     run(async {
-        let log = log();
+        let _ = logged();
         let directory = TempDir::new().unwrap();
         let vault = Vault::create(Config::new(directory.path())).await.unwrap();
         let mut texts = Vec::new();
@@ -267,7 +237,7 @@ fn no_secret_is_in_any_log_line_or_error() {
         assert_eq!(vault.tell(Some(SECRET)).await, [""; 0]);
         texts.push(vault.keep(SECRET).await.unwrap_err().to_string());
 
-        let log = String::from_utf8_lossy(&log.lock().unwrap()).into_owned();
+        let log = logged();
         for expected in [
             "TRACE",
             "DEBUG",

@@ -4,13 +4,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_tests::{
-    Dice, Hooks, Store, eventually, names, open_files, run, run_on_one_thread, waits, watch, within,
+    Dice, Hooks, Store, eventually, logged, names, open_files, run, run_on_one_thread, waits,
+    watch, within,
 };
 use tempfile::TempDir;
 use tokio::sync::{Notify, oneshot};
@@ -451,51 +452,21 @@ fn close_within_closes_at_once_when_nothing_runs() {
     });
 }
 
-/// What is logged on this thread, as text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0
-            .lock()
-            .map_err(|_| std::io::ErrorKind::Other)?
-            .write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn dropped_without_close_it_warns_and_loses_nothing() {
-    run_on_one_thread(async {
+    run(async {
+        let _ = logged();
         let directory = TempDir::new().unwrap();
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        let logging = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
         let store = Store::open(directory.path(), "1.0.0").await.unwrap();
         for id in 0..20 {
             store.add(id, "x").await.unwrap();
         }
-        let weak = Arc::downgrade(&store);
         drop(store);
-        while weak.strong_count() > 0 {
-            tokio::task::yield_now().await;
-        }
-        drop(logging);
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        assert!(
-            text.lines()
-                .any(|line| line.contains("WARN") && line.contains("dropped without close")),
-            "{text}"
-        );
-
+        let path = directory.path().join("database.db").display().to_string();
+        let warned = |line: &str| {
+            line.contains("WARN") && line.contains("dropped without close") && line.contains(&path)
+        };
+        eventually(|| logged().lines().any(warned)).await;
         eventually(|| open_files(directory.path()).is_empty()).await;
         let store = Store::open(directory.path(), "1.0.0").await.unwrap();
         assert_eq!(store.ids().await.unwrap(), (0..20).collect::<Vec<_>>());

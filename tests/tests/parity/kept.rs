@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use dbm_core::prelude::*;
 use dbm_core::rusqlite;
-use dbm_tests::{
-    Hooks, ReadOnly, Store, bytes, names, run, run_on_one_thread, skip, waits, within,
-};
+use dbm_tests::{Hooks, ReadOnly, Store, bytes, logged, names, run, skip, waits, within};
 use tempfile::TempDir;
 use tokio::sync::{Notify, oneshot};
 
@@ -85,6 +83,12 @@ impl Bank {
     async fn fails_with_a_value(&self, db: &mut WriteTransaction) -> Result<i64> {
         db.execute("UPDATE account SET money = 99", ()).await?;
         Err(Error::other("on purpose"))
+    }
+
+    #[database_safe]
+    #[fail_value(-1)]
+    async fn is_logged(&self, _db: &mut ReadTransaction) -> Result<i64> {
+        Ok(0)
     }
 
     #[database_safe]
@@ -584,39 +588,18 @@ fn a_read_only_file_can_be_read_and_not_written() {
     });
 }
 
-/// What is logged on this thread, as text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn a_closed_error_behind_a_fail_value_is_logged() {
-    run_on_one_thread(async {
+    run(async {
+        let _ = logged();
         let bank = bank().await;
         bank.close().await.unwrap();
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        let logging = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
-        assert_eq!(bank.fails_with_a_value().await, -1);
-        drop(logging);
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        let line = text.lines().find(|line| line.contains("ERROR")).unwrap();
-        assert!(
-            line.contains("fails_with_a_value") && line.contains("closed"),
-            "{line}"
-        );
+        assert_eq!(bank.is_logged().await, -1);
+        let log = logged();
+        let line = log
+            .lines()
+            .find(|line| line.contains("ERROR") && line.contains("is_logged"))
+            .unwrap();
+        assert!(line.contains("closed"), "{line}");
     });
 }
