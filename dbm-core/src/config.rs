@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::engine::TemporaryDirectory;
 use crate::error::{Error, Result};
 use crate::version::Version;
 
@@ -197,7 +198,7 @@ impl Config {
     }
 
     /// The path of the file, and the guard that removes it at the end when it is a temporary one.
-    pub(crate) fn resolve(&self) -> Result<(PathBuf, Option<tempfile::TempDir>)> {
+    pub(crate) fn resolve(&self) -> Result<(PathBuf, Option<TemporaryDirectory>)> {
         check_name(&self.db_name)?;
         if self.readers == 0 {
             return Err(invalid("readers must be at least 1"));
@@ -218,10 +219,7 @@ impl Config {
                 Ok((directory.join(&self.db_name), None))
             }
             Location::Temporary => {
-                let directory = tempfile::Builder::new()
-                    .prefix("dbm-")
-                    .tempdir()
-                    .map_err(|error| Error::io(std::env::temp_dir(), error))?;
+                let directory = TemporaryDirectory::new()?;
                 Ok((directory.path().join(&self.db_name), Some(directory)))
             }
         }

@@ -57,7 +57,7 @@ pub enum Error {
     Sqlite(#[source] Shared<rusqlite::Error>),
 
     /// Another process (or another connection) kept the file locked for the whole busy timeout.
-    #[error("the database is locked by another process, waited {waited:?}")]
+    #[error("the database is locked by another process, waited {waited:.0?}")]
     Busy {
         /// How long this call waited for the lock.
         waited: Duration,
@@ -145,7 +145,7 @@ pub enum Error {
 
     /// Nobody freed the lock within [`Config::acquire_timeout`](crate::Config::acquire_timeout).
     #[error(
-        "{method}: gave up after waiting {waited:?}; held by {holder} for {held:?}, {queued} queued"
+        "{method}: gave up after waiting {waited:.0?}; held by {holder} for {held:.0?}, {queued} queued"
     )]
     AcquireTimeout {
         /// The method that waited.
@@ -170,7 +170,7 @@ pub enum Error {
     },
 
     /// The body ran longer than its `timeout`; it was rolled back.
-    #[error("{method}: timed out after {limit:?}")]
+    #[error("{method}: timed out after {limit:.0?}")]
     Timeout {
         /// The method that ran too long.
         method: &'static str,

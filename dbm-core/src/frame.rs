@@ -110,9 +110,14 @@ impl Frame {
                 self.poisoned.store(true, Ordering::Relaxed);
             }
         };
-        self.session
+        let result = self
+            .session
             .run(work, self.kind == Kind::Read, &poison)
-            .await
+            .await;
+        if let Err(error) = &result {
+            self.session.set_failure(error);
+        }
+        result
     }
 
     /// The frame's turn: for a statement, or for the whole of the nested call `method`.

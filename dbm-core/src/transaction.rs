@@ -343,9 +343,13 @@ impl ReadTransaction {
             if statement.column_count() == 0 {
                 return Ok(statement.raw_execute()?);
             }
+            let writes = !statement.readonly();
             let mut rows = statement.raw_query();
-            while rows.next()?.is_some() {}
-            Ok(0)
+            let mut changed = 0;
+            while rows.next()?.is_some() {
+                changed += usize::from(writes);
+            }
+            Ok(changed)
         })
     }
 

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt::Display;
 use std::panic::resume_unwind;
 
+use tracing::Span;
+
 use super::body::panic_message;
 use super::site::Site;
 use super::trace;
@@ -65,6 +67,7 @@ pub type ValueOf<R> = <R as Fallible>::Value;
 #[derive(Debug)]
 pub struct Outcome<R> {
     pub(super) site: &'static Site,
+    pub(super) span: Span,
     pub(super) result: std::result::Result<R, Box<dyn Any + Send>>,
 }
 
@@ -90,9 +93,9 @@ impl<T, E: From<Error>> Outcome<std::result::Result<T, E>> {
     where
         E: Display,
     {
-        let site = self.site;
+        let (site, span) = (self.site, self.span.clone());
         self.fail_with_exception().unwrap_or_else(|error| {
-            trace::swallowed(site, &error);
+            span.in_scope(|| trace::swallowed(site, &error));
             substitute()
         })
     }
@@ -103,9 +106,9 @@ impl<T, E: From<Error>> Outcome<std::result::Result<T, E>> {
         E: Display,
         T: ExceptionSlot<E>,
     {
-        let site = self.site;
+        let (site, span) = (self.site, self.span.clone());
         self.fail_with_exception().unwrap_or_else(|error| {
-            trace::swallowed(site, &error);
+            span.in_scope(|| trace::swallowed(site, &error));
             let mut value = substitute();
             value.put(error);
             value

@@ -173,9 +173,9 @@ impl<H, R> TypedCall<'_, H, R> {
             clock.stop(site);
             result
         }
-        .instrument(span)
+        .instrument(span.clone())
         .await;
-        Outcome { site, result }
+        Outcome { site, span, result }
     }
 }
 
@@ -209,6 +209,7 @@ async fn walk<R>(
             Ok(value)
         }
         Ended::Returned(value) => {
+            trace::body_failed(frame.session.take_failure().as_ref());
             // The body's own error is what the caller gets, whatever becomes of the rollback.
             let _ = lease.undo(site).await;
             Ok(value)

@@ -41,6 +41,16 @@ pub(crate) fn failed(error: &Error) {
     }
 }
 
+/// Notes in the current span that the body has failed: with the error of its last statement, if that failed.
+pub(crate) fn body_failed(statement: Option<&Error>) {
+    match statement {
+        Some(error) => failed(error),
+        None => {
+            Span::current().record("error.type", "_OTHER");
+        }
+    }
+}
+
 pub(crate) fn leased(site: &Site, waited: Duration) {
     trace!(
         method = site.method,

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
@@ -20,6 +21,8 @@ use crate::error::Result;
 const PASSIVE_EVERY: u32 = 1_000;
 /// Above this many pages the writer is held for a moment, so that the log starts over.
 const TRUNCATE_ABOVE: u32 = 8_000;
+/// How long the writer is held for reads that still need the log.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 thread_local! {
     static WAL_PAGES: Cell<u32> = const { Cell::new(0) };
@@ -165,9 +168,18 @@ impl Own {
     }
 }
 
-/// Empties the log; true when nothing of it is left. For the owner of the writer.
+/// Empties the log; true when nothing of it is left. For the owner of the writer, on the lane: it blocks.
+///
+/// Each attempt copies what it may into the file; once that is everything, new reads need the log no more, and only
+/// those that began before have to be waited for.
 pub(crate) fn empty_log(connection: &Connection) -> Result<bool> {
-    let busy: i64 =
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
-    Ok(busy == 0)
+    let started = Instant::now();
+    loop {
+        let busy: i64 =
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
+        if busy == 0 || started.elapsed() > PATIENCE {
+            return Ok(busy == 0);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

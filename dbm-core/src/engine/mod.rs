@@ -21,6 +21,8 @@ mod read_mark;
 mod readers;
 mod session;
 mod statement;
+#[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
+mod temporary;
 mod trust;
 mod writer;
 
@@ -36,6 +38,7 @@ pub(crate) use open::{Opener, Role, SharedOpener};
 pub(crate) use readers::{Place, Readers, end_read, open_on_lane};
 pub(crate) use session::{Kind, Session};
 pub(crate) use statement::Work;
+pub(crate) use temporary::TemporaryDirectory;
 pub(crate) use trust::Trust;
 pub(crate) use writer::{Turn, Writer};
 
@@ -49,14 +52,14 @@ pub(crate) struct Engine {
     /// The schema has constraints that fail only at COMMIT, or triggers that roll back: no shared transactions.
     never_shares: AtomicBool,
     /// The directory of a database that goes with its manager.
-    temporary: Mutex<Option<tempfile::TempDir>>,
+    temporary: Mutex<Option<TemporaryDirectory>>,
 }
 
 impl Engine {
     pub(crate) fn new(
         opener: SharedOpener,
         writer: Arc<Conn>,
-        temporary: Option<tempfile::TempDir>,
+        temporary: Option<TemporaryDirectory>,
     ) -> Arc<Self> {
         let readers = Readers::new(Arc::clone(&opener));
         Arc::new(Self {
@@ -81,6 +84,12 @@ impl Engine {
         )?;
         self.never_shares.store(dangerous, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether the database goes with its manager.
+    pub(crate) fn is_temporary(&self) -> bool {
+        let temporary = self.temporary.lock();
+        temporary.unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Closes everything: readers first and the writer last, or SQLite would leave its side files behind.

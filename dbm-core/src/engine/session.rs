@@ -50,6 +50,8 @@ pub(crate) struct Session {
     /// Statements and nested calls under way; a body that waits while there are none waits for something else.
     active: AtomicUsize,
     lost: OnceLock<Error>,
+    /// The newest error of a statement, for the span of a call whose body passes it on.
+    failure: Mutex<Option<Error>>,
     late_answer: Mutex<Option<oneshot::Receiver<Result<()>>>>,
 }
 
@@ -87,6 +89,7 @@ impl Session {
             spent: AtomicU64::new(0),
             active: AtomicUsize::new(0),
             lost: OnceLock::new(),
+            failure: Mutex::default(),
             late_answer: Mutex::default(),
         })
     }
@@ -416,6 +419,17 @@ impl Session {
 
     pub(crate) fn lost_or(&self, error: Error) -> Error {
         self.lost.get().cloned().unwrap_or(error)
+    }
+
+    pub(crate) fn set_failure(&self, error: &Error) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Notes that the call's work was taken over or undone; true when it was before.

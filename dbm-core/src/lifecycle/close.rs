@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::not_from_inside;
 use crate::call::Gate;
@@ -79,7 +79,11 @@ impl Drop for Gate {
         if let Some(Ok(engine)) = self.answer()
             && self.status() != Status::Stopped
         {
-            warn!(path = %engine.opener.path.display(), "dropped without close");
+            if engine.is_temporary() {
+                debug!("dropped without close");
+            } else {
+                warn!(path = %engine.opener.path.display(), "dropped without close");
+            }
             engine.abandon();
         }
     }
