@@ -41,7 +41,13 @@ pub(crate) async fn prepare(
 ) -> Result<Step> {
     let (sender, receiver) = oneshot::channel();
     let (engine, conn, required) = (Arc::clone(engine), Arc::clone(reader), required.clone());
-    let prepare = move || prepare_now(&engine, &conn, &required);
+    let prepare = move || {
+        let prepared = prepare_now(&engine, &conn, &required);
+        if prepared.is_err() {
+            engine.opener.remove_empty_log();
+        }
+        prepared
+    };
     reader.post(prepare, |result| drop(sender.send(result)))?;
     receiver.await.unwrap_or(Err(Error::HandleEnded))
 }
