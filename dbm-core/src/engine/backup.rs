@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::OpenFlags;
 use rusqlite::backup::Backup;
 
-use super::open::{connect, connect_read_only};
+use super::open::{connect, connect_read_only, run_to_end};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::version::Version;
@@ -58,7 +58,7 @@ fn copy(from: &Path, to: &Path, busy_timeout: Duration) -> Result<()> {
         let mut copy = connect(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         Backup::new(&source, &mut copy)?.run_to_completion(1_000, Duration::ZERO, None)?;
         // A copy of a WAL database is one too; checking it must leave no side files.
-        copy.query_row("PRAGMA journal_mode = DELETE", (), |_| Ok(()))?;
+        run_to_end(&copy, "PRAGMA journal_mode = DELETE")?;
         let verdict: String = copy.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
         if verdict != "ok" {
             return Err(Error::Backup {

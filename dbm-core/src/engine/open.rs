@@ -1,5 +1,6 @@
 //! Opening connections: the only place that knows flags and PRAGMAs.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -30,7 +31,7 @@ pub(crate) struct Opener {
 }
 
 /// Which file a path leads to.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity(u64, u64);
 
 impl Identity {
@@ -64,16 +65,17 @@ impl Opener {
     /// Fails when the path does not lead to the file that was opened first: what is written to a deleted file is
     /// lost when the last descriptor is closed.
     pub(crate) fn check_identity(&self) -> Result<()> {
-        let now = Identity::of(&self.path);
-        match (self.identity.get(), now) {
-            (Some(known), Ok(now)) if *known == now => Ok(()),
-            (None, Ok(now)) => {
-                let _ = self.identity.set(now);
-                Ok(())
-            }
-            _ => Err(Error::FileReplaced {
-                path: self.path.clone(),
-            }),
+        let replaced = || Error::FileReplaced {
+            path: self.path.clone(),
+        };
+        let now = Identity::of(&self.path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => replaced(),
+            _ => Error::io(&self.path, error),
+        })?;
+        if *self.identity.get_or_init(|| now) == now {
+            Ok(())
+        } else {
+            Err(replaced())
         }
     }
 
@@ -135,9 +137,7 @@ impl Opener {
     }
 
     fn switch_to_wal(&self, connection: &Connection) -> Result<()> {
-        let mode: String = self.patiently(|| {
-            Ok(connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?)
-        })?;
+        let mode = self.patiently(|| run_to_end(connection, "PRAGMA journal_mode = WAL"))?;
         if mode == "wal" {
             return Ok(());
         }
@@ -170,6 +170,14 @@ impl Opener {
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
     }
+}
+
+/// The word that a PRAGMA answers with. It runs to its end: what it has announced may fail to be committed.
+pub(crate) fn run_to_end(connection: &Connection, pragma: &str) -> Result<String> {
+    let mut statement = connection.prepare(pragma)?;
+    let words = statement.query_map((), |row| row.get(0))?;
+    let words: Vec<String> = words.collect::<Result<_, _>>()?;
+    Ok(words.concat())
 }
 
 /// A plain path is never read as a URI; NOFOLLOW is not set, since a symlinked database stays a symlink.
