@@ -3,15 +3,21 @@
 mod child;
 mod cut;
 mod dice;
+pub mod ledger;
 mod leftovers;
 mod log;
 mod outside;
+#[cfg(unix)]
+pub mod shim;
 mod store;
+#[cfg(unix)]
+pub mod story;
 mod time_limit;
 
 pub use child::Child;
 pub use cut::{Moment, Stalled, cut, poll_once};
 pub use dice::Dice;
+pub use ledger::Ledger;
 pub use leftovers::{eventually, name_thread, open_files, threads_named};
 pub use log::logged;
 pub use outside::{ReadOnly, bytes, is_open, names, skip, waits};

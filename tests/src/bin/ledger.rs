@@ -1,0 +1,229 @@
+//! Works on a ledger and says what became of it: a process to be killed, or to be given a broken file system.
+//!
+//! `ledger <directory> <version> <step>…`; each line that it prints is something that is true from then on.
+
+#![allow(clippy::print_stdout)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dbm_core::prelude::*;
+use dbm_tests::{Ledger, open_files};
+
+/// A step that takes longer than this hangs; the busy timeout is far below it.
+const LIMIT: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_millis(50);
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| println!("violation: panic: {panic}")));
+    let mut arguments = std::env::args().skip(1);
+    let (Some(directory), Some(version)) = (arguments.next(), arguments.next()) else {
+        return ExitCode::FAILURE;
+    };
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+    else {
+        return ExitCode::FAILURE;
+    };
+    runtime.block_on(work(Path::new(&directory), &version, arguments.collect()));
+    drop(runtime);
+    println!("end");
+    ExitCode::SUCCESS
+}
+
+async fn work(directory: &Path, version: &str, steps: Vec<String>) {
+    let mut clerk = Clerk {
+        directory: directory.to_owned(),
+        version: version.to_owned(),
+        ledger: None,
+    };
+    let mut other = None;
+    for step in steps {
+        if step == "other" {
+            other = Other::open(directory).await;
+            continue;
+        }
+        let both = async {
+            tokio::join!(clerk.take(&step), Other::is_undisturbed(&mut other));
+        };
+        if tokio::time::timeout(LIMIT, both).await.is_err() {
+            // What came later would only be in its way.
+            return println!("violation: {step} hangs");
+        }
+    }
+}
+
+/// A manager in a directory without faults.
+struct Other {
+    ledger: Arc<Ledger>,
+    entries: i64,
+}
+
+impl Other {
+    /// In memory where the system has a place for that, as the directory of this test.
+    async fn open(directory: &Path) -> Option<Self> {
+        let beside = directory.parent()?.with_file_name("other");
+        match Ledger::create(Config::new(beside)).await {
+            Ok(ledger) => Some(Self { ledger, entries: 0 }),
+            Err(error) => {
+                println!("violation: the other manager: {error}");
+                None
+            }
+        }
+    }
+
+    async fn is_undisturbed(other: &mut Option<Self>) {
+        let Some(other) = other else { return };
+        other.entries += 1;
+        if let Err(error) = other.ledger.add(other.entries, "other").await {
+            println!("violation: the other manager: {error}");
+        }
+        if other.ledger.ids().await.ok().map(|ids| ids.len() as i64) != Some(other.entries) {
+            println!("violation: the other manager misses entries");
+        }
+    }
+}
+
+struct Clerk {
+    directory: PathBuf,
+    version: String,
+    ledger: Option<Arc<Ledger>>,
+}
+
+impl Clerk {
+    async fn take(&mut self, step: &str) {
+        let (what, numbers) = step.split_once(':').unwrap_or((step, ""));
+        let numbers: Vec<i64> = numbers.split(',').flat_map(str::parse).collect();
+        match (what, numbers.as_slice(), self.ledger.clone()) {
+            ("start", _, _) => self.start().await,
+            ("start-again", _, None) => {
+                self.start().await;
+                if self.ledger.is_none() {
+                    println!("violation: it does not start again");
+                }
+            }
+            ("write", &[first, tasks, each], Some(ledger)) => {
+                write(&ledger, first, tasks, each).await;
+            }
+            ("big", &[id, bytes], Some(ledger)) => add(&ledger, id, bytes).await,
+            ("recovered", &[id], Some(ledger)) => recovered(&ledger, id).await,
+            ("read", _, Some(ledger)) => tell("read", ledger.ids().await),
+            ("vacuum", _, Some(ledger)) => tell("vacuum", ledger.vacuum().await),
+            ("close", _, Some(ledger)) => self.close(&ledger).await,
+            ("drop", _, ledger) => drop((self.ledger.take(), ledger)),
+            _ => {}
+        }
+    }
+
+    async fn start(&mut self) {
+        let config = Config::new(&self.directory).busy_timeout(BUSY_TIMEOUT);
+        let Ok(version) = Version::parse(&self.version) else {
+            return println!("violation: {} is no version", self.version);
+        };
+        let ledger = Ledger::start(config.version(version));
+        tokio::spawn(follow(ledger.watch_status()));
+        let answer = ledger.ensure_ready().await;
+        let expected = match &answer {
+            Ok(()) => Status::Running,
+            Err(_) => Status::Failed,
+        };
+        if ledger.status() != expected {
+            println!("violation: {} after {answer:?}", ledger.status());
+        }
+        let open = open_files(&self.directory);
+        if answer.is_err() && !open.is_empty() {
+            println!("violation: still open after a failed start: {open:?}");
+        }
+        self.ledger = answer.is_ok().then_some(ledger);
+        tell("start", answer);
+    }
+
+    async fn close(&mut self, ledger: &Ledger) {
+        let answer = ledger.close().await;
+        if ledger.status() != Status::Stopped {
+            println!("violation: {} after close", ledger.status());
+        }
+        let open = open_files(&self.directory);
+        if !open.is_empty() {
+            println!("violation: still open after close: {open:?}");
+        }
+        tell("close", answer);
+    }
+}
+
+/// The status goes forward only.
+async fn follow(mut status: tokio::sync::watch::Receiver<Status>) {
+    let mut last = *status.borrow_and_update();
+    while status.changed().await.is_ok() {
+        let now = *status.borrow_and_update();
+        if now <= last {
+            println!("violation: from {last} to {now}");
+        }
+        last = now;
+    }
+}
+
+fn tell<T>(what: &str, answer: Result<T>) {
+    match answer {
+        Ok(_) => println!("{what} ok"),
+        Err(error) => println!("{what} failed: {}", kind(&error)),
+    }
+}
+
+/// An error in one line. `unknown` in front of it when it leaves open whether the call was committed.
+fn kind(error: &Error) -> String {
+    let unsure = match error {
+        Error::CommitUnknown { .. } => "unknown: ",
+        // These say nothing of what went wrong.
+        Error::HandleEnded | Error::Closed { .. } | Error::Panicked { .. } => "violation: ",
+        _ => "",
+    };
+    format!("{unsure}{error}").replace('\n', " ")
+}
+
+/// Several tasks that write at the same time, some of them in vain.
+async fn write(ledger: &Arc<Ledger>, first: i64, tasks: i64, each: i64) {
+    let tasks: Vec<_> = (0..tasks)
+        .map(|task| {
+            let ledger = Arc::clone(ledger);
+            tokio::spawn(async move {
+                for number in 0..each {
+                    let id = first + task * 1_000 + number;
+                    if number % 4 == 3 {
+                        let _ = ledger.add_and_fail(id).await;
+                    } else {
+                        add(&ledger, id, 10).await;
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        if task.await.is_err() {
+            println!("violation: a task panicked");
+        }
+    }
+}
+
+async fn add(ledger: &Ledger, id: i64, bytes: i64) {
+    let text = "x".repeat(usize::try_from(bytes).unwrap_or(0));
+    match ledger.add(id, &text).await {
+        Ok(()) => println!("added {id}"),
+        Err(error) => println!("refused {id} {}", kind(&error)),
+    }
+}
+
+/// When what went wrong is over, so are its effects.
+async fn recovered(ledger: &Ledger, id: i64) {
+    for attempt in 0..3 {
+        match ledger.add(id + attempt, "again").await {
+            Ok(()) => return println!("added {}", id + attempt),
+            Err(error) => println!("refused {} {}", id + attempt, kind(&error)),
+        }
+    }
+    println!("violation: it does not recover");
+}
