@@ -296,7 +296,13 @@ impl Slot {
 
     /// Drops the connection; the next lease opens a new one.
     pub(crate) fn discard(&mut self) {
-        self.db = None;
+        if let Some(db) = self.db.take()
+            && db.connection.is_busy()
+        {
+            // A leaked statement keeps the connection from closing, and its locks with it; a rollback ends it.
+            let _ = db.connection.execute_batch("BEGIN");
+            let _ = db.connection.execute_batch("ROLLBACK");
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Session {
     /// A closure had the bare connection in its hands.
     exposed: AtomicBool,
     unshareable: AtomicBool,
+    /// A closure has replaced what guards the connection.
+    tainted: AtomicBool,
     /// The body's work is part of the transaction that will be committed.
     settled: AtomicBool,
     first_rowid: AtomicI64,
@@ -82,6 +84,7 @@ impl Session {
             wrote: AtomicBool::new(false),
             shared: AtomicBool::new(false),
             exposed: AtomicBool::new(false),
+            tainted: AtomicBool::new(false),
             unshareable: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             first_rowid: AtomicI64::new(0),
@@ -219,7 +222,7 @@ impl Session {
                         Some(fuse) => db.guard.set_fuse(fuse),
                         None => self.conn.allow_interrupt(),
                     }
-                } else {
+                } else if !(read_only && only_asks(sql)) {
                     self.about_to_write(db, read_only)?;
                 }
                 params.bind(&mut statement)?;
@@ -281,6 +284,7 @@ impl Session {
             return Err(self.lost_or(Error::HandleEnded));
         }
         if work.sql().is_none() && !db.restore_guard() {
+            self.tainted.store(true, Ordering::Relaxed);
             self.lose(Error::Refused {
                 what: "replacing the connection's authorizer",
                 why: "it keeps the transaction safe",
@@ -486,12 +490,14 @@ impl Session {
         self.unshareable.load(Ordering::Relaxed)
     }
 
-    /// Whether a closure has left a statement open, which only a new connection is free of.
+    /// Whether a closure has left something, an open statement or hooks of its own, that only a new connection is
+    /// free of.
     pub(crate) fn has_left_something(&self, db: &Db) -> bool {
-        self.exposed.load(Ordering::Relaxed) && db.connection.is_busy()
+        self.exposed.load(Ordering::Relaxed)
+            && (self.tainted.load(Ordering::Relaxed) || db.connection.is_busy())
     }
 
-    /// Discards a connection that a closure has left a statement open on.
+    /// Discards a connection that a closure has left something in.
     pub(crate) fn discard_if_unclean(&self) {
         if self.is_shared() || !self.exposed.load(Ordering::Relaxed) {
             return;
@@ -499,7 +505,7 @@ impl Session {
         let mut slot = self.conn.lock();
         if slot
             .owned_by(self.id)
-            .is_ok_and(|db| db.connection.is_busy())
+            .is_ok_and(|db| self.has_left_something(db))
         {
             slot.discard();
         }
@@ -565,6 +571,14 @@ fn without_writing<T>(db: &Db, run: impl FnOnce() -> Result<T>) -> Result<T> {
     let result = catch_unwind(AssertUnwindSafe(run));
     set("OFF")?;
     result.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// A PRAGMA without a value, which SQLite may count as a write: `PRAGMA journal_mode` is one.
+fn only_asks(sql: &str) -> bool {
+    let sql = sql.trim_start();
+    sql.get(..6)
+        .is_some_and(|start| start.eq_ignore_ascii_case("pragma"))
+        && !sql.contains(['=', '('])
 }
 
 fn is_interrupt(error: &Error) -> bool {
