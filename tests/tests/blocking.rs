@@ -106,15 +106,14 @@ impl Store {
         db.execute_batch("VACUUM").await
     }
 
-    /// Makes every commit take as long as on a slow disk. It takes the place of a hook of the library, which a
-    /// program must not do.
+    /// Makes every commit take as long as on a slow disk, from inside SQLite.
     #[database_safe]
     async fn slow_down_commits(&self, db: &mut WriteTransaction) -> Result<()> {
         db.call(|c| {
-            c.commit_hook(Some(|| {
+            c.wal_hook(Some(|_, _| {
                 std::thread::sleep(Duration::from_millis(5));
-                false
-            }))?;
+                Ok(())
+            }));
             Ok(())
         })
         .await
@@ -362,5 +361,39 @@ fn a_slow_manager_does_not_hold_up_another_one() {
         );
         slow.close().await.unwrap();
         other.close().await.unwrap();
+    });
+}
+
+/// There `block_in_place` would panic.
+#[test]
+fn calls_from_a_local_set_work() {
+    dbm_tests::run(async {
+        let (done, ended) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_time()
+                .build()
+                .unwrap();
+            let local = tokio::task::LocalSet::new();
+            let called = runtime.block_on(local.run_until(async {
+                let store = Store::create(Config::in_memory()).await?;
+                let tasks: Vec<_> = (0..20)
+                    .map(|_| {
+                        let store = Arc::clone(&store);
+                        tokio::task::spawn_local(async move {
+                            store.add().await?;
+                            store.count(10_000).await
+                        })
+                    })
+                    .collect();
+                for task in tasks {
+                    assert_eq!(task.await.unwrap()?, 10_000);
+                }
+                store.vacuum().await?;
+                store.close().await
+            }));
+            let _ = done.send(called);
+        });
+        within(ended).await.unwrap().unwrap();
     });
 }

@@ -303,9 +303,19 @@ fn a_call_may_be_dropped_at_every_await_point_on_one_thread() {
     });
 }
 
-/// Eight tasks that write all the time; the items they were told of.
+/// Eight tasks that write all the time and two that read, while `work` is done.
 async fn company(store: &Arc<Store>, work: impl Future<Output = ()>) {
     let (stop, mut tasks) = (Arc::new(AtomicBool::new(false)), Vec::new());
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let (store, stop) = (Arc::clone(store), Arc::clone(&stop));
+        readers.push(tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(store.halves(0).await.unwrap(), 0);
+                tokio::task::yield_now().await;
+            }
+        }));
+    }
     for _ in 0..8 {
         let (store, stop) = (Arc::clone(store), Arc::clone(&stop));
         tasks.push(tokio::spawn(async move {
@@ -320,6 +330,9 @@ async fn company(store: &Arc<Store>, work: impl Future<Output = ()>) {
     }
     work.await;
     stop.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.await.unwrap();
+    }
     for task in tasks {
         let told = task.await.unwrap();
         assert!(!told.is_empty());

@@ -2,6 +2,7 @@
 //! library, and nothing that is set outlives its call.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dbm_core::Execution;
@@ -282,6 +283,52 @@ fn a_read_runs_beside_a_writer_and_sees_what_was_committed() {
     });
 }
 
+#[test]
+fn a_read_sees_what_another_process_has_committed_before() {
+    run(async {
+        for execution in EXECUTIONS {
+            let store = Store::create(Config::in_memory().execution(execution).readers(2))
+                .await
+                .unwrap();
+            let stop = Arc::new(AtomicBool::new(false));
+            let company = (0..8).map(|_| {
+                let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
+                tokio::spawn(async move {
+                    while !stop.load(Ordering::Relaxed) {
+                        store.numbers().await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                })
+            });
+            let company: Vec<_> = company.collect();
+            let path = store.path().unwrap().to_owned();
+            let (committed, mut seen) = tokio::sync::mpsc::unbounded_channel();
+            // A connection of its own, as another process has it.
+            let other = tokio::task::spawn_blocking(move || {
+                let other = rusqlite::Connection::open(path).unwrap();
+                for n in 1_000..1_200 {
+                    other
+                        .execute("INSERT INTO number VALUES (?1)", [n])
+                        .unwrap();
+                    committed.send(n).unwrap();
+                }
+            });
+            while let Some(n) = seen.recv().await {
+                assert!(
+                    within(store.numbers()).await.unwrap().contains(&n),
+                    "{n} is committed and not seen"
+                );
+            }
+            within(other).await.unwrap();
+            stop.store(true, Ordering::Relaxed);
+            for reader in company {
+                within(reader).await.unwrap();
+            }
+            store.close().await.unwrap();
+        }
+    });
+}
+
 // Writes.
 
 impl Store {
@@ -446,7 +493,6 @@ impl Store {
             "PRAGMA database_list",
             "PRAGMA user_version",
             "PRAGMA page_count",
-            "PRAGMA journal_mode",
             "PRAGMA synchronous",
             "PRAGMA foreign_keys",
             "SELECT * FROM pragma_table_info('number')",

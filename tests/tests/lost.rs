@@ -514,13 +514,6 @@ fn a_statement_that_a_closure_leaves_open_does_not_outlive_its_call() {
                     let _ = cut(1, Moment::AtOnce, store.clear()).await;
                     within(store.clear()).await.unwrap();
                 }
-                // No snapshot is left that would keep the log from shrinking.
-                let other = rusqlite::Connection::open(store.path().unwrap()).unwrap();
-                let emptied: i64 = other
-                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))
-                    .unwrap();
-                assert_eq!(emptied, 0, "leak {number}");
-                drop(other);
                 within(store.close()).await.unwrap();
             }
         }

@@ -340,6 +340,28 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Begun, and neither polled nor dropped ever again.
+    #[database_safe]
+    async fn forget_a_call(&self, db: &mut WriteTransaction) -> Result<()> {
+        db.execute("INSERT INTO number (n) VALUES (2)", ()).await?;
+        let mut begun = Box::pin(self.add_slowly(1));
+        assert!(poll_once(&mut begun).await.is_pending());
+        std::mem::forget(begun);
+        Ok(())
+    }
+}
+
+#[test]
+fn an_inner_call_that_is_forgotten_does_not_hold_its_outer_one_for_ever() {
+    run(async {
+        let store = Store::impatient().await;
+        assert!(within(store.forget_a_call()).await.is_err());
+        within(store.add(3)).await.unwrap();
+        assert_eq!(store.numbers().await.unwrap(), [3]);
+    });
+}
+
 #[test]
 fn what_waits_for_a_call_that_nobody_polls_gives_up_and_names_it() {
     run(async {
@@ -696,6 +718,45 @@ fn a_task_that_a_body_spawns_and_waits_for_gives_up_and_names_the_holder() {
             [1],
             "another task's read is a read of its own, beside the writer"
         );
+        store.close().await.unwrap();
+    });
+}
+
+impl Store {
+    /// A closure is no task: what it calls is a call of its own, which waits for the one it is in.
+    #[database_safe]
+    async fn call_back_from_a_closure(
+        self: &Arc<Self>,
+        db: &mut WriteTransaction,
+    ) -> Result<(Error, Vec<i64>)> {
+        db.execute("INSERT INTO number (n) VALUES (1)", ()).await?;
+        let (store, runtime) = (Arc::clone(self), tokio::runtime::Handle::current());
+        db.call(move |_| {
+            let refused = runtime.block_on(store.add(2)).unwrap_err();
+            Ok((refused, runtime.block_on(store.numbers())?))
+        })
+        .await
+    }
+}
+
+#[test]
+fn a_closure_that_calls_back_gives_up_and_names_the_holder() {
+    run(async {
+        let store = Store::impatient().await;
+        let (error, seen) = within(store.call_back_from_a_closure()).await.unwrap();
+        assert!(
+            matches!(
+                error,
+                Error::AcquireTimeout {
+                    method: "add",
+                    holder: "call_back_from_a_closure",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert_eq!(seen, []);
+        assert_eq!(store.numbers().await.unwrap(), [1]);
         store.close().await.unwrap();
     });
 }
