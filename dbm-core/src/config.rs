@@ -105,7 +105,7 @@ impl Config {
         }
     }
 
-    /// A database that nobody else sees and that is gone with its manager: for tests.
+    /// A database that nobody else sees and that is gone with its manager: for tests. No `close` is needed.
     ///
     /// It is a file in a private temporary directory, so it behaves like any other database (in-memory databases
     /// of SQLite have no WAL, a reader would block the writer). Durability is [`Durability::Off`]. Each start has a

@@ -271,9 +271,9 @@ impl ReadTransaction {
     /// Runs a closure with the bare [`rusqlite::Connection`], on a thread of its own: for what this API does not
     /// offer.
     ///
-    /// The transaction is guarded here too: transaction control is refused, and a read handle does not write. The
-    /// closure must not replace the connection's hooks (authorizer, progress, commit), and should not leave rows or
-    /// statements unfinished.
+    /// The transaction is guarded here too: transaction control is refused, and a read handle does not write. What the
+    /// closure sets in the connection (a busy timeout, hooks) ends with it; replacing the authorizer ends the call with
+    /// [`Error::Refused`](crate::Error::Refused), and so does a statement that is left unfinished.
     ///
     /// The closure is sent to another thread, so it is a `move` closure that owns what it uses; a `&str` of the method has
     /// to become a `String` first.
@@ -374,8 +374,8 @@ macro_rules! write_statements {
         impl $handle {
             /// Runs one statement that writes and returns how many rows it changed.
             ///
-            /// A statement that returns rows is run to its end, its rows are not looked at, and the answer is 0: take
-            /// [`query`](ReadTransaction::query) for `RETURNING`.
+            /// A statement with `RETURNING` is run to its end and its rows are counted; take
+            /// [`query`](ReadTransaction::query) to see them.
             ///
             /// ```
             /// # use dbm_core::prelude::*;
