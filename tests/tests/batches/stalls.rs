@@ -1,0 +1,290 @@
+//! Nobody waits for ever for a companion that stands still.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dbm_core::prelude::*;
+use dbm_tests::{LIMIT, Stalled, poll_once, run, within};
+use tokio::sync::Notify;
+
+use super::{ADD, Call, ENDLESS, EXECUTIONS, Store, everywhere, next_item, queue_up, together};
+
+impl Store {
+    #[database_safe]
+    async fn stall_now_and_then(
+        &self,
+        db: &mut WriteTransaction,
+        item: i64,
+        wait: Option<&Notify>,
+    ) -> Result<()> {
+        db.execute(ADD, (item, 1)).await?;
+        if let Some(wait) = wait {
+            wait.notified().await;
+        }
+        db.execute(ADD, (item, 2)).await?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_call_that_stalls_is_taken_out_and_its_companions_are_told() {
+    run(async {
+        let store = Store::new(Config::in_memory()).await;
+        for _ in 0..4 {
+            store.stall_now_and_then(next_item(), None).await.unwrap();
+        }
+        let never = Notify::new();
+        let items: Vec<_> = (0..3).map(|_| next_item()).collect();
+        let calls: Vec<Call<'_>> = vec![
+            Box::pin(store.add(items[0])),
+            Box::pin(async {
+                tokio::select! {
+                    // Told at the latest when its companions are.
+                    result = store.stall_now_and_then(items[1], Some(&never)) => result,
+                    () = std::future::pending() => Ok(()),
+                }
+            }),
+            Box::pin(async {
+                let result = store.add(items[2]).await;
+                never.notify_one();
+                result
+            }),
+        ];
+        let results = together(&store, calls).await;
+        assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
+        let error = results[1].as_ref().unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::BatchLost {
+                    by: "stall_now_and_then"
+                }
+            ),
+            "{error}"
+        );
+        assert!(error.is_retryable());
+        for (item, expected) in items.iter().zip([2, 0, 2]) {
+            assert_eq!(store.halves(*item).await.unwrap(), expected);
+        }
+        // From then on the method runs alone, and may take its time.
+        let go_on = Notify::new();
+        let calls: Vec<Call<'_>> = vec![
+            Box::pin(async {
+                let result = store.add(next_item()).await;
+                go_on.notify_one();
+                result
+            }),
+            Box::pin(store.stall_now_and_then(items[1], Some(&go_on))),
+            Box::pin(store.add(next_item())),
+        ];
+        for result in together(&store, calls).await {
+            result.unwrap();
+        }
+        assert_eq!(store.halves(items[1]).await.unwrap(), 2);
+        store.close().await.unwrap();
+    });
+}
+
+impl Store {
+    #[database_safe]
+    async fn wait_for_something_else(
+        &self,
+        db: &mut WriteTransaction,
+        item: i64,
+        wait: &Notify,
+    ) -> Result<()> {
+        db.execute(ADD, (item, 1)).await?;
+        wait.notified().await;
+        db.execute(ADD, (item, 2)).await?;
+        Ok(())
+    }
+}
+
+/// If they shared a transaction, each would wait for the other.
+#[test]
+fn a_method_that_waits_for_something_else_never_shares() {
+    run(everywhere("", async |store| {
+        for _ in 0..4 {
+            let wait = Notify::new();
+            wait.notify_one();
+            store
+                .wait_for_something_else(next_item(), &wait)
+                .await
+                .unwrap();
+            let call = Box::pin(store.wait_for_something_else(next_item(), &wait));
+            let mut call: Call<'_> = call;
+            tokio::select! {
+                _ = &mut call => panic!("nobody has woken it"),
+                () = tokio::task::yield_now() => {}
+            }
+            wait.notify_one();
+            call.await.unwrap();
+        }
+        for _ in 0..5 {
+            let told = Notify::new();
+            let calls: Vec<Call<'_>> = vec![
+                Box::pin(async {
+                    store.add(next_item()).await?;
+                    told.notify_one();
+                    Ok(())
+                }),
+                Box::pin(store.wait_for_something_else(next_item(), &told)),
+                Box::pin(store.add(next_item())),
+            ];
+            for result in together(&store, calls).await {
+                result.unwrap();
+            }
+        }
+    }));
+}
+
+/// Where a call stands still: on a task that is not polled any more, in the queue, in its body, or in its commit.
+#[test]
+fn a_call_that_nobody_polls_does_not_keep_its_companions_waiting() {
+    run(async {
+        let mut tests = Vec::new();
+        for execution in EXECUTIONS {
+            for at in 1..14 {
+                tests.push(tokio::spawn(async move {
+                    let store = Store::new(Config::in_memory().execution(execution)).await;
+                    let (before, stalled, after) = (next_item(), next_item(), next_item());
+                    let holder = queue_up(&store, &mut []).await;
+                    let mut first: Call<'_> = Box::pin(store.add(before));
+                    assert!(poll_once(&mut first).await.is_pending());
+                    let mut stalling = Stalled::new(Box::pin(store.add(stalled)) as Call<'_>);
+                    assert!(!stalling.run_to(1).await);
+                    let mut last: Call<'_> = Box::pin(store.add(after));
+                    assert!(poll_once(&mut last).await.is_pending());
+                    let in_its_body = stalling.run_to(at);
+                    let all = async { tokio::join!(holder.let_go(), in_its_body, first, last) };
+                    let Ok(((), got_through, first, last)) =
+                        tokio::time::timeout(LIMIT / 4, all).await
+                    else {
+                        panic!("{execution:?} {at}: they wait for ever");
+                    };
+                    for (item, result) in [(before, first), (after, last)] {
+                        match result {
+                            Ok(()) => assert_eq!(
+                                store.halves(item).await.unwrap(),
+                                2,
+                                "{execution:?} {at}"
+                            ),
+                            Err(error) => panic!("{execution:?} {at}: {error}"),
+                        }
+                    }
+                    drop(stalling);
+                    within(store.add(next_item())).await.unwrap();
+                    let halves = store.halves(stalled).await.unwrap();
+                    assert!(
+                        halves == 2 || (halves == 0 && !got_through),
+                        "{execution:?} {at}: {halves}"
+                    );
+                    within(store.close()).await.unwrap();
+                }));
+            }
+        }
+        for test in tests {
+            test.await.unwrap();
+        }
+    });
+}
+
+/// Nobody is left who could notice that the transaction stands still.
+#[test]
+fn a_shared_transaction_whose_callers_have_all_gone_is_cleared_away() {
+    run(async {
+        let store = Store::new(Config::in_memory()).await;
+        for _ in 0..4 {
+            store
+                .endless_without_callers(next_item(), false)
+                .await
+                .unwrap();
+        }
+        let mut first: Call<'_> = Box::pin(store.add(next_item()));
+        let mut calls: Vec<Call<'_>> =
+            vec![Box::pin(store.endless_without_callers(next_item(), true))];
+        let holder = queue_up(&store, &mut []).await;
+        assert!(poll_once(&mut first).await.is_pending());
+        assert!(poll_once(&mut calls[0]).await.is_pending());
+        holder.let_go().await;
+        let all = async { tokio::join!(first, calls.remove(0)) };
+        assert!(
+            tokio::time::timeout(Duration::from_millis(50), all)
+                .await
+                .is_err()
+        );
+        within(store.add(next_item())).await.unwrap();
+        within(store.close()).await.unwrap();
+    });
+}
+
+impl Store {
+    #[database_safe]
+    async fn endless_without_callers(
+        &self,
+        db: &mut WriteTransaction,
+        item: i64,
+        endless: bool,
+    ) -> Result<()> {
+        db.execute(ADD, (item, 1)).await?;
+        let sql = if endless { ENDLESS } else { "SELECT 1" };
+        db.query_one::<i64>(sql, ()).await?;
+        db.execute(ADD, (item, 2)).await?;
+        Ok(())
+    }
+}
+
+/// Slow, but not endless: it must not be taken out again and again.
+#[test]
+fn a_call_that_was_taken_out_for_being_slow_gets_through_when_made_again() {
+    run(async {
+        let store = Store::new(Config::in_memory()).await;
+        for _ in 0..4 {
+            store.write_much_now_and_then(next_item(), 1).await.unwrap();
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let company = (0..4).map(|_| {
+            let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    match store.add(next_item()).await {
+                        Ok(()) | Err(Error::BatchLost { .. }) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            })
+        });
+        let company: Vec<_> = company.collect();
+        let mut tries = 0;
+        loop {
+            match within(store.write_much_now_and_then(next_item(), 5_000_000)).await {
+                Ok(()) => break,
+                Err(Error::BatchLost { .. }) => tries += 1,
+                Err(other) => panic!("{other}"),
+            }
+            assert!(tries < 3, "taken out again and again");
+        }
+        stop.store(true, Ordering::Relaxed);
+        for task in company {
+            within(task).await.unwrap();
+        }
+        store.close().await.unwrap();
+    });
+}
+
+impl Store {
+    /// Counts rows in a write that takes some seconds.
+    #[database_safe]
+    async fn write_much_now_and_then(
+        &self,
+        db: &mut WriteTransaction,
+        item: i64,
+        rows: i64,
+    ) -> Result<()> {
+        let sql = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT ?2)
+             INSERT INTO half SELECT ?1, min(count(*), 1) FROM n UNION SELECT ?1, 2";
+        db.execute(sql, (item, rows)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Closures have the whole of rusqlite, and the guard with it.
+
+use std::time::Duration;
+
+use dbm_core::prelude::*;
+use dbm_core::rusqlite;
+use dbm_tests::{run, within};
+
+use super::{EXECUTIONS, Store};
+
+// Closures.
+
+impl Store {
+    #[database_safe]
+    async fn close_over(&self, db: &mut WriteTransaction, text: String) -> Result<(usize, String)> {
+        db.execute("INSERT INTO number VALUES (20)", ()).await?;
+        db.call(move |c| {
+            let mut statement = c.prepare("INSERT INTO number VALUES (?1)")?;
+            statement.execute([21])?;
+            let count = c.query_row("SELECT count(*) FROM number", (), |row| row.get(0))?;
+            Ok((count, text + "!"))
+        })
+        .await
+    }
+
+    #[database_safe]
+    async fn fail_in_a_closure(&self, db: &mut WriteTransaction) -> Result<()> {
+        db.call(|c| Ok(c.execute("INSERT INTO number VALUES (1)", ()).map(drop)?))
+            .await
+    }
+
+    #[database_safe]
+    async fn take_the_guard_away(&self, db: &mut WriteTransaction) -> Result<()> {
+        db.execute("INSERT INTO number VALUES (30)", ()).await?;
+        db.call(|c| {
+            c.authorizer(
+                None::<fn(rusqlite::hooks::AuthContext<'_>) -> rusqlite::hooks::Authorization>,
+            )?;
+            Ok(())
+        })
+        .await?;
+        db.execute_batch("COMMIT; DELETE FROM number; BEGIN").await
+    }
+
+    #[database_safe]
+    async fn take_the_guard_away_and_use_it(&self, db: &mut WriteTransaction) -> Result<()> {
+        db.execute("INSERT INTO number VALUES (31)", ()).await?;
+        db.call(|c| {
+            c.authorizer(
+                None::<fn(rusqlite::hooks::AuthContext<'_>) -> rusqlite::hooks::Authorization>,
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    #[database_safe]
+    async fn take_the_guard_of_a_reader(&self, db: &mut ReadTransaction) -> Result<()> {
+        db.call(|c| {
+            c.authorizer(
+                None::<fn(rusqlite::hooks::AuthContext<'_>) -> rusqlite::hooks::Authorization>,
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    #[database_safe]
+    async fn be_patient(&self, db: &mut WriteTransaction) -> Result<()> {
+        db.call(|c| Ok(c.busy_timeout(Duration::from_secs(3600))?))
+            .await
+    }
+
+    #[database_safe]
+    async fn refusal_of_a_reader(&self, db: &mut ReadTransaction) -> Result<()> {
+        assert!(
+            db.call(|c| Ok(c.execute_batch("PRAGMA query_only = 0")?))
+                .await
+                .is_err()
+        );
+        assert!(db.call(|c| Ok(c.execute_batch("COMMIT")?)).await.is_err());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_closure_has_the_whole_of_rusqlite_inside_the_transaction() {
+    run(async {
+        for execution in EXECUTIONS {
+            let store = Store::new(execution).await;
+            assert_eq!(
+                store.close_over("text".to_owned()).await.unwrap(),
+                (5, "text!".to_owned())
+            );
+            assert_eq!(store.numbers().await.unwrap(), [1, 2, 3, 20, 21]);
+            let error = store.fail_in_a_closure().await.unwrap_err();
+            let source = std::error::Error::source(&error).unwrap();
+            assert!(source.is::<rusqlite::Error>(), "{source:?}");
+            assert_eq!(
+                error.sqlite_code(),
+                Some(rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY)
+            );
+            store.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_closure_that_takes_the_guard_away_fails_its_call_and_the_next_one_is_guarded() {
+    run(async {
+        for execution in EXECUTIONS {
+            let store = Store::create(Config::in_memory().execution(execution).readers(1))
+                .await
+                .unwrap();
+            for _ in 0..3 {
+                store.take_the_guard_away().await.unwrap_err();
+                assert_eq!(store.numbers().await.unwrap(), [1, 2, 3]);
+                store.take_the_guard_away_and_use_it().await.unwrap_err();
+                assert_eq!(store.numbers().await.unwrap(), [1, 2, 3]);
+                store.take_the_guard_of_a_reader().await.unwrap_err();
+                store.refusal_of_a_reader().await.unwrap();
+                store.refusals().await.unwrap();
+            }
+            store.close().await.unwrap();
+        }
+    });
+}
+
+/// SQLite's own wait would hold up the thread and hear of no interrupt.
+#[test]
+fn a_busy_timeout_that_a_closure_sets_does_not_outlive_its_call() {
+    run(async {
+        for execution in EXECUTIONS {
+            let config = Config::in_memory()
+                .execution(execution)
+                .busy_timeout(Duration::from_millis(50));
+            let store = Store::create(config).await.unwrap();
+            store.be_patient().await.unwrap();
+            let other = rusqlite::Connection::open(store.path().unwrap()).unwrap();
+            other.execute_batch("BEGIN IMMEDIATE").unwrap();
+            let error = within(store.add(4)).await.unwrap_err();
+            assert!(matches!(error, Error::Busy { .. }), "{error}");
+            other.execute_batch("ROLLBACK").unwrap();
+            store.add(4).await.unwrap();
+            store.close().await.unwrap();
+        }
+    });
+}
