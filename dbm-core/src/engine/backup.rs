@@ -31,9 +31,7 @@ pub(crate) fn back_up(path: &Path, config: &Config, version: &Version) -> Result
             &with_ending(&file, &format!("{version}.backup")),
         )
     });
-    if finished.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
+    let _ = remove_unfinished(&unfinished);
     let finished = finished?;
     remove_old(&file, &finished, config.keep_backups);
     Ok(Some(finished))
@@ -48,10 +46,7 @@ fn with_ending(file: &Path, ending: &str) -> PathBuf {
 
 fn copy(from: &Path, to: &Path, busy_timeout: Duration) -> Result<()> {
     let failed = |error| Error::io(to, error);
-    match fs::remove_file(to) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
+    remove_unfinished(to).map_err(failed)?;
     create_private(to).map_err(failed)?;
     {
         let source = connect_read_only(from, busy_timeout)?;
@@ -75,6 +70,19 @@ fn copy(from: &Path, to: &Path, busy_timeout: Duration) -> Result<()> {
         .map_err(failed)
 }
 
+/// What is left of a copy, with the side files that SQLite had beside it.
+fn remove_unfinished(copy: &Path) -> io::Result<()> {
+    for side in ["", "-journal", "-wal", "-shm"] {
+        let mut path = copy.as_os_str().to_owned();
+        path.push(side);
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Nobody else may read the copy before it has the mode of the original.
 fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
@@ -95,7 +103,6 @@ fn publish(unfinished: &Path, name: &Path) -> Result<PathBuf> {
         };
         match fs::hard_link(unfinished, &name) {
             Ok(()) => {
-                fs::remove_file(unfinished).map_err(failed)?;
                 sync_directory(&name).map_err(failed)?;
                 return Ok(name);
             }
