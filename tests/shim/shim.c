@@ -236,8 +236,9 @@ static ssize_t shortened(ssize_t result, enum act what) {
     return result;
 }
 
+/* Never nothing, which would mean the end of the file. */
 static size_t part(size_t length, enum act what) {
-    return what == SHORT || what == TEAR ? length / 2 : length;
+    return what == SHORT || what == TEAR ? (length + 1) / 2 : length;
 }
 
 #define READ_AT(name)                                            \

@@ -120,6 +120,13 @@ impl Drop for Shim {
 }
 
 impl Outcome {
+    /// All of this in a line, for messages.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let met = self.calls.last().map_or("nothing", String::as_str);
+        format!("it met {met} and said {:?} {}", self.lines, self.complaints)
+    }
+
     /// Whether it said this.
     #[must_use]
     pub fn said(&self, line: &str) -> bool {

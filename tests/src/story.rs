@@ -225,6 +225,8 @@ pub struct Claims {
     pub absent: BTreeSet<i64>,
     /// The program said that it runs.
     pub started: bool,
+    /// A file that could not be removed.
+    pub may_stay: Option<String>,
 }
 
 impl Claims {
@@ -241,6 +243,9 @@ impl Claims {
             self.absent.extend(number(line, "refused "));
         }
         self.started |= outcome.said("start ok");
+        let kept = |call: &String| call.strip_prefix("unlink ./deep/").map(str::to_owned);
+        let refused = outcome.calls.last().filter(|_| !outcome.killed);
+        self.may_stay = refused.and_then(kept);
     }
 }
 
@@ -304,9 +309,9 @@ impl Theatre {
         let mut command = stage.command(self.story.version, steps);
         let outcome = shim.run(&mut command, &stage.watched(), fault, None)?;
         match outcome.violation() {
-            Some(violation) => Err(format!("{violation}; it said {:?}", outcome.lines)),
+            Some(violation) => Err(format!("{violation}; {}", outcome.report())),
             None if !outcome.killed && !outcome.said("end") => {
-                Err(format!("it ended: {outcome:?}"))
+                Err(format!("it broke off; {}", outcome.report()))
             }
             None => Ok(outcome),
         }
@@ -355,7 +360,7 @@ impl Theatre {
         {
             return Err("the next start lost entries".to_owned());
         }
-        self.judge_files(stage)
+        self.judge_files(stage, claims.may_stay.as_deref())
     }
 
     fn judge_entries(&self, sight: &Sight, claims: &Claims) -> Result<(), String> {
@@ -375,9 +380,9 @@ impl Theatre {
     }
 
     /// Nothing but the database is left, and one backup where there was a migration.
-    fn judge_files(&self, stage: &Stage) -> Result<(), String> {
+    fn judge_files(&self, stage: &Stage, may_stay: Option<&str>) -> Result<(), String> {
         let mut beside = names(&stage.directory());
-        beside.retain(|name| name != FILE);
+        beside.retain(|name| name != FILE && Some(name.as_str()) != may_stay);
         if self.story.version == NEW {
             let [backup] = beside.as_slice() else {
                 return Err(format!("beside the database: {beside:?}"));

@@ -182,7 +182,8 @@ fn kind(error: &Error) -> String {
         Error::HandleEnded | Error::Closed { .. } | Error::Panicked { .. } => "violation: ",
         _ => "",
     };
-    format!("{unsure}{error}").replace('\n', " ")
+    let code = error.sqlite_code().unwrap_or(0);
+    format!("{unsure}{error} ({code})").replace('\n', " ")
 }
 
 /// Several tasks that write at the same time, some of them in vain.
