@@ -50,7 +50,7 @@ fn a_call_is_a_span_with_the_names_of_opentelemetry() {
                 ("db.query.summary", method),
                 ("otel.name", method),
                 ("otel.kind", "client"),
-                ("code.namespace", module_path!()),
+                ("code.namespace", env!("CARGO_CRATE_NAME")),
             ];
             let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
             assert_eq!(
