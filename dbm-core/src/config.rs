@@ -47,6 +47,7 @@ pub struct Config {
     pub(crate) max_queue: Option<usize>,
     pub(crate) max_read_age: Option<Duration>,
     pub(crate) keep_backups: usize,
+    pub(crate) schema_drift: Option<SchemaDrift>,
     pub(crate) version: Option<Version>,
 }
 
@@ -84,6 +85,29 @@ pub enum Execution {
     Offload,
 }
 
+/// What to do with a database of the right version whose schema is not the one that
+/// [`init_db`](crate::Schema::init_db) makes: most likely it was edited and the version was not raised. The same is
+/// asked at the end of every migration, before it is committed.
+///
+/// To find out, `init_db` runs once more, in a private database in memory that is thrown away, and on a second manager,
+/// made for this from the defaults of its fields. Where there is no second one to be had, after
+/// [`start_with`](crate::DbManager::start_with) and [`create_with`](crate::DbManager::create_with), nothing is checked
+/// unless [`Config::schema_drift`] asks for it; then it runs on the manager itself, and should do nothing but write to
+/// its `db`.
+///
+/// Tables and views that `init_db` does not make are no drift, nor is another order of columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SchemaDrift {
+    /// Start-up, or the migration, fails with [`Error::SchemaDrift`]. The default of builds with debug assertions.
+    Error,
+    /// A warning is logged; the check comes a second after the start, so that it delays no call. The default of all
+    /// other builds.
+    Warn,
+    /// Nothing is checked.
+    Ignore,
+}
+
 impl Config {
     /// A database in this directory, which is made (with its parents) when it is missing. The file is
     /// `database.db` unless [`db_name`](Self::db_name) says otherwise.
@@ -101,6 +125,7 @@ impl Config {
             max_queue: None,
             max_read_age: None,
             keep_backups: 1,
+            schema_drift: None,
             version: None,
         }
     }
@@ -177,6 +202,13 @@ impl Config {
     /// has such a name is ever removed.
     pub fn keep_backups(mut self, backups: usize) -> Self {
         self.keep_backups = backups;
+        self
+    }
+
+    /// What to do when the schema is not the one that `init_db` makes. Default: an error in builds with debug
+    /// assertions, a warning in others, and nothing for managers made with `start_with` or `create_with`.
+    pub fn schema_drift(mut self, drift: SchemaDrift) -> Self {
+        self.schema_drift = Some(drift);
         self
     }
 

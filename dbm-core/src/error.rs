@@ -307,6 +307,19 @@ pub enum Error {
         to: Version,
     },
 
+    /// The database has the right version, but not the schema that `init_db` makes; or a migration did not lead to
+    /// it. See [`SchemaDrift`](crate::SchemaDrift).
+    #[error(
+        "the schema is not what init_db makes for version {version} (raise the version and migrate):\n{}",
+        Bounded(.differences)
+    )]
+    SchemaDrift {
+        /// Version in the file.
+        version: Version,
+        /// The differences, a line each: `-` is in the database, `+` is what `init_db` makes.
+        differences: String,
+    },
+
     /// A migration left rows whose parent is missing.
     #[error(
         "the migration leaves {count} new foreign key violations from {} to {}",
@@ -459,9 +472,10 @@ impl Error {
             Self::Config { .. } | Self::Runtime { .. } => "config",
             Self::Io { .. } => "io",
             Self::ForeignDatabase | Self::InvalidVersion { .. } | Self::TooNew { .. } => "version",
-            Self::MigrationRefused { .. } | Self::ForeignKeys { .. } | Self::Backup { .. } => {
-                "migration"
-            }
+            Self::MigrationRefused { .. }
+            | Self::SchemaDrift { .. }
+            | Self::ForeignKeys { .. }
+            | Self::Backup { .. } => "migration",
             Self::Other(_) => "other",
         }
     }

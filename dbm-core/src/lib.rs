@@ -119,7 +119,7 @@ mod version;
 pub mod __private;
 
 pub use call::{ExceptionSlot, Fallible, ValueOf};
-pub use config::{Config, Durability, Execution};
+pub use config::{Config, Durability, Execution, SchemaDrift};
 pub use error::{Cause, Error, Result, Shared};
 pub use manager::{DbManager, FromCore, ManagerCore, Schema};
 pub use params::{BoundParams, Params};

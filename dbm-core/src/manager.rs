@@ -60,6 +60,8 @@ pub trait Schema: Send + Sync + 'static {
     /// It is called for a file that is missing or holds nothing. When several processes start on such a file, one of
     /// them calls it.
     ///
+    /// It should do nothing but write to `db`: see [`SchemaDrift`](crate::SchemaDrift) for when it runs once more.
+    ///
     /// # Errors
     ///
     /// Any error, and a panic, fails the start. The file is left with nothing in it, so that the next start tries again.
@@ -141,7 +143,7 @@ pub trait DbManager: Schema + Sized {
     where
         Self: FromCore,
     {
-        lifecycle::Start::new(config, Self::from_core).begin()
+        lifecycle::Start::from_core(config).begin()
     }
 
     /// [`start`](Self::start) for a struct with fields that are not `Default`: `build` puts the core where it belongs.

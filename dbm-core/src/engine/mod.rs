@@ -19,6 +19,11 @@ mod lane;
 mod open;
 mod read_mark;
 mod readers;
+#[cfg_attr(
+    not(feature = "testing"),
+    allow(unreachable_pub, reason = "the test kit shows it")
+)]
+pub(crate) mod schema;
 mod session;
 mod statement;
 #[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
@@ -36,12 +41,14 @@ pub(crate) use inspect::{
 };
 pub(crate) use open::{Opener, Role, SharedOpener};
 pub(crate) use readers::{Place, Readers, end_read, open_on_lane};
+pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
 pub(crate) use session::{Kind, Session};
 pub(crate) use statement::Work;
 pub(crate) use temporary::TemporaryDirectory;
 pub(crate) use trust::Trust;
 pub(crate) use writer::{Turn, Writer};
 
+use crate::config::Config;
 use crate::error::Result;
 
 /// The open connections of one running manager.
@@ -69,6 +76,14 @@ impl Engine {
             never_shares: AtomicBool::new(true),
             temporary: Mutex::new(temporary),
         })
+    }
+
+    /// A database in memory, for one writer and no reader.
+    pub(crate) fn in_memory(config: &Config) -> Result<Arc<Self>> {
+        let opener = Opener::new(":memory:".into(), config.clone());
+        let writer = Conn::new(Role::Writer, Arc::clone(&opener));
+        writer.adopt(opener.in_memory()?);
+        Ok(Self::new(opener, writer, None))
     }
 
     pub(crate) fn never_shares(&self) -> bool {

@@ -5,22 +5,24 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::info;
 
+use super::drift::Drift;
 use super::{in_transaction, version_row};
 use crate::call::{Gate, Site};
-use crate::engine::{Contents, Engine, back_up, contents, foreign_key_violations};
+use crate::engine::{Contents, Engine, back_up, contents, foreign_key_violations, read_schema};
 use crate::error::{Error, Result};
-use crate::manager::Schema;
+use crate::manager::DbManager;
 use crate::transaction::{NewHandle as _, WriteTransaction};
 use crate::version::Version;
 
 static SITE: Site = Site::new(module_path!(), "migrate_db").during_init();
 
 /// False when another process was first.
-pub(crate) async fn migrate(
-    schema: &impl Schema,
+pub(crate) async fn migrate<M: DbManager>(
+    schema: &M,
     gate: &Gate,
     engine: &Arc<Engine>,
     target: &Version,
+    drift: &Drift<M>,
 ) -> Result<bool> {
     set_foreign_keys(engine, false).await?;
     let migrated = in_transaction(gate, engine, &SITE, async |frame| {
@@ -63,6 +65,11 @@ pub(crate) async fn migrate(
                 });
             }
         }
+        let found = frame
+            .session
+            .control(|db| read_schema(&db.connection))
+            .await?;
+        drift.judge(found).await?;
         info!(from = %stored, to = %target, "database migrated");
         Ok(true)
     })

@@ -6,6 +6,8 @@
 )]
 mod close;
 mod create;
+#[expect(clippy::disallowed_methods, reason = "it tells of drift")]
+mod drift;
 #[expect(clippy::disallowed_methods, reason = "it tells of a migration")]
 mod migrate;
 #[expect(clippy::disallowed_methods, reason = "it looks at the file first")]

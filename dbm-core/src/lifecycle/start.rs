@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tracing::{error, info};
 
+use super::drift::{Drift, Model};
 use super::prepare::{Step, prepare};
 use super::{create::create, migrate::migrate, not_from_inside};
 use crate::call::{Entered, Gate};
 use crate::config::Config;
 use crate::engine::{Conn, Engine, Opener, Role};
 use crate::error::{Error, Result};
-use crate::manager::{DbManager, ManagerCore};
+use crate::manager::{DbManager, FromCore, ManagerCore};
 use crate::status::Status;
 
 /// How often start-up looks again after another process has changed the file under it.
@@ -27,6 +28,7 @@ pub(crate) struct Start<M> {
     manager: Arc<M>,
     config: Config,
     gate: Arc<Gate>,
+    drift: Drift<M>,
 }
 
 impl<M: DbManager> Start<M> {
@@ -35,9 +37,22 @@ impl<M: DbManager> Start<M> {
         let gate = Arc::clone(core.gate());
         let manager = Arc::new(build(core));
         Self {
+            drift: Drift::new(Model::Same(Arc::downgrade(&manager)), &config),
             manager,
             config,
             gate,
+        }
+    }
+
+    /// Of a manager that can be made any number of times.
+    pub(crate) fn from_core(config: Config) -> Self
+    where
+        M: FromCore,
+    {
+        let drift = Drift::new(Model::Another(M::from_core), &config);
+        Self {
+            drift,
+            ..Self::new(config, M::from_core)
         }
     }
 
@@ -46,6 +61,7 @@ impl<M: DbManager> Start<M> {
             manager,
             config,
             gate,
+            drift,
         } = self;
         let starting = Starting {
             entered: gate.enter("start").ok(),
@@ -55,8 +71,14 @@ impl<M: DbManager> Start<M> {
             Ok(runtime) => {
                 let manager = Arc::clone(&manager);
                 runtime.spawn(async move {
-                    let answer = start_up(&*manager, config, &starting.gate).await;
-                    starting.end(answer);
+                    let started = start_up(&*manager, config, &starting.gate, &drift).await;
+                    drop(manager);
+                    let opened = matches!(&started, Ok((_, Step::Nothing)));
+                    let (gate, status) = (Arc::downgrade(&starting.gate), starting.gate.watch());
+                    starting.end(started.map(|(engine, _)| engine));
+                    if opened {
+                        drift.check_beside(gate, status).await;
+                    }
                 });
             }
             Err(error) => starting.end(Err(error)),
@@ -74,7 +96,12 @@ fn runtime() -> Result<Handle> {
     Ok(runtime)
 }
 
-async fn start_up<M: DbManager>(manager: &M, config: Config, gate: &Gate) -> Result<Arc<Engine>> {
+async fn start_up<M: DbManager>(
+    manager: &M,
+    config: Config,
+    gate: &Gate,
+    drift: &Drift<M>,
+) -> Result<(Arc<Engine>, Step)> {
     let required = manager.__core().version()?;
     let (path, temporary) = config.resolve()?;
     let opener = Opener::new(path, config);
@@ -82,15 +109,17 @@ async fn start_up<M: DbManager>(manager: &M, config: Config, gate: &Gate) -> Res
     let engine = Engine::new(opener, writer, temporary);
     let unfinished = Unfinished(Some(Arc::clone(&engine)));
     let started = Instant::now();
-    let ready = unless_given_up(gate, make_ready(manager, gate, &engine, required)).await;
+    let ready = unless_given_up(gate, make_ready(manager, gate, &engine, required, drift)).await;
     unfinished.finish();
-    if let Err(error) = ready {
-        engine.opener.give_up();
-        engine.writer.conn.interrupt_any();
-        close(&engine).await;
-        return Err(error.or_busy(started.elapsed()));
+    match ready {
+        Ok(step) => Ok((engine, step)),
+        Err(error) => {
+            engine.opener.give_up();
+            engine.writer.conn.interrupt_any();
+            close(&engine).await;
+            Err(error.or_busy(started.elapsed()))
+        }
     }
-    Ok(engine)
 }
 
 /// Lets go of the file when start-up is dropped with its runtime.
@@ -111,7 +140,7 @@ impl Drop for Unfinished {
     }
 }
 
-async fn unless_given_up(gate: &Gate, start: impl Future<Output = Result<()>>) -> Result<()> {
+async fn unless_given_up<T>(gate: &Gate, start: impl Future<Output = Result<T>>) -> Result<T> {
     let (mut start, mut given_up) = (pin!(start), pin!(gate.given_up()));
     poll_fn(|context| match start.as_mut().poll(context) {
         Poll::Ready(result) => Poll::Ready(result),
@@ -128,17 +157,22 @@ async fn make_ready<M: DbManager>(
     gate: &Gate,
     engine: &Arc<Engine>,
     required: &crate::Version,
-) -> Result<()> {
+    drift: &Drift<M>,
+) -> Result<Step> {
     let reader = Conn::new(Role::Reader, Arc::clone(&engine.opener));
     engine.readers.adopt(Arc::clone(&reader));
     for _ in 0..ATTEMPTS {
-        let done = match prepare(engine, &reader, required).await? {
+        let step = prepare(engine, &reader, required).await?;
+        let done = match step {
             Step::Create => create(manager, gate, engine, required).await?,
-            Step::Migrate => migrate(manager, gate, engine, required).await?,
-            Step::Nothing => true,
+            Step::Migrate => migrate(manager, gate, engine, required, drift).await?,
+            Step::Nothing => {
+                drift.check_before(gate, engine).await?;
+                true
+            }
         };
         if done {
-            return Ok(());
+            return Ok(step);
         }
     }
     Err(Error::other("the file kept changing during start-up"))

@@ -46,7 +46,8 @@ impl Clauses {
         let mut at = usize::from(!is_constraint);
         while at < piece.len() {
             let words = &piece[at..];
-            let group = |from: usize| &piece[at + from..=closing(piece, at + from).min(piece.len() - 1)];
+            let group =
+                |from: usize| &piece[at + from..=closing(piece, at + from).min(piece.len() - 1)];
             let mut taken = 1;
             if starts(words, &["check", "("]) {
                 self.lines.push(format!("CHECK {}", line(group(1))));
@@ -121,7 +122,16 @@ mod tests {
 
     #[test]
     fn damaged_text_does_no_harm() {
-        for sql in ["", "x", "CREATE TABLE t", "t (", "t (,", "t (a check (", "t (a collate", "t (unique ("] {
+        for sql in [
+            "",
+            "x",
+            "CREATE TABLE t",
+            "t (",
+            "t (,",
+            "t (a check (",
+            "t (a collate",
+            "t (unique (",
+        ] {
             let _ = Clauses::of(sql);
         }
     }

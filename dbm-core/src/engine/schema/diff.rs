@@ -24,7 +24,7 @@ enum Change {
         extra: Vec<String>,
         missing: Vec<String>,
     },
-    /// Both have the same columns.
+    /// Both have it, with the same columns in another order.
     Order {
         header: String,
         found: String,
@@ -39,7 +39,10 @@ impl SchemaDiff {
             match expected.like(object) {
                 Some(expected) => changes.extend(Change::between(object, expected)),
                 None => changes.push(Change::Extra {
-                    owned: expected.objects.iter().any(|other| object.belongs_to(other)),
+                    owned: expected
+                        .objects
+                        .iter()
+                        .any(|other| object.belongs_to(other)),
                     object: object.clone(),
                 }),
             }
@@ -53,14 +56,15 @@ impl SchemaDiff {
         (!changes.is_empty()).then_some(Self { changes })
     }
 
-    /// Whether a program that expects the second schema may stumble in the first one. It does not over tables and
-    /// views that it does not know, nor over the order of columns, which ALTER TABLE cannot choose.
-    pub(crate) fn is_drift(&self) -> bool {
-        self.changes.iter().any(|change| match change {
+    /// The part over which a program that expects the second schema may stumble. It does not over tables and views
+    /// that it does not know, nor over the order of columns, which ALTER TABLE cannot choose.
+    pub(crate) fn drift(mut self) -> Option<Self> {
+        self.changes.retain(|change| match change {
             Change::Extra { owned, .. } => *owned,
             Change::Missing { .. } | Change::Lines { .. } => true,
             Change::Order { .. } => false,
-        })
+        });
+        (!self.changes.is_empty()).then_some(self)
     }
 }
 
@@ -99,13 +103,15 @@ impl Change {
         let (extra, missing) = (only(found, expected), only(expected, found));
         let header = expected.header();
         if extra.is_empty() && missing.is_empty() {
-            if found.columns == expected.columns {
-                return None;
-            }
-            return Some(Self::Order {
+            let names = |object: &Object| {
+                let names: Vec<&str> = object.columns.iter().map(|column| &*column.name).collect();
+                names.join(", ")
+            };
+            let (found, expected) = (names(found), names(expected));
+            return (found != expected).then_some(Self::Order {
                 header,
-                found: found.names(),
-                expected: expected.names(),
+                found,
+                expected,
             });
         }
         Some(Self::Lines {
@@ -115,3 +121,54 @@ impl Change {
         })
     }
 }
+
+impl fmt::Display for SchemaDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        let mut line = |sign: char, indent: &str, line: &str| {
+            text.push(sign);
+            text.push(' ');
+            text.push_str(indent);
+            text.push_str(line);
+            text.push('\n');
+        };
+        for change in &self.changes {
+            match change {
+                Change::Extra { object, .. } => whole(object, '-', &mut line),
+                Change::Missing { object } => whole(object, '+', &mut line),
+                Change::Lines {
+                    header,
+                    extra,
+                    missing,
+                } => {
+                    line(' ', "", header);
+                    extra.iter().for_each(|text| line('-', "  ", text));
+                    missing.iter().for_each(|text| line('+', "  ", text));
+                }
+                Change::Order {
+                    header,
+                    found,
+                    expected,
+                } => {
+                    line(' ', "", header);
+                    line('-', "  columns in this order: ", found);
+                    line('+', "  columns in this order: ", expected);
+                }
+            }
+        }
+        f.write_str(text.trim_end())
+    }
+}
+
+fn whole(object: &Object, sign: char, line: &mut impl FnMut(char, &str, &str)) {
+    line(sign, "", &object.header());
+    object.body().for_each(|text| line(sign, "  ", text));
+}
+
+impl fmt::Debug for SchemaDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\n{self}")
+    }
+}
+
+impl std::error::Error for SchemaDiff {}

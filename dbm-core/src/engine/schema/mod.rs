@@ -5,6 +5,8 @@ mod clauses;
 mod diff;
 mod sql;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use rusqlite::Connection;
@@ -33,9 +35,15 @@ struct Object {
     kind: Kind,
     name: String,
     /// The columns of a table, in order.
-    columns: Vec<String>,
+    columns: Vec<Column>,
     /// Everything else, in an order of its own.
     lines: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Column {
+    name: String,
+    line: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +58,7 @@ enum Kind {
 pub(crate) fn read(connection: &Connection) -> Result<SchemaDump> {
     let mut statement = connection.prepare(
         "SELECT s.type, s.name, s.tbl_name, coalesce(s.sql, ''), l.type IS 'virtual', coalesce(l.strict, 0), coalesce(l.wr, 0)
-         FROM sqlite_schema s LEFT JOIN pragma_table_list l ON l.schema = 'main' AND l.name = s.name
+         FROM sqlite_schema s LEFT JOIN pragma_table_list(s.name) l ON l.schema = 'main'
          WHERE s.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND s.tbl_name <> 'Version' COLLATE NOCASE
              AND l.type IS NOT 'shadow'",
     )?;
@@ -81,7 +89,7 @@ pub(crate) fn read(connection: &Connection) -> Result<SchemaDump> {
                     object.lines.push("WITHOUT ROWID".to_owned());
                 }
             }
-            Kind::Index => object.lines = vec![index(connection, &object.name, &sql)?],
+            Kind::Index => object.lines = vec![index(connection, &object, &sql)?],
             _ => object.lines = vec![after_name(&sql)],
         }
         objects.push(object);
@@ -118,34 +126,37 @@ fn read_columns(connection: &Connection, table: &mut Object, clauses: &Clauses) 
     let mut rows = statement.query((&table.name,))?;
     let mut key = Vec::new();
     while let Some(row) = rows.next()? {
-        let name: String = row.get(0)?;
-        let mut column = quote(&name);
+        let plain: String = row.get(0)?;
+        let name = quote(&plain);
+        let mut line = name.clone();
         let declared: String = row.get(1)?;
         if !declared.is_empty() {
-            column.push(' ');
-            column.push_str(&normal(&declared).to_uppercase());
+            line.push(' ');
+            line.push_str(&normal(&declared).to_uppercase());
         }
         if row.get(2)? {
-            column.push_str(" NOT NULL");
+            line.push_str(" NOT NULL");
         }
         if let Some(default) = row.get::<_, Option<String>>(3)? {
-            column.push_str(" DEFAULT ");
-            column.push_str(&normal(&default));
+            line.push_str(" DEFAULT ");
+            line.push_str(&normal(&default));
         }
-        column.push_str(clauses.of_column(&name));
+        line.push_str(clauses.of_column(&plain));
         if row.get::<_, i64>(5)? == STORED {
-            column.push_str(" STORED");
+            line.push_str(" STORED");
         }
-        table.columns.push(column);
         let place: i64 = row.get(4)?;
         if place > 0 {
-            key.push((place, quote(&name)));
+            key.push((place, name.clone()));
         }
+        table.columns.push(Column { name, line });
     }
     if !key.is_empty() {
         key.sort();
         let key: Vec<String> = key.into_iter().map(|(_, name)| name).collect();
-        table.lines.push(format!("PRIMARY KEY ({})", key.join(", ")));
+        table
+            .lines
+            .push(format!("PRIMARY KEY ({})", key.join(", ")));
     }
     Ok(())
 }
@@ -154,8 +165,8 @@ fn read_columns(connection: &Connection, table: &mut Object, clauses: &Clauses) 
 const STORED: i64 = 3;
 
 fn read_unique(connection: &Connection, table: &mut Object) -> Result<()> {
-    let mut statement = connection
-        .prepare_cached("SELECT name FROM pragma_index_list(?1) WHERE origin = 'u'")?;
+    let mut statement =
+        connection.prepare_cached("SELECT name FROM pragma_index_list(?1) WHERE origin = 'u'")?;
     let mut rows = statement.query((&table.name,))?;
     while let Some(row) = rows.next()? {
         let columns = key_columns(connection, &row.get::<_, String>(0)?, &[])?;
@@ -198,7 +209,7 @@ fn key_columns(connection: &Connection, index: &str, pieces: &[&[sql::Token]]) -
     Ok(columns.join(", "))
 }
 
-fn index(connection: &Connection, name: &str, sql: &str) -> Result<String> {
+fn index(connection: &Connection, index: &Object, sql: &str) -> Result<String> {
     let tokens = tokens(sql);
     let (pieces, condition) = first_list(&tokens);
     let unique = if tokens.get(1).is_some_and(|token| token.is("unique")) {
@@ -206,7 +217,8 @@ fn index(connection: &Connection, name: &str, sql: &str) -> Result<String> {
     } else {
         ""
     };
-    let mut text = format!("{unique}({})", key_columns(connection, name, &pieces)?);
+    let columns = key_columns(connection, &index.name, &pieces)?;
+    let mut text = format!("{unique}ON {} ({columns})", quote(&index.owner));
     if !condition.is_empty() {
         text.push(' ');
         text.push_str(&line(condition));
@@ -216,45 +228,74 @@ fn index(connection: &Connection, name: &str, sql: &str) -> Result<String> {
 
 fn read_foreign_keys(connection: &Connection, table: &mut Object, clauses: &Clauses) -> Result<()> {
     let mut statement = connection.prepare_cached(
-        "SELECT \"table\", group_concat(\"from\", ', '), group_concat(\"to\", ', '), on_update, on_delete
-         FROM (SELECT * FROM pragma_foreign_key_list(?1) ORDER BY id, seq) GROUP BY id",
+        "SELECT id, \"table\", \"from\", \"to\", on_update, on_delete
+         FROM pragma_foreign_key_list(?1) ORDER BY id, seq",
     )?;
     let mut rows = statement.query((&table.name,))?;
+    let mut keys: BTreeMap<i64, ForeignKey> = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let parent: String = row.get(0)?;
-        let columns: String = row.get(1)?;
-        let mut key = format!("FOREIGN KEY ({columns}) REFERENCES {}", quote(&parent));
-        if let Some(parent_columns) = row.get::<_, Option<String>>(2)? {
-            key.push_str(&format!(" ({parent_columns})"));
+        let key = match keys.entry(row.get(0)?) {
+            Entry::Occupied(key) => key.into_mut(),
+            Entry::Vacant(place) => place.insert(ForeignKey {
+                parent: quote(&row.get::<_, String>(1)?),
+                on_update: row.get(4)?,
+                on_delete: row.get(5)?,
+                ..ForeignKey::default()
+            }),
+        };
+        key.from.push(quote(&row.get::<_, String>(2)?));
+        let to: Option<String> = row.get(3)?;
+        key.to.extend(to.as_deref().map(quote));
+    }
+    table
+        .lines
+        .extend(keys.into_values().map(|key| key.line(clauses)));
+    Ok(())
+}
+
+#[derive(Default)]
+struct ForeignKey {
+    parent: String,
+    from: Vec<String>,
+    /// Empty where the key points to whatever the primary key of its parent is.
+    to: Vec<String>,
+    on_update: String,
+    on_delete: String,
+}
+
+impl ForeignKey {
+    fn line(&self, clauses: &Clauses) -> String {
+        let from = self.from.join(", ");
+        let mut line = format!("FOREIGN KEY ({from}) REFERENCES {}", self.parent);
+        if !self.to.is_empty() {
+            line.push_str(&format!(" ({})", self.to.join(", ")));
         }
-        for (event, column) in [("UPDATE", 3), ("DELETE", 4)] {
-            let action: String = row.get(column)?;
+        for (event, action) in [("UPDATE", &self.on_update), ("DELETE", &self.on_delete)] {
             if action != "NO ACTION" {
-                key.push_str(&format!(" ON {event} {action}"));
+                line.push_str(&format!(" ON {event} {action}"));
             }
         }
-        if clauses.is_deferred(&columns) {
-            key.push_str(" DEFERRABLE INITIALLY DEFERRED");
+        if clauses.is_deferred(&from) {
+            line.push_str(" DEFERRABLE INITIALLY DEFERRED");
         }
-        table.lines.push(key);
+        line
     }
-    Ok(())
 }
 
 impl Object {
     fn header(&self) -> String {
-        let name = quote(&self.name);
         let kind = match self.kind {
-            Kind::Table => return format!("TABLE {name}"),
-            Kind::View => return format!("VIEW {name}"),
+            Kind::Table => "TABLE",
+            Kind::View => "VIEW",
             Kind::Index => "INDEX",
             Kind::Trigger => "TRIGGER",
         };
-        format!("{kind} {name} ON {}", quote(&self.owner))
+        format!("{kind} {}", quote(&self.name))
     }
 
     fn body(&self) -> impl Iterator<Item = &String> {
-        self.columns.iter().chain(&self.lines)
+        let columns = self.columns.iter().map(|column| &column.line);
+        columns.chain(&self.lines)
     }
 }
 

@@ -28,17 +28,24 @@ pub(super) fn tokens(sql: &str) -> Vec<Token> {
     let mut rest = sql.trim_start();
     while let Some(first) = rest.chars().next() {
         let (token, length) = match first {
-            '\'' => (Some(literal(&rest[..quoted(rest, '\'')])), quoted(rest, '\'')),
+            '\'' => (
+                Some(literal(&rest[..quoted(rest, '\'')])),
+                quoted(rest, '\''),
+            ),
             '"' | '`' => (Some(name(rest, first)), quoted(rest, first)),
             '[' => (Some(name(rest, ']')), quoted(rest, ']')),
             _ if rest.starts_with("--") => (None, rest.find('\n').unwrap_or(rest.len())),
-            _ if rest.starts_with("/*") => (None, rest.find("*/").map_or(rest.len(), |end| end + 2)),
+            _ if rest.starts_with("/*") => {
+                (None, rest.find("*/").map_or(rest.len(), |end| end + 2))
+            }
             _ if is_word(first) => {
                 let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
                 (Some(literal(&rest[..length].to_ascii_lowercase())), length)
             }
             _ => {
-                let operator = OPERATORS.iter().find(|operator| rest.starts_with(**operator));
+                let operator = OPERATORS
+                    .iter()
+                    .find(|operator| rest.starts_with(**operator));
                 let length = operator.map_or(first.len_utf8(), |operator| operator.len());
                 (Some(literal(&rest[..length])), length)
             }
@@ -67,7 +74,11 @@ fn literal(text: &str) -> Token {
 fn quoted(text: &str, end: char) -> usize {
     let mut signs = text.char_indices().skip(1).peekable();
     while let Some((at, sign)) = signs.next() {
-        if sign == end && signs.next_if(|(_, next)| *next == end && end != ']').is_none() {
+        if sign == end
+            && signs
+                .next_if(|(_, next)| *next == end && end != ']')
+                .is_none()
+        {
             return at + 1;
         }
     }

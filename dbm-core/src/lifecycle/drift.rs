@@ -1,0 +1,162 @@
+//! Schema drift: a database of the right version that is not what `init_db` makes.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::{in_transaction, version_row};
+use crate::call::{Entered, Gate, Lease, Site};
+use crate::config::{Config, SchemaDrift};
+use crate::engine::{Engine, Kind, SchemaDiff, SchemaDump, open_on_lane, read_schema};
+use crate::error::{Error, Result};
+use crate::manager::{DbManager, ManagerCore};
+use crate::status::Status;
+use crate::transaction::{NewHandle as _, ReadTransaction, WriteTransaction};
+
+static INIT: Site = Site::new(module_path!(), "init_db").during_init();
+static READ: Site = Site::new(module_path!(), "schema_drift");
+
+/// How long the first calls have the machine for themselves.
+const DELAY: Duration = Duration::from_secs(1);
+/// How long `init_db` may take to tell what it makes.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Compares a database with what `init_db` makes.
+pub(super) struct Drift<M> {
+    model: Model<M>,
+    config: Config,
+    reaction: SchemaDrift,
+}
+
+/// Whose `init_db` is asked.
+pub(super) enum Model<M> {
+    /// One made for this, so that nothing the manager itself keeps in memory is touched.
+    Another(fn(ManagerCore) -> M),
+    Same(Weak<M>),
+}
+
+impl<M: DbManager> Drift<M> {
+    pub(super) fn new(model: Model<M>, config: &Config) -> Self {
+        // `init_db` makes the newest version only.
+        let is_newest = config
+            .version
+            .as_ref()
+            .is_none_or(|version| *version == M::VERSION);
+        let by_default = match model {
+            Model::Another(_) if cfg!(debug_assertions) => SchemaDrift::Error,
+            Model::Another(_) => SchemaDrift::Warn,
+            Model::Same(_) => SchemaDrift::Ignore,
+        };
+        Self {
+            model,
+            config: config.clone(),
+            reaction: if is_newest {
+                config.schema_drift.unwrap_or(by_default)
+            } else {
+                SchemaDrift::Ignore
+            },
+        }
+    }
+
+    /// Before the manager runs, where drift is an error.
+    pub(super) async fn check_before(&self, gate: &Gate, engine: &Arc<Engine>) -> Result<()> {
+        if self.reaction != SchemaDrift::Error {
+            return Ok(());
+        }
+        let verdict = self.judge(found(gate, engine, None).await).await;
+        if verdict.is_err() {
+            // A reader that closes last would leave side files.
+            let _ = open_on_lane(&engine.writer.conn).await;
+        }
+        verdict
+    }
+
+    /// While the manager runs, where drift is worth a warning. Keeps neither the manager nor its connections alive.
+    pub(super) async fn check_beside(self, gate: Weak<Gate>, mut status: watch::Receiver<Status>) {
+        if self.reaction != SchemaDrift::Warn {
+            return;
+        }
+        let ended = status.wait_for(|status| *status != Status::Running);
+        if tokio::time::timeout(DELAY, ended).await.is_ok() {
+            return;
+        }
+        let expected = self.expected().await;
+        let Some(gate) = gate.upgrade() else { return };
+        if let (Some(Ok(engine)), Ok(entered)) = (gate.answer(), gate.enter(READ.method)) {
+            let found = found(&gate, engine, Some(entered)).await;
+            let _ = self.compare(found, expected);
+        }
+    }
+
+    /// Inside a migration, before it is committed.
+    pub(super) async fn judge(&self, found: Result<SchemaDump>) -> Result<()> {
+        if self.reaction == SchemaDrift::Ignore {
+            return Ok(());
+        }
+        let expected = self.expected().await;
+        self.compare(found, expected)
+    }
+
+    fn compare(&self, found: Result<SchemaDump>, expected: Result<SchemaDump>) -> Result<()> {
+        let database = self.config.name();
+        let (found, expected) = match (found, expected) {
+            (Ok(found), Ok(expected)) => (found, expected),
+            (Err(cause), _) | (_, Err(cause)) => {
+                warn!(database, %cause, "the schema could not be compared with what init_db makes");
+                return Ok(());
+            }
+        };
+        let differences = found.compare(&expected).err();
+        let Some(drift) = differences.and_then(SchemaDiff::drift) else {
+            return Ok(());
+        };
+        if self.reaction == SchemaDrift::Error {
+            return Err(Error::SchemaDrift {
+                version: M::VERSION,
+                differences: drift.to_string(),
+            });
+        }
+        warn!(database, version = %M::VERSION, differences = %drift, "the schema is not what init_db makes");
+        Ok(())
+    }
+
+    /// What `init_db` makes, in a database in memory.
+    async fn expected(&self) -> Result<SchemaDump> {
+        let model = match &self.model {
+            Model::Another(make) => Arc::new(make(ManagerCore::new(&self.config, M::VERSION))),
+            Model::Same(manager) => manager.upgrade().ok_or(Error::HandleEnded)?,
+        };
+        let engine = Engine::in_memory(&self.config)?;
+        let gate = model.__core().gate();
+        let mut expected = Err(Error::HandleEnded);
+        let making = in_transaction(gate, &engine, &INIT, async |frame| {
+            let db = &mut WriteTransaction::new(Arc::clone(frame));
+            version_row::create(db, &M::VERSION).await?;
+            model.init_db(db).await?;
+            expected = frame
+                .session
+                .control(|db| read_schema(&db.connection))
+                .await?;
+            Ok(false)
+        });
+        tokio::time::timeout(LIMIT, making)
+            .await
+            .map_err(|_| Error::Timeout {
+                method: INIT.method,
+                limit: LIMIT,
+            })??;
+        expected
+    }
+}
+
+/// The schema of the database itself.
+async fn found(gate: &Gate, engine: &Arc<Engine>, entered: Option<Entered>) -> Result<SchemaDump> {
+    let lease = Lease::acquire(gate, engine, &READ, Kind::Read, entered).await?;
+    let schema = ReadTransaction::new(Arc::clone(&lease.frame))
+        .call(read_schema)
+        .await;
+    lease.keep(&READ).await?;
+    schema
+}

@@ -1,0 +1,446 @@
+//! A database of the right version whose schema is not what `init_db` makes.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
+
+use dbm_core::SchemaDrift;
+use dbm_core::prelude::*;
+use dbm_tests::{bytes, is_open, run, run_on_one_thread, within};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tracing_subscriber::filter::LevelFilter;
+
+/// A release: its tables, and how it brings an older database to them.
+macro_rules! release {
+    ($name:ident, $version:literal, $init:expr, $migrate:expr) => {
+        #[derive(DbManager)]
+        #[db_manager(version = $version)]
+        struct $name {
+            core: ManagerCore,
+        }
+
+        impl Schema for $name {
+            async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
+                db.execute_batch($init).await
+            }
+
+            async fn migrate_db(
+                &self,
+                db: &mut WriteTransaction,
+                _: &Version,
+                _: &Version,
+            ) -> Result<bool> {
+                db.execute_batch($migrate).await?;
+                Ok(true)
+            }
+        }
+    };
+}
+
+release!(
+    First,
+    "1.0.0",
+    "CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT",
+    ""
+);
+release!(
+    Edited,
+    "1.0.0",
+    "CREATE TABLE user (id INTEGER PRIMARY KEY, email TEXT, name TEXT NOT NULL) STRICT",
+    ""
+);
+release!(
+    Second,
+    "1.1.0",
+    "CREATE TABLE user (id INTEGER PRIMARY KEY, email TEXT, name TEXT NOT NULL) STRICT;
+     CREATE INDEX user_by_email ON user (email)",
+    "ALTER TABLE user ADD COLUMN email TEXT;
+     CREATE INDEX user_by_email ON user(email)"
+);
+release!(
+    Forgetful,
+    "1.1.0",
+    "CREATE TABLE user (id INTEGER PRIMARY KEY, email TEXT, name TEXT NOT NULL) STRICT;
+     CREATE INDEX user_by_email ON user (email)",
+    "ALTER TABLE user ADD COLUMN email TEXT"
+);
+
+const DIFFERENCES: &str = "  TABLE user\n+   email TEXT";
+
+fn config(directory: &TempDir) -> Config {
+    Config::new(directory.path())
+}
+
+/// A database of the first release.
+async fn first() -> TempDir {
+    let directory = TempDir::new().unwrap();
+    let store = First::create(config(&directory)).await.unwrap();
+    store.close().await.unwrap();
+    directory
+}
+
+async fn change(directory: &TempDir, sql: &'static str) {
+    #[derive(DbManager)]
+    #[db_manager(version = "1.0.0")]
+    struct Hand {
+        core: ManagerCore,
+    }
+    dbm_tests::schema!(Hand);
+    impl Hand {
+        #[database_safe]
+        async fn change(&self, db: &mut WriteTransaction, sql: &str) -> Result<()> {
+            db.execute_batch(sql).await
+        }
+    }
+    let hand = Hand::create(config(directory)).await.unwrap();
+    hand.change(sql).await.unwrap();
+    hand.close().await.unwrap();
+}
+
+fn differences(error: Error) -> String {
+    match error {
+        Error::SchemaDrift { differences, .. } => differences,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Who wants to hear warnings about the schema of which database.
+static LISTENERS: Mutex<Vec<(&str, Sender<String>)>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl std::io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        for (database, sender) in LISTENERS.lock().unwrap().iter() {
+            if text.contains("schema") && text.contains(database) {
+                let _ = sender.send(text.to_string());
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn warnings(database: &'static str) -> Receiver<String> {
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| {
+        tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::WARN)
+            .with_ansi(false)
+            .with_writer(|| Log)
+            .init();
+    });
+    let (sender, receiver) = channel();
+    LISTENERS.lock().unwrap().push((database, sender));
+    receiver
+}
+
+async fn next(warnings: Receiver<String>) -> String {
+    tokio::task::spawn_blocking(move || warnings.recv_timeout(Duration::from_secs(60)).unwrap())
+        .await
+        .unwrap()
+}
+
+#[test]
+fn an_edit_without_a_new_version_is_an_error_in_debug_builds() {
+    run(async {
+        let directory = first().await;
+        let before = bytes(directory.path());
+        let mut config = config(&directory);
+        if !cfg!(debug_assertions) {
+            config = config.schema_drift(SchemaDrift::Error);
+        }
+        let store = Edited::start(config);
+        let error = store.ensure_ready().await.unwrap_err();
+        assert_eq!(store.status(), Status::Failed);
+        assert_eq!(differences(error.clone()), DIFFERENCES);
+        let text = error.to_string();
+        assert!(
+            text.contains("1.0.0") && text.contains("raise the version"),
+            "{text}"
+        );
+        assert!(text.ends_with(DIFFERENCES), "{text}");
+        assert_eq!(bytes(directory.path()), before, "the file is untouched");
+        assert!(!is_open(directory.path()));
+    });
+}
+
+#[test]
+fn elsewhere_it_is_a_warning_and_the_manager_runs() {
+    run(async {
+        let warnings = warnings("warned.db");
+        let directory = TempDir::new().unwrap();
+        let config = config(&directory)
+            .db_name("warned.db")
+            .schema_drift(SchemaDrift::Warn);
+        First::create(config.clone())
+            .await
+            .unwrap()
+            .close()
+            .await
+            .unwrap();
+        let store = Edited::create(config.clone()).await.unwrap();
+        let warning = next(warnings).await;
+        assert!(
+            warning.contains("WARN") && warning.contains("email TEXT"),
+            "{warning}"
+        );
+        store.close().await.unwrap();
+        assert!(!is_open(directory.path()));
+    });
+}
+
+#[test]
+fn nothing_is_checked_where_that_is_wished() {
+    run(async {
+        let directory = first().await;
+        let config = config(&directory).schema_drift(SchemaDrift::Ignore);
+        let store = Edited::create(config).await.unwrap();
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn the_program_that_made_it_and_one_that_migrated_it_find_no_drift() {
+    run_on_one_thread(async {
+        let directory = first().await;
+        for _ in 0..2 {
+            let store = First::create(config(&directory)).await.unwrap();
+            store.close().await.unwrap();
+        }
+        for _ in 0..2 {
+            let store = Second::create(config(&directory)).await.unwrap();
+            store.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_migration_that_forgets_something_is_undone() {
+    run(async {
+        let directory = first().await;
+        let error = Forgetful::create(config(&directory).schema_drift(SchemaDrift::Error))
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(
+            differences(error),
+            "+ INDEX user_by_email\n+   ON user (email)"
+        );
+        let store = First::create(config(&directory)).await.unwrap();
+        assert_eq!(store.get_version().await.unwrap(), Version::new(1, 0, 0));
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn what_others_have_put_beside_is_no_drift() {
+    run(async {
+        let directory = first().await;
+        change(
+            &directory,
+            "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER);
+             CREATE INDEX seqs ON _litestream_seq (seq);
+             CREATE VIEW names AS SELECT name FROM user;
+             ANALYZE",
+        )
+        .await;
+        let store = First::create(config(&directory)).await.unwrap();
+        store.close().await.unwrap();
+        change(&directory, "CREATE UNIQUE INDEX one_name ON user (name)").await;
+        let error = First::create(config(&directory).schema_drift(SchemaDrift::Error))
+            .await
+            .err()
+            .unwrap();
+        assert!(differences(error).contains("- INDEX one_name\n-   UNIQUE ON user (name)"));
+    });
+}
+
+#[test]
+fn a_version_of_the_tests_own_is_not_compared() {
+    run(async {
+        let directory = first().await;
+        let config = config(&directory).schema_drift(SchemaDrift::Error);
+        let store = Second::create(config.version(Version::new(1, 0, 0)))
+            .await
+            .unwrap();
+        store.close().await.unwrap();
+    });
+}
+
+/// A manager that fills a table through a method of its own, and remembers what it has done.
+#[derive(DbManager)]
+#[db_manager(version = "1.0.0")]
+struct Careful {
+    core: ManagerCore,
+    added: AtomicUsize,
+    trouble: Trouble,
+    hangs: Notify,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Trouble {
+    #[default]
+    None,
+    Fails,
+    Panics,
+    Hangs,
+}
+
+impl Schema for Careful {
+    async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
+        db.execute(
+            "CREATE TABLE tag (name TEXT NOT NULL PRIMARY KEY) STRICT",
+            (),
+        )
+        .await?;
+        self.add("urgent").await?;
+        assert_eq!(self.get_version().await?, Version::new(1, 0, 0));
+        assert!(matches!(
+            self.count().await,
+            Err(Error::NotDuringInit { .. })
+        ));
+        match self.trouble {
+            Trouble::None => Ok(()),
+            Trouble::Fails => Err(Error::other("no tags today")),
+            Trouble::Panics => panic!("no tags today"),
+            Trouble::Hangs => {
+                self.hangs.notify_one();
+                std::future::pending().await
+            }
+        }
+    }
+
+    async fn migrate_db(&self, _: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+impl Careful {
+    #[database_safe]
+    #[during_init]
+    async fn add(&self, db: &mut WriteTransaction, name: &str) -> Result<()> {
+        db.execute("INSERT INTO tag VALUES (?1)", (name,)).await?;
+        self.added.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[database_safe]
+    async fn count(&self, db: &mut ReadTransaction) -> Result<i64> {
+        db.query_one("SELECT count(*) FROM tag", ()).await
+    }
+}
+
+fn troubled(config: Config, trouble: Trouble) -> Arc<Careful> {
+    Careful::start_with(config, |core| Careful {
+        core,
+        added: AtomicUsize::new(0),
+        trouble,
+        hangs: Notify::new(),
+    })
+}
+
+#[test]
+fn init_db_is_asked_in_a_database_of_its_own() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let config = config(&directory).schema_drift(SchemaDrift::Error);
+        for is_new in [true, false] {
+            let store = Careful::create(config.clone()).await.unwrap();
+            assert_eq!(store.count().await.unwrap(), 1);
+            let added = store.added.load(Ordering::Relaxed);
+            assert_eq!(added, usize::from(is_new), "another manager is asked");
+            store.close().await.unwrap();
+        }
+        let store = troubled(config, Trouble::None);
+        assert_eq!(
+            store.count().await.unwrap(),
+            1,
+            "no row has come into the file"
+        );
+        assert_eq!(
+            store.added.load(Ordering::Relaxed),
+            1,
+            "there is no other one to ask"
+        );
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn an_init_db_that_cannot_tell_keeps_nobody_from_running() {
+    run(async {
+        for (name, trouble) in [("fails.db", Trouble::Fails), ("panics.db", Trouble::Panics)] {
+            let warnings = warnings(name);
+            let directory = TempDir::new().unwrap();
+            let config = config(&directory)
+                .db_name(name)
+                .schema_drift(SchemaDrift::Error);
+            Careful::create(config.clone())
+                .await
+                .unwrap()
+                .close()
+                .await
+                .unwrap();
+            let store = troubled(config, trouble);
+            store.ensure_ready().await.unwrap();
+            let warning = next(warnings).await;
+            assert!(
+                warning.contains("could not be compared") && warning.contains("no tags today"),
+                "{warning}"
+            );
+            store.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_init_db_that_hangs_can_be_given_up() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let config = config(&directory).schema_drift(SchemaDrift::Error);
+        Careful::create(config.clone())
+            .await
+            .unwrap()
+            .close()
+            .await
+            .unwrap();
+        let store = troubled(config, Trouble::Hangs);
+        within(store.hangs.notified()).await;
+        within(store.close_within(Duration::ZERO)).await.unwrap();
+        assert_eq!(store.status(), Status::Failed);
+        assert!(!is_open(directory.path()));
+    });
+}
+
+#[test]
+fn a_check_beside_the_calls_keeps_nothing_open() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let config = config(&directory).schema_drift(SchemaDrift::Warn);
+        Careful::create(config.clone())
+            .await
+            .unwrap()
+            .close()
+            .await
+            .unwrap();
+        for _ in 0..50 {
+            let store = Careful::create(config.clone()).await.unwrap();
+            store.close().await.unwrap();
+            assert!(!is_open(directory.path()));
+        }
+        let store = troubled(config, Trouble::Hangs);
+        within(store.hangs.notified()).await;
+        assert_eq!(store.status(), Status::Running);
+        store.close().await.unwrap();
+        assert!(!is_open(directory.path()));
+    });
+}
