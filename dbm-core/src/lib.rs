@@ -111,6 +111,12 @@ mod params;
 pub mod prelude;
 mod row;
 mod status;
+#[cfg(feature = "testing")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "fixtures are copied, not databases"
+)]
+pub mod testing;
 mod transaction;
 mod value;
 mod version;

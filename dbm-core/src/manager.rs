@@ -358,6 +358,8 @@ pub struct ManagerCore {
     gate: Arc<Gate>,
     version: Result<Version>,
     database: Box<str>,
+    #[cfg(feature = "testing")]
+    faults: crate::testing::Faults,
 }
 
 impl ManagerCore {
@@ -368,6 +370,8 @@ impl ManagerCore {
             gate: Gate::new(lifecycle::finish),
             version,
             database: config.name().into(),
+            #[cfg(feature = "testing")]
+            faults: crate::testing::Faults::default(),
         }
     }
 
@@ -381,6 +385,11 @@ impl ManagerCore {
 
     pub(crate) fn database(&self) -> &str {
         &self.database
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn faults(&self) -> &crate::testing::Faults {
+        &self.faults
     }
 
     fn path(&self) -> Option<&Path> {

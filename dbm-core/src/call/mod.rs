@@ -199,7 +199,7 @@ async fn walk<R>(
 ) -> Result<R, Failure> {
     let site = call.site;
     arguments::check(site, call.arguments)?;
-    let lease = lease(site, call.core.gate(), kind).await?;
+    let lease = lease(site, call.core, kind).await?;
     clock.leased(site);
     let frame = Arc::clone(&lease.frame);
     match body::run(&frame, site, body(Arc::clone(&frame))).await {
@@ -226,7 +226,17 @@ async fn walk<R>(
 }
 
 /// The gate and the lock: an outermost call waits for both, a nested one passes with the call around it.
-async fn lease(site: &'static Site, gate: &Arc<Gate>, kind: Kind) -> Result<Lease> {
+async fn lease(site: &'static Site, core: &ManagerCore, kind: Kind) -> Result<Lease> {
+    let lease = acquire(site, core.gate(), kind).await?;
+    #[cfg(feature = "testing")]
+    if let Some(fault) = core.faults().next(site.method) {
+        // Boxed, so that calls inside one another need no more stack for it.
+        return Err(Box::pin(fault.strike(lease, site)).await);
+    }
+    Ok(lease)
+}
+
+async fn acquire(site: &'static Site, gate: &Arc<Gate>, kind: Kind) -> Result<Lease> {
     if let Some(outer) = Frame::of_manager(gate.id) {
         if outer.during_init && !site.during_init {
             return Err(Error::NotDuringInit {
