@@ -47,7 +47,7 @@ pub struct Config {
     pub(crate) max_queue: Option<usize>,
     pub(crate) max_read_age: Option<Duration>,
     pub(crate) keep_backups: usize,
-    pub(crate) schema_drift: Option<SchemaDrift>,
+    pub(crate) schema_drift: SchemaDrift,
     pub(crate) version: Option<Version>,
 }
 
@@ -91,20 +91,19 @@ pub enum Execution {
 ///
 /// To find out, `init_db` runs once more, in a private database in memory that is thrown away, and on a second manager,
 /// made for this from the defaults of its fields. Where there is no second one to be had, after
-/// [`start_with`](crate::DbManager::start_with) and [`create_with`](crate::DbManager::create_with), nothing is checked
-/// unless [`Config::schema_drift`] asks for it; then it runs on the manager itself, and should do nothing but write to
-/// its `db`.
+/// [`start_with`](crate::DbManager::start_with) and [`create_with`](crate::DbManager::create_with), it runs on the
+/// manager itself, and should do nothing but write to its `db`.
 ///
 /// Tables and views that `init_db` does not make are no drift, nor is another order of columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SchemaDrift {
-    /// Start-up, or the migration, fails with [`Error::SchemaDrift`]. The default of builds with debug assertions.
+    /// Start-up, or the migration, fails with [`Error::SchemaDrift`].
     Error,
-    /// A warning is logged; the check comes a second after the start, so that it delays no call. The default of all
-    /// other builds.
+    /// A warning is logged; the check comes a second after the start, so that it delays no call.
     Warn,
     /// Nothing is checked.
+    #[default]
     Ignore,
 }
 
@@ -125,7 +124,7 @@ impl Config {
             max_queue: None,
             max_read_age: None,
             keep_backups: 1,
-            schema_drift: None,
+            schema_drift: SchemaDrift::default(),
             version: None,
         }
     }
@@ -205,10 +204,10 @@ impl Config {
         self
     }
 
-    /// What to do when the schema is not the one that `init_db` makes. Default: an error in builds with debug
-    /// assertions, a warning in others, and nothing for managers made with `start_with` or `create_with`.
+    /// What to do when the schema is not the one that `init_db` makes. Default: nothing is checked, since a check runs
+    /// `init_db`, which an opened database otherwise never does.
     pub fn schema_drift(mut self, drift: SchemaDrift) -> Self {
-        self.schema_drift = Some(drift);
+        self.schema_drift = drift;
         self
     }
 

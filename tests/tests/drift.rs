@@ -150,15 +150,11 @@ async fn next(warnings: Receiver<String>) -> String {
 }
 
 #[test]
-fn an_edit_without_a_new_version_is_an_error_in_debug_builds() {
+fn an_edit_without_a_new_version_is_an_error_where_that_is_wanted() {
     run(async {
         let directory = first().await;
         let before = bytes(directory.path());
-        let mut config = config(&directory);
-        if !cfg!(debug_assertions) {
-            config = config.schema_drift(SchemaDrift::Error);
-        }
-        let store = Edited::start(config);
+        let store = Edited::start(config(&directory).schema_drift(SchemaDrift::Error));
         let error = store.ensure_ready().await.unwrap_err();
         assert_eq!(store.status(), Status::Failed);
         assert_eq!(differences(error.clone()), DIFFERENCES);
@@ -174,7 +170,7 @@ fn an_edit_without_a_new_version_is_an_error_in_debug_builds() {
 }
 
 #[test]
-fn elsewhere_it_is_a_warning_and_the_manager_runs() {
+fn or_it_is_a_warning_and_the_manager_runs() {
     run(async {
         let warnings = warnings("warned.db");
         let directory = TempDir::new().unwrap();

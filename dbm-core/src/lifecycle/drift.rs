@@ -44,16 +44,11 @@ impl<M: DbManager> Drift<M> {
             .version
             .as_ref()
             .is_none_or(|version| *version == M::VERSION);
-        let by_default = match model {
-            Model::Another(_) if cfg!(debug_assertions) => SchemaDrift::Error,
-            Model::Another(_) => SchemaDrift::Warn,
-            Model::Same(_) => SchemaDrift::Ignore,
-        };
         Self {
             model,
             config: config.clone(),
             reaction: if is_newest {
-                config.schema_drift.unwrap_or(by_default)
+                config.schema_drift
             } else {
                 SchemaDrift::Ignore
             },
