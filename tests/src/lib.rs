@@ -3,6 +3,8 @@
 mod child;
 mod cut;
 mod dice;
+#[cfg(unix)]
+pub mod disk;
 pub mod ledger;
 mod leftovers;
 mod log;

@@ -230,22 +230,23 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Adds what a run has said.
+    /// Adds what a run has said, and what it could not remove.
     pub fn hear(&mut self, outcome: &Outcome) {
-        self.present.extend(
-            outcome
-                .lines
-                .iter()
-                .filter_map(|line| number(line, "added ")),
-        );
-        let refused = |line: &&String| line.starts_with("refused ") && !line.contains("unknown:");
-        for line in outcome.lines.iter().filter(refused) {
-            self.absent.extend(number(line, "refused "));
-        }
-        self.started |= outcome.said("start ok");
+        self.hear_lines(outcome.lines.iter().map(String::as_str));
         let kept = |call: &String| call.strip_prefix("unlink ./deep/").map(str::to_owned);
         let refused = outcome.calls.last().filter(|_| !outcome.killed);
         self.may_stay = refused.and_then(kept);
+    }
+
+    /// Adds what was said.
+    pub fn hear_lines<'a>(&mut self, lines: impl Iterator<Item = &'a str>) {
+        for line in lines {
+            self.present.extend(number(line, "added "));
+            if !line.contains("unknown:") {
+                self.absent.extend(number(line, "refused "));
+            }
+            self.started |= line == "start ok";
+        }
     }
 }
 
@@ -288,10 +289,16 @@ impl Theatre {
     /// A fresh copy of the scene.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        let number = self.next.fetch_add(1, Ordering::Relaxed).to_string();
-        let stage = Stage::new(self.directory.path().join(number), self.program);
+        let stage = self.empty_stage();
         stage.copy_of(&self.template);
         stage
+    }
+
+    /// A place without anything.
+    #[must_use]
+    pub fn empty_stage(&self) -> Stage {
+        let number = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        Stage::new(self.directory.path().join(number), self.program)
     }
 
     /// Plays the story once.
@@ -315,6 +322,17 @@ impl Theatre {
             }
             None => Ok(outcome),
         }
+    }
+
+    /// Plays the story undisturbed and writes down every change of the directory.
+    ///
+    /// # Errors
+    ///
+    /// That it hangs.
+    pub fn record(&self, shim: &Shim, stage: &Stage, record: &Path) -> Result<Outcome, String> {
+        let mut command = stage.command(self.story.version, self.story.steps);
+        let fault = Fault::default();
+        shim.run(&mut command, &stage.watched(), &fault, Some(record))
     }
 
     /// All calls of an undisturbed run that are counted.

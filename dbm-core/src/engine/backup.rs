@@ -31,7 +31,9 @@ pub(crate) fn back_up(path: &Path, config: &Config, version: &Version) -> Result
             &with_ending(&file, &format!("{version}.backup")),
         )
     });
-    let _ = remove_unfinished(&unfinished);
+    if finished.is_err() {
+        let _ = remove_unfinished(&unfinished);
+    }
     let finished = finished?;
     remove_old(&file, &finished, config.keep_backups);
     Ok(Some(finished))
@@ -103,6 +105,7 @@ fn publish(unfinished: &Path, name: &Path) -> Result<PathBuf> {
         };
         match fs::hard_link(unfinished, &name) {
             Ok(()) => {
+                let _ = remove_unfinished(unfinished);
                 sync_directory(&name).map_err(failed)?;
                 return Ok(name);
             }
@@ -119,16 +122,17 @@ fn publish(unfinished: &Path, name: &Path) -> Result<PathBuf> {
     Err(failed(io::Error::from(io::ErrorKind::AlreadyExists)))
 }
 
+/// Makes the name of a file or directory durable.
 #[cfg(unix)]
-fn sync_directory(file: &Path) -> io::Result<()> {
-    match file.parent() {
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    match path.parent() {
         Some(directory) => File::open(directory)?.sync_all(),
         None => Ok(()),
     }
 }
 
 #[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 

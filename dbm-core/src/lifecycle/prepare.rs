@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -55,15 +56,14 @@ pub(crate) async fn prepare(
 fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Step> {
     let opener = &engine.opener;
     let writer = &engine.writer.conn;
-    let length = length(opener)?;
-    if length == 0 {
+    if length(opener)? == 0 {
         if !writer.is_open() {
             writer.adopt(opener.create()?);
         }
         return Ok(Step::Create);
     }
     let (contents, connection) = look(opener)?;
-    if contents == Contents::Nothing && length < SMALLEST_PAGE {
+    if contents == Contents::Nothing && has_no_page(opener)? {
         return Err(not_a_database());
     }
     let step = step_for(&contents, required)?;
@@ -78,8 +78,11 @@ fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Ste
     Ok(step)
 }
 
-/// A file that is shorter than this has no page, and SQLite would take it for empty and overwrite it.
-const SMALLEST_PAGE: u64 = 512;
+/// Whether a file is too short for a database: SQLite would take it for empty and overwrite it.
+fn has_no_page(opener: &Opener) -> Result<bool> {
+    const SMALLEST_PAGE: u64 = 512;
+    Ok((1..SMALLEST_PAGE).contains(&length(opener)?))
+}
 
 /// Length of the file in bytes, 0 when there is none: a crash right after the first open leaves an empty one. Makes
 /// the directory.
@@ -87,7 +90,7 @@ fn length(opener: &Opener) -> Result<u64> {
     let path = &opener.path;
     let failed = |error| Error::io(path, error);
     if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
+        make_directory(directory).map_err(|error| Error::io(directory, error))?;
     }
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(failed(io::ErrorKind::IsADirectory.into())),
@@ -95,6 +98,22 @@ fn length(opener: &Opener) -> Result<u64> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Makes a directory and those around it, so that they survive a power loss like what will be written into them.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = directory.parent() {
+        make_directory(parent)?;
+    }
+    match fs::create_dir(directory) {
+        // Somebody else was first.
+        Err(_) if directory.is_dir() => {}
+        result => result?,
+    }
+    sync_directory(directory)
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ fn a_call_that_waits_too_long_names_the_holder_and_the_queue() {
                     held,
                     queued,
                 } => {
-                    assert_eq!(*waited, Duration::from_millis(200));
+                    assert!(*waited >= Duration::from_millis(200), "{waited:?}");
                     assert!(held >= waited && (1..=4).contains(queued), "{error}");
                 }
                 other => panic!("{other}"),
