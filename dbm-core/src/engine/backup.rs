@@ -125,9 +125,20 @@ fn publish(unfinished: &Path, name: &Path) -> Result<PathBuf> {
 /// Makes the name of a file or directory durable.
 #[cfg(unix)]
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
+    let Some(directory) = path.parent() else {
+        return Ok(());
+    };
+    match File::open(directory).and_then(|directory| directory.sync_all()) {
+        // A directory that we may only pass through, or a file system that cannot do it.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            Ok(())
+        }
+        result => result,
     }
 }
 

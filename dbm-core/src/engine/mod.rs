@@ -34,7 +34,7 @@ mod writer;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub(crate) use backup::back_up;
+pub(crate) use backup::{back_up, sync_directory};
 pub(crate) use connection::{Conn, Db, OwnerId, next_id};
 pub(crate) use inspect::{
     Contents, contents, foreign_key_violations, into_reader, is_wal, look, not_a_database,

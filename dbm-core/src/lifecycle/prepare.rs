@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::engine::{
-    Conn, Contents, Engine, Opener, Role, into_reader, is_wal, look, not_a_database,
+    Conn, Contents, Engine, Opener, Role, into_reader, is_wal, look, not_a_database, sync_directory,
 };
 use crate::error::{Error, Result};
 use crate::version::Version;
