@@ -7,7 +7,7 @@ use dbm_core::prelude::*;
 use dbm_core::{Execution, rusqlite};
 use dbm_tests::{run_on_one_thread, within};
 
-use super::{ROWS, Store, got_as_far_as, got_far, turns_beside};
+use super::{MANY, ROWS, Store, got_as_far_as, got_far, turns_beside};
 
 impl Store {
     #[database_safe]
