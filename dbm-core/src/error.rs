@@ -588,17 +588,21 @@ mod tests {
         assert!(
             error
                 .source()
-                .is_some_and(|source| source.is::<rusqlite::Error>())
+                .is_some_and(<(dyn std::error::Error + 'static)>::is::<rusqlite::Error>)
         );
         let outer = Error::Failed {
             method: "user",
             cause: error.clone().cause(),
         };
-        assert!(outer.source().is_some_and(|source| source.is::<Error>()));
+        assert!(
+            outer
+                .source()
+                .is_some_and(<(dyn std::error::Error + 'static)>::is::<Error>)
+        );
         assert!(
             Error::other(std::io::Error::other("x"))
                 .source()
-                .is_some_and(|source| source.is::<std::io::Error>())
+                .is_some_and(<(dyn std::error::Error + 'static)>::is::<std::io::Error>)
         );
     }
 

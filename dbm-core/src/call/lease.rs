@@ -100,7 +100,13 @@ impl Lease {
         conn.lock().give_to(session.id)?;
         match kind {
             Kind::Write if joins => session.control(|db| db.savepoint(0)).await??,
-            Kind::Write => session.begin_write().await?,
+            Kind::Write => {
+                let begun = session.begin_write().await;
+                if let Err(error) = &begun {
+                    session.set_failure(error);
+                }
+                begun?;
+            }
             // Its statements run on a thread, where SQLite may wait for another process.
             _ => {
                 session
@@ -152,6 +158,10 @@ impl Lease {
 
     async fn end(&mut self, keep: bool, site: &'static Site) -> Result<()> {
         self.frame.end().await;
+        if matches!(self.frame.session.check(), Err(Error::BatchLost { by }) if by == site.method) {
+            // It kept the members of its transaction waiting, and was taken out.
+            site.trust.keep_alone();
+        }
         let (engine, session) = (
             Arc::clone(&self.frame.engine),
             Arc::clone(&self.frame.session),
@@ -192,6 +202,9 @@ impl Lease {
                     .await?;
                 if !keep || kept.is_err() {
                     session.discard_if_unclean();
+                    if session.is_tainted() {
+                        engine.readers.renew();
+                    }
                 }
                 let Some(Hold::Write { mut turn, entered }) = self.hold.take() else {
                     return Err(Error::HandleEnded);
@@ -288,6 +301,9 @@ fn undo(frame: &Frame, hold: &Hold) {
                 let unclean = !session.is_shared() && session.has_left_something(db);
                 if session.kind == Kind::Connection || unclean {
                     slot.discard();
+                }
+                if session.is_tainted() {
+                    engine.readers.renew();
                 }
                 slot.take_back();
             }

@@ -148,7 +148,7 @@ impl<H, R> TypedCall<'_, H, R> {
         } = self;
         let site = call.site;
         let span = trace::span(site, kind, call.core.database());
-        let result = async {
+        let walk = async {
             let mut clock = Clock::start(site);
             let walked = walk(
                 &call,
@@ -173,8 +173,9 @@ impl<H, R> TypedCall<'_, H, R> {
             clock.stop(site);
             result
         }
-        .instrument(span.clone())
-        .await;
+        .instrument(span.clone());
+        // Boxed, so that calls inside calls do not nest their types beyond what rustc computes.
+        let result = Box::pin(walk).await;
         Outcome { site, span, result }
     }
 }

@@ -192,6 +192,15 @@ impl Readers {
         }
     }
 
+    /// Lets idle readers be opened anew: what is wrong with one connection of a process can be wrong with all.
+    pub(crate) fn renew(&self) {
+        for conn in &self.lock().idle {
+            if let Some(mut slot) = conn.try_lock() {
+                slot.discard();
+            }
+        }
+    }
+
     /// Closes every connection; blocks until the statements that run have ended.
     pub(crate) fn close(&self) {
         self.mark.close();

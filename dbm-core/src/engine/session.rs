@@ -182,6 +182,7 @@ impl Session {
         }));
         let took = started.elapsed();
         let blown = db.guard.take_fuse();
+        self.note_rowid(db, work);
         // Still as the body, whom the authorizer may refuse.
         if let (Some(sql), true) = (work.sql(), blown || matches!(result, Ok(Ok(_)))) {
             let (connection, whole) = (&db.connection, matches!(work, Work::Statement { .. }));
@@ -269,7 +270,6 @@ impl Session {
         if matches!(&result, Err(error) if self.can_wait_for(error)) {
             return result;
         }
-        self.note_rowid(db, work);
         if self.kind == Kind::Connection {
             return result;
         }
@@ -425,7 +425,24 @@ impl Session {
         self.lost.get().cloned().unwrap_or(error)
     }
 
+    /// Whether the connection must not be used again.
+    pub(crate) fn is_tainted(&self) -> bool {
+        self.tainted.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn set_failure(&self, error: &Error) {
+        // Once SQLite could not open or lock a file it goes on without: read-only, for as long as it is open.
+        if matches!(
+            error.primary_code(),
+            Some(
+                ErrorCode::ReadOnly
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::FileLockingProtocolFailed
+                    | ErrorCode::SystemIoFailure
+            )
+        ) {
+            self.tainted.store(true, Ordering::Relaxed);
+        }
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
     }
 
@@ -493,13 +510,12 @@ impl Session {
     /// Whether a closure has left something, an open statement or hooks of its own, that only a new connection is
     /// free of.
     pub(crate) fn has_left_something(&self, db: &Db) -> bool {
-        self.exposed.load(Ordering::Relaxed)
-            && (self.tainted.load(Ordering::Relaxed) || db.connection.is_busy())
+        self.is_tainted() || (self.exposed.load(Ordering::Relaxed) && db.connection.is_busy())
     }
 
     /// Discards a connection that a closure has left something in.
     pub(crate) fn discard_if_unclean(&self) {
-        if self.is_shared() || !self.exposed.load(Ordering::Relaxed) {
+        if self.is_shared() {
             return;
         }
         let mut slot = self.conn.lock();
