@@ -588,7 +588,7 @@ mod tests {
         assert!(
             error
                 .source()
-                .is_some_and(<(dyn std::error::Error + 'static)>::is::<rusqlite::Error>)
+                .is_some_and(<dyn std::error::Error>::is::<rusqlite::Error>)
         );
         let outer = Error::Failed {
             method: "user",
@@ -597,12 +597,12 @@ mod tests {
         assert!(
             outer
                 .source()
-                .is_some_and(<(dyn std::error::Error + 'static)>::is::<Error>)
+                .is_some_and(<dyn std::error::Error>::is::<Error>)
         );
         assert!(
             Error::other(std::io::Error::other("x"))
                 .source()
-                .is_some_and(<(dyn std::error::Error + 'static)>::is::<std::io::Error>)
+                .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
         );
     }
 

@@ -115,7 +115,7 @@ impl Frame {
             .run(work, self.kind == Kind::Read, &poison)
             .await;
         if let Err(error) = &result {
-            self.session.set_failure(error);
+            self.session.set_failure(error, self.kind == Kind::Read);
         }
         result
     }

@@ -103,7 +103,7 @@ impl Lease {
             Kind::Write => {
                 let begun = session.begin_write().await;
                 if let Err(error) = &begun {
-                    session.set_failure(error);
+                    session.set_failure(error, false);
                 }
                 begun?;
             }
@@ -298,7 +298,7 @@ fn undo(frame: &Frame, hold: &Hold) {
             let mut slot = session.conn.lock();
             if let Ok(db) = slot.owned_by(session.id) {
                 engine.writer.undo(db, session);
-                let unclean = !session.is_shared() && session.has_left_something(db);
+                let unclean = !session.is_shared() && session.is_unclean(db);
                 if session.kind == Kind::Connection || unclean {
                     slot.discard();
                 }

@@ -260,7 +260,7 @@ pub(crate) fn end_read(conn: &Conn, session: &Session) {
     } else {
         db.control(&CONTROL.commit).is_ok() || db.roll_back()
     };
-    if !clean || session.has_left_something(db) || session.check().is_err() {
+    if !clean || session.is_unclean(db) || session.check().is_err() {
         slot.discard();
     }
     slot.take_back();

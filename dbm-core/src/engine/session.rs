@@ -425,22 +425,23 @@ impl Session {
         self.lost.get().cloned().unwrap_or(error)
     }
 
-    /// Whether the connection must not be used again.
+    /// Whether an error or a closure has spoilt the connection.
     pub(crate) fn is_tainted(&self) -> bool {
         self.tainted.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_failure(&self, error: &Error) {
+    pub(crate) fn set_failure(&self, error: &Error, read_only: bool) {
         // Once SQLite could not open or lock a file it goes on without: read-only, for as long as it is open.
-        if matches!(
-            error.primary_code(),
+        let spoilt = match error.primary_code() {
+            Some(ErrorCode::ReadOnly) => !read_only,
             Some(
-                ErrorCode::ReadOnly
-                    | ErrorCode::CannotOpen
-                    | ErrorCode::FileLockingProtocolFailed
-                    | ErrorCode::SystemIoFailure
-            )
-        ) {
+                ErrorCode::CannotOpen
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::SystemIoFailure,
+            ) => true,
+            _ => false,
+        };
+        if spoilt {
             self.tainted.store(true, Ordering::Relaxed);
         }
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
@@ -507,22 +508,23 @@ impl Session {
         self.unshareable.load(Ordering::Relaxed)
     }
 
-    /// Whether a closure has left something, an open statement or hooks of its own, that only a new connection is
-    /// free of.
+    /// Whether a closure has left a statement open, which only a new connection is free of.
     pub(crate) fn has_left_something(&self, db: &Db) -> bool {
-        self.is_tainted() || (self.exposed.load(Ordering::Relaxed) && db.connection.is_busy())
+        self.exposed.load(Ordering::Relaxed) && db.connection.is_busy()
     }
 
-    /// Discards a connection that a closure has left something in.
+    /// Whether the connection must not be used again.
+    pub(crate) fn is_unclean(&self, db: &Db) -> bool {
+        self.is_tainted() || self.has_left_something(db)
+    }
+
+    /// Discards a connection that must not be used again.
     pub(crate) fn discard_if_unclean(&self) {
         if self.is_shared() {
             return;
         }
         let mut slot = self.conn.lock();
-        if slot
-            .owned_by(self.id)
-            .is_ok_and(|db| self.has_left_something(db))
-        {
+        if slot.owned_by(self.id).is_ok_and(|db| self.is_unclean(db)) {
             slot.discard();
         }
     }

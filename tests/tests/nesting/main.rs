@@ -1,8 +1,5 @@
 //! Calls inside calls: they join the transaction that is running, or fail at once; they never wait for themselves.
 
-// Each call inside another one adds some forty levels to the type of the outer future.
-#![recursion_limit = "256"]
-
 mod depth;
 mod lifecycle;
 mod others;
