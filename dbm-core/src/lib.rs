@@ -89,6 +89,7 @@
 //!
 //! - `macros` (default): the attributes and the derive. What they generate can be written by hand, with [`call`](mod@call).
 //! - `bundled` (default): SQLite is compiled in. Without it the system's is linked.
+//! - `testing`: the module `testing`, for the tests of programs.
 //!
 //! # Where to read on
 //!
@@ -159,6 +160,7 @@ mod guides {
     struct Observability;
     #[doc = include_str!("../../docs/operations.md")]
     struct Operations;
+    #[cfg(feature = "testing")]
     #[doc = include_str!("../../docs/testing.md")]
     struct Testing;
 }

@@ -4,10 +4,15 @@ pub use dbm_core::call::{
     Call, CallOn, Outcome, Site, TypedCall, call, missing_argument, timed as timed_by_hand,
 };
 pub use dbm_core::prelude;
+#[cfg(feature = "testing")]
+pub use dbm_core::testing::{
+    Fault, Migrated, Migration, MigrationError, SchemaDiff, SchemaDump, TestDirectory, fail_next,
+    schema,
+};
 pub use dbm_core::{
     BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,
     ExceptionSlot, Execution, Fallible, FromCore, Handle, ManagerCore, Params, ReadTransaction,
-    Result, Row, Schema, Shared, Statement, Status, ToValue, Value, ValueOf, Version,
+    Result, Row, Schema, SchemaDrift, Shared, Statement, Status, ToValue, Value, ValueOf, Version,
     WriteTransaction, named_params, params,
 };
 #[cfg(feature = "macros")]
@@ -50,5 +55,6 @@ pub fn every_setting() -> Config {
         .max_queue(1_000)
         .max_read_age(Duration::from_secs(60))
         .keep_backups(3)
+        .schema_drift(SchemaDrift::Ignore)
         .version(Version::new(1, 0, 0))
 }
