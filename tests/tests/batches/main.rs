@@ -56,7 +56,7 @@ async fn add_both(db: &mut WriteTransaction, item: i64) -> Result<()> {
     Ok(())
 }
 
-/// Each hazard has a method of its own: what a method does once, the library remembers of it.
+// Each hazard has a method of its own: what a method does once, the library remembers of it.
 
 impl Store {
     async fn new(config: Config) -> Arc<Self> {
