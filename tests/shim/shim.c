@@ -128,7 +128,7 @@ static enum act meet(const char *call, const char *path) {
     pthread_mutex_unlock(&counting);
     if (!hit)
         return PASS;
-    if (act == KILL)
+    if (act == KILL || (act == TEAR && strcmp(call, "write")))
         die();
     if (act == FAIL)
         errno = act_error;

@@ -9,6 +9,7 @@ pub mod ledger;
 mod leftovers;
 mod log;
 mod outside;
+pub mod points;
 #[cfg(unix)]
 pub mod shim;
 mod store;

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 
 use crate::{LIMIT, skip};
@@ -44,33 +44,39 @@ pub struct Outcome {
 }
 
 impl Shim {
-    /// Compiles it into `target` with the system's compiler; says so and gives `None` where that cannot be done.
+    /// Compiles it into `target`, once, with the system's compiler; says so and gives `None` where that cannot be done.
     #[must_use]
-    pub fn build(test: &str, target: &Path) -> Option<Self> {
-        if !cfg!(all(target_os = "linux", target_env = "gnu")) {
-            skip(test, "the shim is written for Linux with glibc");
-            return None;
-        }
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/shim.c");
-        let library = target.join(format!("shim-{}.so", std::process::id()));
-        let compiler = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O0"])
-            .arg("-o")
-            .arg(&library)
-            .arg(source)
-            .arg("-ldl")
-            .output();
-        match compiler {
-            Ok(output) => {
-                let errors = String::from_utf8_lossy(&output.stderr);
-                assert!(output.status.success(), "the shim: {errors}");
-                Some(Self(library))
-            }
-            Err(error) => {
-                skip(test, &format!("no C compiler: {error}"));
+    pub fn get(test: &str, target: &Path) -> Option<&'static Self> {
+        static SHIM: OnceLock<Result<Shim, String>> = OnceLock::new();
+        match SHIM.get_or_init(|| Self::compile(target)) {
+            Ok(shim) => Some(shim),
+            Err(why) => {
+                skip(test, why);
                 None
             }
         }
+    }
+
+    fn compile(target: &Path) -> Result<Self, String> {
+        if !cfg!(all(target_os = "linux", target_env = "gnu")) {
+            return Err("the shim is written for Linux with glibc".to_owned());
+        }
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/shim.c");
+        // Other test programs may be at it too.
+        let unfinished = target.join(format!("shim-{}.so", std::process::id()));
+        let output = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O0"])
+            .arg("-o")
+            .arg(&unfinished)
+            .arg(source)
+            .arg("-ldl")
+            .output()
+            .map_err(|error| format!("no C compiler: {error}"))?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "the shim: {errors}");
+        let library = target.join("shim.so");
+        fs::rename(unfinished, &library).unwrap();
+        Ok(Self(library))
     }
 
     /// Runs a program to its end. What concerns `directory` is counted, and hit as the fault says; with `record`
@@ -104,18 +110,12 @@ impl Shim {
             command.env("SHIM_RECORD", record);
         }
         let mut outcome = finish(command)?;
-        let log = fs::read_to_string(log).unwrap_or_default();
+        let log = fs::read_to_string(log).map_err(|_| "the shim was not there".to_owned())?;
         outcome.calls = log
             .lines()
             .filter_map(|line| Some(line.split_once(' ')?.1.to_owned()))
             .collect();
         Ok(outcome)
-    }
-}
-
-impl Drop for Shim {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
     }
 }
 

@@ -7,8 +7,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use dbm_core::prelude::*;
 use dbm_core::rusqlite::Connection as Sqlite;
@@ -69,7 +67,7 @@ pub const RECOVERY: Story = Story {
     name: "recovery",
     begin: |stage| stage.leave_open(&["start", "write:0,3,8"]),
     version: OLD,
-    steps: &["start", "read", "write:10000,1,2", "close"],
+    steps: &["start", "reads:150", "write:10000,1,2", "read", "close"],
 };
 
 /// A database without WAL, as the reference makes it, whose last user died in the midst of a transaction.
@@ -446,43 +444,4 @@ fn start_again(directory: &Path, version: &str, hooks: usize) -> Result<(), Stri
 fn fast_directory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     tempfile::tempdir_in(memory).unwrap_or_else(|_| tempfile::tempdir().unwrap())
-}
-
-/// Tries every point, a few at a time, and fails with all that is wrong.
-#[allow(clippy::panic)]
-pub fn try_all<P: Sync + std::fmt::Debug>(
-    what: &str,
-    points: &[P],
-    attempt: impl Fn(&P) -> Result<(), String> + Sync,
-) {
-    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let workers = thread::available_parallelism()
-        .map_or(2, usize::from)
-        .min(8);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some(point) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(failure) = attempt(point) {
-                        let text = format!("{point:?}: {failure}");
-                        eprintln!("{text}");
-                        failures
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push(text);
-                    }
-                }
-            });
-        }
-    });
-    let failures = failures
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    assert!(
-        failures.is_empty(),
-        "{what}: {} of {} points:\n{}",
-        failures.len(),
-        points.len(),
-        failures.join("\n")
-    );
 }

@@ -1,9 +1,11 @@
 //! A process killed (SIGKILL) at every file-system call that changes anything: old or new, never between; what was
 //! acknowledged is there; the next start heals by itself.
 
+use dbm_tests::Dice;
+use dbm_tests::points::{busy, try_all};
 use dbm_tests::shim::{Fault, Shim};
 use dbm_tests::story::{
-    CHECKPOINTS, Claims, FIRST_START, JOURNAL, MIGRATION, RECOVERY, Story, Theatre, WRITES, try_all,
+    CHECKPOINTS, Claims, FIRST_START, JOURNAL, MIGRATION, RECOVERY, Story, Theatre, WRITES,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ledger");
@@ -12,84 +14,114 @@ const TARGET: &str = env!("CARGO_TARGET_TMPDIR");
 /// Calls after which a dead process leaves something else behind than before. Reads and looks are left out.
 const CHANGES: &str = "create,write,sync,truncate,unlink,rename,link,mkdir,chmod,lock,close";
 
-/// A call and how the process ends there.
-#[derive(Debug, Clone)]
-struct Point {
-    /// For the message.
-    _call: String,
+/// Where a process is killed, and where again each time it is started anew.
+#[derive(Debug)]
+struct Point(Vec<Kill>);
+
+#[derive(Debug, Clone, Copy)]
+struct Kill {
     at: usize,
     act: &'static str,
 }
 
 /// Before every `stride`-th call, in the middle of every such write, and after the last.
-fn points(calls: &[String], stride: usize) -> Vec<Point> {
+fn everywhere(calls: &[String], stride: usize) -> Vec<Point> {
     let mut points = Vec::new();
     for (index, call) in calls.iter().enumerate().step_by(stride) {
-        let point = |act| Point {
-            _call: call.clone(),
-            at: index + 1,
-            act,
-        };
-        points.push(point("kill"));
+        let mut add = |act| points.push(Point(vec![Kill { at: index + 1, act }]));
+        add("kill");
         if call.starts_with("write ") {
-            points.push(point("tear"));
+            add("tear");
         }
         if index + stride >= calls.len() {
-            points.push(point("kill-after"));
+            add("kill-after");
         }
     }
     points
 }
 
-fn kill(story: Story, calls: &'static str, stride: usize) {
-    let Some(shim) = Shim::build(story.name, TARGET.as_ref()) else {
+/// After about so many calls a start has healed what a crash has left.
+const RECOVERY_CALLS: usize = 40;
+
+/// First anywhere, then during the recovery, up to three times.
+fn again_and_again(calls: &[String], points: usize) -> Vec<Point> {
+    let mut dice = Dice::new(7);
+    let mut kill = |calls| Kill {
+        at: 1 + dice.below(calls),
+        act: ["kill", "tear", "kill-after"][dice.below(3)],
+    };
+    (0..points)
+        .map(|number| {
+            let first = kill(calls.len());
+            let later = (0..=number % 3).map(|_| kill(RECOVERY_CALLS));
+            Point([first].into_iter().chain(later).collect())
+        })
+        .collect()
+}
+
+fn kill(story: Story, calls: &'static str, choose: impl Fn(&[String]) -> Vec<Point>) {
+    let Some(shim) = Shim::get(story.name, TARGET.as_ref()) else {
         return;
     };
     let theatre = Theatre::new(story, PROGRAM);
-    let all = theatre.calls(&shim, calls);
-    let points = points(&all, stride);
-    eprintln!("{}: {} points of {}", story.name, points.len(), all.len());
-    try_all(story.name, &points, |point| {
+    let points = choose(&theatre.calls(shim, calls));
+    try_all(story.name, &points, busy(), |Point(kills)| {
         let stage = theatre.stage();
         let mut claims = Claims::default();
-        let fault = Fault {
-            calls,
-            at: point.at,
-            act: point.act.to_owned(),
-            on: false,
-        };
-        claims.hear(&theatre.play(&shim, &stage, &fault, story.steps)?);
-        theatre.judge(&stage, &claims)
+        let mut killed = 0;
+        for Kill { at, act } in kills {
+            let fault = Fault {
+                calls,
+                at: *at,
+                act: (*act).to_owned(),
+                on: false,
+            };
+            let outcome = theatre.play(shim, &stage, &fault, story.steps)?;
+            claims.hear(&outcome);
+            killed += usize::from(outcome.killed);
+        }
+        // What a killed process has written without a word is refused to the next one.
+        claims.absent.clear();
+        theatre.judge(&stage, &claims)?;
+        Ok(killed >= kills.len().min(2))
     });
 }
 
 #[test]
 fn a_first_start_is_killed_at_any_call() {
-    kill(FIRST_START, CHANGES, 1);
+    kill(FIRST_START, CHANGES, |calls| everywhere(calls, 1));
 }
 
 #[test]
 fn a_migration_is_killed_at_any_call() {
-    kill(MIGRATION, CHANGES, 1);
+    kill(MIGRATION, CHANGES, |calls| everywhere(calls, 1));
 }
 
 #[test]
 fn tasks_that_share_commits_are_killed_at_any_call() {
-    kill(WRITES, CHANGES, 1);
+    kill(WRITES, CHANGES, |calls| everywhere(calls, 1));
 }
 
 #[test]
 fn a_recovery_is_killed_at_any_call() {
-    kill(RECOVERY, CHANGES, 1);
+    kill(RECOVERY, CHANGES, |calls| everywhere(calls, 1));
 }
 
 #[test]
 fn a_rollback_of_a_hot_journal_is_killed_at_any_call() {
-    kill(JOURNAL, CHANGES, 1);
+    kill(JOURNAL, CHANGES, |calls| everywhere(calls, 1));
 }
 
 #[test]
 fn a_checkpoint_is_killed() {
-    kill(CHECKPOINTS, "create,sync,truncate,unlink,lock,close", 3);
-    kill(CHECKPOINTS, "write", 997);
+    const NOT_WRITES: &str = "create,sync,truncate,unlink,lock,close";
+    kill(CHECKPOINTS, NOT_WRITES, |calls| everywhere(calls, 3));
+    kill(CHECKPOINTS, "write", |calls| everywhere(calls, 997));
+}
+
+#[test]
+fn it_is_killed_again_while_it_recovers() {
+    for story in [FIRST_START, MIGRATION, WRITES, JOURNAL] {
+        kill(story, CHANGES, |calls| again_and_again(calls, 100));
+    }
 }

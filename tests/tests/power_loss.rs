@@ -7,10 +7,9 @@ use std::fs;
 
 use dbm_tests::Dice;
 use dbm_tests::disk::{Change, Disk, read_record};
+use dbm_tests::points::{busy, try_all};
 use dbm_tests::shim::Shim;
-use dbm_tests::story::{
-    Claims, FIRST_START, JOURNAL, MIGRATION, RECOVERY, Story, Theatre, WRITES, try_all,
-};
+use dbm_tests::story::{Claims, FIRST_START, JOURNAL, MIGRATION, RECOVERY, Story, Theatre, WRITES};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ledger");
 const TARGET: &str = env!("CARGO_TARGET_TMPDIR");
@@ -25,14 +24,14 @@ struct Point {
 }
 
 fn cut_everywhere(story: Story) {
-    let Some(shim) = Shim::build(story.name, TARGET.as_ref()) else {
+    let Some(shim) = Shim::get(story.name, TARGET.as_ref()) else {
         return;
     };
     let theatre = Theatre::new(story, PROGRAM);
     let stage = theatre.stage();
     let before = Disk::of(&stage.watched());
     let record = stage.watched().with_extension("record");
-    theatre.record(&shim, &stage, &record).unwrap();
+    theatre.record(shim, &stage, &record).unwrap();
     let changes = read_record(&record);
     let points: Vec<_> = (0..=changes.len())
         .flat_map(|after| {
@@ -40,8 +39,7 @@ fn cut_everywhere(story: Story) {
             seeds.map(move |seed| Point { after, seed })
         })
         .collect();
-    eprintln!("{}: {} points", story.name, points.len());
-    try_all(story.name, &points, |point| {
+    try_all(story.name, &points, busy(), |point| {
         let mut disk = before.clone();
         let mut claims = Claims::default();
         for change in &changes[..point.after] {
@@ -62,7 +60,7 @@ fn cut_everywhere(story: Story) {
                 None => fs::create_dir_all(name).unwrap(),
             }
         }
-        theatre.judge(&other, &claims)
+        theatre.judge(&other, &claims).map(|()| true)
     });
 }
 

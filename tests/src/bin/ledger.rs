@@ -7,13 +7,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_tests::{Ledger, open_files};
 
-/// A step that takes longer than this hangs; the busy timeout is far below it.
-const LIMIT: Duration = Duration::from_secs(10);
+/// A step that takes longer than this hangs; the busy timeout is far below it, but SQLite itself tries for 10 s to get
+/// a lock that the system refuses.
+const LIMIT: Duration = Duration::from_secs(25);
 const BUSY_TIMEOUT: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
@@ -35,6 +37,15 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+const SQLITE_PROTOCOL: i32 = 15;
+
+/// SQLite has given up waiting for a lock after its 10 s; there is no point in going through that again and again.
+static MET_PROTOCOL_ERROR: AtomicBool = AtomicBool::new(false);
+
+fn met_protocol_error() -> bool {
+    MET_PROTOCOL_ERROR.load(Ordering::Relaxed)
+}
+
 async fn work(directory: &Path, version: &str, steps: Vec<String>) {
     let mut clerk = Clerk {
         directory: directory.to_owned(),
@@ -43,6 +54,9 @@ async fn work(directory: &Path, version: &str, steps: Vec<String>) {
     };
     let mut other = None;
     for step in steps {
+        if met_protocol_error() && step != "close" {
+            continue;
+        }
         if step == "other" {
             other = Other::open(directory).await;
             continue;
@@ -111,6 +125,7 @@ impl Clerk {
             }
             ("big", &[id, bytes], Some(ledger)) => add(&ledger, id, bytes).await,
             ("recovered", &[id], Some(ledger)) => recovered(&ledger, id).await,
+            ("reads", &[times], Some(ledger)) => reads(&ledger, times).await,
             ("read", _, Some(ledger)) => tell("read", ledger.ids().await),
             ("vacuum", _, Some(ledger)) => tell("vacuum", ledger.vacuum().await),
             ("close", _, Some(ledger)) => self.close(&ledger).await,
@@ -183,6 +198,9 @@ fn kind(error: &Error) -> String {
         _ => "",
     };
     let code = error.sqlite_code().unwrap_or(0);
+    if code == SQLITE_PROTOCOL {
+        MET_PROTOCOL_ERROR.store(true, Ordering::Relaxed);
+    }
     format!("{unsure}{error} ({code})").replace('\n', " ")
 }
 
@@ -192,7 +210,7 @@ async fn write(ledger: &Arc<Ledger>, first: i64, tasks: i64, each: i64) {
         .map(|task| {
             let ledger = Arc::clone(ledger);
             tokio::spawn(async move {
-                for number in 0..each {
+                for number in (0..each).take_while(|_| !met_protocol_error()) {
                     let id = first + task * 1_000 + number;
                     if number % 4 == 3 {
                         let _ = ledger.add_and_fail(id).await;
@@ -210,6 +228,15 @@ async fn write(ledger: &Arc<Ledger>, first: i64, tasks: i64, each: i64) {
     }
 }
 
+/// So many that the library does something to make them cheap.
+async fn reads(ledger: &Ledger, times: i64) {
+    for _ in 0..times {
+        if let Err(error) = ledger.ids().await {
+            return println!("read failed: {}", kind(&error));
+        }
+    }
+}
+
 async fn add(ledger: &Ledger, id: i64, bytes: i64) {
     let text = "x".repeat(usize::try_from(bytes).unwrap_or(0));
     match ledger.add(id, &text).await {
@@ -220,11 +247,13 @@ async fn add(ledger: &Ledger, id: i64, bytes: i64) {
 
 /// When what went wrong is over, so are its effects.
 async fn recovered(ledger: &Ledger, id: i64) {
-    for attempt in 0..3 {
+    for attempt in (0..3).take_while(|_| !met_protocol_error()) {
         match ledger.add(id + attempt, "again").await {
             Ok(()) => return println!("added {}", id + attempt),
             Err(error) => println!("refused {} {}", id + attempt, kind(&error)),
         }
     }
-    println!("violation: it does not recover");
+    if !met_protocol_error() {
+        println!("violation: it does not recover");
+    }
 }
