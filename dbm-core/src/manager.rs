@@ -290,7 +290,8 @@ pub trait DbManager: Schema + Sized {
     }
 
     /// [`close`](Self::close), but calls that are still running after `limit` are interrupted and rolled back; they
-    /// and the queued ones get [`Error::Closed`].
+    /// and the queued ones get [`Error::Closed`]. A body that waits for something else than the database is not waited
+    /// for: its transaction is taken from it, and it is told with its next statement or at its end.
     ///
     /// ```
     /// # use dbm_core::prelude::*;
