@@ -1,5 +1,7 @@
 //! A model check: any sequence of starts, calls, closes and crashes does what a map of rows and a version would.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -399,7 +401,7 @@ impl World {
                     let (n, result) = within(call).await.unwrap();
                     match result {
                         Some(result) => {
-                            assert_eq!(result.is_ok(), rows.insert(n), "{n}: {result:?}")
+                            assert_eq!(result.is_ok(), rows.insert(n), "{n}: {result:?}");
                         }
                         None => dropped.push(n),
                     }

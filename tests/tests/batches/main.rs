@@ -1,6 +1,8 @@
 //! Group commit: waiting writers share a transaction. Nobody is told before its COMMIT, and whatever becomes of one
 //! call costs its companions nothing.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod commits;
 mod companions;
 mod deferred;

@@ -1,6 +1,8 @@
 //! Cancellation: any public future may be dropped at any await point. Afterwards its write is whole or absent, no
 //! transaction is open, the next call succeeds, and nothing is left over.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod inside;
 mod interrupts;
 mod leftovers;

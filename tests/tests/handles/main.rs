@@ -1,6 +1,8 @@
 //! The handle says what a method may do: a reader cannot write by any text, a transaction is ended by nobody but the
 //! library, and nothing that is set outlives its call.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod closures;
 mod connection;
 mod control;

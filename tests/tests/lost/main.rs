@@ -1,6 +1,8 @@
 //! Transactions that SQLite ends by itself: the session is lost, nothing of it can be committed by accident, and
 //! nothing is committed on the way without a transaction.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod full;
 mod leaks;
 mod ways;

@@ -1,5 +1,7 @@
 //! Calls inside calls: they join the transaction that is running, or fail at once; they never wait for themselves.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod depth;
 mod lifecycle;
 mod others;

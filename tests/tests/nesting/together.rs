@@ -122,7 +122,7 @@ impl Store {
         db.execute("INSERT INTO number (n) VALUES (2)", ()).await?;
         let mut begun = Box::pin(self.add_slowly(1));
         assert!(poll_once(&mut begun).await.is_pending());
-        std::mem::forget(begun);
+        let _ = std::mem::ManuallyDrop::new(begun);
         Ok(())
     }
 }
@@ -196,12 +196,11 @@ fn an_inner_call_that_outlives_the_body_is_undone_or_waited_for() {
         within(store.leave_a_call_behind()).await.unwrap();
         assert_eq!(store.numbers().await.unwrap(), [2], "dropped, undone");
         let (go_on, told) = oneshot::channel();
-        let given = async { within(store.give_a_call_away(told)).await.unwrap() };
-        let (task, ()) = tokio::join!(given, async {
+        let (task, ()) = tokio::join!(within(store.give_a_call_away(told)), async {
             tokio::task::yield_now().await;
             go_on.send(()).unwrap();
         });
-        match within(task).await.unwrap() {
+        match within(task.unwrap()).await.unwrap() {
             Ok(()) => assert_eq!(store.numbers().await.unwrap(), [2, 3, 4]),
             Err(_) => assert_eq!(store.numbers().await.unwrap(), [2, 3]),
         }

@@ -1,6 +1,8 @@
 //! The street every call walks: arguments, gate, lease, transaction, body, commit or rollback, failure policy. In this
 //! order, whatever the order of the attributes.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod policies;
 mod stages;
 

@@ -70,11 +70,7 @@ fn each_policy_tells_each_failure_in_its_way() {
                 Ok(Err(Trouble::Own(-1))),
                 "{fault:?}: the substitute"
             );
-            assert_eq!(
-                both.as_ref().map(|both| both.is_err()),
-                Ok(true),
-                "{fault:?}"
-            );
+            assert_eq!(both.as_ref().map(Result::is_err), Ok(true), "{fault:?}");
             let text = match &exception {
                 Ok(Err(trouble)) => trouble.to_string(),
                 other => panic!("{fault:?}: {other:?}"),
