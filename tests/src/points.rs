@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// As many as are worth trying at the same time when they keep the machine busy.
+/// So many points at the same time keep the machine busy, though each waits for a process now and then.
 #[must_use]
 pub fn busy() -> usize {
-    thread::available_parallelism()
+    2 * thread::available_parallelism()
         .map_or(2, usize::from)
         .min(8)
 }
