@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ pub(crate) fn back_up(path: &Path, config: &Config, version: &Version) -> Result
         let _ = remove_unfinished(&unfinished);
     }
     let finished = finished?;
-    remove_old(&file, &finished, config.keep_backups);
+    // The standard library panics when the system cannot close a directory.
+    let _ = catch_unwind(|| remove_old(&file, &finished, config.keep_backups));
     Ok(Some(finished))
 }
 
