@@ -62,6 +62,27 @@ pub const WRITES: Story = Story {
     ],
 };
 
+/// Every statement where its task is, one commit after the other.
+pub const INLINE: Story = Story {
+    name: "writes, inline",
+    steps: &["inline", "start", "write:10000,3,3", "read", "close"],
+    ..WRITES
+};
+
+/// Every statement on a thread.
+pub const OFFLOAD: Story = Story {
+    name: "writes, offloaded",
+    steps: &["offload", "start", "write:10000,3,3", "read", "close"],
+    ..WRITES
+};
+
+/// What may be lost in a power loss, but not torn.
+pub const NORMAL: Story = Story {
+    name: "writes, without durability",
+    steps: &["normal", "start", "write:10000,3,3", "close"],
+    ..WRITES
+};
+
 /// A log that its last user did not live to empty.
 pub const RECOVERY: Story = Story {
     name: "recovery",
@@ -320,6 +341,21 @@ impl Theatre {
             }
             None => Ok(outcome),
         }
+    }
+
+    /// Another process that does the same at the same time, waiting where it must.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong with it.
+    pub fn accompany(&self, stage: &Stage) -> Result<Vec<String>, String> {
+        let steps = ["patient", "start", "write:500000,1,3", "close"];
+        let output = stage.command(self.story.version, &steps).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        if said.starts_with("start ok") && said.ends_with("close ok\nend\n") {
+            return Ok(said.lines().map(str::to_owned).collect());
+        }
+        Err(format!("the other process: {said}"))
     }
 
     /// Plays the story undisturbed and writes down every change of the directory.

@@ -1,6 +1,8 @@
 //! A process killed (SIGKILL) at every file-system call that changes anything: old or new, never between; what was
 //! acknowledged is there; the next start heals by itself.
 
+use std::thread;
+
 use dbm_tests::Dice;
 use dbm_tests::points::{busy, try_all};
 use dbm_tests::shim::{Fault, Shim};
@@ -123,5 +125,38 @@ fn a_checkpoint_is_killed() {
 fn it_is_killed_again_while_it_recovers() {
     for story in [FIRST_START, MIGRATION, WRITES, JOURNAL] {
         kill(story, CHANGES, |calls| again_and_again(calls, 100));
+    }
+}
+
+#[test]
+fn another_start_waits_for_a_process_that_is_killed() {
+    for (story, stride) in [(FIRST_START, 7), (MIGRATION, 9)] {
+        let Some(shim) = Shim::get(story.name, TARGET.as_ref()) else {
+            return;
+        };
+        let theatre = Theatre::new(story, PROGRAM);
+        let calls = theatre.calls(shim, CHANGES).len();
+        let points: Vec<_> = (1..=calls).step_by(stride).collect();
+        try_all(story.name, &points, busy(), |at| {
+            let stage = theatre.stage();
+            let fault = Fault {
+                calls: CHANGES,
+                at: *at,
+                act: "kill".to_owned(),
+                on: false,
+            };
+            let (killed, other) = thread::scope(|scope| {
+                let other = scope.spawn(|| theatre.accompany(&stage));
+                (
+                    theatre.play(shim, &stage, &fault, story.steps),
+                    other.join(),
+                )
+            });
+            let (killed, other) = (killed?, other.unwrap()?);
+            let mut claims = Claims::default();
+            claims.hear(&killed);
+            claims.hear_lines(other.iter().map(String::as_str));
+            theatre.judge(&stage, &claims).map(|()| true)
+        });
     }
 }

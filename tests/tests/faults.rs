@@ -3,7 +3,9 @@
 
 use dbm_tests::points::{busy, try_all};
 use dbm_tests::shim::{Fault, Shim};
-use dbm_tests::story::{Claims, FIRST_START, JOURNAL, MIGRATION, RECOVERY, Story, Theatre, WRITES};
+use dbm_tests::story::{
+    Claims, FIRST_START, INLINE, JOURNAL, MIGRATION, OFFLOAD, RECOVERY, Story, Theatre, WRITES,
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ledger");
 const TARGET: &str = env!("CARGO_TARGET_TMPDIR");
@@ -140,6 +142,12 @@ fn a_migration_meets_an_error_at_any_call() {
 #[test]
 fn tasks_that_share_commits_meet_an_error_at_any_call() {
     fail(WRITES, CAUSES, busy(), 11);
+}
+
+#[test]
+fn statements_on_either_side_meet_an_error_at_any_call() {
+    fail(INLINE, CAUSES, busy(), 19);
+    fail(OFFLOAD, CAUSES, busy(), 19);
 }
 
 #[test]

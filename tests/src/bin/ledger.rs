@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dbm_core::prelude::*;
+use dbm_core::{Durability, Execution};
 use dbm_tests::{Ledger, open_files};
 
 /// A step that takes longer than this hangs; the busy timeout is far below it, but SQLite itself tries for 10 s to get
@@ -47,9 +48,14 @@ fn met_protocol_error() -> bool {
 }
 
 async fn work(directory: &Path, version: &str, steps: Vec<String>) {
+    let Ok(version) = Version::parse(version) else {
+        return println!("violation: {version} is no version");
+    };
     let mut clerk = Clerk {
         directory: directory.to_owned(),
-        version: version.to_owned(),
+        config: Config::new(directory)
+            .version(version)
+            .busy_timeout(BUSY_TIMEOUT),
         ledger: None,
     };
     let mut other = None;
@@ -104,7 +110,7 @@ impl Other {
 
 struct Clerk {
     directory: PathBuf,
-    version: String,
+    config: Config,
     ledger: Option<Arc<Ledger>>,
 }
 
@@ -113,6 +119,10 @@ impl Clerk {
         let (what, numbers) = step.split_once(':').unwrap_or((step, ""));
         let numbers: Vec<i64> = numbers.split(',').flat_map(str::parse).collect();
         match (what, numbers.as_slice(), self.ledger.clone()) {
+            ("inline", _, _) => self.configure(|config| config.execution(Execution::Inline)),
+            ("offload", _, _) => self.configure(|config| config.execution(Execution::Offload)),
+            ("normal", _, _) => self.configure(|config| config.durability(Durability::Normal)),
+            ("patient", _, _) => self.configure(|config| config.busy_timeout(LIMIT)),
             ("start", _, _) => self.start().await,
             ("start-again", _, None) => {
                 self.start().await;
@@ -134,12 +144,12 @@ impl Clerk {
         }
     }
 
+    fn configure(&mut self, change: impl FnOnce(Config) -> Config) {
+        self.config = change(self.config.clone());
+    }
+
     async fn start(&mut self) {
-        let config = Config::new(&self.directory).busy_timeout(BUSY_TIMEOUT);
-        let Ok(version) = Version::parse(&self.version) else {
-            return println!("violation: {} is no version", self.version);
-        };
-        let ledger = Ledger::start(config.version(version));
+        let ledger = Ledger::start(self.config.clone());
         tokio::spawn(follow(ledger.watch_status()));
         let answer = ledger.ensure_ready().await;
         let expected = match &answer {
