@@ -4,7 +4,8 @@
 use dbm_tests::points::{busy, try_all};
 use dbm_tests::shim::{Fault, Shim};
 use dbm_tests::story::{
-    Claims, FIRST_START, INLINE, JOURNAL, MIGRATION, OFFLOAD, RECOVERY, Story, Theatre, WRITES,
+    CHECKPOINTS, Claims, FIRST_START, INLINE, JOURNAL, MIGRATION, OFFLOAD, RECOVERY, Story,
+    Theatre, WRITES,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ledger");
@@ -58,6 +59,23 @@ const LOCKS: &[Cause] = &[Cause {
     calls: "lock",
 }];
 
+/// Of the many calls of a large log, those that are few.
+const RARE: &[Cause] = &[Cause {
+    act: "5 EIO",
+    calls: "create,open,truncate,sync,stat,unlink,mmap,close",
+}];
+
+const FREQUENT: &[Cause] = &[
+    Cause {
+        act: "5 EIO",
+        calls: "read,write",
+    },
+    Cause {
+        act: "28 ENOSPC",
+        calls: "write",
+    },
+];
+
 #[derive(Debug)]
 struct Point {
     act: &'static str,
@@ -66,7 +84,7 @@ struct Point {
     on: bool,
 }
 
-/// Every `stride`-th point of all that there are, or all of them when `DBM_EVERY_POINT` is set.
+/// Every `stride`-th point of all that there are; with `DBM_EVERY_POINT` set all of them, where they are not too many.
 fn points(theatre: &Theatre, shim: &Shim, causes: &[Cause], stride: usize) -> Vec<Point> {
     let every = std::env::var_os("DBM_EVERY_POINT").is_some();
     let mut points = Vec::new();
@@ -86,7 +104,7 @@ fn points(theatre: &Theatre, shim: &Shim, causes: &[Cause], stride: usize) -> Ve
             }
         }
     }
-    let stride = if every { 1 } else { stride };
+    let stride = if every { stride.div_ceil(25) } else { stride };
     points.into_iter().step_by(stride).collect()
 }
 
@@ -158,6 +176,12 @@ fn a_recovery_meets_an_error_at_any_call() {
 #[test]
 fn a_rollback_of_a_hot_journal_meets_an_error_at_any_call() {
     fail(JOURNAL, CAUSES, busy(), 23);
+}
+
+#[test]
+fn a_checkpoint_meets_an_error() {
+    fail(CHECKPOINTS, RARE, busy(), 11);
+    fail(CHECKPOINTS, FREQUENT, busy(), 4_999);
 }
 
 #[test]
