@@ -84,6 +84,16 @@ impl<F: Future + Unpin> Stalled<F> {
     }
 }
 
+impl<F: Future + Unpin> Stalled<F> {
+    /// Goes on to the end.
+    pub async fn finish(self) -> F::Output {
+        match self.output {
+            Some(output) => output,
+            None => self.future.await,
+        }
+    }
+}
+
 /// Polls a future once and leaves it at that.
 pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     let mut future = std::pin::Pin::new(future);
