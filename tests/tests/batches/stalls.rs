@@ -12,79 +12,97 @@ use tokio::sync::Notify;
 
 use super::{ADD, Call, ENDLESS, EXECUTIONS, Store, everywhere, next_item, queue_up, together};
 
-impl Store {
-    #[database_safe]
-    async fn stall_now_and_then(
-        &self,
-        db: &mut WriteTransaction,
-        item: i64,
-        wait: Option<&Notify>,
-    ) -> Result<()> {
-        db.execute(ADD, (item, 1)).await?;
-        if let Some(wait) = wait {
-            wait.notified().await;
+type Stall = for<'a> fn(&'a Store, i64, Option<&'a Notify>) -> Call<'a>;
+
+/// The same method several times: each is trusted only until it has waited for something else.
+macro_rules! stalling {
+    ($($name:ident)*) => {
+        impl Store {
+            $(
+                #[database_safe]
+                async fn $name(&self, db: &mut WriteTransaction, item: i64, wait: Option<&Notify>) -> Result<()> {
+                    db.execute(ADD, (item, 1)).await?;
+                    if let Some(wait) = wait {
+                        wait.notified().await;
+                    }
+                    db.execute(ADD, (item, 2)).await?;
+                    Ok(())
+                }
+            )*
         }
-        db.execute(ADD, (item, 2)).await?;
-        Ok(())
+
+        const STALLING: &[Stall] = &[$(|store, item, wait| Box::pin(store.$name(item, wait))),*];
+    };
+}
+
+stalling!(s1 s2 s3 s4 s5 s6);
+
+/// True when it stood still in a transaction with others: when all of them are slow, it may have had its own.
+async fn stands_still_in_company(store: &Store, stall: Stall) -> bool {
+    for _ in 0..4 {
+        stall(store, next_item(), None).await.unwrap();
     }
+    let never = Notify::new();
+    let items: Vec<_> = (0..3).map(|_| next_item()).collect();
+    let calls: Vec<Call<'_>> = vec![
+        Box::pin(store.add(items[0])),
+        stall(store, items[1], Some(&never)),
+        Box::pin(async {
+            let result = store.add(items[2]).await;
+            never.notify_one();
+            result
+        }),
+    ];
+    let mut results = together(store, calls).await.into_iter();
+    let (first, stalled, last) = (
+        results.next().unwrap(),
+        results.next().unwrap(),
+        results.next().unwrap(),
+    );
+    first.unwrap();
+    assert_eq!(store.halves(items[0]).await.unwrap(), 2);
+    let Err(error) = stalled else {
+        let error = last.unwrap_err();
+        assert!(matches!(error, Error::AcquireTimeout { .. }), "{error}");
+        return false;
+    };
+    assert!(
+        matches!(error, Error::BatchLost { .. }) && error.is_retryable(),
+        "{error}"
+    );
+    last.unwrap();
+    for (item, expected) in items.iter().zip([2, 0, 2]) {
+        assert_eq!(store.halves(*item).await.unwrap(), expected);
+    }
+    true
 }
 
 #[test]
 fn a_call_that_stalls_is_taken_out_and_its_companions_are_told() {
     run(async {
-        let store = Store::new(Config::in_memory()).await;
-        for _ in 0..4 {
-            store.stall_now_and_then(next_item(), None).await.unwrap();
+        let store = Store::new(Config::in_memory().acquire_timeout(PATIENCE)).await;
+        for stall in STALLING {
+            if !stands_still_in_company(&store, *stall).await {
+                continue;
+            }
+            // From then on the method runs alone, and may take its time.
+            let (item, go_on) = (next_item(), Notify::new());
+            let calls: Vec<Call<'_>> = vec![
+                Box::pin(async {
+                    let result = store.add(next_item()).await;
+                    go_on.notify_one();
+                    result
+                }),
+                stall(&store, item, Some(&go_on)),
+                Box::pin(store.add(next_item())),
+            ];
+            for result in together(&store, calls).await {
+                result.unwrap();
+            }
+            assert_eq!(store.halves(item).await.unwrap(), 2);
+            return store.close().await.unwrap();
         }
-        let never = Notify::new();
-        let items: Vec<_> = (0..3).map(|_| next_item()).collect();
-        let calls: Vec<Call<'_>> = vec![
-            Box::pin(store.add(items[0])),
-            Box::pin(async {
-                tokio::select! {
-                    // Told at the latest when its companions are.
-                    result = store.stall_now_and_then(items[1], Some(&never)) => result,
-                    () = std::future::pending() => Ok(()),
-                }
-            }),
-            Box::pin(async {
-                let result = store.add(items[2]).await;
-                never.notify_one();
-                result
-            }),
-        ];
-        let results = together(&store, calls).await;
-        assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
-        let error = results[1].as_ref().unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::BatchLost {
-                    by: "stall_now_and_then"
-                }
-            ),
-            "{error}"
-        );
-        assert!(error.is_retryable());
-        for (item, expected) in items.iter().zip([2, 0, 2]) {
-            assert_eq!(store.halves(*item).await.unwrap(), expected);
-        }
-        // From then on the method runs alone, and may take its time.
-        let go_on = Notify::new();
-        let calls: Vec<Call<'_>> = vec![
-            Box::pin(async {
-                let result = store.add(next_item()).await;
-                go_on.notify_one();
-                result
-            }),
-            Box::pin(store.stall_now_and_then(items[1], Some(&go_on))),
-            Box::pin(store.add(next_item())),
-        ];
-        for result in together(&store, calls).await {
-            result.unwrap();
-        }
-        assert_eq!(store.halves(items[1]).await.unwrap(), 2);
-        store.close().await.unwrap();
+        panic!("they never shared a transaction");
     });
 }
 
