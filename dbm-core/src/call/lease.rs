@@ -6,9 +6,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::gate::{Entered, Gate};
 use super::site::Site;
-use crate::engine::{
-    Conn, Db, Engine, Kind, OwnerId, Place, Session, Turn, end_read, next_id, open_on_lane,
-};
+use crate::engine::{Conn, Db, Engine, Kind, OwnerId, Place, Session, Turn, end_read, next_id};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 
@@ -96,7 +94,7 @@ impl Lease {
             frame,
             hold: Some(Hold::Write { turn, entered }),
         };
-        open_on_lane(&conn).await?;
+        engine.writer.open().await?;
         conn.lock().give_to(session.id)?;
         match kind {
             Kind::Write if joins => session.control(|db| db.savepoint(0)).await??,
@@ -203,7 +201,7 @@ impl Lease {
                 if !keep || kept.is_err() {
                     session.discard_if_unclean();
                     if session.is_tainted() {
-                        engine.readers.renew();
+                        engine.writer.spoil();
                     }
                 }
                 let Some(Hold::Write { mut turn, entered }) = self.hold.take() else {
@@ -303,7 +301,7 @@ fn undo(frame: &Frame, hold: &Hold) {
                     slot.discard();
                 }
                 if session.is_tainted() {
-                    engine.readers.renew();
+                    engine.writer.spoil();
                 }
                 slot.take_back();
             }

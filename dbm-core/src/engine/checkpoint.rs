@@ -136,6 +136,11 @@ impl Checkpointer {
         }
     }
 
+    /// Closes the connection; the next checkpoint opens another one. Waits for the one that is running.
+    pub(crate) fn discard(&self) {
+        self.state.lock().connection = None;
+    }
+
     /// Waits for the checkpoint that is running, and starts no other.
     pub(crate) fn close(&self) {
         {

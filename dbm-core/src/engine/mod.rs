@@ -40,7 +40,7 @@ pub(crate) use inspect::{
     Contents, contents, foreign_key_violations, into_reader, is_wal, look, not_a_database,
 };
 pub(crate) use open::{Opener, Role, SharedOpener};
-pub(crate) use readers::{Place, Readers, end_read, open_on_lane};
+pub(crate) use readers::{Place, Readers, end_read};
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
 pub(crate) use session::{Kind, Session};
 pub(crate) use statement::Work;

@@ -82,6 +82,11 @@ impl ReadMark {
         run()
     }
 
+    /// Closes the connection; the next moment opens another one.
+    pub(crate) fn discard(&self) {
+        self.shared.lock().connection = None;
+    }
+
     /// Lets go for good.
     pub(crate) fn close(&self) {
         {

@@ -12,6 +12,9 @@ use super::read_mark::ReadMark;
 use super::session::Session;
 use crate::error::{Error, Result};
 
+/// How long reads are held up when every connection has to be opened anew.
+const MOMENT: Duration = Duration::from_millis(100);
+
 pub(crate) struct Readers {
     opener: SharedOpener,
     places: Arc<Semaphore>,
@@ -192,13 +195,21 @@ impl Readers {
         }
     }
 
-    /// Lets idle readers be opened anew: what is wrong with one connection of a process can be wrong with all.
-    pub(crate) fn renew(&self) {
+    /// Waits until nobody reads, for a moment at most; no read begins meanwhile, nor while the permit is held.
+    pub(crate) async fn quiesce(&self) -> Option<OwnedSemaphorePermit> {
+        let all = u32::try_from(self.opener.config.readers).ok()?;
+        let nobody = Arc::clone(&self.places).acquire_many_owned(all);
+        tokio::time::timeout(MOMENT, nobody).await.ok()?.ok()
+    }
+
+    /// Closes the connections that nobody uses; they are opened anew when they are needed.
+    pub(crate) fn discard_idle(&self) {
         for conn in &self.lock().idle {
             if let Some(mut slot) = conn.try_lock() {
                 slot.discard();
             }
         }
+        self.mark.discard();
     }
 
     /// Closes every connection; blocks until the statements that run have ended.

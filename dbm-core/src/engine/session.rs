@@ -431,11 +431,13 @@ impl Session {
     }
 
     pub(crate) fn set_failure(&self, error: &Error, read_only: bool) {
-        // Once SQLite could not open or lock a file it goes on without: read-only, for as long as it is open.
+        // Once SQLite could not open, lock or unlock a file it goes on like that for as long as it is open: read-only,
+        // or locked for nobody.
         let spoilt = match error.primary_code() {
             Some(ErrorCode::ReadOnly) => !read_only,
             Some(
-                ErrorCode::CannotOpen
+                ErrorCode::DatabaseBusy
+                | ErrorCode::CannotOpen
                 | ErrorCode::FileLockingProtocolFailed
                 | ErrorCode::SystemIoFailure,
             ) => true,

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::checkpoint::{self, Checkpointer};
 use super::connection::{CONTROL, Conn, Db, OwnerId, next_id};
 use super::open::SharedOpener;
-use super::readers::Readers;
+use super::readers::{Readers, open_on_lane};
 use super::session::{Kind, Session};
 use super::trust::Trust;
 use crate::config::Execution;
@@ -40,6 +40,8 @@ pub(crate) struct Writer {
     /// Moving average of a COMMIT, in nanoseconds; unknown at first.
     commit_time: AtomicU64,
     keeps_log: AtomicBool,
+    /// Something is wrong with the connections that only new ones are free of.
+    spoilt: AtomicBool,
 }
 
 #[derive(Default)]
@@ -122,6 +124,7 @@ impl Writer {
             state: Mutex::default(),
             commit_time: AtomicU64::new(u64::MAX),
             keeps_log: AtomicBool::new(false),
+            spoilt: AtomicBool::new(false),
         })
     }
 
@@ -280,6 +283,31 @@ impl Writer {
                 self.wait_for_commit(receiver).await
             }
         }
+    }
+
+    /// Opens the connection if it is not open, for whoever has the turn.
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<()> {
+        if !self.spoilt.load(Ordering::Acquire) {
+            return open_on_lane(&self.conn).await;
+        }
+        // SQLite shares what it knows of a file among the connections of a process, until the last one is closed.
+        let _no_reads = self.readers.quiesce().await;
+        let (sender, receiver) = oneshot::channel();
+        let writer = Arc::clone(self);
+        let renew = move || {
+            writer.spoilt.store(false, Ordering::Release);
+            writer.conn.lock().discard();
+            writer.readers.discard_idle();
+            writer.checkpointer.discard();
+            writer.conn.open()
+        };
+        self.conn.post(renew, |result| drop(sender.send(result)))?;
+        receiver.await.unwrap_or(Err(Error::HandleEnded))
+    }
+
+    /// Has every connection opened anew, before the next write.
+    pub(crate) fn spoil(&self) {
+        self.spoilt.store(true, Ordering::Release);
     }
 
     /// Makes the work of the holder part of the open transaction.

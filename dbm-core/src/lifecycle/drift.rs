@@ -9,7 +9,7 @@ use tracing::warn;
 use super::{in_transaction, version_row};
 use crate::call::{Entered, Gate, Lease, Site};
 use crate::config::{Config, SchemaDrift};
-use crate::engine::{Engine, Kind, SchemaDiff, SchemaDump, open_on_lane, read_schema};
+use crate::engine::{Engine, Kind, SchemaDiff, SchemaDump, read_schema};
 use crate::error::{Error, Result};
 use crate::manager::{DbManager, ManagerCore};
 use crate::status::Status;
@@ -63,7 +63,7 @@ impl<M: DbManager> Drift<M> {
         let verdict = self.judge(found(gate, engine, None).await).await;
         if verdict.is_err() {
             // A reader that closes last would leave side files.
-            let _ = open_on_lane(&engine.writer.conn).await;
+            let _ = engine.writer.open().await;
         }
         verdict
     }
