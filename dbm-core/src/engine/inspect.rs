@@ -21,14 +21,7 @@ pub(crate) enum Contents {
 
 /// Looks into a file without changing it; gives back the connection for further use.
 pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
-    let look = |access| {
-        opener.patiently(|| {
-            let connection = connect(&opener.path, access)?;
-            connection.busy_timeout(Duration::ZERO)?;
-            opener.check_identity()?;
-            Ok((contents(&connection)?, connection))
-        })
-    };
+    let look = |access| opener.patiently(|| look_once(opener, access));
     look(OpenFlags::SQLITE_OPEN_READ_ONLY).or_else(|error| {
         if !needs_recovery(&error) {
             return Err(error);
@@ -37,6 +30,19 @@ pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
         drop(look(OpenFlags::SQLITE_OPEN_READ_WRITE)?);
         look(OpenFlags::SQLITE_OPEN_READ_ONLY)
     })
+}
+
+/// The same for a file that nobody else uses and that needs no recovery: waits for nothing, and says nothing when there is
+/// something to wait for.
+pub(crate) fn look_now(opener: &Opener) -> Option<(Contents, Connection)> {
+    look_once(opener, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()
+}
+
+fn look_once(opener: &Opener, access: OpenFlags) -> Result<(Contents, Connection)> {
+    let connection = connect(&opener.path, access)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    opener.check_identity()?;
+    Ok((contents(&connection)?, connection))
 }
 
 pub(crate) fn into_reader(opener: &Opener, connection: Connection) -> Result<Db> {

@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) use backup::{back_up, sync_directory};
 pub(crate) use connection::{Conn, Db, OwnerId, next_id};
 pub(crate) use inspect::{
-    Contents, contents, foreign_key_violations, into_reader, is_wal, look, not_a_database,
+    Contents, contents, foreign_key_violations, into_reader, is_wal, look, look_now, not_a_database,
 };
 pub(crate) use open::{Opener, Role, SharedOpener};
 pub(crate) use readers::{Place, Readers, end_read};

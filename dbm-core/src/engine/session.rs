@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::connection::{CONTROL, Conn, Db, OwnerId, next_id};
 use super::guard::Permission;
 use super::open::is_busy;
-use super::statement::{FUSE, Work, is_harmless};
+use super::statement::{FUSE, Work, is_harmless, reads_single_rows};
 use crate::config::Execution;
 use crate::error::{Error, Result};
 
@@ -144,7 +144,7 @@ impl Session {
             Err(error) => return Some(Ok(Err(self.lost_or(error)))),
         };
         let force = self.execution == Execution::Inline;
-        if !force && !work.sql().is_some_and(|sql| db.profiles.is_short(sql)) {
+        if !force && !expect_short(db, work) {
             return None;
         }
         match self.attempt(db, work, read_only, !force) {
@@ -591,6 +591,19 @@ fn without_writing<T>(db: &Db, run: impl FnOnce() -> Result<T>) -> Result<T> {
     let result = catch_unwind(AssertUnwindSafe(run));
     set("OFF")?;
     result.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+fn expect_short<T>(db: &mut Db, work: &Work<'_, T>) -> bool {
+    let Some(sql) = work.sql() else {
+        return false;
+    };
+    let (connection, guard) = (&db.connection, &db.guard);
+    db.profiles.is_short(sql, || {
+        guard.permit(Permission::InTransaction);
+        let short = matches!(work, Work::Statement { .. }) && reads_single_rows(connection, sql);
+        guard.permit(Permission::Everything);
+        short
+    })
 }
 
 /// A PRAGMA without a value, which SQLite may count as a write: `PRAGMA journal_mode` is one.

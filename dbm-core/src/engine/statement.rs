@@ -90,11 +90,23 @@ struct Profile {
     harmless: bool,
 }
 
+impl Profile {
+    fn is_short(self) -> bool {
+        self.harmless && self.average < SHORT
+    }
+}
+
 impl Profiles {
-    pub(crate) fn is_short(&self, sql: &str) -> bool {
-        self.0
-            .get(sql)
-            .is_some_and(|profile| profile.harmless && profile.average < SHORT)
+    /// What runs before have shown; of a statement that has not run yet, what its plan says.
+    pub(crate) fn is_short(&mut self, sql: &str, reads_single_rows: impl FnOnce() -> bool) -> bool {
+        if let Some(profile) = self.0.get(sql) {
+            return profile.is_short();
+        }
+        let short = reads_single_rows();
+        if short {
+            self.insert(sql, Duration::ZERO, true);
+        }
+        short
     }
 
     /// Moving average over about eight runs. `was_short` is what the caller was told before this run: what stays
@@ -113,35 +125,46 @@ impl Profiles {
             profile.average = (profile.average * 7 + took) / 8;
             return;
         }
+        self.insert(sql, took, is_harmless());
+    }
+
+    fn insert(&mut self, sql: &str, average: Duration, harmless: bool) {
         if self.0.len() >= MAX_PROFILES {
             self.0.clear();
         }
-        let profile = Profile {
-            average: took,
-            harmless: is_harmless(),
-        };
-        self.0.insert(sql.into(), profile);
+        self.0.insert(sql.into(), Profile { average, harmless });
     }
 }
 
 /// Whether a statement may run where the task is once it is known to be short. A read is stopped when it takes
 /// longer for once; a write cannot be, so its plan must touch single rows only.
 pub(crate) fn is_harmless(connection: &Connection, sql: &str) -> bool {
-    let check = || -> rusqlite::Result<bool> {
-        if connection.prepare_cached(sql)?.readonly() {
-            return Ok(true);
-        }
-        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-        let mut steps = plan.raw_query();
-        while let Some(step) = steps.next()? {
-            let step: String = step.get(3)?;
-            if !(step.starts_with("SEARCH") && step.contains("(rowid=?)")) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    };
-    check().unwrap_or(false)
+    is_read(connection, sql)
+        || plan(connection, sql).is_ok_and(|steps| steps.iter().all(finds_one_row))
+}
+
+/// Whether a statement that was never seen may run where the task is all the same. A write may not: what its triggers
+/// do is not in its plan.
+pub(crate) fn reads_single_rows(connection: &Connection, sql: &str) -> bool {
+    is_read(connection, sql)
+        && plan(connection, sql)
+            .is_ok_and(|steps| !steps.is_empty() && steps.iter().all(finds_one_row))
+}
+
+fn is_read(connection: &Connection, sql: &str) -> bool {
+    connection
+        .prepare_cached(sql)
+        .is_ok_and(|statement| statement.readonly())
+}
+
+/// The steps of the query plan; an INSERT of values has none, nor has a PRAGMA.
+fn plan(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
+    let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    plan.raw_query().mapped(|step| step.get(3)).collect()
+}
+
+fn finds_one_row(step: &String) -> bool {
+    step.starts_with("SEARCH") && step.contains("(rowid=?)")
 }
 
 /// Words that make a statement dangerous for those who share its transaction: a conflict clause that rolls
@@ -174,11 +197,14 @@ mod tests {
     #[test]
     fn a_statement_becomes_short_and_long_again() {
         let mut profiles = Profiles::default();
-        assert!(!profiles.is_short("a"), "unknown statements are not short");
+        let no = || false;
+        assert!(!profiles.is_short("a", no));
         profiles.record("a", Duration::from_micros(5), false, || true);
-        assert!(profiles.is_short("a"));
+        assert!(profiles.is_short("a", no));
         profiles.record("a", Duration::from_millis(2), true, || true);
-        assert!(!profiles.is_short("a"));
+        assert!(!profiles.is_short("a", no));
+        assert!(profiles.is_short("b", || true), "its plan says so");
+        assert!(profiles.is_short("b", no), "its plan is asked once");
         for number in 0..2 * MAX_PROFILES {
             profiles.record(&number.to_string(), Duration::ZERO, false, || true);
         }
@@ -210,6 +236,24 @@ mod tests {
             "not sql",
         ] {
             assert!(!is_harmless(&db, sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_read_of_single_rows_is_known_by_its_plan() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)")
+            .unwrap();
+        for (sql, expected) in [
+            ("SELECT n FROM t WHERE id = ?1", true),
+            ("SELECT n FROM t", false),
+            ("SELECT n FROM t WHERE id > ?1", false),
+            ("SELECT hex(zeroblob(1000))", false),
+            ("PRAGMA integrity_check", false),
+            ("UPDATE t SET n = 1 WHERE id = ?1", false),
+            ("not sql", false),
+        ] {
+            assert_eq!(reads_single_rows(&db, sql), expected, "{sql}");
         }
     }
 }

@@ -7,11 +7,15 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::config::Execution;
 use crate::engine::{
-    Conn, Contents, Engine, Opener, Role, into_reader, is_wal, look, not_a_database, sync_directory,
+    Conn, Contents, Engine, Opener, Role, into_reader, is_wal, look, look_now, not_a_database,
+    sync_directory,
 };
 use crate::error::{Error, Result};
 use crate::version::Version;
+
+const SMALLEST_PAGE: u64 = 512;
 
 /// What is to be done before the manager can run.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,12 +38,15 @@ pub(crate) fn step_for(contents: &Contents, required: &Version) -> Result<Step> 
     }
 }
 
-/// Works on the thread of the first reader, which will need it next.
+/// Works on the thread of the first reader, unless there is nothing to do that takes time.
 pub(crate) async fn prepare(
     engine: &Arc<Engine>,
     reader: &Arc<Conn>,
     required: &Version,
 ) -> Result<Step> {
+    if is_at_rest(&engine.opener) && open_now(engine, reader, required).is_some() {
+        return Ok(Step::Nothing);
+    }
     let (sender, receiver) = oneshot::channel();
     let (engine, conn, required) = (Arc::clone(engine), Arc::clone(reader), required.clone());
     let prepare = move || {
@@ -51,6 +58,33 @@ pub(crate) async fn prepare(
     };
     reader.post(prepare, |result| drop(sender.send(result)))?;
     receiver.await.unwrap_or(Err(Error::HandleEnded))
+}
+
+/// Whether nobody uses the file, and whoever used it last has closed it.
+fn is_at_rest(opener: &Opener) -> bool {
+    let has = |ending: &str| {
+        let mut path = opener.path.clone().into_os_string();
+        path.push(ending);
+        fs::symlink_metadata(path).is_ok()
+    };
+    opener.config.execution != Execution::Offload
+        && fs::symlink_metadata(&opener.path)
+            .is_ok_and(|metadata| metadata.is_file() && metadata.len() >= SMALLEST_PAGE)
+        && !["-wal", "-shm", "-journal"].into_iter().any(has)
+}
+
+/// Opens a database that is ready as it is.
+fn open_now(engine: &Engine, reader: &Conn, required: &Version) -> Option<()> {
+    let opener = &engine.opener;
+    let (contents, connection) = look_now(opener)?;
+    let ready = contents == Contents::Version(required.clone()) && is_wal(&connection).ok()?;
+    if !ready {
+        return None;
+    }
+    let db = into_reader(opener, connection).ok()?;
+    engine.read_schema(&db).ok()?;
+    reader.adopt(db);
+    Some(())
 }
 
 fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Step> {
@@ -80,7 +114,6 @@ fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Ste
 
 /// Whether a file is too short for a database: SQLite would take it for empty and overwrite it.
 fn has_no_page(opener: &Opener) -> Result<bool> {
-    const SMALLEST_PAGE: u64 = 512;
     Ok((1..SMALLEST_PAGE).contains(&length(opener)?))
 }
 
@@ -102,18 +135,24 @@ fn length(opener: &Opener) -> Result<u64> {
 
 /// Makes a directory and those around it, so that they survive a power loss like what will be written into them.
 fn make_directory(directory: &Path) -> io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
+    let mut missing = Vec::new();
+    for directory in directory.ancestors() {
+        match fs::metadata(directory) {
+            Ok(metadata) if metadata.is_dir() => break,
+            Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(directory),
+            Err(error) => return Err(error),
+        }
     }
-    if let Some(parent) = directory.parent() {
-        make_directory(parent)?;
+    for directory in missing.into_iter().rev() {
+        match fs::create_dir(directory) {
+            // Somebody else was first.
+            Err(_) if directory.is_dir() => {}
+            result => result?,
+        }
+        sync_directory(directory)?;
     }
-    match fs::create_dir(directory) {
-        // Somebody else was first.
-        Err(_) if directory.is_dir() => {}
-        result => result?,
-    }
-    sync_directory(directory)
+    Ok(())
 }
 
 #[cfg(test)]
