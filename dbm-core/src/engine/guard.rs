@@ -41,7 +41,7 @@ impl Guard {
         let guard = Arc::new(Self {
             permission: AtomicU8::new(Permission::Everything as u8),
             refused: AtomicU8::new(0),
-            changes_schema: AtomicBool::new(false),
+            changes_schema: AtomicBool::new(true),
             cancelled: AtomicBool::new(false),
             fuse: AtomicU64::new(NO_FUSE),
             fused: AtomicBool::new(false),
@@ -104,7 +104,7 @@ impl Guard {
         self.fused.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether a body has changed tables or triggers since the last time this was asked.
+    /// Whether a body may have changed tables or triggers since the last time this was asked; at first, anybody may.
     pub(crate) fn take_changes_schema(&self) -> bool {
         self.changes_schema.swap(false, Ordering::Relaxed)
     }

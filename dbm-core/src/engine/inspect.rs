@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::open::connect;
@@ -71,39 +72,27 @@ fn needs_recovery(error: &Error) -> bool {
 
 /// Reads the version row, strictly.
 pub(crate) fn contents(connection: &Connection) -> Result<Contents> {
-    let (objects, has_version): (i64, bool) = connection.query_row(
-        "SELECT count(*), coalesce(max(type = 'table' AND name = 'Version' COLLATE NOCASE), 0) FROM sqlite_schema",
-        (),
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    if objects == 0 {
-        return Ok(Contents::Nothing);
-    }
-    if !has_version {
-        return Err(Error::ForeignDatabase);
-    }
-    version_row(connection).map(Contents::Version)
-}
-
-fn version_row(connection: &Connection) -> Result<Version> {
-    let invalid = |message: String| Error::InvalidVersion { message };
-    let mut statement = connection
-        .prepare("SELECT major, minor, patch, typeof(major), typeof(minor), typeof(patch) FROM Version LIMIT 2")
-        .map_err(|error| match Error::from(error) {
-            error if error.sqlite_code() == Some(ffi::SQLITE_ERROR) => {
-                invalid("it needs the columns major, minor and patch".to_owned())
-            }
-            error => error,
-        })?;
+    let mut statement = match connection.prepare(
+        "SELECT major, minor, patch,
+            EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'Version' COLLATE NOCASE)
+         FROM Version LIMIT 2",
+    ) {
+        Ok(statement) => statement,
+        Err(error) => return without_version(connection, error.into()),
+    };
     let mut rows = statement.query(())?;
     let Some(row) = rows.next()? else {
-        return Err(invalid("it has 0 rows, but 1 was expected".to_owned()));
+        return Err(invalid("it has 0 rows, but 1 was expected"));
     };
-    for (column, name) in [(3, "major"), (4, "minor"), (5, "patch")] {
-        let found: String = row.get(column)?;
-        if found != "integer" {
+    if !row.get(3)? {
+        return Err(Error::ForeignDatabase);
+    }
+    for (column, name) in ["major", "minor", "patch"].into_iter().enumerate() {
+        let found = row.get_ref(column)?.data_type();
+        if found != Type::Integer {
             return Err(invalid(format!(
-                "{name} is {found}, but an integer was expected"
+                "{name} is {}, but an integer was expected",
+                found.to_string().to_lowercase()
             )));
         }
     }
@@ -113,7 +102,30 @@ fn version_row(connection: &Connection) -> Result<Version> {
             connection.query_row("SELECT count(*) FROM Version", (), |row| row.get(0))?;
         return Err(invalid(format!("it has {count} rows, but 1 was expected")));
     }
-    Ok(version)
+    Ok(Contents::Version(version))
+}
+
+/// What a file is whose version cannot be asked for.
+fn without_version(connection: &Connection, error: Error) -> Result<Contents> {
+    if error.sqlite_code() != Some(ffi::SQLITE_ERROR) {
+        return Err(error);
+    }
+    let (objects, has_version): (i64, bool) = connection.query_row(
+        "SELECT count(*), coalesce(max(type = 'table' AND name = 'Version' COLLATE NOCASE), 0) FROM sqlite_schema",
+        (),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    match (objects, has_version) {
+        (0, _) => Ok(Contents::Nothing),
+        (_, false) => Err(Error::ForeignDatabase),
+        (_, true) => Err(invalid("it needs the columns major, minor and patch")),
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::InvalidVersion {
+        message: message.into(),
+    }
 }
 
 /// Foreign key violations, by child and parent table.

@@ -44,7 +44,7 @@ pub(crate) async fn prepare(
     reader: &Arc<Conn>,
     required: &Version,
 ) -> Result<Step> {
-    if is_at_rest(&engine.opener) && open_now(engine, reader, required).is_some() {
+    if is_at_rest(&engine.opener) && open_now(&engine.opener, reader, required).is_some() {
         return Ok(Step::Nothing);
     }
     let (sender, receiver) = oneshot::channel();
@@ -60,30 +60,24 @@ pub(crate) async fn prepare(
     receiver.await.unwrap_or(Err(Error::HandleEnded))
 }
 
-/// Whether nobody uses the file, and whoever used it last has closed it.
+/// Whether whoever used the file last has closed it: there is no log that would have to be recovered.
 fn is_at_rest(opener: &Opener) -> bool {
-    let has = |ending: &str| {
-        let mut path = opener.path.clone().into_os_string();
-        path.push(ending);
-        fs::symlink_metadata(path).is_ok()
-    };
+    let mut log = opener.path.clone().into_os_string();
+    log.push("-wal");
     opener.config.execution != Execution::Offload
         && fs::symlink_metadata(&opener.path)
             .is_ok_and(|metadata| metadata.is_file() && metadata.len() >= SMALLEST_PAGE)
-        && !["-wal", "-shm", "-journal"].into_iter().any(has)
+        && fs::symlink_metadata(log).is_err()
 }
 
 /// Opens a database that is ready as it is.
-fn open_now(engine: &Engine, reader: &Conn, required: &Version) -> Option<()> {
-    let opener = &engine.opener;
+fn open_now(opener: &Opener, reader: &Conn, required: &Version) -> Option<()> {
     let (contents, connection) = look_now(opener)?;
     let ready = contents == Contents::Version(required.clone()) && is_wal(&connection).ok()?;
     if !ready {
         return None;
     }
-    let db = into_reader(opener, connection).ok()?;
-    engine.read_schema(&db).ok()?;
-    reader.adopt(db);
+    reader.adopt(into_reader(opener, connection).ok()?);
     Some(())
 }
 
@@ -106,9 +100,7 @@ fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Ste
     if !opened_by_first_write && !writer.is_open() {
         writer.adopt(opener.open(Role::Writer)?);
     }
-    let db = into_reader(opener, connection)?;
-    engine.read_schema(&db)?;
-    reader.adopt(db);
+    reader.adopt(into_reader(opener, connection)?);
     Ok(step)
 }
 
