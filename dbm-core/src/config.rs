@@ -47,7 +47,7 @@ pub struct Config {
     pub(crate) max_queue: Option<usize>,
     pub(crate) max_read_age: Option<Duration>,
     pub(crate) keep_backups: usize,
-    pub(crate) schema_drift: SchemaDrift,
+    pub(crate) schema_drift: Option<SchemaDrift>,
     pub(crate) version: Option<Version>,
 }
 
@@ -86,8 +86,7 @@ pub enum Execution {
 }
 
 /// What to do with a database of the right version whose schema is not the one that
-/// [`init_db`](crate::Schema::init_db) makes: most likely it was edited and the version was not raised. The same is
-/// asked at the end of every migration, before it is committed.
+/// [`init_db`](crate::Schema::init_db) makes: most likely it was edited and the version was not raised.
 ///
 /// To find out, `init_db` runs once more, in a private database in memory that is thrown away, and on a second manager,
 /// made for this from the defaults of its fields. Where there is no second one to be had, after
@@ -95,15 +94,14 @@ pub enum Execution {
 /// manager itself, and should do nothing but write to its `db`.
 ///
 /// Tables and views that `init_db` does not make are no drift, nor is another order of columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SchemaDrift {
-    /// Start-up, or the migration, fails with [`Error::SchemaDrift`].
+    /// Start-up, or the migration before it is committed, fails with [`Error::SchemaDrift`].
     Error,
     /// A warning is logged; the check comes a second after the start, so that it delays no call.
     Warn,
     /// Nothing is checked.
-    #[default]
     Ignore,
 }
 
@@ -124,7 +122,7 @@ impl Config {
             max_queue: None,
             max_read_age: None,
             keep_backups: 1,
-            schema_drift: SchemaDrift::default(),
+            schema_drift: None,
             version: None,
         }
     }
@@ -204,10 +202,20 @@ impl Config {
         self
     }
 
-    /// What to do when the schema is not the one that `init_db` makes. Default: nothing is checked, since a check runs
-    /// `init_db`, which an opened database otherwise never does.
+    /// What to do when the schema is not the one that `init_db` makes. Default: [`SchemaDrift::Warn`], and
+    /// [`SchemaDrift::Ignore`] for a manager that was given its fields (`start_with`, `create_with`).
+    ///
+    /// ```
+    /// # use dbm_core::{Config, SchemaDrift};
+    /// let strict = Config::new("data").schema_drift(if cfg!(debug_assertions) {
+    ///     SchemaDrift::Error
+    /// } else {
+    ///     SchemaDrift::Warn
+    /// });
+    /// # let _ = strict;
+    /// ```
     pub fn schema_drift(mut self, drift: SchemaDrift) -> Self {
-        self.schema_drift = drift;
+        self.schema_drift = Some(drift);
         self
     }
 

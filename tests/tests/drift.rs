@@ -75,6 +75,10 @@ fn config(directory: &TempDir) -> Config {
     Config::new(directory.path())
 }
 
+fn strict(directory: &TempDir) -> Config {
+    config(directory).schema_drift(SchemaDrift::Error)
+}
+
 /// A database of the first release.
 async fn first() -> TempDir {
     let directory = TempDir::new().unwrap();
@@ -154,7 +158,7 @@ fn an_edit_without_a_new_version_is_an_error_where_that_is_wanted() {
     run(async {
         let directory = first().await;
         let before = bytes(directory.path());
-        let store = Edited::start(config(&directory).schema_drift(SchemaDrift::Error));
+        let store = Edited::start(strict(&directory));
         let error = store.ensure_ready().await.unwrap_err();
         assert_eq!(store.status(), Status::Failed);
         assert_eq!(differences(error.clone()), DIFFERENCES);
@@ -170,13 +174,11 @@ fn an_edit_without_a_new_version_is_an_error_where_that_is_wanted() {
 }
 
 #[test]
-fn or_it_is_a_warning_and_the_manager_runs() {
+fn it_is_a_warning_by_default_and_the_manager_runs() {
     run(async {
         let warnings = warnings("warned.db");
         let directory = TempDir::new().unwrap();
-        let config = config(&directory)
-            .db_name("warned.db")
-            .schema_drift(SchemaDrift::Warn);
+        let config = config(&directory).db_name("warned.db");
         First::create(config.clone())
             .await
             .unwrap()
@@ -209,11 +211,11 @@ fn the_program_that_made_it_and_one_that_migrated_it_find_no_drift() {
     run_on_one_thread(async {
         let directory = first().await;
         for _ in 0..2 {
-            let store = First::create(config(&directory)).await.unwrap();
+            let store = First::create(strict(&directory)).await.unwrap();
             store.close().await.unwrap();
         }
         for _ in 0..2 {
-            let store = Second::create(config(&directory)).await.unwrap();
+            let store = Second::create(strict(&directory)).await.unwrap();
             store.close().await.unwrap();
         }
     });
@@ -223,10 +225,7 @@ fn the_program_that_made_it_and_one_that_migrated_it_find_no_drift() {
 fn a_migration_that_forgets_something_is_undone() {
     run(async {
         let directory = first().await;
-        let error = Forgetful::create(config(&directory).schema_drift(SchemaDrift::Error))
-            .await
-            .err()
-            .unwrap();
+        let error = Forgetful::create(strict(&directory)).await.err().unwrap();
         assert_eq!(
             differences(error),
             "+ INDEX user_by_email\n+   ON user (email)"
@@ -249,13 +248,10 @@ fn what_others_have_put_beside_is_no_drift() {
              ANALYZE",
         )
         .await;
-        let store = First::create(config(&directory)).await.unwrap();
+        let store = First::create(strict(&directory)).await.unwrap();
         store.close().await.unwrap();
         change(&directory, "CREATE UNIQUE INDEX one_name ON user (name)").await;
-        let error = First::create(config(&directory).schema_drift(SchemaDrift::Error))
-            .await
-            .err()
-            .unwrap();
+        let error = First::create(strict(&directory)).await.err().unwrap();
         assert!(differences(error).contains("- INDEX one_name\n-   UNIQUE ON user (name)"));
     });
 }
@@ -264,7 +260,7 @@ fn what_others_have_put_beside_is_no_drift() {
 fn a_version_of_the_tests_own_is_not_compared() {
     run(async {
         let directory = first().await;
-        let config = config(&directory).schema_drift(SchemaDrift::Error);
+        let config = strict(&directory);
         let store = Second::create(config.version(Version::new(1, 0, 0)))
             .await
             .unwrap();
@@ -348,7 +344,7 @@ fn troubled(config: Config, trouble: Trouble) -> Arc<Careful> {
 fn init_db_is_asked_in_a_database_of_its_own() {
     run(async {
         let directory = TempDir::new().unwrap();
-        let config = config(&directory).schema_drift(SchemaDrift::Error);
+        let config = strict(&directory);
         for is_new in [true, false] {
             let store = Careful::create(config.clone()).await.unwrap();
             assert_eq!(store.count().await.unwrap(), 1);
@@ -402,7 +398,7 @@ fn an_init_db_that_cannot_tell_keeps_nobody_from_running() {
 fn an_init_db_that_hangs_can_be_given_up() {
     run(async {
         let directory = TempDir::new().unwrap();
-        let config = config(&directory).schema_drift(SchemaDrift::Error);
+        let config = strict(&directory);
         Careful::create(config.clone())
             .await
             .unwrap()

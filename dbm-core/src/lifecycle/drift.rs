@@ -37,6 +37,15 @@ pub(super) enum Model<M> {
     Same(Weak<M>),
 }
 
+impl<M> Model<M> {
+    fn default_reaction(&self) -> SchemaDrift {
+        match self {
+            Self::Another(_) => SchemaDrift::Warn,
+            Self::Same(_) => SchemaDrift::Ignore,
+        }
+    }
+}
+
 impl<M: DbManager> Drift<M> {
     pub(super) fn new(model: Model<M>, config: &Config) -> Self {
         // `init_db` makes the newest version only.
@@ -45,13 +54,13 @@ impl<M: DbManager> Drift<M> {
             .as_ref()
             .is_none_or(|version| *version == M::VERSION);
         Self {
-            model,
             config: config.clone(),
             reaction: if is_newest {
-                config.schema_drift
+                config.schema_drift.unwrap_or(model.default_reaction())
             } else {
                 SchemaDrift::Ignore
             },
+            model,
         }
     }
 
@@ -87,7 +96,7 @@ impl<M: DbManager> Drift<M> {
 
     /// Inside a migration, before it is committed.
     pub(super) async fn judge(&self, found: Result<SchemaDump>) -> Result<()> {
-        if self.reaction == SchemaDrift::Ignore {
+        if self.reaction != SchemaDrift::Error {
             return Ok(());
         }
         let expected = self.expected().await;
@@ -154,4 +163,18 @@ async fn found(gate: &Gate, engine: &Arc<Engine>, entered: Option<Entered>) -> R
         .await;
     lease.keep(&READ).await?;
     schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_that_was_given_its_fields_is_not_asked_unless_one_wishes() {
+        assert_eq!(Model::Another(|_| ()).default_reaction(), SchemaDrift::Warn);
+        assert_eq!(
+            Model::<()>::Same(Weak::new()).default_reaction(),
+            SchemaDrift::Ignore
+        );
+    }
 }

@@ -73,10 +73,10 @@ impl<M: DbManager> Start<M> {
                 runtime.spawn(async move {
                     let started = start_up(&*manager, config, &starting.gate, &drift).await;
                     drop(manager);
-                    let opened = matches!(&started, Ok((_, Step::Nothing)));
+                    let was_there = matches!(&started, Ok((_, Step::Nothing | Step::Migrate)));
                     let (gate, status) = (Arc::downgrade(&starting.gate), starting.gate.watch());
                     starting.end(started.map(|(engine, _)| engine));
-                    if opened {
+                    if was_there {
                         drift.check_beside(gate, status).await;
                     }
                 });
