@@ -175,7 +175,11 @@ impl Lease {
             }
             Some(Hold::Nested {
                 savepoint: false, ..
-            }) => Ok(()),
+            }) => {
+                // There is nothing to undo, and the outer call goes on at once.
+                self.hold = None;
+                Ok(())
+            }
             Some(Hold::Nested {
                 savepoint: true, ..
             }) => {
