@@ -381,6 +381,24 @@ fn the_next_calls_fail_in_order_and_only_they() {
 }
 
 #[test]
+fn a_panic_is_what_the_attributes_make_of_it() {
+    run_on_one_thread(async {
+        let counter = counter().await;
+        testing::fail_next(&counter, "sum", Fault::Panic);
+        let (sum, error) = counter.sum().await;
+        assert_eq!(sum, -1);
+        assert!(matches!(error, Some(Error::Panicked { method: "sum", .. })));
+        testing::fail_next(&counter, "add", Fault::Panic);
+        let adding = Arc::clone(&counter);
+        let panicked = tokio::spawn(async move { adding.add(1).await }).await;
+        assert!(panicked.unwrap_err().is_panic());
+        within(counter.add(1)).await.unwrap();
+        assert_eq!(counter.sum().await.0, 1);
+        counter.close().await.unwrap();
+    });
+}
+
+#[test]
 fn a_nested_call_that_fails_undoes_only_itself() {
     run(async {
         let counter = counter().await;
