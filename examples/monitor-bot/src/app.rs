@@ -211,6 +211,7 @@ mod tests {
         let first = app.reading().at;
         fail_next(&app.store, "record", full());
         fail_next(&app.store, "record", Fault::Timeout);
+        fail_next(&app.store, "record", Fault::Panic);
         fail_next(&app.store, "watches", full());
         let mut readings = app.reading.subscribe();
         let collecting = tokio::spawn(Arc::clone(&app).collect());
@@ -218,7 +219,7 @@ mod tests {
             .await
             .unwrap()
             .unwrap();
-        let missed = 3;
+        let missed = 4;
         assert_eq!(
             readings.borrow().at,
             first + (missed + 1) * app.settings.collect.every.as_secs()
@@ -261,7 +262,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_roll_up_that_failed_loses_no_reading() {
         let app = App::fake().await;
-        fail_next(&app.store, "roll_up", full());
+        fail_next(&app.store, "roll_up", Fault::Panic);
         app.wait(Span::seconds(60)).await.unwrap_err();
         assert_eq!(app.stored(), 13);
         app.wait(Span::seconds(60)).await.unwrap();

@@ -36,7 +36,7 @@ pub const COMMANDS: &[Entry] = &[
     entry(
         "history",
         "METRIC [SPAN]",
-        "a plot of the last 10m, 2h, 7d …; without a span of 1h",
+        "a metric over the last 10m, 2h, 7d … (1h), as a plot",
     ),
     entry("watch add", "PROCESS", "watch a process by its name"),
     entry("watch remove", "PROCESS", "watch it no longer"),
@@ -61,7 +61,7 @@ pub const COMMANDS: &[Entry] = &[
     entry(
         "admin add",
         "ID",
-        "who may change things from elsewhere: a Discord user",
+        "let someone change things: on Discord a user's number",
     ),
     entry("admin remove", "ID", "let them no longer"),
     entry("admin list", "", "who may change things"),

@@ -34,10 +34,22 @@ pub(super) fn help(topic: Option<&str>) -> Result<Reply> {
     Ok(match topic {
         Some(topic) if topic.starts_with("rule") => reply
             .text(GRAMMAR)
-            .toned("for: the value must stay there so long. clear: where the alert ends.", Tone::Dim)
-            .toned("again: repeat the alert when it is so much worse.", Tone::Dim)
-            .toned("90/95/99: each level is worth an alert of its own.", Tone::Dim)
-            .toned("memory > 85 for 30s · disk:/ > 90/95/99 again 3 · rx > 20M · process:nginx stopped", Tone::Dim),
+            .toned(
+                "for: the value must stay there so long. clear: where the alert ends.",
+                Tone::Dim,
+            )
+            .toned(
+                "again: repeat the alert when it is so much worse.",
+                Tone::Dim,
+            )
+            .toned(
+                "90/95/99: each level is worth an alert of its own.",
+                Tone::Dim,
+            )
+            .toned(
+                "memory > 85 for 30s · disk:/ > 90/95/99 · rx > 20M · process:nginx stopped",
+                Tone::Dim,
+            ),
         Some(_) => reply,
         None => reply
             .toned(format!("Metrics: {}", names.join(" ")), Tone::Dim)
