@@ -6,6 +6,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbm_core::Execution;
 use dbm_core::prelude::*;
 use dbm_core::testing::{self, Fault, Migration, MigrationError, TestDirectory};
 use dbm_tests::{Hooks, Store, names, run, run_on_one_thread, waits, within};
@@ -39,6 +40,17 @@ impl Sheet {
     #[database_safe]
     async fn names(&self, db: &mut ReadTransaction) -> Result<Vec<String>> {
         db.query("SELECT name FROM t ORDER BY name", ()).await
+    }
+
+    /// A call inside a call that has worked for milliseconds.
+    #[database_safe]
+    async fn read_late(&self, db: &mut WriteTransaction) -> Result<i64> {
+        let count =
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+                     SELECT count(*) FROM n";
+        db.query_one::<i64>(count, ()).await?;
+        self.names().await?;
+        db.query_one("SELECT count(*) FROM t", ()).await
     }
 }
 
@@ -369,6 +381,24 @@ fn the_next_calls_fail_in_order_and_only_they() {
 }
 
 #[test]
+fn a_panic_is_what_the_attributes_make_of_it() {
+    run_on_one_thread(async {
+        let counter = counter().await;
+        testing::fail_next(&counter, "sum", Fault::Panic);
+        let (sum, error) = counter.sum().await;
+        assert_eq!(sum, -1);
+        assert!(matches!(error, Some(Error::Panicked { method: "sum", .. })));
+        testing::fail_next(&counter, "add", Fault::Panic);
+        let adding = Arc::clone(&counter);
+        let panicked = tokio::spawn(async move { adding.add(1).await }).await;
+        assert!(panicked.unwrap_err().is_panic());
+        within(counter.add(1)).await.unwrap();
+        assert_eq!(counter.sum().await.0, 1);
+        counter.close().await.unwrap();
+    });
+}
+
+#[test]
 fn a_nested_call_that_fails_undoes_only_itself() {
     run(async {
         let counter = counter().await;
@@ -421,5 +451,19 @@ fn a_fault_does_not_open_a_closed_manager() {
             testing::schema(&counter).await,
             Err(Error::Closed { .. })
         ));
+    });
+}
+
+#[test]
+fn paused_time_stands_still_while_statements_run_inline() {
+    run_on_one_thread(async {
+        tokio::time::pause();
+        let config = Config::in_memory().execution(Execution::Inline);
+        let store = Sheet::create_with(config, sheet("CREATE TABLE t (name TEXT)", ""))
+            .await
+            .unwrap();
+        for _ in 0..20 {
+            assert_eq!(store.read_late().await.unwrap(), 0);
+        }
     });
 }

@@ -173,7 +173,11 @@ impl Lease {
             }
             Some(Hold::Nested {
                 savepoint: false, ..
-            }) => Ok(()),
+            }) => {
+                // There is nothing to undo, and the outer call goes on at once.
+                self.hold = None;
+                Ok(())
+            }
             Some(Hold::Nested {
                 savepoint: true, ..
             }) => {

@@ -180,7 +180,8 @@ impl<H, R> TypedCall<'_, H, R> {
     }
 }
 
-enum Failure {
+/// Why a call has no result of its own.
+pub(crate) enum Failure {
     Error(Error),
     Panic(Box<dyn Any + Send>),
 }
@@ -227,7 +228,7 @@ async fn walk<R>(
 }
 
 /// The gate and the lock: an outermost call waits for both, a nested one passes with the call around it.
-async fn lease(site: &'static Site, core: &ManagerCore, kind: Kind) -> Result<Lease> {
+async fn lease(site: &'static Site, core: &ManagerCore, kind: Kind) -> Result<Lease, Failure> {
     let lease = acquire(site, core.gate(), kind).await?;
     #[cfg(feature = "testing")]
     if let Some(fault) = core.faults().next(site.method) {

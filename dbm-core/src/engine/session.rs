@@ -465,9 +465,9 @@ impl Session {
         self.settled.load(Ordering::Acquire)
     }
 
-    /// Undoing takes about as long as doing: too long for a destructor.
+    /// Undoing takes about as long as doing: too long for a destructor, unless everything is to run where the task is.
     pub(crate) fn has_worked_long(&self) -> bool {
-        self.spent.load(Ordering::Relaxed) > 1_000
+        self.execution != Execution::Inline && self.spent.load(Ordering::Relaxed) > 1_000
     }
 
     pub(crate) fn last_rowid(&self) -> i64 {

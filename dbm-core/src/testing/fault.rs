@@ -6,7 +6,7 @@ use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::call::{Ended, Lease, Site, panicked, run_body};
+use crate::call::{Ended, Failure, Lease, Site, run_body};
 use crate::error::Error;
 use crate::manager::DbManager;
 
@@ -21,6 +21,8 @@ pub enum Fault {
     Error(Error),
     /// It fails with [`Error::Timeout`], at once.
     Timeout,
+    /// It panics.
+    Panic,
     /// It does not return: it keeps its lock until its `timeout` is over or its future is dropped.
     Hang,
 }
@@ -100,20 +102,21 @@ impl Faults {
 
 impl Fault {
     /// Ends the call in the place of its body.
-    pub(crate) async fn strike(self, lease: Lease, site: &'static Site) -> Error {
-        let error = match self {
-            Self::Error(error) => error,
-            Self::Timeout => Error::Timeout {
+    pub(crate) async fn strike(self, lease: Lease, site: &'static Site) -> Failure {
+        let failure = match self {
+            Self::Error(error) => Failure::Error(error),
+            Self::Timeout => Failure::Error(Error::Timeout {
                 method: site.method,
                 limit: site.timeout.unwrap_or_default(),
-            },
+            }),
+            Self::Panic => Failure::Panic(Box::new("a test wanted it to")),
             Self::Hang => match run_body(&lease.frame, site, pending::<Infallible>()).await {
-                Ended::TimedOut(error) => error,
-                Ended::Panicked(panic) => panicked(site.method, &*panic),
+                Ended::TimedOut(error) => Failure::Error(error),
+                Ended::Panicked(panic) => Failure::Panic(panic),
                 Ended::Returned(never) => match never {},
             },
         };
         let _ = lease.undo(site).await;
-        error
+        failure
     }
 }

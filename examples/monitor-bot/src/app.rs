@@ -108,7 +108,7 @@ impl App {
             }
             self.clock.advance(every);
             if let Err(error) = self.sample().await {
-                tracing::error!(%error, "no reading was stored");
+                tracing::error!(%error, "a reading failed");
             }
         }
     }
@@ -174,5 +174,98 @@ impl App {
     pub async fn stopping(&self) {
         // The sender lives as long as `self`, so this cannot fail.
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+}
+
+#[cfg(test)]
+impl App {
+    /// The bot on a made-up machine, with a database of its own; a test may pause the time.
+    pub async fn fake() -> Arc<Self> {
+        use dbm_core::{Config, Execution};
+        let config = Config::in_memory().execution(Execution::Inline);
+        let settings = Settings::default();
+        let store = Store::open(config, settings.keep);
+        let clock = Clock::virtual_after(None);
+        Self::start(store, Sampler::fake(1), clock, settings, None)
+            .await
+            .unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dbm_core::testing::{Fault, fail_next};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn full() -> Fault {
+        dbm_core::Error::other("the disk is full").into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sampling_goes_on_after_readings_that_failed() {
+        let app = App::fake().await;
+        let first = app.reading().at;
+        fail_next(&app.store, "record", full());
+        fail_next(&app.store, "record", Fault::Timeout);
+        fail_next(&app.store, "record", Fault::Panic);
+        fail_next(&app.store, "watches", full());
+        let mut readings = app.reading.subscribe();
+        let collecting = tokio::spawn(Arc::clone(&app).collect());
+        timeout(Duration::from_secs(600), readings.changed())
+            .await
+            .unwrap()
+            .unwrap();
+        let missed = 4;
+        assert_eq!(
+            readings.borrow().at,
+            first + (missed + 1) * app.settings.collect.every.as_secs()
+        );
+        assert_eq!(
+            app.stored(),
+            2,
+            "the first one, and the one after the failures"
+        );
+        app.stop();
+        collecting.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_changes_nothing() {
+        let app = App::fake().await;
+        app.hold("memory".parse().unwrap(), Some(97.0));
+        let mut events = app.events();
+        fail_next(&app.store, "record", full());
+        app.sample().await.unwrap_err();
+        assert!(app.reading().value(&"memory".parse().unwrap()) < Some(97.0));
+        assert!(events.try_recv().is_err());
+
+        app.clock.advance(Span::seconds(5));
+        app.sample().await.unwrap();
+        assert_eq!(events.try_recv().unwrap().metric, "memory");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_that_is_broken_off_holds_nobody_up() {
+        let app = App::fake().await;
+        fail_next(&app.store, "record", Fault::Hang);
+        timeout(Duration::from_secs(5), app.sample())
+            .await
+            .unwrap_err();
+        app.sample().await.unwrap();
+        assert_eq!(app.stored(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_roll_up_that_failed_loses_no_reading() {
+        let app = App::fake().await;
+        fail_next(&app.store, "roll_up", Fault::Panic);
+        app.wait(Span::seconds(60)).await.unwrap_err();
+        assert_eq!(app.stored(), 13);
+        app.wait(Span::seconds(60)).await.unwrap();
+        assert_eq!(app.stored(), 25);
     }
 }

@@ -55,7 +55,7 @@ async fn main() -> ExitCode {
                 .with_writer(std::io::stderr)
                 .with_ansi(false),
         )
-        .with(options.log.clone())
+        .with(options.log())
         .init();
     match run(&options).await {
         Ok(Ending::Done) => ExitCode::SUCCESS,
@@ -98,10 +98,10 @@ async fn run(options: &Options) -> Result<Ending> {
         .as_ref()
         .map_or_else(Config::in_memory, Config::new);
     let store = Store::open(config.db_name("monitor.db"), settings.keep);
-    store
-        .ensure_ready()
-        .await
-        .map_err(|error| Error::refused(format!("The database cannot be opened: {error}")))?;
+    store.ensure_ready().await.map_err(|error| {
+        let place = data_dir.map_or_else(String::new, |folder| format!(" in {}", folder.display()));
+        Error::refused(format!("The database{place} cannot be opened: {error}"))
+    })?;
     let started = start(options, Arc::clone(&store), settings).await;
     let mut beside = JoinSet::new();
     let ending = match &started {
@@ -121,8 +121,9 @@ async fn run(options: &Options) -> Result<Ending> {
     {
         // Nobody may be there to read it.
         let _ = screen.write(&format!(
-            "monitor-bot: closed in order, {} readings stored.\n",
-            app.stored()
+            "monitor-bot: closed in order, {} reading{} stored.\n",
+            app.stored(),
+            if app.stored() == 1 { "" } else { "s" }
         ));
     }
     ending

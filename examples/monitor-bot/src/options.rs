@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 use clap::Parser;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 /// Watches this machine: samples it, keeps the history, answers commands.
 ///
@@ -39,7 +39,7 @@ pub struct Options {
 
     /// Where the status page is [default: 127.0.0.1:7575; none while a script or a pipe is read]
     #[cfg(feature = "web")]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "IP:PORT")]
     pub web: Option<std::net::SocketAddr>,
 
     /// Has no status page
@@ -59,12 +59,21 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, requires = "fake_metrics")]
     pub seed: u64,
 
-    /// What is logged to standard error: error, warn, info, debug, trace, or `target=level,…`
-    #[arg(long, value_name = "LEVEL", default_value = "warn")]
-    pub log: Targets,
+    /// What is logged to standard error: error, warn, info, debug, trace, or `target=level,…` [default: warn]
+    #[arg(long, value_name = "LEVEL", value_parser = targets)]
+    log: Option<Targets>,
 }
 
 impl Options {
+    /// What is logged. Why the database did not open is told in any case, and need not be there twice.
+    pub fn log(&self) -> Targets {
+        self.log.clone().unwrap_or_else(|| {
+            Targets::new()
+                .with_default(LevelFilter::WARN)
+                .with_target("dbm_core::lifecycle::start", LevelFilter::OFF)
+        })
+    }
+
     /// Where the data are; none for a made-up machine that need not be remembered.
     pub fn data_dir(&self) -> Option<PathBuf> {
         match &self.data_dir {
@@ -73,6 +82,16 @@ impl Options {
             None => Some(usual_data_dir()),
         }
     }
+}
+
+/// A lone word is a level: [`Targets`] alone would take a misspelt one for the name of a target.
+fn targets(text: &str) -> Result<Targets, String> {
+    let unclear = || "write error, warn, info, debug, trace, off, or target=level,…".to_owned();
+    let is_clear = |part: &str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
+    if !text.split(',').all(is_clear) {
+        return Err(unclear());
+    }
+    text.parse().map_err(|_| unclear())
 }
 
 /// The folder for a program's data, as the platform has it; `data` here where it has none.

@@ -32,8 +32,8 @@ pub async fn serve(
     script: Option<Script>,
     screen: Screen,
 ) -> Result<Ending> {
-    let terminal = std::io::stdin().is_terminal();
-    let lasting = script.is_none() && (options.headless || terminal);
+    let prompt = std::io::stdin().is_terminal() && script.is_none() && !options.headless;
+    let lasting = options.headless || prompt;
     #[cfg(feature = "web")]
     if let Some(web) = page(options, app, lasting).await? {
         beside.spawn(ignore_ending(web.run(Arc::clone(app))));
@@ -53,7 +53,7 @@ pub async fn serve(
         match script {
             Some(script) => Ok(script.run(app).await),
             None if options.headless => Ok(Headless { screen }.run(app).await),
-            None if terminal => {
+            None if prompt => {
                 let history = app
                     .data_dir
                     .as_ref()
@@ -65,7 +65,13 @@ pub async fn serve(
     };
     let ending = tokio::select! {
         ending = served => ending,
-        () = told_to_stop() => Ok(Ending::Done),
+        () = told_to_stop() => {
+            if prompt {
+                // What comes now does not belong behind what was being typed.
+                let _ = screen.write("\n");
+            }
+            Ok(Ending::Done)
+        }
     };
     app.stop();
     if let Some(collector) = collector {

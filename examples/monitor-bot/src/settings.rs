@@ -144,8 +144,9 @@ impl Settings {
 
 fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::refused(format!(
-        "The configuration {} cannot be used: {error}",
-        path.display()
+        "The configuration {} cannot be used: {}",
+        path.display(),
+        error.to_string().trim_end()
     ))
 }
 

@@ -28,7 +28,7 @@ fn a_signal_closes_in_order() {
         let data = tempfile::tempdir().unwrap();
         let written = service(data.path()).stop(signal);
         assert!(
-            written.ends_with("closed in order, 1 readings stored.\n"),
+            written.ends_with("closed in order, 1 reading stored.\n"),
             "{written}"
         );
         let mut files: Vec<_> = std::fs::read_dir(data.path())
@@ -133,6 +133,7 @@ fn wrong_options_are_told() {
         &["--script"],
         &["--headless", "--script", "x"],
         &["--log", "x=y=z"],
+        &["--log", "loud"],
     ] {
         assert_eq!(
             bot().args(arguments).output().unwrap().status.code(),

@@ -11,7 +11,7 @@ fn the_real_machine_is_measured() {
     let lines = "status\nexpect CPU\nexpect Memory\nexpect %\nhistory cpu 10m\nexpect 1 value\ndb version\nexpect 1.3.0\nquit\n";
     let (out, ok) = script(bot().arg("--data-dir").arg(data.path()), data.path(), lines);
     assert!(ok, "{out}");
-    assert!(out.contains("closed in order, 1 readings stored"), "{out}");
+    assert!(out.contains("closed in order, 1 reading stored"), "{out}");
 }
 
 #[test]

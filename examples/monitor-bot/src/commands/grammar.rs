@@ -31,12 +31,12 @@ pub const COMMANDS: &[Entry] = &[
     entry(
         "status",
         "[short|full]",
-        "how the machine is now; full shows every core, disk and interface",
+        "how the machine is; full: every core, disk and interface",
     ),
     entry(
         "history",
         "METRIC [SPAN]",
-        "a metric over the last 10m, 2h, 7d …, as a plot; one hour if no span is given",
+        "a metric over the last 10m, 2h, 7d … (1h), as a plot",
     ),
     entry("watch add", "PROCESS", "watch a process by its name"),
     entry("watch remove", "PROCESS", "watch it no longer"),
@@ -44,7 +44,7 @@ pub const COMMANDS: &[Entry] = &[
     entry(
         "rule add",
         "RULE",
-        "raise an alert, for example when memory > 85 for 30s; more with help rule",
+        "alert when memory > 85 for 30s, say; more with help rule",
     ),
     entry(
         "rule remove",
@@ -56,12 +56,12 @@ pub const COMMANDS: &[Entry] = &[
     entry(
         "ack",
         "ID|METRIC",
-        "say that an alert was seen: it is silent until it gets graver",
+        "an alert was seen: it is silent until it gets graver",
     ),
     entry(
         "admin add",
         "ID",
-        "let someone change things from elsewhere: on Discord the number of a user",
+        "let someone change things: on Discord a user's number",
     ),
     entry("admin remove", "ID", "let them no longer"),
     entry("admin list", "", "who may change things"),
@@ -256,8 +256,8 @@ fn unclear(first: &str) -> Error {
         .iter()
         .filter_map(|entry| entry.words.split(' ').next())
         .map(|word| (distance(&shown, word), word))
-        .min()
-        .filter(|(distance, _)| *distance <= 2);
+        .filter(|(distance, word)| *distance <= 2 && *distance < word.len())
+        .min();
     Error::refused(match near {
         Some((_, word)) => format!("There is no command “{shown}”. Did you mean “{word}”?"),
         None => format!("There is no command “{shown}”. Type help for a list."),
@@ -354,6 +354,10 @@ mod tests {
         assert_eq!(
             refusal("frobnicate"),
             "There is no command “frobnicate”. Type help for a list."
+        );
+        assert_eq!(
+            refusal("xy"),
+            "There is no command “xy”. Type help for a list."
         );
         assert_eq!(refusal("history"), "Write: history METRIC [SPAN].");
         assert!(refusal("watch").starts_with("Write: watch add PROCESS, or: watch remove"));

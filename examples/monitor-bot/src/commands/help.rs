@@ -33,15 +33,28 @@ pub(super) fn help(topic: Option<&str>) -> Result<Reply> {
     let reply = Reply::with_data(data).table(table);
     Ok(match topic {
         Some(topic) if topic.starts_with("rule") => reply
-            .text(format!("A rule: {GRAMMAR}."))
-            .toned("for: the value must stay there so long. again: repeat the alert when it is so much worse.", Tone::Dim)
-            .toned("clear: where the alert ends. 90/95/99: each level is worth an alert of its own.", Tone::Dim)
-            .toned("For example: memory > 85 for 30s · disk:/ > 90/95/99 again 3 · rx > 20M · process:nginx stopped", Tone::Dim),
+            .text(GRAMMAR)
+            .toned(
+                "for: the value must stay there so long. clear: where the alert ends.",
+                Tone::Dim,
+            )
+            .toned(
+                "again: repeat the alert when it is so much worse.",
+                Tone::Dim,
+            )
+            .toned(
+                "90/95/99: each level is worth an alert of its own.",
+                Tone::Dim,
+            )
+            .toned(
+                "memory > 85 for 30s · disk:/ > 90/95/99 · rx > 20M · process:nginx stopped",
+                Tone::Dim,
+            ),
         Some(_) => reply,
         None => reply
-            .toned(format!("Metrics: {}.", names.join(", ")), Tone::Dim)
+            .toned(format!("Metrics: {}", names.join(" ")), Tone::Dim)
             .toned(
-                "One of several: cpu:0, disk:/home, rx:eth0, process:nginx.",
+                "One of several: cpu:0 disk:/home rx:eth0 process:nginx",
                 Tone::Dim,
             ),
     })

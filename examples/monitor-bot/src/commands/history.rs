@@ -37,7 +37,8 @@ pub(super) async fn history(app: &App, metric: &Metric, span: Span) -> Result<Re
         scale: scale(metric, &summary),
         ends: (app.clock.show(from, format), app.clock.show(to, format)),
     };
-    Ok(reply.plot(plot).text(summary.line(metric)))
+    let now = app.reading().value(metric);
+    Ok(reply.plot(plot).text(summary.line(metric, now)))
 }
 
 struct Summary {
@@ -47,14 +48,12 @@ struct Summary {
     count: u64,
     /// The highest of the averages: what the plot has to have room for.
     top: f64,
-    last: f64,
 }
 
 impl Summary {
     fn of(slots: &[Slot]) -> Option<Self> {
-        let last = slots.last()?;
-        let count = slots.iter().map(|slot| slot.count).sum();
-        Some(Self {
+        let count: u64 = slots.iter().map(|slot| slot.count).sum();
+        (count > 0).then(|| Self {
             low: slots
                 .iter()
                 .map(|slot| slot.low)
@@ -73,14 +72,13 @@ impl Summary {
                 .iter()
                 .map(|slot| slot.average)
                 .fold(f64::NEG_INFINITY, f64::max),
-            last: last.average,
         })
     }
 
-    fn line(&self, metric: &Metric) -> String {
+    fn line(&self, metric: &Metric, now: Option<f64>) -> String {
         format!(
-            "now {} · average {} · lowest {} · highest {} · {} value{}",
-            metric.show(self.last),
+            "{}average {} · lowest {} · highest {} · {} value{}",
+            now.map_or_else(String::new, |now| format!("now {} · ", metric.show(now))),
             metric.show(self.average),
             metric.show(self.low),
             metric.show(self.high),

@@ -174,3 +174,81 @@ pub async fn run(app: &App, caller: &Caller, command: Command) -> Result<Reply> 
 pub async fn answer(app: &App, caller: &Caller, line: &str) -> Result<Reply> {
     run(app, caller, line.parse()?).await
 }
+
+#[cfg(test)]
+mod tests {
+    use dbm_core::testing::{Fault, fail_next};
+
+    use super::*;
+
+    fn full() -> Fault {
+        dbm_core::Error::other("the disk is full").into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_database_did_not_do_is_told_and_can_be_done_again() {
+        let app = App::fake().await;
+        let caller = Caller::console();
+        for (line, method) in [
+            ("history cpu", "history"),
+            ("watch add nginx", "add_watch"),
+            ("watch list", "watches"),
+            ("watch remove nginx", "remove_watch"),
+            ("rule add \"cpu > 1\"", "add_rule"),
+            ("rule list", "rules"),
+            ("rule remove \"cpu > 1\"", "remove_rule"),
+            ("alerts", "latest_alerts"),
+            ("admin add 7", "add_admin"),
+            ("admin list", "admins"),
+            ("admin remove 7", "remove_admin"),
+            ("db version", "facts"),
+            ("db check", "check"),
+            ("wait 5s", "record"),
+        ] {
+            fail_next(&app.store, method, full());
+            let failed = answer(&app, &caller, line).await.unwrap_err();
+            assert_eq!(
+                failed.to_string(),
+                "The database did not answer: the disk is full"
+            );
+            fail_next(&app.store, method, Fault::Timeout);
+            let failed = answer(&app, &caller, line).await.unwrap_err().to_string();
+            assert!(
+                failed.contains(method) && failed.contains("timed out"),
+                "{failed}"
+            );
+            answer(&app, &caller, line).await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_status_is_shown_without_the_alerts_and_says_why() {
+        let app = App::fake().await;
+        fail_next(&app.store, "open_alerts", full());
+        let reply = answer(&app, &Caller::console(), "status").await.unwrap();
+        let shown = crate::render::text(&reply, crate::render::Style::PLAIN);
+        assert!(shown.contains("CPU"), "{shown}");
+        let problem = "The database did not answer: the disk is full";
+        assert!(
+            shown.contains(&format!("Alerts cannot be shown. {problem}")),
+            "{shown}"
+        );
+        assert_eq!(reply.data["problem"], problem);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_an_admin_while_the_database_does_not_say_so() {
+        let app = App::fake().await;
+        let ada = Caller {
+            id: "ada".to_owned(),
+            trusted: false,
+        };
+        answer(&app, &Caller::console(), "admin add ada")
+            .await
+            .unwrap();
+        fail_next(&app.store, "is_admin", full());
+        let refused = answer(&app, &ada, "watch add nginx").await.unwrap_err();
+        assert_eq!(refused.to_string(), "Only an admin may do this.");
+        answer(&app, &ada, "watch add nginx").await.unwrap();
+    }
+}

@@ -18,8 +18,14 @@ pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
         .iter()
         .filter(|sample| full || in_short(sample))
         .collect();
-    let data =
-        json!({ "at": reading.at, "host": reading.host, "samples": shown, "alerts": alerts });
+    let problem = problem.map(|error| error.to_string());
+    let data = json!({
+        "at": reading.at,
+        "host": reading.host,
+        "samples": shown,
+        "alerts": alerts,
+        "problem": problem,
+    });
     let mut table = Table::new([
         ("", Side::Left),
         ("", Side::Right),

@@ -13,6 +13,8 @@ use std::future::Future;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
+use terminal_size::terminal_size_of;
+
 use crate::app::App;
 use crate::commands::{self, Caller, event_line, places};
 use crate::error::Error;
@@ -48,7 +50,10 @@ impl Screen {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let colour = wanted && !json && io::stdout().is_terminal();
         Self {
-            style: Style { colour },
+            style: Style {
+                colour,
+                ..Style::PLAIN
+            },
             json,
         }
     }
@@ -77,7 +82,16 @@ impl Screen {
     /// Shows an answer.
     pub fn show(self, command: &str, reply: &Reply) -> io::Result<()> {
         if !self.json {
-            return self.write(&render::text(reply, self.style));
+            // A window may have another size each time.
+            let columns = terminal_size_of(io::stdout())
+                .map_or(Style::PLAIN.columns, |(width, _)| width.0.into());
+            return self.write(&render::text(
+                reply,
+                Style {
+                    columns,
+                    ..self.style
+                },
+            ));
         }
         if reply.data.is_null() {
             return Ok(());

@@ -13,11 +13,16 @@ use crate::reply::{Block, Reply, Tone};
 pub struct Style {
     /// Whether colours are wanted.
     pub colour: bool,
+    /// How many columns there are.
+    pub columns: usize,
 }
 
 impl Style {
     /// For files, pipes and chats.
-    pub const PLAIN: Self = Self { colour: false };
+    pub const PLAIN: Self = Self {
+        colour: false,
+        columns: usize::MAX,
+    };
 
     /// The text in the colour of its meaning.
     pub fn paint(self, text: &str, tone: Tone) -> String {

@@ -9,9 +9,8 @@ const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇',
 pub(super) fn render(plot: &Plot, style: Style) -> String {
     let (low, high) = &plot.scale.labels;
     let margin = columns(low).max(columns(high));
-    let heights: Vec<_> = plot
-        .values
-        .iter()
+    let heights: Vec<_> = squeezed(&plot.values, style.columns.saturating_sub(margin + 2))
+        .into_iter()
         .map(|value| value.map(|value| eighths(plot, value)))
         .collect();
     let mut out = String::new();
@@ -28,12 +27,9 @@ pub(super) fn render(plot: &Plot, style: Style) -> String {
         out.push('\n');
     }
     let (from, to) = &plot.ends;
-    let gap = plot
-        .values
-        .len()
-        .saturating_sub(columns(from) + columns(to));
+    let gap = heights.len().saturating_sub(columns(from) + columns(to));
     let indent = " ".repeat(margin);
-    let axis = "─".repeat(plot.values.len());
+    let axis = "─".repeat(heights.len());
     out.push_str(&style.paint(
         &format!(
             "{indent} └{axis}\n{indent}  {from}{}{to}\n",
@@ -42,6 +38,18 @@ pub(super) fn render(plot: &Plot, style: Style) -> String {
         Tone::Dim,
     ));
     out
+}
+
+/// As many neighbours in one column as it takes for the plot to have room.
+fn squeezed(values: &[Option<f64>], room: usize) -> Vec<Option<f64>> {
+    let neighbours = values.len().div_ceil(room.max(1)).max(1);
+    values
+        .chunks(neighbours)
+        .map(|slots| {
+            let known: Vec<f64> = slots.iter().copied().flatten().collect();
+            (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+        })
+        .collect()
 }
 
 /// The height of a value; anything there is shows at least a line.
@@ -63,6 +71,17 @@ fn block(height: Option<usize>, line: usize) -> char {
 mod tests {
     use super::*;
     use crate::reply::Scale;
+
+    #[test]
+    fn a_narrow_window_gets_a_narrow_plot() {
+        let values = [Some(1.0), Some(3.0), None, Some(4.0), None, None, Some(5.0)];
+        assert_eq!(squeezed(&values, 60), values);
+        assert_eq!(
+            squeezed(&values, 4),
+            [Some(2.0), Some(4.0), None, Some(5.0)]
+        );
+        assert_eq!(squeezed(&values, 0), [Some(3.25)]);
+    }
 
     #[test]
     fn a_plot_shows_low_high_and_gaps() {

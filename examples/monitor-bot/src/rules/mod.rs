@@ -44,6 +44,13 @@ pub struct Rule {
 /// The most levels a rule can have.
 const MOST_LEVELS: usize = 5;
 
+/// What may stand behind a number of bytes, the largest first.
+const SIZES: [(char, f64); 3] = [
+    ('G', 1024.0 * 1024.0 * 1024.0),
+    ('M', 1024.0 * 1024.0),
+    ('K', 1024.0),
+];
+
 impl Rule {
     /// Whether this rule looks at that series.
     pub fn applies_to(&self, metric: &Metric) -> bool {
@@ -168,12 +175,11 @@ fn number(text: &str) -> Result<f64, Error> {
     let bare = text
         .trim_start_matches('+')
         .trim_end_matches(['%', 'C', '°']);
-    let (digits, factor) = match bare.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&bare[..at], 1024.0),
-        Some((at, 'M')) => (&bare[..at], 1024.0 * 1024.0),
-        Some((at, 'G')) => (&bare[..at], 1024.0 * 1024.0 * 1024.0),
-        _ => (bare, 1.0),
-    };
+    let size = SIZES.into_iter().find_map(|(letter, size)| {
+        let digits = bare.strip_suffix([letter, letter.to_ascii_lowercase()])?;
+        Some((digits, size))
+    });
+    let (digits, factor) = size.unwrap_or((bare, 1.0));
     digits
         .parse::<f64>()
         .ok()
@@ -186,12 +192,25 @@ fn number(text: &str) -> Result<f64, Error> {
         })
 }
 
+/// The same number as short as it can be read back.
+fn written(value: f64, unit: Unit) -> String {
+    let counts_bytes = matches!(unit, Unit::Bytes | Unit::ByteRate) && value != 0.0;
+    SIZES
+        .into_iter()
+        .find(|(_, size)| counts_bytes && value % size == 0.0)
+        .map_or_else(
+            || value.to_string(),
+            |(letter, size)| format!("{}{letter}", value / size),
+        )
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.target.kind == Kind::Process {
             return write!(f, "{} stopped", self.target);
         }
-        let levels: Vec<_> = self.levels.iter().map(f64::to_string).collect();
+        let written = |value: f64| written(value, self.target.kind.unit());
+        let levels: Vec<_> = self.levels.iter().copied().map(written).collect();
         write!(
             f,
             "{} {} {}",
@@ -203,10 +222,10 @@ impl fmt::Display for Rule {
             write!(f, " for {hold}")?;
         }
         if let Some(again) = self.again {
-            write!(f, " again {again}")?;
+            write!(f, " again {}", written(again))?;
         }
         if self.clear != Self::usual_clear(&self.target, self.above, self.levels[0]) {
-            write!(f, " clear {}", self.clear)?;
+            write!(f, " clear {}", written(self.clear))?;
         }
         Ok(())
     }
@@ -229,7 +248,10 @@ mod tests {
             ("memory > 85 for 30s", "memory > 85 for 30s"),
             ("  MEMORY>85%   for 30s ", "memory > 85 for 30s"),
             ("disk:/home > 95 clear 80", "disk:/home > 95 clear 80"),
-            ("rx > 10M", "rx > 10485760"),
+            ("rx > 10M", "rx > 10M"),
+            ("rx > 1g clear 1.5M", "rx > 1G clear 1536K"),
+            ("tx > 1000 clear 0", "tx > 1000 clear 0"),
+            ("load > 1024", "load > 1024"),
             ("memory < 5", "memory < 5"),
             ("disk > 90/95 again +3", "disk > 90/95 again 3"),
             ("process:my server stopped", "process:my server stopped"),

@@ -88,8 +88,10 @@ impl What {
 }
 
 impl Store {
-    /// Stores a reading and weighs every rule on it: both or neither. Gives what there is to tell.
+    /// Stores a reading and weighs every rule on it: both or neither. Gives what there is to tell. A panic in here is an
+    /// error like any other, so that the next reading is made all the same.
     #[database_safe]
+    #[fail_with_exception]
     #[timed(slow = "500ms")]
     pub async fn record(&self, db: &mut WriteTransaction, reading: &Reading) -> Result<Vec<Event>> {
         self.add_samples(reading).await?;
@@ -115,7 +117,6 @@ impl Store {
     /// Marks open alerts as seen, by their number or by what they look at. Gives what was marked.
     #[database_safe]
     #[required_argument(id, metric)]
-    #[fail_with_exception]
     pub async fn acknowledge(
         &self,
         db: &mut WriteTransaction,

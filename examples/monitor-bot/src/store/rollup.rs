@@ -5,6 +5,7 @@ use dbm_core::prelude::*;
 use super::Store;
 use crate::span::Span;
 
+// Every metric is named, for a key begins with it: the time alone would have the whole table read.
 const MINUTES: &str = "
     INSERT INTO minute
     SELECT metric_id, at - at % 60, min(value), max(value), sum(value), count(*)
@@ -22,6 +23,7 @@ const HOURS: &str = "
 impl Store {
     /// Rolls up what is old, all in one transaction: a value is never counted twice nor lost.
     #[database_safe]
+    #[fail_with_exception]
     #[timed(slow = "1s")]
     pub async fn roll_up(&self, db: &mut WriteTransaction, now: i64) -> Result<()> {
         let minutes = before(now, self.keep.samples, 60);

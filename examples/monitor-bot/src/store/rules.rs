@@ -27,7 +27,6 @@ impl Store {
     /// Adds a rule; gives its number, and whether it is new. The rules of a new database come in this way too.
     #[database_safe]
     #[during_init]
-    #[fail_with_exception]
     pub async fn add_rule(
         &self,
         db: &mut WriteTransaction,

@@ -56,115 +56,137 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::iter::once;
+
+    use dbm_core::testing::{Migrated, Migration, schema};
 
     use super::*;
-    use crate::settings::Settings;
+    use crate::metric::{Kind, Metric};
+    use crate::sampler::{Reading, Sample};
+    use crate::settings::Keep;
+    use crate::store::What;
 
-    /// A release of the past: its version, and how many steps it had taken.
-    macro_rules! release {
-        ($name:ident, $version:literal, $steps:literal) => {
-            #[derive(DbManager)]
-            #[db_manager(version = $version)]
-            struct $name {
-                core: ManagerCore,
-            }
-
-            impl Schema for $name {
-                async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
-                    db.execute_batch(FIRST).await?;
-                    db.execute_batch("INSERT INTO sample VALUES (60, 1, 2, 3), (120, 4, 5, 6)")
-                        .await?;
-                    db.execute_batch("INSERT INTO process VALUES ('nginx')")
-                        .await?;
-                    for (_, step) in &STEPS[..$steps] {
-                        db.execute_batch(step).await?;
-                    }
-                    Ok(())
-                }
-
-                async fn migrate_db(
-                    &self,
-                    _: &mut WriteTransaction,
-                    _: &Version,
-                    _: &Version,
-                ) -> Result<bool> {
-                    Ok(false)
-                }
-            }
-
-            impl $name {
-                /// Today's program on a database that this release has left.
-                async fn migrated() -> (tempfile::TempDir, Arc<Store>) {
-                    let folder = tempfile::tempdir().unwrap();
-                    Self::create(Config::new(folder.path()))
-                        .await
-                        .unwrap()
-                        .close()
-                        .await
-                        .unwrap();
-                    let store = Store::open(Config::new(folder.path()), Settings::default().keep);
-                    store.ensure_ready().await.unwrap();
-                    (folder, store)
-                }
-            }
-        };
-    }
-    release!(Release10, "1.0.0", 0);
-    release!(Release11, "1.1.0", 1);
-    release!(Release12, "1.2.0", 2);
-
-    impl Store {
-        #[database_safe]
-        async fn tables(&self, db: &mut ReadTransaction) -> Result<Vec<(String, Option<String>)>> {
-            db.query("SELECT name, sql FROM sqlite_schema ORDER BY name", ())
-                .await
-        }
+    /// Today's program on a database that a release has left with these rows in it: it ends like a new one.
+    async fn migrated(version: Version, rows: &str) -> Migrated<Store> {
+        let steps = STEPS.into_iter().filter(|(step, _)| *step <= version);
+        let tables: String = once(FIRST).chain(steps.map(|(_, sql)| sql)).collect();
+        Migration::from_sql(&version.to_string(), tables)
+            .seed(rows)
+            .check_with(|core| Store {
+                core,
+                keep: Keep::default(),
+            })
+            .await
+            .unwrap()
     }
 
-    #[tokio::test]
-    async fn every_old_release_ends_like_a_new_database_and_keeps_its_data() {
-        let new = Store::open(Config::in_memory(), Settings::default().keep);
-        let expected = new.tables().await.unwrap();
-        for (_folder, store) in [
-            Release10::migrated().await,
-            Release11::migrated().await,
-            Release12::migrated().await,
-        ] {
-            assert_eq!(store.tables().await.unwrap(), expected);
-            assert_eq!(store.last_sample().await.unwrap(), Some(120));
-            let history = store
-                .history(&"memory".parse().unwrap(), 0, 120, 2)
-                .await
-                .unwrap();
-            assert_eq!(
-                history.iter().map(|slot| slot.average).collect::<Vec<_>>(),
-                [2.0, 5.0]
-            );
-            assert_eq!(store.watches().await.unwrap()[0].name, "nginx");
-        }
+    /// The averages of the first two minutes.
+    async fn history(store: &Store, metric: &Metric) -> Vec<f64> {
+        let slots = store.history(metric, 0, 120, 2).await.unwrap();
+        slots.iter().map(|slot| slot.average).collect()
     }
 
     async fn rules(store: &Store) -> Vec<String> {
-        store
-            .rules()
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|rule| rule.text)
-            .collect()
+        let rules = store.rules().await.unwrap();
+        rules.into_iter().map(|rule| rule.text).collect()
     }
 
     #[tokio::test]
-    async fn the_default_rules_come_once() {
-        let new = Store::open(Config::in_memory(), Settings::default().keep);
+    async fn from_1_0_0_readings_and_processes_stay_and_the_default_rules_come() {
+        let store = migrated(
+            Version::new(1, 0, 0),
+            "INSERT INTO sample VALUES (60, 1, 2, 3), (120, 4, 5, 6);
+             INSERT INTO process VALUES ('nginx')",
+        )
+        .await;
+        for (kind, averages) in [
+            (Kind::Cpu, [1.0, 4.0]),
+            (Kind::Memory, [2.0, 5.0]),
+            (Kind::Swap, [3.0, 6.0]),
+        ] {
+            assert_eq!(history(&store, &Metric::whole(kind)).await, averages);
+        }
+        assert_eq!(store.last_sample().await.unwrap(), Some(120));
+        assert_eq!(store.watches().await.unwrap()[0].name, "nginx");
+        assert_eq!(rules(&store).await, DEFAULTS);
+    }
+
+    #[tokio::test]
+    async fn from_1_1_0_every_metric_and_watch_stays_and_the_default_rules_come() {
+        let store = migrated(
+            Version::new(1, 1, 0),
+            "INSERT INTO metric VALUES (7, 'disk:/');
+             INSERT INTO sample VALUES (7, 60, 61), (7, 120, 62);
+             INSERT INTO watch VALUES ('nginx', 50)",
+        )
+        .await;
+        assert_eq!(
+            history(&store, &Metric::part(Kind::Disk, "/")).await,
+            [61.0, 62.0]
+        );
+        let watches = store.watches().await.unwrap();
+        assert_eq!(
+            (watches[0].name.as_str(), watches[0].added_at),
+            ("nginx", 50)
+        );
+        assert_eq!(rules(&store).await, DEFAULTS);
+    }
+
+    #[tokio::test]
+    async fn from_1_2_0_alerts_go_on_where_they_were() {
+        let store = migrated(
+            Version::new(1, 2, 0),
+            "INSERT INTO rule VALUES (1, 'memory > 85', 10, 'console'), (2, 'cpu > 50 for 1m', 10, 'console');
+             INSERT INTO alert VALUES (1, 1, 'memory > 85', 'memory', 1, 91, 93, 900, 950, 'ada', NULL);
+             INSERT INTO event VALUES (1, 1, 900, 'raised', 91), (2, 1, 950, 'acknowledged', 91);
+             INSERT INTO delivery VALUES ('discord', 1);
+             INSERT INTO pending VALUES (2, 'cpu', 1000, 1055);
+             INSERT INTO admin VALUES ('ada', 5, 'console')",
+        )
+        .await;
+        // Default rules that were removed do not come back.
+        assert_eq!(rules(&store).await, ["memory > 85", "cpu > 50 for 1m"]);
+        assert!(store.is_admin("ada").await);
+        #[cfg(feature = "discord")]
+        assert_eq!(
+            store.untold("discord", 0).await.unwrap()[0].what,
+            What::Acknowledged
+        );
+
+        let sample = |kind, value| Sample {
+            metric: Metric::whole(kind),
+            value,
+            note: String::new(),
+        };
+        let reading = Reading {
+            at: 1_060,
+            host: String::new(),
+            samples: vec![sample(Kind::Memory, 92.0), sample(Kind::Cpu, 60.0)],
+        };
+        let events = store.record(&reading).await.unwrap();
+        assert_eq!(events.len(), 1, "an alert that was seen is not told again");
+        assert_eq!(
+            (events[0].metric.as_str(), events[0].what),
+            ("cpu", What::Raised),
+            "the time before the migration counts"
+        );
+        let (alerts, _) = store.open_alerts().await;
+        let memory = &alerts[1];
+        assert_eq!(
+            (memory.worst, memory.acknowledged_by.as_deref()),
+            (93.0, Some("ada"))
+        );
+    }
+
+    /// What was released never changes: another table is a step of its own, and shows here.
+    #[tokio::test]
+    async fn the_tables_are_those_that_were_reviewed() {
+        let new = Store::open(Config::in_memory(), Keep::default());
         assert_eq!(rules(&new).await, DEFAULTS);
-        let (_folder, before_rules) = Release11::migrated().await;
-        assert_eq!(rules(&before_rules).await, DEFAULTS);
-        let (_folder, with_rules) = Release12::migrated().await;
+        let now = schema(&new).await.unwrap().to_string();
         assert!(
-            rules(&with_rules).await.is_empty(),
-            "they may have been removed"
+            now == include_str!("schema/reviewed.txt"),
+            "schema/reviewed.txt is another one than\n{now}"
         );
     }
 }

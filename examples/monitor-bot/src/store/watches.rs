@@ -19,9 +19,8 @@ pub struct Watch {
 }
 
 impl Store {
-    /// Watches a process; false if it was watched already. A panic in here must not take a front end with it.
+    /// Watches a process; false if it was watched already.
     #[database_safe]
-    #[fail_with_exception]
     pub async fn add_watch(&self, db: &mut WriteTransaction, name: &str, at: i64) -> Result<bool> {
         let count: u32 = db
             .query_one("SELECT count(*) FROM watch WHERE name <> ?1", (name,))

@@ -90,14 +90,19 @@ impl Service {
         read_to_string(&self.log).unwrap()
     }
 
-    /// Sends a signal, and waits for the end; it must be a good one. Gives everything that was written.
-    pub fn stop(mut self, signal: &str) -> String {
+    /// Sends a signal.
+    pub fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         let sent = std::process::Command::new("kill")
             .args(["-s", signal, &id])
             .status()
             .unwrap();
         assert!(sent.success());
+    }
+
+    /// Sends a signal, and waits for the end; it must be a good one. Gives everything that was written.
+    pub fn stop(mut self, signal: &str) -> String {
+        self.signal(signal);
         let ended = self.child.wait().unwrap();
         assert_eq!(ended.code(), Some(0), "{}", self.written());
         self.written()

@@ -113,6 +113,16 @@ async fn the_page_shows_what_happens() {
     );
     browser.picture(&pictures().join("page-phone.png")).await;
 
+    // What is not measured any more is not shown as if it were.
+    service.signal("STOP");
+    browser
+        .until("document.querySelector('#live').textContent.startsWith('no new reading since')")
+        .await;
+    service.signal("CONT");
+    browser
+        .until("document.querySelector('#live').textContent === 'live'")
+        .await;
+
     assert_eq!(browser.complaints(), Vec::<String>::new());
     browser.close().await;
     service.stop("TERM");

@@ -63,9 +63,11 @@ fn message(event: &Event) -> CreateMessage {
         .enforce_nonce(true)
 }
 
-/// The worst alert nobody has seen yet; told only when it changed.
+/// The worst alert nobody has seen yet; told only when it changed, and left as it is while it is not known.
 async fn present(context: &serenity::Context, app: &App, shown: &mut Option<String>) {
-    let (alerts, _) = app.store.open_alerts().await;
+    let (alerts, None) = app.store.open_alerts().await else {
+        return;
+    };
     let worst = alerts
         .iter()
         .max_by_key(|alert| (alert.acknowledged_at.is_none(), alert.level, alert.id));

@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -108,8 +109,11 @@ impl Asked {
 
 async fn history(
     State(app): State<Arc<App>>,
-    Query(asked): Query<Asked>,
+    asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<view::History>, Failure> {
+    let Query(asked) = asked.map_err(|_| {
+        Error::refused("Ask for /api/history?metric=cpu&span=1h, or another metric.")
+    })?;
     let history = view::history(&app, &asked.metric.parse()?, asked.span.parse()?).await?;
     Ok(Json(history))
 }
@@ -147,8 +151,9 @@ async fn health(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let (alerts, _) = app.store.open_alerts().await;
-    let text = prometheus::text(&app.reading(), alerts.len(), app.stored());
+    let (alerts, problem) = app.store.open_alerts().await;
+    let open_alerts = problem.is_none().then_some(alerts.len());
+    let text = prometheus::text(&app.reading(), open_alerts, app.stored());
     (
         [(
             header::CONTENT_TYPE,
@@ -189,19 +194,30 @@ impl IntoResponse for Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::clock::Clock;
-    use crate::sampler::Sampler;
-    use crate::settings::Settings;
-    use crate::store::Store;
+    use axum::body::to_bytes;
+    use dbm_core::testing::{Fault, fail_next};
 
-    #[tokio::test]
-    async fn it_is_healthy_only_while_the_database_takes_calls() {
-        let store = Store::open(Config::in_memory(), Settings::default().keep);
-        let clock = Clock::virtual_after(None);
-        let app = App::start(store, Sampler::fake(1), clock, Settings::default(), None)
+    use super::*;
+
+    async fn body(response: impl IntoResponse) -> String {
+        let body = response.into_response().into_body();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    async fn ask_history(app: &Arc<App>) -> Response {
+        let asked = Asked {
+            metric: "cpu".to_owned(),
+            span: "1h".to_owned(),
+        };
+        history(State(Arc::clone(app)), Ok(Query(asked)))
             .await
-            .unwrap();
+            .into_response()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_healthy_only_while_the_database_takes_calls() {
+        let app = App::fake().await;
         assert_eq!(
             health(State(Arc::clone(&app))).await.status(),
             StatusCode::OK
@@ -211,17 +227,36 @@ mod tests {
             health(State(Arc::clone(&app))).await.status(),
             StatusCode::SERVICE_UNAVAILABLE
         );
-        let asked = Asked {
-            metric: "cpu".to_owned(),
-            span: "1h".to_owned(),
-        };
-        let refused = history(State(app), Query(asked))
-            .await
-            .map(|_| ())
-            .unwrap_err();
         assert_eq!(
-            refused.into_response().status(),
+            ask_history(&app).await.status(),
             StatusCode::SERVICE_UNAVAILABLE
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_history_that_takes_too_long_is_given_up() {
+        let app = App::fake().await;
+        fail_next(&app.store, "history", Fault::Hang);
+        let failed = ask_history(&app).await;
+        assert_eq!(failed.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            body(failed).await,
+            r#"{"error":"The database did not answer: history: timed out after 10s"}"#
+        );
+        assert_eq!(ask_history(&app).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn alerts_that_are_not_known_are_not_said_to_be_none() {
+        let app = App::fake().await;
+        let failing = || fail_next(&app.store, "open_alerts", dbm_core::Error::other("no luck"));
+        failing();
+        let shown = body(status(State(Arc::clone(&app))).await).await;
+        assert!(shown.contains("The database did not answer: no luck"));
+        failing();
+        let text = body(metrics(State(Arc::clone(&app))).await).await;
+        assert!(text.contains("monitor_cpu_percent ") && !text.contains("monitor_open_alerts"));
+        let text = body(metrics(State(app)).await).await;
+        assert!(text.contains("monitor_open_alerts 0"));
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::metric::{Kind, Unit};
 use crate::sampler::Reading;
 
-pub(super) fn text(reading: &Reading, open_alerts: usize, stored: u64) -> String {
+pub(super) fn text(reading: &Reading, open_alerts: Option<usize>, stored: u64) -> String {
     let mut out = String::new();
     let mut described: Vec<Kind> = Vec::new();
     // All lines of one name must stand together.
@@ -26,13 +26,15 @@ pub(super) fn text(reading: &Reading, open_alerts: usize, stored: u64) -> String
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{name}{} {}", label.unwrap_or_default(), sample.value);
     }
-    header(
-        &mut out,
-        "monitor_open_alerts",
-        "Alerts that are open",
-        "gauge",
-    );
-    let _ = writeln!(out, "monitor_open_alerts {open_alerts}");
+    if let Some(open_alerts) = open_alerts {
+        header(
+            &mut out,
+            "monitor_open_alerts",
+            "Alerts that are open",
+            "gauge",
+        );
+        let _ = writeln!(out, "monitor_open_alerts {open_alerts}");
+    }
     header(
         &mut out,
         "monitor_readings_total",
@@ -88,7 +90,7 @@ mod tests {
                 sample(Metric::part(Kind::Disk, "/"), 6.0),
             ],
         };
-        let text = text(&reading, 2, 7);
+        let text = text(&reading, Some(2), 7);
         assert!(text.contains("monitor_cpu_percent 1.5\n"));
         assert!(text.contains(
             "monitor_disk_percent{part=\"/a\\\"b\\\\c\"} 5\nmonitor_disk_percent{part=\"/\"} 6\n"

@@ -13,6 +13,8 @@ use crate::store::{Alert, Slot};
 #[derive(Serialize)]
 pub(super) struct Status {
     at: i64,
+    /// The seconds between two readings.
+    every: i64,
     host: String,
     version: &'static str,
     cards: Vec<Card>,
@@ -74,6 +76,7 @@ pub(super) async fn status(app: &App) -> Status {
         });
     Status {
         at: reading.at,
+        every: app.settings.collect.every.as_secs(),
         host: reading.host.clone(),
         version: env!("CARGO_PKG_VERSION"),
         cards: cards.collect(),
