@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dbm_core::Execution;
 use dbm_core::prelude::*;
 use dbm_tests::{
     Dice, Hooks, Store, eventually, logged, names, open_files, run, run_on_one_thread, waits,
@@ -419,6 +420,33 @@ fn close_within_interrupts_what_still_runs_and_refuses_what_is_queued() {
         let diary = Diary::create(Config::new(directory.path())).await.unwrap();
         assert_eq!(diary.lines().await.unwrap(), ["kept"]);
         diary.close().await.unwrap();
+    });
+}
+
+#[test]
+fn close_within_takes_the_writer_from_a_call_that_waited_for_a_start_which_just_ended() {
+    run_on_one_thread(async {
+        // Once `init_db` goes on, nothing keeps the start from ending at once.
+        let config = Config::in_memory().execution(Execution::Inline);
+        let diary = Diary::held_in_init(config);
+        within(diary.arrived.notified()).await;
+        let waiting = call(&diary, |diary| async move { diary.append_held("").await });
+        tokio::task::yield_now().await;
+        let mut closing = Box::pin(diary.close_within(Duration::from_millis(1)));
+        assert!(waits(&mut closing).await);
+        let mut polls = 0;
+        let closed = std::future::poll_fn(|context| {
+            polls += 1;
+            if polls == 2 {
+                diary.go_on.notify_one();
+            }
+            closing.as_mut().poll(context)
+        });
+        within(closed).await.unwrap();
+        assert_eq!(diary.status(), Status::Stopped);
+        diary.go_on.notify_one();
+        let told = within(waiting).await.unwrap();
+        assert!(matches!(told, Err(Error::Closed { .. })), "{told:?}");
     });
 }
 
