@@ -60,7 +60,7 @@ impl Lease {
         let place = engine.readers.acquire(site.method).await?;
         let session = new_session(engine, &place.conn, next_id(), Kind::Read, site);
         place.conn.lock().give_to(session.id)?;
-        engine.readers.attach(&session);
+        engine.readers.attach(&session)?;
         let frame = Frame::outermost(gate.id, engine, session, false);
         Ok(Self {
             frame,

@@ -135,9 +135,14 @@ impl Readers {
         connections.idle.push(conn);
     }
 
-    /// Tells whose session a reader serves, so that it can be evicted.
-    pub(crate) fn attach(&self, session: &Arc<Session>) {
+    /// Tells whose session a reader serves, so that it can be evicted. Too late once all are.
+    pub(crate) fn attach(&self, session: &Arc<Session>) -> Result<()> {
         let mut connections = self.lock();
+        if connections.closed {
+            return Err(Error::Closed {
+                method: session.method,
+            });
+        }
         if let Some(reader) = connections
             .all
             .iter_mut()
@@ -145,6 +150,7 @@ impl Readers {
         {
             reader.session = Some(Arc::clone(session));
         }
+        Ok(())
     }
 
     /// Refuses new reads and ends those that run; their bodies get an error from then on.
