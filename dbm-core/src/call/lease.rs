@@ -43,12 +43,19 @@ impl Lease {
         kind: Kind,
         entered: Option<Entered>,
     ) -> Result<Self> {
-        match kind {
+        let lease = match kind {
             Kind::Read => Self::read(gate, engine, site, entered).await,
             Kind::Write | Kind::Connection => {
                 Self::write(gate, engine, site, kind, entered, false).await
             }
-        }
+        };
+        lease.map_err(|error| match error {
+            // The connection was closed before the call had it.
+            Error::HandleEnded => Error::Closed {
+                method: site.method,
+            },
+            error => error,
+        })
     }
 
     async fn read(
@@ -89,7 +96,7 @@ impl Lease {
         if joins {
             session.set_shared(true);
         }
-        engine.writer.attach(&turn, &session);
+        engine.writer.attach(&turn, &session)?;
         let conn = Arc::clone(&session.conn);
         let frame = Frame::outermost(gate.id, engine, Arc::clone(&session), during_init);
         let lease = Self {
@@ -248,7 +255,8 @@ impl Lease {
                 },
             );
         }
-        receiver.await.unwrap_or(Err(Error::HandleEnded))?;
+        let renewed = receiver.await.unwrap_or(Err(Error::HandleEnded));
+        renewed.map_err(|error| session.lost_or(error))?;
         if keep && left_open {
             Err(Error::TransactionLeftOpen { method })
         } else {

@@ -244,9 +244,14 @@ impl Writer {
         }
     }
 
-    /// Tells whose session the turn belongs to, so that a stalled one can be evicted.
-    pub(crate) fn attach(&self, turn: &Turn, session: &Arc<Session>) {
+    /// Tells whose session the turn belongs to, so that a stalled one can be evicted. Too late once all are.
+    pub(crate) fn attach(&self, turn: &Turn, session: &Arc<Session>) -> Result<()> {
         let mut state = self.lock();
+        if state.closed {
+            return Err(Error::Closed {
+                method: session.method,
+            });
+        }
         if let Some(holding) = state
             .holder
             .as_mut()
@@ -254,6 +259,7 @@ impl Writer {
         {
             holding.session = Some(Arc::clone(session));
         }
+        Ok(())
     }
 
     /// Ends a call whose work is part of the open transaction (or was taken back out of it), and waits until that
