@@ -201,7 +201,11 @@ impl Lease {
             Some(Hold::Write { .. }) if session.kind == Kind::Connection => {
                 self.end_connection(keep).await
             }
-            Some(Hold::Write { .. }) => {
+            Some(Hold::Write { ref mut turn, .. }) => {
+                if session.is_unshareable() {
+                    site.trust.keep_alone();
+                    turn.make_solo();
+                }
                 let keep = keep && !poisoned;
                 let (in_session, in_engine) = (Arc::clone(&session), Arc::clone(&engine));
                 let kept = session
@@ -213,13 +217,9 @@ impl Lease {
                         engine.readers.renew();
                     }
                 }
-                let Some(Hold::Write { mut turn, entered }) = self.hold.take() else {
+                let Some(Hold::Write { turn, entered }) = self.hold.take() else {
                     return Err(Error::HandleEnded);
                 };
-                if session.is_unshareable() {
-                    site.trust.keep_alone();
-                    turn.make_solo();
-                }
                 if kept.is_ok() && keep {
                     engine.writer.finish(turn, &session).await?;
                 } else if session.is_shared() {
