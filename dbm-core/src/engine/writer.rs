@@ -72,6 +72,12 @@ impl Holding {
             session: None,
         }
     }
+
+    /// Takes the turn for the library's own work.
+    fn take_over(&mut self) -> OwnerId {
+        *self = Self::new(next_id(), self.method, true);
+        self.id
+    }
 }
 
 struct Waiter {
@@ -102,6 +108,12 @@ pub(crate) struct Turn {
     pub(crate) joins: bool,
     solo: bool,
     armed: bool,
+}
+
+/// How a call that is done comes to its commit.
+enum End {
+    Commit(Members),
+    Wait(oneshot::Receiver<Result<()>>),
 }
 
 /// What whoever is done has to do next.
@@ -268,20 +280,21 @@ impl Writer {
         if !turn.solo {
             self.wait_for_company().await;
         }
-        let waiting = {
+        let end = {
             let mut state = self.lock();
             if !state.is_held_by(turn.id) {
                 // The others went on without it; what it did was committed all the same.
-                session.take_late_answer()
+                End::Wait(session.take_late_answer().ok_or(Error::HandleEnded)?)
             } else if state.must_commit(turn.solo) {
-                None
+                state.hold_on();
+                End::Commit(state.batch.take_members())
             } else {
-                Some(state.batch.join())
+                End::Wait(state.batch.join())
             }
         };
-        match waiting {
-            None => self.commit(turn).await,
-            Some(receiver) => {
+        match end {
+            End::Commit(members) => self.commit(turn, members).await,
+            End::Wait(receiver) => {
                 turn.release();
                 self.wait_for_commit(receiver).await
             }
@@ -327,14 +340,7 @@ impl Writer {
     }
 
     /// Commits the open transaction where that is best, then passes the turn on.
-    async fn commit(self: &Arc<Self>, mut turn: Turn) -> Result<()> {
-        let members = {
-            let mut state = self.lock();
-            if !state.is_held_by(turn.id) {
-                return Err(Error::HandleEnded);
-            }
-            state.batch.take_members()
-        };
+    async fn commit(self: &Arc<Self>, mut turn: Turn, members: Members) -> Result<()> {
         if (self.commits_fast() && !self.conn.has_pending()) || !self.conn.has_lane() {
             let done = self.commit_now(turn.id, members);
             let result = done.result.clone();
@@ -393,7 +399,10 @@ impl Writer {
         let mut slot = self.conn.lock();
         let result = match slot.owned_by(id) {
             Ok(db) => self.try_commit(db),
-            Err(error) => Err(error),
+            Err(error) => {
+                let result = Err(error);
+                return Done { members, result };
+            }
         };
         if result.is_err() && slot.db().is_some_and(|db| !db.roll_back()) {
             slot.discard();
@@ -441,23 +450,29 @@ impl Writer {
 
     /// Gives the turn to the next one, or commits what is open when nobody may join it.
     fn pass_on(self: &Arc<Self>, id: OwnerId, solo: bool) {
+        if let Some(job) = self.before_next(id, solo) {
+            self.conn.post_or_run(job, drop);
+        }
+    }
+
+    /// Gives the turn to the next one, or tells what the lane has to do before that.
+    fn before_next(self: &Arc<Self>, id: OwnerId, solo: bool) -> Option<Box<dyn FnOnce() + Send>> {
         let writer = Arc::clone(self);
-        let job: Box<dyn FnOnce() + Send> = match self.next(id, solo) {
-            Next::Nothing => return,
-            Next::Commit(members) => Box::new(move || {
+        match self.next(id, solo) {
+            Next::Nothing => None,
+            Next::Commit(members) => Some(Box::new(move || {
                 let _ = writer.conn.lock().give_to(id);
                 let done = writer.commit_now(id, members);
                 writer.pass_on(id, false);
                 drop(done);
-            }),
-            Next::Truncate => Box::new(move || {
+            })),
+            Next::Truncate => Some(Box::new(move || {
                 if let Some(db) = writer.conn.lock().db() {
                     writer.checkpointer.truncate(db, &writer.readers);
                 }
                 writer.pass_on(id, false);
-            }),
-        };
-        self.conn.post_or_run(job, drop);
+            })),
+        }
     }
 
     fn next(self: &Arc<Self>, id: OwnerId, solo: bool) -> Next {
@@ -508,8 +523,7 @@ impl Writer {
         };
         let held = holding.since.elapsed();
         if !holding.claimed && held >= UNCLAIMED {
-            let id = next_id();
-            *holding = Holding::new(id, holding.method, true);
+            let id = holding.take_over();
             drop(state);
             return self.pass_on(id, true);
         }
@@ -536,21 +550,37 @@ impl Writer {
                 let Ok(db) = slot.owned_by(session.id) else {
                     return;
                 };
-                if session.is_settled() {
-                    // Its body has ended: what it did is committed without it, and it is told when it asks.
-                    session.set_late_answer(writer.lock().batch.join());
-                } else {
-                    writer.undo(db, &session);
-                }
+                let Some(id) = writer.take_turn(&session) else {
+                    return;
+                };
+                writer.undo(db, &session);
                 if session.kind == Kind::Connection {
                     slot.discard();
                 }
                 slot.take_back();
                 drop(slot);
-                writer.pass_on(session.id, true);
+                // Here, before a close that may be next on the lane.
+                if let Some(job) = writer.before_next(id, true) {
+                    job();
+                }
             },
             drop,
         );
+    }
+
+    /// Takes the turn from a call, unless it is about to commit. When its body has ended, what it did is committed
+    /// without it, and it is told when it asks.
+    fn take_turn(&self, session: &Session) -> Option<OwnerId> {
+        let mut state = self.lock();
+        let State { holder, batch, .. } = &mut *state;
+        let holding = holder.as_mut().filter(|holding| {
+            let held_by = holding.session.as_ref();
+            held_by.is_some_and(|held_by| held_by.id == session.id)
+        })?;
+        if session.is_settled() && batch.is_open() {
+            session.set_late_answer(batch.join());
+        }
+        Some(holding.take_over())
     }
 
     /// Before a statement that cannot share a transaction: commits what others have done in it and begins a new one.
@@ -606,18 +636,22 @@ impl Writer {
 
     /// Refuses new calls and those in the queue, and takes the turn from whoever has it.
     pub(crate) fn shut(self: &Arc<Self>) {
-        let (session, queue) = {
+        let (session, unclaimed, queue) = {
             let mut state = self.lock();
             state.closed = true;
+            let holder = state.holder.as_mut();
             (
-                state
-                    .holder
-                    .as_ref()
-                    .and_then(|holding| holding.session.clone()),
+                holder.as_ref().and_then(|holding| holding.session.clone()),
+                holder
+                    .filter(|holding| !holding.claimed)
+                    .map(Holding::take_over),
                 std::mem::take(&mut state.queue),
             )
         };
         drop(queue);
+        if let Some(id) = unclaimed {
+            self.pass_on(id, true);
+        }
         if let Some(session) = session {
             let reason = Error::Closed {
                 method: session.method,

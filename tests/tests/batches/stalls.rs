@@ -345,3 +345,37 @@ impl Store {
         Ok(())
     }
 }
+
+/// Its body is done and well, and only the other one is in the way of its commit.
+#[test]
+fn close_within_commits_what_waits_for_a_companion_that_stands_still() {
+    run(async {
+        for execution in EXECUTIONS {
+            for at in 1..4 {
+                let config = Config::in_memory().execution(execution);
+                let store = Store::new(config).await;
+                let mut stalled = Stalled::new(Box::pin(store.add(next_item())) as Call<'_>);
+                let mut first: Call<'_> = Box::pin(store.add(next_item()));
+                let holder = queue_up(&store, &mut []).await;
+                assert!(poll_once(&mut first).await.is_pending());
+                assert!(!stalled.run_to(1).await);
+                let shut = async {
+                    holder.let_go().await;
+                    stalled.run_to(at).await;
+                    store.close_within(Duration::ZERO).await
+                };
+                let (first, closed) = within(async { tokio::join!(first, shut) }).await;
+                closed.unwrap();
+                assert!(
+                    matches!(first, Ok(()) | Err(Error::Closed { .. })),
+                    "{execution:?} at {at}: {first:?}"
+                );
+                let told = within(stalled.finish()).await;
+                assert!(
+                    matches!(told, Ok(()) | Err(Error::Closed { .. })),
+                    "{execution:?} at {at}: {told:?}"
+                );
+            }
+        }
+    });
+}
