@@ -285,6 +285,9 @@ impl Writer {
             if !state.is_held_by(turn.id) {
                 // The others went on without it; what it did was committed all the same.
                 End::Wait(session.take_late_answer().ok_or(Error::HandleEnded)?)
+            } else if !state.batch.is_open() {
+                // The transaction was lost: nobody will commit it.
+                return Err(Error::HandleEnded);
             } else if state.must_commit(turn.solo) {
                 state.hold_on();
                 End::Commit(state.batch.take_members())
