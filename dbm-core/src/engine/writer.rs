@@ -28,7 +28,7 @@ const MAX_AGE: Duration = Duration::from_millis(2);
 const FAST_COMMIT: Duration = Duration::from_micros(300);
 /// How long the members of a shared transaction wait for the one who holds it.
 const STALL: Duration = Duration::from_secs(1);
-/// How long they wait for a caller to come for the turn it was given.
+/// How long they wait for a caller to come for the turn it was given, at first.
 const UNCLAIMED: Duration = Duration::from_millis(20);
 
 pub(crate) struct Writer {
@@ -59,6 +59,8 @@ struct Holding {
     since: Instant,
     /// Its caller has come for it.
     claimed: bool,
+    /// How long the others wait for that.
+    patience: Duration,
     session: Option<Arc<Session>>,
 }
 
@@ -69,6 +71,7 @@ impl Holding {
             method,
             since: Instant::now(),
             claimed,
+            patience: UNCLAIMED,
             session: None,
         }
     }
@@ -84,6 +87,7 @@ struct Waiter {
     id: OwnerId,
     method: &'static str,
     trust: Option<&'static Trust>,
+    patience: Duration,
     grant: oneshot::Sender<Turn>,
 }
 
@@ -144,29 +148,30 @@ impl Writer {
         method: &'static str,
         trust: Option<&'static Trust>,
     ) -> Result<Turn> {
-        let mut again = false;
+        let (mut started, mut patience) = (None, UNCLAIMED);
         loop {
-            let (mut place, receiver) = match self.enqueue(method, trust, again)? {
+            let (mut place, receiver) = match self.enqueue(method, trust, patience)? {
                 Queued::AtOnce(turn) => return Ok(turn),
                 Queued::Waiting(place, receiver) => (place, receiver),
             };
-            let turn = self.wait_for_turn(method, receiver).await?;
+            let started = *started.get_or_insert_with(Instant::now);
+            let turn = self.wait_for_turn(method, started, receiver).await?;
             place.armed = false;
             if self.claim(&turn) {
                 return Ok(turn);
             }
-            // It took so long to come for its turn that the others went on without it.
-            again = true;
+            // It took so long to come for its turn that the others went on without it; they will wait longer.
+            patience = (2 * patience).min(STALL);
         }
     }
 
     async fn wait_for_turn(
         self: &Arc<Self>,
         method: &'static str,
+        started: Instant,
         mut receiver: oneshot::Receiver<Turn>,
     ) -> Result<Turn> {
         let limit = self.opener.config.acquire_timeout;
-        let started = Instant::now();
         let mut pause = UNCLAIMED;
         loop {
             let left = limit.saturating_sub(started.elapsed());
@@ -183,7 +188,7 @@ impl Writer {
         self: &Arc<Self>,
         method: &'static str,
         trust: Option<&'static Trust>,
-        first: bool,
+        patience: Duration,
     ) -> Result<Queued<'_>> {
         let mut state = self.lock();
         if state.closed {
@@ -202,6 +207,7 @@ impl Writer {
         }
         let queued = state.queue.len();
         let limit = self.opener.config.max_queue;
+        let first = patience > UNCLAIMED;
         if !first && limit.is_some_and(|limit| queued >= limit) {
             return Err(Error::Overloaded { method, queued });
         }
@@ -210,6 +216,7 @@ impl Writer {
             id,
             method,
             trust,
+            patience,
             grant,
         };
         if first {
@@ -496,7 +503,8 @@ impl Writer {
                 state.holder = None;
                 return Next::Nothing;
             };
-            let holding = Holding::new(waiter.id, waiter.method, false);
+            let mut holding = Holding::new(waiter.id, waiter.method, false);
+            holding.patience = waiter.patience;
             let turn = Turn {
                 writer: Arc::clone(self),
                 id: waiter.id,
@@ -525,7 +533,7 @@ impl Writer {
             return;
         };
         let held = holding.since.elapsed();
-        if !holding.claimed && held >= UNCLAIMED {
+        if !holding.claimed && held >= holding.patience {
             let id = holding.take_over();
             drop(state);
             return self.pass_on(id, true);
