@@ -90,7 +90,11 @@ impl Lease {
         let busy_timeout = engine.opener.config.busy_timeout;
         let alone = kind == Kind::Connection || during_init || engine.never_shares();
         let trust = (!alone).then_some(&site.trust);
-        let turn = engine.writer.acquire(site.method, trust).await?;
+        let mut turn = engine.writer.acquire(site.method, trust).await?;
+        if engine.never_shares() {
+            // It may have become known while the call waited.
+            turn.make_solo();
+        }
         let session = new_session(engine, &engine.writer.conn, turn.id, kind, site);
         let joins = turn.joins;
         if joins {

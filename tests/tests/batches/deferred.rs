@@ -326,3 +326,37 @@ macro_rules! leaving {
 leaving! {
     c01 c02 c03 c04 c05 c06 c07 c08 c09 c10 c11 c12 c13 c14 c15 c16 c17 c18 c19 c20 c21 c22 c23 c24
 }
+
+/// They were in the queue before anybody knew.
+#[test]
+fn deferred_keys_that_are_added_while_others_wait_are_not_shared_by_them() {
+    const LATE: &str =
+        "DROP TABLE child; CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER
+         REFERENCES parent DEFERRABLE INITIALLY DEFERRED) STRICT";
+    run(everywhere("", async |store| {
+        for _ in 0..4 {
+            store.add_child(next_item(), true).await.unwrap();
+        }
+        let calls: Vec<Call<'_>> = vec![
+            Box::pin(store.change_schema(LATE)),
+            Box::pin(store.add_child(next_item(), false)),
+            Box::pin(store.add(next_item())),
+        ];
+        let results = together(&store, calls).await;
+        assert!(results[0].is_ok() && results[1].is_err(), "{results:?}");
+        assert!(results[2].is_ok(), "{results:?}");
+    }));
+}
+
+impl Store {
+    #[database_safe]
+    async fn add_child(&self, db: &mut WriteTransaction, parent: i64, exists: bool) -> Result<()> {
+        if exists {
+            db.execute("INSERT INTO parent (id) VALUES (?1)", (parent,))
+                .await?;
+        }
+        db.execute("INSERT INTO child (parent) VALUES (?1)", (parent,))
+            .await?;
+        Ok(())
+    }
+}
