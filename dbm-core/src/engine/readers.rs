@@ -248,6 +248,9 @@ fn evict(session: Arc<Session>, reason: Error) {
             let mut slot = session.conn.lock();
             if let Ok(db) = slot.owned_by(session.id) {
                 db.roll_back();
+                if session.is_unclean(db) {
+                    slot.discard();
+                }
                 slot.take_back();
             }
         },

@@ -164,6 +164,32 @@ impl Store {
         db.execute("INSERT INTO number VALUES (?1)", (n,)).await?;
         Ok(())
     }
+
+    #[database_safe]
+    async fn take_the_guard_and_wait(
+        &self,
+        db: &mut ReadTransaction,
+        inside: &Notify,
+        told: &Notify,
+    ) -> Result<()> {
+        let _ = db
+            .call(|c| {
+                c.authorizer(
+                    None::<fn(rusqlite::hooks::AuthContext<'_>) -> rusqlite::hooks::Authorization>,
+                )?;
+                Ok(())
+            })
+            .await;
+        inside.notify_one();
+        told.notified().await;
+        Ok(())
+    }
+
+    #[database_safe]
+    async fn add_megabytes(&self, db: &mut WriteTransaction) -> Result<()> {
+        db.execute_batch("CREATE TABLE large (x); INSERT INTO large VALUES (zeroblob(40000000))")
+            .await
+    }
 }
 
 /// The transaction is shared, so its connection cannot be thrown away.
@@ -192,5 +218,29 @@ fn a_closure_of_an_inner_read_does_not_take_the_guard_of_a_shared_transaction() 
             store.refusals().await.unwrap();
             store.close().await.unwrap();
         }
+    });
+}
+
+#[test]
+fn a_read_that_is_ended_for_its_age_leaves_its_connection_guarded() {
+    run(async {
+        let config = Config::in_memory()
+            .readers(1)
+            .durability(Durability::Off)
+            .max_read_age(Duration::ZERO);
+        let store = Store::create(config).await.unwrap();
+        let (inside, told) = (Notify::new(), Notify::new());
+        let mut taking = Box::pin(store.take_the_guard_and_wait(&inside, &told));
+        tokio::select! {
+            result = &mut taking => panic!("{result:?}"),
+            () = inside.notified() => {}
+        }
+        store.add_megabytes().await.unwrap();
+        // It waits for the log to be emptied, and what is in the way of that to be ended.
+        store.add(4).await.unwrap();
+        told.notify_one();
+        within(taking).await.unwrap_err();
+        store.refusal_of_a_reader().await.unwrap();
+        store.close().await.unwrap();
     });
 }
