@@ -61,6 +61,7 @@ pub(crate) struct Db {
 #[derive(Default)]
 struct Running {
     job: Option<u64>,
+    owner: OwnerId,
     interruptible: bool,
     unwanted: bool,
     handle: Option<(InterruptHandle, Arc<Guard>)>,
@@ -181,6 +182,7 @@ impl Conn {
     pub(crate) fn as_job<R>(
         &self,
         job: u64,
+        owner: OwnerId,
         interruptible: bool,
         is_wanted: impl FnOnce() -> bool,
         work: impl FnOnce() -> R,
@@ -191,6 +193,7 @@ impl Conn {
                 return None;
             }
             running.job = Some(job);
+            running.owner = owner;
             running.unwanted = false;
             running.interruptible = interruptible;
         }
@@ -220,6 +223,14 @@ impl Conn {
             if running.interruptible {
                 running.stop();
             }
+        }
+    }
+
+    /// Stops what this owner runs; it may have ended meanwhile, and another one's work has begun.
+    pub(crate) fn interrupt_owner(&self, owner: OwnerId) {
+        let running = self.running();
+        if running.job.is_some() && running.owner == owner {
+            running.stop();
         }
     }
 

@@ -399,7 +399,7 @@ impl Session {
             match this.conn.lock().owned_by(this.id) {
                 Ok(db) => this
                     .conn
-                    .as_job(job, interruptible, is_wanted, || work(db))
+                    .as_job(job, this.id, interruptible, is_wanted, || work(db))
                     .ok_or_else(|| this.lost_or(Error::HandleEnded)),
                 Err(error) => Err(this.lost_or(error)),
             }

@@ -553,7 +553,7 @@ impl Writer {
     /// Undoes the work of a holder and passes its turn on; its body gets `reason` from then on.
     pub(crate) fn evict(self: &Arc<Self>, session: Arc<Session>, reason: Error) {
         session.lose(reason);
-        self.conn.interrupt_any();
+        self.conn.interrupt_owner(session.id);
         let writer = Arc::clone(self);
         self.conn.post_or_run(
             move || {
