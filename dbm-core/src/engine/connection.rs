@@ -61,7 +61,8 @@ pub(crate) struct Db {
 #[derive(Default)]
 struct Running {
     job: Option<u64>,
-    owner: OwnerId,
+    /// Whose statement the job is; nobody's when it is the library's own work, which ends soon.
+    owner: Option<OwnerId>,
     interruptible: bool,
     unwanted: bool,
     handle: Option<(InterruptHandle, Arc<Guard>)>,
@@ -182,7 +183,7 @@ impl Conn {
     pub(crate) fn as_job<R>(
         &self,
         job: u64,
-        owner: OwnerId,
+        owner: Option<OwnerId>,
         interruptible: bool,
         is_wanted: impl FnOnce() -> bool,
         work: impl FnOnce() -> R,
@@ -226,10 +227,10 @@ impl Conn {
         }
     }
 
-    /// Stops what this owner runs; it may have ended meanwhile, and another one's work has begun.
+    /// Stops the statement of this owner; it may have ended meanwhile, and another one's work has begun.
     pub(crate) fn interrupt_owner(&self, owner: OwnerId) {
         let running = self.running();
-        if running.job.is_some() && running.owner == owner {
+        if running.job.is_some() && running.owner == Some(owner) {
             running.stop();
         }
     }
