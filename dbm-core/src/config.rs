@@ -174,7 +174,8 @@ impl Config {
 
     /// How long a call waits for another process that has locked the file. Default 5 s.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
-        self.busy_timeout = timeout;
+        // SQLite counts milliseconds in 31 bits.
+        self.busy_timeout = timeout.min(Duration::from_millis(i32::MAX as u64));
         self
     }
 

@@ -61,6 +61,8 @@ pub(crate) struct Db {
 #[derive(Default)]
 struct Running {
     job: Option<u64>,
+    /// Whose statement the job is; nobody's when it is the library's own work, which ends soon.
+    owner: Option<OwnerId>,
     interruptible: bool,
     unwanted: bool,
     handle: Option<(InterruptHandle, Arc<Guard>)>,
@@ -181,6 +183,7 @@ impl Conn {
     pub(crate) fn as_job<R>(
         &self,
         job: u64,
+        owner: Option<OwnerId>,
         interruptible: bool,
         is_wanted: impl FnOnce() -> bool,
         work: impl FnOnce() -> R,
@@ -191,6 +194,7 @@ impl Conn {
                 return None;
             }
             running.job = Some(job);
+            running.owner = owner;
             running.unwanted = false;
             running.interruptible = interruptible;
         }
@@ -220,6 +224,14 @@ impl Conn {
             if running.interruptible {
                 running.stop();
             }
+        }
+    }
+
+    /// Stops the statement of this owner; it may have ended meanwhile, and another one's work has begun.
+    pub(crate) fn interrupt_owner(&self, owner: OwnerId) {
+        let running = self.running();
+        if running.job.is_some() && running.owner == Some(owner) {
+            running.stop();
         }
     }
 

@@ -396,10 +396,11 @@ impl Session {
             let is_wanted =
                 || !is_statement || (!abandoned.load(Ordering::SeqCst) && this.check().is_ok());
             let interruptible = is_statement && !this.is_shared();
+            let owner = is_statement.then_some(this.id);
             match this.conn.lock().owned_by(this.id) {
                 Ok(db) => this
                     .conn
-                    .as_job(job, interruptible, is_wanted, || work(db))
+                    .as_job(job, owner, interruptible, is_wanted, || work(db))
                     .ok_or_else(|| this.lost_or(Error::HandleEnded)),
                 Err(error) => Err(this.lost_or(error)),
             }

@@ -28,7 +28,7 @@ const MAX_AGE: Duration = Duration::from_millis(2);
 const FAST_COMMIT: Duration = Duration::from_micros(300);
 /// How long the members of a shared transaction wait for the one who holds it.
 const STALL: Duration = Duration::from_secs(1);
-/// How long they wait for a caller to come for the turn it was given.
+/// How long they wait for a caller to come for the turn it was given, at first.
 const UNCLAIMED: Duration = Duration::from_millis(20);
 
 pub(crate) struct Writer {
@@ -61,6 +61,8 @@ struct Holding {
     since: Instant,
     /// Its caller has come for it.
     claimed: bool,
+    /// How long the others wait for that.
+    patience: Duration,
     session: Option<Arc<Session>>,
 }
 
@@ -71,8 +73,15 @@ impl Holding {
             method,
             since: Instant::now(),
             claimed,
+            patience: UNCLAIMED,
             session: None,
         }
+    }
+
+    /// Takes the turn for the library's own work.
+    fn take_over(&mut self) -> OwnerId {
+        *self = Self::new(next_id(), self.method, true);
+        self.id
     }
 }
 
@@ -80,6 +89,7 @@ struct Waiter {
     id: OwnerId,
     method: &'static str,
     trust: Option<&'static Trust>,
+    patience: Duration,
     grant: oneshot::Sender<Turn>,
 }
 
@@ -104,6 +114,12 @@ pub(crate) struct Turn {
     pub(crate) joins: bool,
     solo: bool,
     armed: bool,
+}
+
+/// How a call that is done comes to its commit.
+enum End {
+    Commit(Members),
+    Wait(oneshot::Receiver<Result<()>>),
 }
 
 /// What whoever is done has to do next.
@@ -135,29 +151,30 @@ impl Writer {
         method: &'static str,
         trust: Option<&'static Trust>,
     ) -> Result<Turn> {
-        let mut again = false;
+        let (mut started, mut patience) = (None, UNCLAIMED);
         loop {
-            let (mut place, receiver) = match self.enqueue(method, trust, again)? {
+            let (mut place, receiver) = match self.enqueue(method, trust, patience)? {
                 Queued::AtOnce(turn) => return Ok(turn),
                 Queued::Waiting(place, receiver) => (place, receiver),
             };
-            let turn = self.wait_for_turn(method, receiver).await?;
+            let started = *started.get_or_insert_with(Instant::now);
+            let turn = self.wait_for_turn(method, started, receiver).await?;
             place.armed = false;
             if self.claim(&turn) {
                 return Ok(turn);
             }
-            // It took so long to come for its turn that the others went on without it.
-            again = true;
+            // It took so long to come for its turn that the others went on without it; they will wait longer.
+            patience = (2 * patience).min(STALL);
         }
     }
 
     async fn wait_for_turn(
         self: &Arc<Self>,
         method: &'static str,
+        started: Instant,
         mut receiver: oneshot::Receiver<Turn>,
     ) -> Result<Turn> {
         let limit = self.opener.config.acquire_timeout;
-        let started = Instant::now();
         let mut pause = UNCLAIMED;
         loop {
             let left = limit.saturating_sub(started.elapsed());
@@ -174,7 +191,7 @@ impl Writer {
         self: &Arc<Self>,
         method: &'static str,
         trust: Option<&'static Trust>,
-        first: bool,
+        patience: Duration,
     ) -> Result<Queued<'_>> {
         let mut state = self.lock();
         if state.closed {
@@ -193,6 +210,7 @@ impl Writer {
         }
         let queued = state.queue.len();
         let limit = self.opener.config.max_queue;
+        let first = patience > UNCLAIMED;
         if !first && limit.is_some_and(|limit| queued >= limit) {
             return Err(Error::Overloaded { method, queued });
         }
@@ -201,6 +219,7 @@ impl Writer {
             id,
             method,
             trust,
+            patience,
             grant,
         };
         if first {
@@ -247,9 +266,14 @@ impl Writer {
         }
     }
 
-    /// Tells whose session the turn belongs to, so that a stalled one can be evicted.
-    pub(crate) fn attach(&self, turn: &Turn, session: &Arc<Session>) {
+    /// Tells whose session the turn belongs to, so that a stalled one can be evicted. Too late once all are.
+    pub(crate) fn attach(&self, turn: &Turn, session: &Arc<Session>) -> Result<()> {
         let mut state = self.lock();
+        if state.closed {
+            return Err(Error::Closed {
+                method: session.method,
+            });
+        }
         if let Some(holding) = state
             .holder
             .as_mut()
@@ -257,6 +281,7 @@ impl Writer {
         {
             holding.session = Some(Arc::clone(session));
         }
+        Ok(())
     }
 
     /// Ends a call whose work is part of the open transaction (or was taken back out of it), and waits until that
@@ -265,20 +290,24 @@ impl Writer {
         if !turn.solo {
             self.wait_for_company().await;
         }
-        let waiting = {
+        let end = {
             let mut state = self.lock();
             if !state.is_held_by(turn.id) {
                 // The others went on without it; what it did was committed all the same.
-                session.take_late_answer()
+                End::Wait(session.take_late_answer().ok_or(Error::HandleEnded)?)
+            } else if !state.batch.is_open() {
+                // The transaction was lost: nobody will commit it.
+                return Err(Error::HandleEnded);
             } else if state.must_commit(turn.solo) {
-                None
+                state.hold_on();
+                End::Commit(state.batch.take_members())
             } else {
-                Some(state.batch.join())
+                End::Wait(state.batch.join())
             }
         };
-        match waiting {
-            None => self.commit(turn).await,
-            Some(receiver) => {
+        match end {
+            End::Commit(members) => self.commit(turn, members).await,
+            End::Wait(receiver) => {
                 turn.release();
                 self.wait_for_commit(receiver).await
             }
@@ -349,14 +378,7 @@ impl Writer {
     }
 
     /// Commits the open transaction where that is best, then passes the turn on.
-    async fn commit(self: &Arc<Self>, mut turn: Turn) -> Result<()> {
-        let members = {
-            let mut state = self.lock();
-            if !state.is_held_by(turn.id) {
-                return Err(Error::HandleEnded);
-            }
-            state.batch.take_members()
-        };
+    async fn commit(self: &Arc<Self>, mut turn: Turn, members: Members) -> Result<()> {
         if (self.commits_fast() && !self.conn.has_pending()) || !self.conn.has_lane() {
             let done = self.commit_now(turn.id, members);
             let result = done.result.clone();
@@ -415,7 +437,10 @@ impl Writer {
         let mut slot = self.conn.lock();
         let result = match slot.owned_by(id) {
             Ok(db) => self.try_commit(db),
-            Err(error) => Err(error),
+            Err(error) => {
+                let result = Err(error);
+                return Done { members, result };
+            }
         };
         if result.is_err() && slot.db().is_some_and(|db| !db.roll_back()) {
             slot.discard();
@@ -463,23 +488,29 @@ impl Writer {
 
     /// Gives the turn to the next one, or commits what is open when nobody may join it.
     fn pass_on(self: &Arc<Self>, id: OwnerId, solo: bool) {
+        if let Some(job) = self.before_next(id, solo) {
+            self.conn.post_or_run(job, drop);
+        }
+    }
+
+    /// Gives the turn to the next one, or tells what the lane has to do before that.
+    fn before_next(self: &Arc<Self>, id: OwnerId, solo: bool) -> Option<Box<dyn FnOnce() + Send>> {
         let writer = Arc::clone(self);
-        let job: Box<dyn FnOnce() + Send> = match self.next(id, solo) {
-            Next::Nothing => return,
-            Next::Commit(members) => Box::new(move || {
+        match self.next(id, solo) {
+            Next::Nothing => None,
+            Next::Commit(members) => Some(Box::new(move || {
                 let _ = writer.conn.lock().give_to(id);
                 let done = writer.commit_now(id, members);
                 writer.pass_on(id, false);
                 drop(done);
-            }),
-            Next::Truncate => Box::new(move || {
+            })),
+            Next::Truncate => Some(Box::new(move || {
                 if let Some(db) = writer.conn.lock().db() {
                     writer.checkpointer.truncate(db, &writer.readers);
                 }
                 writer.pass_on(id, false);
-            }),
-        };
-        self.conn.post_or_run(job, drop);
+            })),
+        }
     }
 
     fn next(self: &Arc<Self>, id: OwnerId, solo: bool) -> Next {
@@ -500,7 +531,8 @@ impl Writer {
                 state.holder = None;
                 return Next::Nothing;
             };
-            let holding = Holding::new(waiter.id, waiter.method, false);
+            let mut holding = Holding::new(waiter.id, waiter.method, false);
+            holding.patience = waiter.patience;
             let turn = Turn {
                 writer: Arc::clone(self),
                 id: waiter.id,
@@ -529,9 +561,8 @@ impl Writer {
             return;
         };
         let held = holding.since.elapsed();
-        if !holding.claimed && held >= UNCLAIMED {
-            let id = next_id();
-            *holding = Holding::new(id, holding.method, true);
+        if !holding.claimed && held >= holding.patience {
+            let id = holding.take_over();
             drop(state);
             return self.pass_on(id, true);
         }
@@ -550,7 +581,7 @@ impl Writer {
     /// Undoes the work of a holder and passes its turn on; its body gets `reason` from then on.
     pub(crate) fn evict(self: &Arc<Self>, session: Arc<Session>, reason: Error) {
         session.lose(reason);
-        self.conn.interrupt_any();
+        self.conn.interrupt_owner(session.id);
         let writer = Arc::clone(self);
         self.conn.post_or_run(
             move || {
@@ -558,21 +589,37 @@ impl Writer {
                 let Ok(db) = slot.owned_by(session.id) else {
                     return;
                 };
-                if session.is_settled() {
-                    // Its body has ended: what it did is committed without it, and it is told when it asks.
-                    session.set_late_answer(writer.lock().batch.join());
-                } else {
-                    writer.undo(db, &session);
-                }
+                let Some(id) = writer.take_turn(&session) else {
+                    return;
+                };
+                writer.undo(db, &session);
                 if session.kind == Kind::Connection {
                     slot.discard();
                 }
                 slot.take_back();
                 drop(slot);
-                writer.pass_on(session.id, true);
+                // Here, before a close that may be next on the lane.
+                if let Some(job) = writer.before_next(id, true) {
+                    job();
+                }
             },
             drop,
         );
+    }
+
+    /// Takes the turn from a call, unless it is about to commit. When its body has ended, what it did is committed
+    /// without it, and it is told when it asks.
+    fn take_turn(&self, session: &Session) -> Option<OwnerId> {
+        let mut state = self.lock();
+        let State { holder, batch, .. } = &mut *state;
+        let holding = holder.as_mut().filter(|holding| {
+            let held_by = holding.session.as_ref();
+            held_by.is_some_and(|held_by| held_by.id == session.id)
+        })?;
+        if session.is_settled() && batch.is_open() {
+            session.set_late_answer(batch.join());
+        }
+        Some(holding.take_over())
     }
 
     /// Before a statement that cannot share a transaction: commits what others have done in it and begins a new one.
@@ -628,18 +675,22 @@ impl Writer {
 
     /// Refuses new calls and those in the queue, and takes the turn from whoever has it.
     pub(crate) fn shut(self: &Arc<Self>) {
-        let (session, queue) = {
+        let (session, unclaimed, queue) = {
             let mut state = self.lock();
             state.closed = true;
+            let holder = state.holder.as_mut();
             (
-                state
-                    .holder
-                    .as_ref()
-                    .and_then(|holding| holding.session.clone()),
+                holder.as_ref().and_then(|holding| holding.session.clone()),
+                holder
+                    .filter(|holding| !holding.claimed)
+                    .map(Holding::take_over),
                 std::mem::take(&mut state.queue),
             )
         };
         drop(queue);
+        if let Some(id) = unclaimed {
+            self.pass_on(id, true);
+        }
         if let Some(session) = session {
             let reason = Error::Closed {
                 method: session.method,
