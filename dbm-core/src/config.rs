@@ -75,7 +75,8 @@ pub enum Durability {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Execution {
-    /// Statements known to be short run where the task is, all others on a thread. A text is known once it has run.
+    /// Statements known to be short run where the task is, all others on a thread. What is known of a text comes from its
+    /// runs, and before the first one, for a read, from its query plan.
     #[default]
     Auto,
     /// Every statement runs where the task is: for a runtime that has nothing else to do. A long one holds up everything
