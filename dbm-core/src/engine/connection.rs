@@ -151,9 +151,12 @@ impl Conn {
         Ok(())
     }
 
+    /// Takes over an open connection, unless it comes too late.
     pub(crate) fn adopt(&self, db: Db) {
         let mut slot = self.lock();
-        self.install(&mut slot, db);
+        if !slot.closed {
+            self.install(&mut slot, db);
+        }
     }
 
     fn install(&self, slot: &mut Slot, db: Db) {

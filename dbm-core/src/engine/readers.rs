@@ -241,7 +241,8 @@ impl Readers {
 
 /// Opens a connection without holding up the task's worker.
 pub(crate) async fn open_on_lane(conn: &Arc<Conn>) -> Result<()> {
-    if conn.is_open() {
+    // While the lane has work the lock may be held for as long as an open takes.
+    if !conn.has_pending() && conn.is_open() {
         return Ok(());
     }
     let (sender, receiver) = oneshot::channel();

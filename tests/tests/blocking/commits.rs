@@ -102,7 +102,7 @@ fn start_migration_vacuum_and_close_hold_nobody_up() {
         let store = Store::new(config.clone()).await;
         store.fill(ROWS).await.unwrap();
         got_far(turns_beside(store.vacuum()).await, "a VACUUM");
-        store.fill(ROWS).await.unwrap();
+        store.fill(5 * ROWS).await.unwrap();
         got_far(
             turns_beside(store.close()).await,
             "a close that empties the log",
