@@ -340,6 +340,7 @@ fn new_session(
         site.method,
         config.execution,
         config.busy_timeout,
+        &site.offloaded,
     )
 }
 

@@ -321,6 +321,7 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
     use std::sync::mpsc;
 
     use super::super::{Kind, Opener, Work, next_id};
@@ -333,10 +334,11 @@ mod tests {
         let opener = Opener::new(":memory:".into(), Config::in_memory());
         let conn = Conn::new(Role::Reader, Arc::clone(&opener));
         conn.adopt(opener.in_memory().unwrap());
+        static COUNT: AtomicU64 = AtomicU64::new(0);
         let session = |method| {
             let conn = Arc::clone(&conn);
             let (offload, none) = (Execution::Offload, Duration::ZERO);
-            Session::new(conn, next_id(), Kind::Read, method, offload, none)
+            Session::new(conn, next_id(), Kind::Read, method, offload, none, &COUNT)
         };
         let (old, new) = (session("old"), session("new"));
         conn.lock().give_to(new.id).unwrap();

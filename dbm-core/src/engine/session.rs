@@ -33,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) method: &'static str,
     execution: Execution,
     busy_timeout: Duration,
+    /// Counts statements that run on the lane.
+    offloaded: &'static AtomicU64,
     /// Whether the transaction is open; a read opens it with its first statement.
     begun: AtomicBool,
     wrote: AtomicBool,
@@ -72,6 +74,7 @@ impl Session {
         method: &'static str,
         execution: Execution,
         busy_timeout: Duration,
+        offloaded: &'static AtomicU64,
     ) -> Arc<Self> {
         Arc::new(Self {
             conn,
@@ -80,6 +83,7 @@ impl Session {
             method,
             execution,
             busy_timeout,
+            offloaded,
             begun: AtomicBool::new(false),
             wrote: AtomicBool::new(false),
             shared: AtomicBool::new(false),
@@ -117,6 +121,7 @@ impl Session {
         if self.kind == Kind::Read {
             self.take_snapshot().await?;
         }
+        self.offloaded.fetch_add(1, Ordering::Relaxed);
         let (this, mut work) = (Arc::clone(self), work.into_owned());
         let result = self
             .on_lane(Errand::Statement { dropped }, move |db| {
