@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use serde_core::de::DeserializeOwned;
+use serde_core::de::Deserialize;
 
 use crate::engine::{Kind, Work};
 use crate::error::Result;
@@ -186,7 +186,7 @@ impl ReadTransaction {
     /// That of [`Statement`].
     pub fn query<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, Vec<T>>
     where
-        T: DeserializeOwned + Send + 'static,
+        T: for<'de> Deserialize<'de> + Send + 'static,
     {
         self.statement(sql, params, |statement| row::all(statement.raw_query()))
     }
@@ -206,7 +206,7 @@ impl ReadTransaction {
     /// [`Error::TooManyRows`](crate::Error::TooManyRows) unless there is exactly one.
     pub fn query_one<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, T>
     where
-        T: DeserializeOwned + Send + 'static,
+        T: for<'de> Deserialize<'de> + Send + 'static,
     {
         self.statement(sql, params, |statement| row::one(statement.raw_query()))
     }
@@ -237,7 +237,7 @@ impl ReadTransaction {
         params: impl Params,
     ) -> Statement<'a, Option<T>>
     where
-        T: DeserializeOwned + Send + 'static,
+        T: for<'de> Deserialize<'de> + Send + 'static,
     {
         self.statement(sql, params, |statement| {
             row::optional(statement.raw_query())
