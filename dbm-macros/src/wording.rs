@@ -16,6 +16,10 @@ pub(crate) const HANDLE_FIRST: &str =
     "the handle comes first: move this parameter to right after `&self`";
 pub(crate) const ONE_HANDLE: &str =
     "a call has one handle: remove this parameter (a `WriteTransaction` reads, too)";
+pub(crate) const HANDLE_TYPE: &str =
+    "this is no handle: write `&mut ReadTransaction`, `&mut WriteTransaction` or `&mut Connection`";
+pub(crate) const HOOK: &str = "a hook of `Schema` has its transaction: remove this attribute";
+pub(crate) const CONSTANT: &str = "a call waits for its turn: remove this `const`";
 pub(crate) const NO_RESULT: &str = "a call can fail: declare `-> Result<()>`";
 pub(crate) const EXCEPTION_PLACE: &str = "with both failure attributes the value is a tuple of at most 12 that ends in `Option<E>`, E being the error of the `Result`";
 pub(crate) const FAIL_VALUE_FAILS: &str =
@@ -68,6 +72,12 @@ pub(crate) fn not_a_method(kind: Kind) -> String {
     format!("`#[{name}]` stands on a method: move it to an `async fn` with a body")
 }
 
+/// The compiler has said it in its own words before.
+pub(crate) fn unreadable(kind: Kind, why: &syn::Error) -> String {
+    let name = kind.name();
+    format!("`#[{name}]` cannot read this method: {why}")
+}
+
 pub(crate) fn not_async(name: &Ident, output: Option<&str>) -> String {
     let returned = output.map(|output| format!(" and `-> {output}`"));
     let returned = returned.unwrap_or_default();
@@ -80,6 +90,10 @@ pub(crate) fn no_self(name: &Ident) -> String {
 
 pub(crate) fn handle_borrowed(handle: &str) -> String {
     format!("a handle is borrowed: write `&mut {handle}`")
+}
+
+pub(crate) fn named_like_the_handle(name: &Ident) -> String {
+    format!("the handle is `{name}`, too: give this parameter another name")
 }
 
 pub(crate) fn not_a_result(declared: &str) -> String {
