@@ -52,7 +52,7 @@ use crate::version::{self, Version};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no schema",
-    label = "write `impl Schema for {Self}` with `init_db` and `migrate_db`"
+    label = "write `impl Schema for {Self}` with `init_db`"
 )]
 pub trait Schema: Send + Sync + 'static {
     /// Makes the tables of a new database. The table `Version` is there already; leave it alone.

@@ -35,6 +35,9 @@ pub(crate) const NO_VERSION: &str =
     "name the schema version this program needs: `#[db_manager(version = \"1.0.0\")]`";
 pub(crate) const VERSION: &str = "write the version as three numbers: \"1.0.0\"";
 pub(crate) const NO_CORE: &str = "a manager holds its core: add a field `core: ManagerCore`";
+pub(crate) const CORE_TYPE: &str = "a manager holds the core itself: write `ManagerCore`";
+pub(crate) const MARKED_TYPE: &str =
+    "the core is the field of type `ManagerCore`: move `#[db_manager(core)]` there";
 pub(crate) const TWO_CORES: &str =
     "a manager has one core: mark it with `#[db_manager(core)]` or remove this field";
 pub(crate) const FIELD_MARK: &str = "the core of a manager is marked `#[db_manager(core)]`";
