@@ -364,7 +364,8 @@ pub struct ManagerCore {
 }
 
 impl ManagerCore {
-    pub(crate) fn new(config: &Config, version: Version) -> Self {
+    // Not `new`, which a user who tries it would be told is private.
+    pub(crate) fn of(config: &Config, version: Version) -> Self {
         let version = config.version.clone().unwrap_or(version);
         let version = version::to_row(&version).map(|_| version);
         Self {
