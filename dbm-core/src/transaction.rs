@@ -115,6 +115,8 @@ pub struct WriteTransaction {
 /// nothing that is set in it outlives the body; a transaction that is left open is rolled back and is an
 /// [error](crate::Error::TransactionLeftOpen). Nothing else of the same manager can be called from the body.
 ///
+/// `ATTACH` takes a file that exists; it does not make one. `VACUUM INTO` does.
+///
 /// ```
 /// # use dbm_core::prelude::*;
 /// # #[derive(DbManager)]
@@ -160,8 +162,8 @@ impl<T> Future for Statement<'_, T> {
 }
 
 impl ReadTransaction {
-    /// All rows, each as a `T`: a struct by column names, a tuple of exactly as many columns, or a scalar of exactly
-    /// one.
+    /// All rows, each as a `T`: a struct by column names (further columns are ignored), a tuple of exactly as many
+    /// columns, or a scalar of exactly one.
     ///
     /// ```
     /// # use dbm_core::prelude::*;
