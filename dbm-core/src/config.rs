@@ -76,7 +76,8 @@ pub enum Durability {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Execution {
-    /// Statements known to be short run where the task is, all others on a thread. A text is known once it has run.
+    /// Statements known to be short run where the task is, all others on a thread. What is known of a text comes from its
+    /// runs, and before the first one, for a read, from its query plan.
     #[default]
     Auto,
     /// Every statement runs where the task is: for a runtime that has nothing else to do. A long one holds up everything
@@ -175,7 +176,8 @@ impl Config {
 
     /// How long a call waits for another process that has locked the file. Default 5 s.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
-        self.busy_timeout = timeout;
+        // SQLite counts milliseconds in 31 bits.
+        self.busy_timeout = timeout.min(Duration::from_millis(i32::MAX as u64));
         self
     }
 

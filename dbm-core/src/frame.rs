@@ -99,7 +99,12 @@ impl Frame {
             Err(_) => self.wait_for_turn(self.method).await?,
         };
         self.check()?;
-        if self.kind == Kind::Write && work.must_be_alone() {
+        let must_be_alone = match self.kind {
+            Kind::Write => work.must_be_alone(),
+            // A closure has the connection in its hands, in a read inside a write too.
+            _ => self.session.kind == Kind::Write && work.sql().is_none(),
+        };
+        if must_be_alone {
             self.engine
                 .writer
                 .go_alone(&self.session, self.depth)

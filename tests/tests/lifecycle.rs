@@ -4,14 +4,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use dbm_core::Execution;
 use dbm_core::prelude::*;
 use dbm_tests::{
-    Dice, Hooks, Store, eventually, logged, names, open_files, run, run_on_one_thread, waits,
-    watch, within,
+    Dice, Hooks, LIMIT, Stalled, Store, eventually, logged, names, open_files, run,
+    run_on_one_thread, waits, watch, within,
 };
 use tempfile::TempDir;
 use tokio::sync::{Notify, oneshot};
@@ -94,6 +95,34 @@ impl Diary {
     async fn never_ends_writing(&self, db: &mut WriteTransaction) -> Result<usize> {
         self.arrived.notify_one();
         db.execute(ENDLESS_WRITE, ()).await
+    }
+
+    #[database_safe]
+    async fn never_ends_reading_once(
+        &self,
+        db: &mut ReadTransaction,
+        begins: mpsc::Sender<()>,
+    ) -> Result<i64> {
+        db.call(move |c| {
+            begins.send(()).map_err(Error::other)?;
+            Ok(c.query_row(ENDLESS, (), |row| row.get(0))?)
+        })
+        .await
+    }
+
+    /// Keeps the writer's thread until the test lets go.
+    #[database_safe]
+    async fn blocks(
+        &self,
+        db: &mut WriteTransaction,
+        inside: oneshot::Sender<()>,
+        go_on: mpsc::Receiver<()>,
+    ) -> Result<()> {
+        db.call(move |_| {
+            let _ = inside.send(());
+            go_on.recv().map_err(Error::other)
+        })
+        .await
     }
 
     #[database_safe]
@@ -419,6 +448,67 @@ fn close_within_interrupts_what_still_runs_and_refuses_what_is_queued() {
         let diary = Diary::create(Config::new(directory.path())).await.unwrap();
         assert_eq!(diary.lines().await.unwrap(), ["kept"]);
         diary.close().await.unwrap();
+    });
+}
+
+#[test]
+fn close_within_takes_the_writer_from_a_call_that_waited_for_a_start_which_just_ended() {
+    run_on_one_thread(async {
+        // Once `init_db` goes on, nothing keeps the start from ending at once.
+        let config = Config::in_memory().execution(Execution::Inline);
+        let diary = Diary::held_in_init(config);
+        within(diary.arrived.notified()).await;
+        let waiting = call(&diary, |diary| async move { diary.append_held("").await });
+        tokio::task::yield_now().await;
+        let mut closing = Box::pin(diary.close_within(Duration::from_millis(1)));
+        assert!(waits(&mut closing).await);
+        let mut polls = 0;
+        let closed = std::future::poll_fn(|context| {
+            polls += 1;
+            if polls == 2 {
+                diary.go_on.notify_one();
+            }
+            closing.as_mut().poll(context)
+        });
+        within(closed).await.unwrap();
+        assert_eq!(diary.status(), Status::Stopped);
+        diary.go_on.notify_one();
+        let told = within(waiting).await.unwrap();
+        assert!(matches!(told, Err(Error::Closed { .. })), "{told:?}");
+    });
+}
+
+#[test]
+fn close_within_refuses_a_read_that_was_about_to_begin() {
+    run_on_one_thread(async {
+        let diary = diary().await;
+        let (begins, begun) = mpsc::channel();
+        let mut read = Stalled::new(Box::pin(diary.never_ends_reading_once(begins)));
+        assert!(!read.run_to(1).await, "its connection is being opened");
+        let (inside, is_inside) = oneshot::channel();
+        let (go_on, may_go_on) = mpsc::channel();
+        let blocking = call(&diary, |diary| async move {
+            diary.blocks(inside, may_go_on).await
+        });
+        within(is_inside).await.unwrap();
+        let queued = queued(&diary, &["never"]).await;
+        let closing = call(&diary, |diary| async move {
+            diary.close_within(Duration::ZERO).await
+        });
+        for call in queued {
+            assert!(within(call).await.unwrap().is_err());
+        }
+        // The connections are not closed yet: the writer's thread is busy.
+        let told = if read.run_to(2).await {
+            Some(read.finish().await)
+        } else {
+            begun.recv_timeout(LIMIT).unwrap();
+            None
+        };
+        go_on.send(()).unwrap();
+        within(closing).await.unwrap().unwrap();
+        assert!(within(blocking).await.unwrap().is_err());
+        assert!(matches!(told, Some(Err(Error::Closed { .. }))), "{told:?}");
     });
 }
 

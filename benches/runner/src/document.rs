@@ -9,8 +9,12 @@ use crate::samples::Samples;
 use crate::suite::{self, Setting};
 use crate::tables;
 
-/// Puts every figure where it belongs: the tables between their markers in docs/PERFORMANCE.md, the plots beside it.
+/// Puts every figure where it belongs: the tables between their markers in docs/PERFORMANCE.md, the plots beside it, and
+/// one table in the README.
 pub(crate) fn write(samples: &Samples) -> Result<()> {
+    let summary = tables::summary(samples).to_string();
+    let text = fs::read_to_string(readme())?;
+    fs::write(readme(), filled(&text, MEASURED, &summary)?)?;
     let document = document();
     let mut text = fs::read_to_string(&document)?;
     for (name, content) in sections(samples) {
@@ -20,6 +24,12 @@ pub(crate) fn write(samples: &Samples) -> Result<()> {
     write_plots(samples, &document.with_file_name("performance"))?;
     eprintln!("wrote {}", fs::canonicalize(document)?.display());
     Ok(())
+}
+
+const MEASURED: &str = "measured";
+
+fn readme() -> PathBuf {
+    peers::root().join("../README.md")
 }
 
 fn document() -> PathBuf {
@@ -111,6 +121,7 @@ mod tests {
         for (name, _) in sections(&samples) {
             filled(&text, name, "")?;
         }
+        filled(&fs::read_to_string(readme())?, MEASURED, "")?;
         for (plot, _) in plot::all(&samples) {
             assert!(
                 text.contains(&format!("(performance/{plot}.svg)")),

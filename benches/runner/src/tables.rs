@@ -1,4 +1,4 @@
-use harness::{Report, Workload};
+use harness::{Durability, Report, Workload};
 
 use crate::peers::RAW;
 use crate::samples::{Sample, Samples, Spread};
@@ -8,9 +8,20 @@ use crate::table::Table;
 /// Every peer as a multiple of raw, the best of a column in bold; raw itself in calls a second, and what an empty
 /// body costs in microseconds.
 pub(crate) fn overview(samples: &Samples) -> Table {
+    ratios(samples, |_| true)
+}
+
+/// The same for the front page: what a call costs with the durability that a program has by default.
+pub(crate) fn summary(samples: &Samples) -> Table {
+    ratios(samples, |setting| {
+        setting.durability == Durability::Full && setting.workload != Workload::Nothing
+    })
+}
+
+fn ratios(samples: &Samples, wanted: impl Fn(Setting) -> bool) -> Table {
     let columns: Vec<_> = COLUMNS
         .iter()
-        .filter(|column| measured(samples, column.setting))
+        .filter(|column| wanted(column.setting) && measured(samples, column.setting))
         .collect();
     let mut table = Table::new(
         ["×&nbsp;raw"]

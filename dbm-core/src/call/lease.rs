@@ -43,12 +43,19 @@ impl Lease {
         kind: Kind,
         entered: Option<Entered>,
     ) -> Result<Self> {
-        match kind {
+        let lease = match kind {
             Kind::Read => Self::read(gate, engine, site, entered).await,
             Kind::Write | Kind::Connection => {
                 Self::write(gate, engine, site, kind, entered, false).await
             }
-        }
+        };
+        lease.map_err(|error| match error {
+            // The connection was closed before the call had it.
+            Error::HandleEnded => Error::Closed {
+                method: site.method,
+            },
+            error => error,
+        })
     }
 
     async fn read(
@@ -60,7 +67,7 @@ impl Lease {
         let place = engine.readers.acquire(site.method).await?;
         let session = new_session(engine, &place.conn, next_id(), Kind::Read, site);
         place.conn.lock().give_to(session.id)?;
-        engine.readers.attach(&session);
+        engine.readers.attach(&session)?;
         let frame = Frame::outermost(gate.id, engine, session, false);
         Ok(Self {
             frame,
@@ -83,13 +90,17 @@ impl Lease {
         let busy_timeout = engine.opener.config.busy_timeout;
         let alone = kind == Kind::Connection || during_init || engine.never_shares();
         let trust = (!alone).then_some(&site.trust);
-        let turn = engine.writer.acquire(site.method, trust).await?;
+        let mut turn = engine.writer.acquire(site.method, trust).await?;
+        if engine.never_shares() {
+            // It may have become known while the call waited.
+            turn.make_solo();
+        }
         let session = new_session(engine, &engine.writer.conn, turn.id, kind, site);
         let joins = turn.joins;
         if joins {
             session.set_shared(true);
         }
-        engine.writer.attach(&turn, &session);
+        engine.writer.attach(&turn, &session)?;
         let conn = Arc::clone(&session.conn);
         let frame = Frame::outermost(gate.id, engine, Arc::clone(&session), during_init);
         let lease = Self {
@@ -201,7 +212,11 @@ impl Lease {
             Some(Hold::Write { .. }) if session.kind == Kind::Connection => {
                 self.end_connection(keep).await
             }
-            Some(Hold::Write { .. }) => {
+            Some(Hold::Write { ref mut turn, .. }) => {
+                if session.is_unshareable() {
+                    site.trust.keep_alone();
+                    turn.make_solo();
+                }
                 let keep = keep && !poisoned;
                 let (in_session, in_engine) = (Arc::clone(&session), Arc::clone(&engine));
                 let kept = session
@@ -213,13 +228,9 @@ impl Lease {
                         engine.writer.spoil();
                     }
                 }
-                let Some(Hold::Write { mut turn, entered }) = self.hold.take() else {
+                let Some(Hold::Write { turn, entered }) = self.hold.take() else {
                     return Err(Error::HandleEnded);
                 };
-                if session.is_unshareable() {
-                    site.trust.keep_alone();
-                    turn.make_solo();
-                }
                 if kept.is_ok() && keep {
                     engine.writer.finish(turn, &session).await?;
                 } else if session.is_shared() {
@@ -255,7 +266,8 @@ impl Lease {
                 },
             );
         }
-        receiver.await.unwrap_or(Err(Error::HandleEnded))?;
+        let renewed = receiver.await.unwrap_or(Err(Error::HandleEnded));
+        renewed.map_err(|error| session.lost_or(error))?;
         if keep && left_open {
             Err(Error::TransactionLeftOpen { method })
         } else {
@@ -333,6 +345,7 @@ fn new_session(
         site.method,
         config.execution,
         config.busy_timeout,
+        &site.offloaded,
     )
 }
 

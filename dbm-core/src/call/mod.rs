@@ -9,6 +9,7 @@ mod failure;
 #[expect(clippy::disallowed_methods, reason = "it keeps the status")]
 mod gate;
 mod lease;
+mod profile;
 mod site;
 #[expect(clippy::disallowed_methods, reason = "it writes the events of a call")]
 mod trace;
@@ -30,6 +31,7 @@ pub(crate) use failure::panicked;
 pub use failure::{ExceptionSlot, Fallible, Outcome, ValueOf, missing_argument};
 pub(crate) use gate::{Entered, Gate};
 pub(crate) use lease::Lease;
+pub use profile::{Profile, profiles};
 pub use site::Site;
 pub use trace::timed;
 
@@ -200,6 +202,7 @@ async fn walk<R>(
     is_ok: fn(&R) -> bool,
 ) -> Result<R, Failure> {
     let site = call.site;
+    profile::note(site);
     arguments::check(site, call.arguments)?;
     let lease = lease(site, call.core, kind).await?;
     clock.leased(site);
@@ -207,7 +210,9 @@ async fn walk<R>(
     match body::run(&frame, site, body(Arc::clone(&frame))).await {
         Ended::Returned(value) if is_ok(&value) => {
             lease.keep(site).await?;
-            site.trust.ran_clean();
+            if kind == Kind::Write {
+                site.trust.ran_clean();
+            }
             Ok(value)
         }
         Ended::Returned(value) => {

@@ -1,5 +1,6 @@
 //! What is known of one annotated method: what its attributes say, and what its calls have shown.
 
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use crate::engine::Trust;
@@ -14,6 +15,9 @@ pub struct Site {
     pub(crate) timed: bool,
     pub(crate) slow: Option<Duration>,
     pub(crate) trust: Trust,
+    pub(crate) offloaded: AtomicU64,
+    /// Whether it is among the profiles.
+    pub(crate) noted: AtomicBool,
 }
 
 impl Site {
@@ -28,6 +32,8 @@ impl Site {
             timed: false,
             slow: None,
             trust: Trust::new(),
+            offloaded: AtomicU64::new(0),
+            noted: AtomicBool::new(false),
         }
     }
 

@@ -61,6 +61,8 @@ pub(crate) struct Db {
 #[derive(Default)]
 struct Running {
     job: Option<u64>,
+    /// Whose statement the job is; nobody's when it is the library's own work, which ends soon.
+    owner: Option<OwnerId>,
     interruptible: bool,
     unwanted: bool,
     handle: Option<(InterruptHandle, Arc<Guard>)>,
@@ -149,9 +151,12 @@ impl Conn {
         Ok(())
     }
 
+    /// Takes over an open connection, unless it comes too late.
     pub(crate) fn adopt(&self, db: Db) {
         let mut slot = self.lock();
-        self.install(&mut slot, db);
+        if !slot.closed {
+            self.install(&mut slot, db);
+        }
     }
 
     fn install(&self, slot: &mut Slot, db: Db) {
@@ -181,6 +186,7 @@ impl Conn {
     pub(crate) fn as_job<R>(
         &self,
         job: u64,
+        owner: Option<OwnerId>,
         interruptible: bool,
         is_wanted: impl FnOnce() -> bool,
         work: impl FnOnce() -> R,
@@ -191,6 +197,7 @@ impl Conn {
                 return None;
             }
             running.job = Some(job);
+            running.owner = owner;
             running.unwanted = false;
             running.interruptible = interruptible;
         }
@@ -220,6 +227,14 @@ impl Conn {
             if running.interruptible {
                 running.stop();
             }
+        }
+    }
+
+    /// Stops the statement of this owner; it may have ended meanwhile, and another one's work has begun.
+    pub(crate) fn interrupt_owner(&self, owner: OwnerId) {
+        let running = self.running();
+        if running.job.is_some() && running.owner == Some(owner) {
+            running.stop();
         }
     }
 

@@ -45,6 +45,7 @@ pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
 pub(crate) use session::{Kind, Session};
 pub(crate) use statement::Work;
 pub(crate) use temporary::TemporaryDirectory;
+pub use trust::Sharing;
 pub(crate) use trust::Trust;
 pub(crate) use writer::{Turn, Writer};
 

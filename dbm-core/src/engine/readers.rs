@@ -138,9 +138,14 @@ impl Readers {
         connections.idle.push(conn);
     }
 
-    /// Tells whose session a reader serves, so that it can be evicted.
-    pub(crate) fn attach(&self, session: &Arc<Session>) {
+    /// Tells whose session a reader serves, so that it can be evicted. Too late once all are.
+    pub(crate) fn attach(&self, session: &Arc<Session>) -> Result<()> {
         let mut connections = self.lock();
+        if connections.closed {
+            return Err(Error::Closed {
+                method: session.method,
+            });
+        }
         if let Some(reader) = connections
             .all
             .iter_mut()
@@ -148,6 +153,7 @@ impl Readers {
         {
             reader.session = Some(Arc::clone(session));
         }
+        Ok(())
     }
 
     /// Refuses new reads and ends those that run; their bodies get an error from then on.
@@ -235,7 +241,8 @@ impl Readers {
 
 /// Opens a connection without holding up the task's worker.
 pub(crate) async fn open_on_lane(conn: &Arc<Conn>) -> Result<()> {
-    if conn.is_open() {
+    // While the lane has work the lock may be held for as long as an open takes.
+    if !conn.has_pending() && conn.is_open() {
         return Ok(());
     }
     let (sender, receiver) = oneshot::channel();
@@ -246,13 +253,16 @@ pub(crate) async fn open_on_lane(conn: &Arc<Conn>) -> Result<()> {
 
 fn evict(session: Arc<Session>, reason: Error) {
     session.lose(reason);
-    session.conn.interrupt_any();
+    session.conn.interrupt_owner(session.id);
     let conn = Arc::clone(&session.conn);
     conn.post_or_run(
         move || {
             let mut slot = session.conn.lock();
             if let Ok(db) = slot.owned_by(session.id) {
                 db.roll_back();
+                if session.is_unclean(db) {
+                    slot.discard();
+                }
                 slot.take_back();
             }
         },
@@ -306,5 +316,55 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+    use std::sync::mpsc;
+
+    use super::super::{Kind, Opener, Work, next_id};
+    use super::*;
+    use crate::config::{Config, Execution};
+
+    /// The read that was to be ended has ended by itself in this moment.
+    #[test]
+    fn ending_a_read_does_not_interrupt_the_next_one_on_its_connection() {
+        let opener = Opener::new(":memory:".into(), Config::in_memory());
+        let conn = Conn::new(Role::Reader, Arc::clone(&opener));
+        conn.adopt(opener.in_memory().unwrap());
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let session = |method| {
+            let conn = Arc::clone(&conn);
+            let (offload, none) = (Execution::Offload, Duration::ZERO);
+            Session::new(conn, next_id(), Kind::Read, method, offload, none, &COUNT)
+        };
+        let (old, new) = (session("old"), session("new"));
+        conn.lock().give_to(new.id).unwrap();
+        let (begins, begun) = oneshot::channel();
+        let (go_on, may_go_on) = mpsc::channel();
+        let counts: Work<'_, i64> = Work::Closure(Some(Box::new(move |c| {
+            begins.send(()).unwrap();
+            may_go_on.recv_timeout(Duration::from_secs(10)).unwrap();
+            let numbers =
+                "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 10000)";
+            let sql = format!("{numbers} SELECT count(*) FROM n");
+            Ok(c.query_row(&sql, (), |row| row.get(0))?)
+        })));
+        let ends_the_old = async {
+            begun.await.unwrap();
+            evict(old, Error::HandleEnded);
+            go_on.send(()).unwrap();
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let counted = runtime.block_on(async {
+            let both = async { tokio::join!(new.run(counts, true, &|| {}), ends_the_old) };
+            tokio::time::timeout(Duration::from_secs(20), both).await
+        });
+        assert_eq!(counted.unwrap().0.unwrap(), 10_000);
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) method: &'static str,
     execution: Execution,
     busy_timeout: Duration,
+    /// Counts statements that run on the lane.
+    offloaded: &'static AtomicU64,
     /// Whether the transaction is open; a read opens it with its first statement.
     begun: AtomicBool,
     wrote: AtomicBool,
@@ -72,6 +74,7 @@ impl Session {
         method: &'static str,
         execution: Execution,
         busy_timeout: Duration,
+        offloaded: &'static AtomicU64,
     ) -> Arc<Self> {
         Arc::new(Self {
             conn,
@@ -80,6 +83,7 @@ impl Session {
             method,
             execution,
             busy_timeout,
+            offloaded,
             begun: AtomicBool::new(false),
             wrote: AtomicBool::new(false),
             shared: AtomicBool::new(false),
@@ -117,6 +121,7 @@ impl Session {
         if self.kind == Kind::Read {
             self.take_snapshot().await?;
         }
+        self.offloaded.fetch_add(1, Ordering::Relaxed);
         let (this, mut work) = (Arc::clone(self), work.into_owned());
         let result = self
             .on_lane(Errand::Statement { dropped }, move |db| {
@@ -396,10 +401,11 @@ impl Session {
             let is_wanted =
                 || !is_statement || (!abandoned.load(Ordering::SeqCst) && this.check().is_ok());
             let interruptible = is_statement && !this.is_shared();
+            let owner = is_statement.then_some(this.id);
             match this.conn.lock().owned_by(this.id) {
                 Ok(db) => this
                     .conn
-                    .as_job(job, interruptible, is_wanted, || work(db))
+                    .as_job(job, owner, interruptible, is_wanted, || work(db))
                     .ok_or_else(|| this.lost_or(Error::HandleEnded)),
                 Err(error) => Err(this.lost_or(error)),
             }

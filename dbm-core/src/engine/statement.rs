@@ -140,7 +140,7 @@ impl Profiles {
 /// longer for once; a write cannot be, so its plan must touch single rows only.
 pub(crate) fn is_harmless(connection: &Connection, sql: &str) -> bool {
     is_read(connection, sql)
-        || plan(connection, sql).is_ok_and(|steps| steps.iter().all(finds_one_row))
+        || plan(connection, sql).is_ok_and(|steps| steps.iter().all(|step| finds_one_row(step)))
 }
 
 /// Whether a statement that was never seen may run where the task is all the same. A write may not: what its triggers
@@ -148,7 +148,7 @@ pub(crate) fn is_harmless(connection: &Connection, sql: &str) -> bool {
 pub(crate) fn reads_single_rows(connection: &Connection, sql: &str) -> bool {
     is_read(connection, sql)
         && plan(connection, sql)
-            .is_ok_and(|steps| !steps.is_empty() && steps.iter().all(finds_one_row))
+            .is_ok_and(|steps| !steps.is_empty() && steps.iter().all(|step| finds_one_row(step)))
 }
 
 fn is_read(connection: &Connection, sql: &str) -> bool {
@@ -163,7 +163,7 @@ fn plan(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
     plan.raw_query().mapped(|step| step.get(3)).collect()
 }
 
-fn finds_one_row(step: &String) -> bool {
+fn finds_one_row(step: &str) -> bool {
     step.starts_with("SEARCH") && step.contains("(rowid=?)")
 }
 

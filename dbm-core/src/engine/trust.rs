@@ -5,6 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 /// Calls that have to run alone and well before a method shares a transaction.
 const TRUSTED_AFTER: u8 = 3;
 
+/// Whether the calls of a method share a transaction, and so a commit, with others that wait at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sharing {
+    /// Not known: it does not write, or has not run well often enough.
+    Unknown,
+    /// They do, where the schema lets them.
+    Shares,
+    /// They run alone: one of them waited for something else than the database, used `call`, or said what cannot be
+    /// undone apart from others.
+    Alone,
+}
+
 /// One per annotated method.
 #[derive(Debug)]
 pub(crate) struct Trust {
@@ -20,9 +33,18 @@ impl Trust {
         }
     }
 
+    pub(crate) fn sharing(&self) -> Sharing {
+        if self.alone.load(Ordering::Relaxed) {
+            Sharing::Alone
+        } else if self.clean_runs.load(Ordering::Relaxed) < TRUSTED_AFTER {
+            Sharing::Unknown
+        } else {
+            Sharing::Shares
+        }
+    }
+
     pub(crate) fn is_earned(&self) -> bool {
-        !self.alone.load(Ordering::Relaxed)
-            && self.clean_runs.load(Ordering::Relaxed) >= TRUSTED_AFTER
+        self.sharing() == Sharing::Shares
     }
 
     /// From now on calls run alone: they wait for something else than the database, or do what cannot be undone

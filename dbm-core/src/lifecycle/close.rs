@@ -29,13 +29,14 @@ pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()
         limit_ms = limit.as_millis(),
         "calls are still running, interrupting them"
     );
-    match gate.answer() {
-        Some(Ok(engine)) => {
-            engine.shut();
-            stop(gate, engine);
-        }
-        Some(Err(_)) => {}
-        None => gate.give_up(),
+    if gate.answer().is_none() {
+        gate.give_up();
+        // It may have come to its end in this moment, and calls wait for it.
+        gate.started().await;
+    }
+    if let Some(Ok(engine)) = gate.answer() {
+        engine.shut();
+        stop(gate, engine);
     }
     ended(gate).await;
     Ok(())

@@ -276,3 +276,87 @@ fn deferred_keys_that_are_added_while_the_manager_runs_never_share() {
         .await;
     });
 }
+
+/// A call that goes away when its work is done, but not committed: it commits by itself all the same.
+#[test]
+fn deferred_keys_of_a_call_that_is_dropped_at_its_end_cost_nobody_anything() {
+    run(async {
+        let store = Store::with(Config::in_memory().execution(Execution::Offload), "").await;
+        for (number, leaving) in LEAVING.iter().enumerate() {
+            for _ in 0..4 {
+                leaving(&store, next_item(), false).await.unwrap();
+            }
+            let (at, moment) = (2 + number / 2, Moment::ALL[number % 2]);
+            let calls: Vec<Call<'_>> = vec![
+                Box::pin(async {
+                    cut(at, moment, leaving(&store, next_item(), true)).await;
+                    Ok(())
+                }),
+                Box::pin(store.add(next_item())),
+                Box::pin(store.add(next_item())),
+            ];
+            for result in together(&store, calls).await {
+                result.unwrap_or_else(|error| panic!("{at}, {moment:?}: {error}"));
+            }
+        }
+        store.close().await.unwrap();
+    });
+}
+
+macro_rules! leaving {
+    ($($name:ident)*) => {
+        impl Store {
+            $(
+                #[database_safe]
+                async fn $name(&self, db: &mut WriteTransaction, item: i64, defer: bool) -> Result<()> {
+                    if defer {
+                        db.execute("PRAGMA defer_foreign_keys = ON", ()).await?;
+                        db.execute(ORPHAN, ()).await?;
+                    }
+                    add_both(db, item).await
+                }
+            )*
+        }
+
+        const LEAVING: &[for<'a> fn(&'a Store, i64, bool) -> Call<'a>] =
+            &[$(|store, item, defer| Box::pin(store.$name(item, defer))),*];
+    };
+}
+
+leaving! {
+    c01 c02 c03 c04 c05 c06 c07 c08 c09 c10 c11 c12 c13 c14 c15 c16 c17 c18 c19 c20 c21 c22 c23 c24
+}
+
+/// They were in the queue before anybody knew.
+#[test]
+fn deferred_keys_that_are_added_while_others_wait_are_not_shared_by_them() {
+    const LATE: &str =
+        "DROP TABLE child; CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER
+         REFERENCES parent DEFERRABLE INITIALLY DEFERRED) STRICT";
+    run(everywhere("", async |store| {
+        for _ in 0..4 {
+            store.add_child(next_item(), true).await.unwrap();
+        }
+        let calls: Vec<Call<'_>> = vec![
+            Box::pin(store.change_schema(LATE)),
+            Box::pin(store.add_child(next_item(), false)),
+            Box::pin(store.add(next_item())),
+        ];
+        let results = together(&store, calls).await;
+        assert!(results[0].is_ok() && results[1].is_err(), "{results:?}");
+        assert!(results[2].is_ok(), "{results:?}");
+    }));
+}
+
+impl Store {
+    #[database_safe]
+    async fn add_child(&self, db: &mut WriteTransaction, parent: i64, exists: bool) -> Result<()> {
+        if exists {
+            db.execute("INSERT INTO parent (id) VALUES (?1)", (parent,))
+                .await?;
+        }
+        db.execute("INSERT INTO child (parent) VALUES (?1)", (parent,))
+            .await?;
+        Ok(())
+    }
+}

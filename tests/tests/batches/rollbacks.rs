@@ -3,7 +3,7 @@
 use dbm_core::prelude::*;
 use dbm_tests::run;
 
-use super::{ADD, Store, add_both, alone_guilty, everywhere, next_item};
+use super::{ADD, Call, Store, add_both, alone_guilty, everywhere, next_item, together};
 
 impl Store {
     #[database_safe]
@@ -136,4 +136,40 @@ fn a_trigger_that_rolls_everything_back_never_shares() {
         })
         .await;
     });
+}
+
+/// Nobody commits after it, so nobody's commit can tell it.
+#[test]
+fn a_call_that_has_lost_the_shared_transaction_waits_for_no_commit() {
+    run(everywhere("", async |store| {
+        for _ in 0..4 {
+            store.lose_by_trigger(next_item(), 1).await.unwrap();
+            store.fail_now_and_then(next_item(), false).await.unwrap();
+        }
+        store.change_schema(LOSING).await.unwrap();
+        let calls: Vec<Call<'_>> = vec![
+            Box::pin(store.add(next_item())),
+            Box::pin(store.lose_by_trigger(next_item(), 98)),
+            Box::pin(store.fail_now_and_then(next_item(), true)),
+        ];
+        let results = together(&store, calls).await;
+        assert!(results[1].is_err() && results[2].is_err(), "{results:?}");
+        store
+            .change_schema(
+                "DELETE FROM half WHERE item NOT IN (SELECT item FROM half WHERE side = 2)",
+            )
+            .await
+            .unwrap();
+    }));
+}
+
+const LOSING: &str = "CREATE TEMP TRIGGER losing BEFORE INSERT ON main.half WHEN new.side = 98
+     BEGIN SELECT RAISE(ROLLBACK, 'no such side'); END";
+
+impl Store {
+    #[database_safe]
+    async fn lose_by_trigger(&self, db: &mut WriteTransaction, item: i64, side: i64) -> Result<()> {
+        db.execute(ADD, (item, side)).await?;
+        Ok(())
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use dbm_core::Execution;
@@ -9,6 +10,7 @@ use dbm_core::prelude::*;
 use dbm_tests::{LIMIT, Stalled, poll_once, run, within};
 use futures_util::future::join_all;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use super::{ADD, Call, ENDLESS, EXECUTIONS, Store, everywhere, next_item, queue_up, together};
 
@@ -344,4 +346,78 @@ impl Store {
         db.execute(sql, (item, rows)).await?;
         Ok(())
     }
+}
+
+/// Its body is done and well, and only the other one is in the way of its commit.
+#[test]
+fn close_within_commits_what_waits_for_a_companion_that_stands_still() {
+    run(async {
+        for execution in EXECUTIONS {
+            for at in 1..4 {
+                let config = Config::in_memory().execution(execution);
+                let store = Store::new(config).await;
+                let mut stalled = Stalled::new(Box::pin(store.add(next_item())) as Call<'_>);
+                let mut first: Call<'_> = Box::pin(store.add(next_item()));
+                let holder = queue_up(&store, &mut []).await;
+                assert!(poll_once(&mut first).await.is_pending());
+                assert!(!stalled.run_to(1).await);
+                let shut = async {
+                    holder.let_go().await;
+                    stalled.run_to(at).await;
+                    store.close_within(Duration::ZERO).await
+                };
+                let (first, closed) = within(async { tokio::join!(first, shut) }).await;
+                closed.unwrap();
+                assert!(
+                    matches!(first, Ok(()) | Err(Error::Closed { .. })),
+                    "{execution:?} at {at}: {first:?}"
+                );
+                let told = within(stalled.finish()).await;
+                assert!(
+                    matches!(told, Ok(()) | Err(Error::Closed { .. })),
+                    "{execution:?} at {at}: {told:?}"
+                );
+            }
+        }
+    });
+}
+
+/// A runtime with too much to do, or a task beside a slow one: it comes late for each turn.
+#[test]
+fn a_call_that_is_slow_to_come_for_its_turn_gets_one_in_the_end() {
+    run(async {
+        let store = Store::new(Config::in_memory()).await;
+        let (mut release, mut holder) = held_next(&store).await;
+        let mut slow: Call<'_> = Box::pin(store.add(next_item()));
+        assert!(poll_once(&mut slow).await.is_pending());
+        for turn in 0.. {
+            assert!(turn < 20, "the others always go on without it");
+            let next = held_next(&store).await;
+            release.notify_one();
+            let turned = within(async { tokio::join!(holder, tokio::time::sleep(LATE)) });
+            turned.await.0.unwrap().unwrap();
+            (release, holder) = next;
+            if let Poll::Ready(result) = poll_once(&mut slow).await {
+                result.unwrap();
+                break;
+            }
+        }
+        release.notify_one();
+        within(holder).await.unwrap().unwrap();
+        within(store.close()).await.unwrap();
+    });
+}
+
+const LATE: Duration = Duration::from_millis(60);
+
+type Held = (Arc<Notify>, JoinHandle<Result<()>>);
+
+/// A task that has the writer, or waits for it, until the test lets go.
+async fn held_next(store: &Arc<Store>) -> Held {
+    let (store, release) = (Arc::clone(store), Arc::new(Notify::new()));
+    let releasing = Arc::clone(&release);
+    let mut hold: Call<'static> =
+        Box::pin(async move { store.hold(&Notify::new(), &releasing).await });
+    assert!(poll_once(&mut hold).await.is_pending());
+    (release, tokio::spawn(hold))
 }

@@ -49,6 +49,24 @@ fn slow_commits_hold_nobody_up() {
                 Ok(())
             };
             got_far(turns_beside(one_by_one).await, "commits of one task");
+            let together = async {
+                let tasks: Vec<_> = (0..64)
+                    .map(|_| {
+                        let store = Arc::clone(&store);
+                        tokio::spawn(async move {
+                            for _ in 0..5 {
+                                store.add().await?;
+                            }
+                            Ok::<_, Error>(())
+                        })
+                    })
+                    .collect();
+                for task in tasks {
+                    task.await.unwrap()?;
+                }
+                Ok(())
+            };
+            got_far(turns_beside(together).await, "commits of 64 tasks");
             store.close().await.unwrap();
         }
     });
@@ -84,7 +102,7 @@ fn start_migration_vacuum_and_close_hold_nobody_up() {
         let store = Store::new(config.clone()).await;
         store.fill(ROWS).await.unwrap();
         got_far(turns_beside(store.vacuum()).await, "a VACUUM");
-        store.fill(ROWS).await.unwrap();
+        store.fill(5 * ROWS).await.unwrap();
         got_far(
             turns_beside(store.close()).await,
             "a close that empties the log",

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbm_core::prelude::*;
-use dbm_tests::{Moment, cut, eventually, open_files, run, within};
+use dbm_tests::{Moment, Stalled, cut, eventually, open_files, run, within};
 use tokio::sync::Notify;
 
-use super::{MANY, READS, Store, WRITES, config};
+use super::{EXECUTIONS, MANY, READS, Store, WRITES, config, next_item};
 
 #[test]
 fn create_may_be_dropped_at_every_await_point() {
@@ -177,6 +177,35 @@ fn close_within_may_be_dropped_and_called_again() {
                 assert_eq!(store.halves(1).await.unwrap(), 0);
                 if done {
                     break;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_call_that_close_within_meets_at_any_await_point_gets_closed() {
+    run(async {
+        for execution in EXECUTIONS {
+            for (name, call) in WRITES.into_iter().chain(READS) {
+                if name == "ensure_ready" || name == "add_and_fail" {
+                    continue;
+                }
+                for at in 1..MANY {
+                    let store = Store::create(Config::in_memory().execution(execution))
+                        .await
+                        .unwrap();
+                    let mut stalled = Stalled::new(call(&store, next_item()));
+                    let done = stalled.run_to(at).await;
+                    within(store.close_within(Duration::ZERO)).await.unwrap();
+                    let told = within(stalled.finish()).await;
+                    assert!(
+                        matches!(told, Ok(()) | Err(Error::Closed { .. })),
+                        "{name} at {at}, {execution:?}: {told:?}"
+                    );
+                    if done {
+                        break;
+                    }
                 }
             }
         }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_core::rusqlite;
-use dbm_tests::{run, within};
+use dbm_tests::{poll_once, run, within};
+use tokio::sync::Notify;
 
 use super::{EXECUTIONS, Store};
 
@@ -144,5 +145,102 @@ fn a_busy_timeout_that_a_closure_sets_does_not_outlive_its_call() {
             store.add(4).await.unwrap();
             store.close().await.unwrap();
         }
+    });
+}
+
+impl Store {
+    #[database_safe]
+    async fn add_and_read(&self, db: &mut WriteTransaction, n: i64, take: bool) -> Result<()> {
+        db.execute("INSERT INTO number VALUES (?1)", (n,)).await?;
+        if take {
+            self.take_the_guard_of_a_reader().await?;
+        }
+        Ok(())
+    }
+
+    #[database_safe]
+    async fn add_when_told(&self, db: &mut WriteTransaction, n: i64, told: &Notify) -> Result<()> {
+        told.notified().await;
+        db.execute("INSERT INTO number VALUES (?1)", (n,)).await?;
+        Ok(())
+    }
+
+    #[database_safe]
+    async fn take_the_guard_and_wait(
+        &self,
+        db: &mut ReadTransaction,
+        inside: &Notify,
+        told: &Notify,
+    ) -> Result<()> {
+        let _ = db
+            .call(|c| {
+                c.authorizer(
+                    None::<fn(rusqlite::hooks::AuthContext<'_>) -> rusqlite::hooks::Authorization>,
+                )?;
+                Ok(())
+            })
+            .await;
+        inside.notify_one();
+        told.notified().await;
+        Ok(())
+    }
+
+    #[database_safe]
+    async fn add_megabytes(&self, db: &mut WriteTransaction) -> Result<()> {
+        db.execute_batch("CREATE TABLE large (x); INSERT INTO large VALUES (zeroblob(40000000))")
+            .await
+    }
+}
+
+/// The transaction is shared, so its connection cannot be thrown away.
+#[test]
+fn a_closure_of_an_inner_read_does_not_take_the_guard_of_a_shared_transaction() {
+    run(async {
+        for execution in EXECUTIONS {
+            let store = Store::new(execution).await;
+            for n in 100..104 {
+                store.add(n).await.unwrap();
+                store.add_and_read(n + 100, false).await.unwrap();
+            }
+            let told = Notify::new();
+            let mut holder = Box::pin(store.add_when_told(300, &told));
+            let mut first = Box::pin(store.add(301));
+            let mut taking = Box::pin(store.add_and_read(302, true));
+            assert!(poll_once(&mut holder).await.is_pending());
+            assert!(poll_once(&mut first).await.is_pending());
+            assert!(poll_once(&mut taking).await.is_pending());
+            told.notify_one();
+            let (holder, first, taking) =
+                within(async { tokio::join!(holder, first, taking) }).await;
+            holder.unwrap();
+            first.unwrap();
+            taking.unwrap_err();
+            store.refusals().await.unwrap();
+            store.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_read_that_is_ended_for_its_age_leaves_its_connection_guarded() {
+    run(async {
+        let config = Config::in_memory()
+            .readers(1)
+            .durability(Durability::Off)
+            .max_read_age(Duration::ZERO);
+        let store = Store::create(config).await.unwrap();
+        let (inside, told) = (Notify::new(), Notify::new());
+        let mut taking = Box::pin(store.take_the_guard_and_wait(&inside, &told));
+        tokio::select! {
+            result = &mut taking => panic!("{result:?}"),
+            () = inside.notified() => {}
+        }
+        store.add_megabytes().await.unwrap();
+        // It waits for the log to be emptied, and what is in the way of that to be ended.
+        store.add(4).await.unwrap();
+        told.notify_one();
+        within(taking).await.unwrap_err();
+        store.refusal_of_a_reader().await.unwrap();
+        store.close().await.unwrap();
     });
 }

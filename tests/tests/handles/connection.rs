@@ -184,3 +184,25 @@ fn a_bare_connection_has_the_writer_alone_and_leaves_the_readers_be() {
         store.close().await.unwrap();
     });
 }
+
+#[test]
+fn a_busy_timeout_may_be_as_long_as_anybody_likes() {
+    run(async {
+        for execution in EXECUTIONS {
+            let config = Config::in_memory()
+                .execution(execution)
+                .busy_timeout(Duration::MAX);
+            let store = Store::create(config).await.unwrap();
+            store.vacuum().await.unwrap();
+            store.add(4).await.unwrap();
+            store.close().await.unwrap();
+        }
+    });
+}
+
+impl Store {
+    #[database_safe]
+    async fn vacuum(&self, db: &mut Connection) -> Result<()> {
+        db.execute_batch("VACUUM").await
+    }
+}

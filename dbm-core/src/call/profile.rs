@@ -1,0 +1,76 @@
+//! What the library has learned of the methods of this program.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+
+use super::Site;
+use crate::engine::Sharing;
+
+/// Every method that was called.
+static SITES: Mutex<Vec<&'static Site>> = Mutex::new(Vec::new());
+
+/// What the calls of one method have shown since the program began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Profile {
+    /// The module of the method.
+    pub module: &'static str,
+    /// The name of the method.
+    pub method: &'static str,
+    /// Whether its calls share commits with others.
+    pub sharing: Sharing,
+    /// Statements that ran on a thread of the library, those of nested calls included: they were not known to be short,
+    /// were closures, or had to wait. All others ran where the task was.
+    pub offloaded: u64,
+}
+
+/// The profile of every method that was called, by module and name.
+///
+/// ```
+/// # use dbm_core::prelude::*;
+/// # #[derive(DbManager)]
+/// # #[db_manager(version = "1.0.0")]
+/// # struct Store { core: ManagerCore }
+/// # impl Schema for Store {
+/// #     async fn init_db(&self, _: &mut WriteTransaction) -> Result<()> { Ok(()) }
+/// # }
+/// # impl Store {
+/// #     #[database_safe]
+/// #     async fn count(&self, db: &mut ReadTransaction) -> Result<i64> {
+/// #         db.query_one("SELECT count(*) FROM sqlite_schema", ()).await
+/// #     }
+/// # }
+/// # #[tokio::main]
+/// # async fn main() -> Result<()> {
+/// # let store = Store::create(Config::in_memory()).await?;
+/// store.count().await?;
+/// for profile in dbm_core::profiles() {
+///     println!("{}: {:?}, {} on threads", profile.method, profile.sharing, profile.offloaded);
+/// }
+/// # store.close().await }
+/// ```
+#[must_use]
+pub fn profiles() -> Vec<Profile> {
+    let mut profiles: Vec<_> = SITES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+        .map(|site| Profile {
+            module: site.module,
+            method: site.method,
+            sharing: site.trust.sharing(),
+            offloaded: site.offloaded.load(Ordering::Relaxed),
+        })
+        .collect();
+    profiles.sort_by_key(|profile| (profile.module, profile.method));
+    profiles
+}
+
+pub(super) fn note(site: &'static Site) {
+    if !site.noted.load(Ordering::Relaxed) && !site.noted.swap(true, Ordering::Relaxed) {
+        SITES
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(site);
+    }
+}

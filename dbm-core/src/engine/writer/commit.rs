@@ -1,0 +1,261 @@
+//! The transaction that waiting calls share, and its commit. Nobody is told that its work is done before the COMMIT that
+//! contains it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::Writer;
+use super::queue::{Turn, UNCLAIMED};
+use crate::config::Execution;
+use crate::engine::checkpoint;
+use crate::engine::connection::{CONTROL, Db, OwnerId};
+use crate::engine::session::Session;
+use crate::error::{Error, Result};
+
+/// A shared transaction is committed when it has this many members…
+const MAX_MEMBERS: u32 = 256;
+
+/// …or is this old.
+const MAX_AGE: Duration = Duration::from_millis(2);
+
+/// Commits faster than this on average are made where the task is.
+const FAST_COMMIT: Duration = Duration::from_micros(300);
+
+/// The open transaction and those who wait for its commit.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) since: Option<Instant>,
+    pub(super) count: u32,
+    pub(super) members: Members,
+    /// How many the last one had: company is likely to come back.
+    pub(super) last: u32,
+}
+
+/// Who waits for a commit.
+pub(super) type Members = Vec<oneshot::Sender<Result<()>>>;
+
+/// The end of a transaction; dropped, it tells the members.
+pub(super) struct Done {
+    pub(super) members: Members,
+    pub(super) result: Result<()>,
+}
+
+/// How a call that is done comes to its commit.
+enum End {
+    Commit(Members),
+    Wait(oneshot::Receiver<Result<()>>),
+}
+
+impl Writer {
+    /// Makes the work of the holder part of the open transaction.
+    pub(crate) fn include(&self) {
+        let mut state = self.lock();
+        state.batch.count += 1;
+        state.batch.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Ends a call whose work is part of the open transaction (or was taken back out of it), and waits until that
+    /// transaction is committed.
+    pub(crate) async fn finish(self: &Arc<Self>, mut turn: Turn, session: &Session) -> Result<()> {
+        if !turn.solo {
+            self.wait_for_company().await;
+        }
+        let end = {
+            let mut state = self.lock();
+            if !state.is_held_by(turn.id) {
+                // The others went on without it; what it did was committed all the same.
+                End::Wait(session.take_late_answer().ok_or(Error::HandleEnded)?)
+            } else if !state.batch.is_open() {
+                // The transaction was lost: nobody will commit it.
+                return Err(Error::HandleEnded);
+            } else if state.must_commit(turn.solo) {
+                state.hold_on();
+                End::Commit(state.batch.take_members())
+            } else {
+                End::Wait(state.batch.join())
+            }
+        };
+        match end {
+            End::Commit(members) => self.commit(turn, members).await,
+            End::Wait(receiver) => {
+                turn.release();
+                self.wait_for_commit(receiver).await
+            }
+        }
+    }
+
+    /// Calls that were just answered together are about to call again: lets their tasks run, for as long as one
+    /// commit more would cost at most.
+    async fn wait_for_company(&self) {
+        let mut started = None;
+        loop {
+            {
+                let state = self.lock();
+                if !state.queue.is_empty() || state.batch.count >= state.batch.last {
+                    return;
+                }
+            }
+            let limit = Duration::from_nanos(self.commit_time.load(Ordering::Relaxed)).min(MAX_AGE);
+            if started.get_or_insert_with(Instant::now).elapsed() >= limit {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn wait_for_commit(
+        self: &Arc<Self>,
+        mut receiver: oneshot::Receiver<Result<()>>,
+    ) -> Result<()> {
+        loop {
+            match tokio::time::timeout(UNCLAIMED, &mut receiver).await {
+                Ok(result) => return result.unwrap_or(Err(Error::HandleEnded)),
+                Err(_) => self.go_on_without_holder(),
+            }
+        }
+    }
+
+    /// Commits the open transaction where that is best, then passes the turn on.
+    async fn commit(self: &Arc<Self>, mut turn: Turn, members: Members) -> Result<()> {
+        if (self.commits_fast() && !self.conn.has_pending()) || !self.conn.has_lane() {
+            let done = self.commit_now(turn.id, members);
+            let result = done.result.clone();
+            turn.release();
+            drop(done);
+            return result;
+        }
+        let (sender, receiver) = oneshot::channel();
+        turn.armed = false;
+        let (id, solo) = (turn.id, turn.solo);
+        let (committing, telling) = (Arc::clone(self), Arc::clone(self));
+        let commit = move || {
+            let turn = Turn {
+                writer: Arc::clone(&committing),
+                id,
+                joins: false,
+                solo,
+                armed: true,
+            };
+            (committing.commit_now(id, members), turn)
+        };
+        self.conn.post(commit, move |(done, turn)| {
+            let result = done.result.clone();
+            // Answered from the caller's task if it is still there: waking everybody from this thread costs a third.
+            if !sender.is_closed() {
+                telling.lock().done.push(done);
+            }
+            drop(turn);
+            if sender.send(result).is_err() {
+                telling.answer();
+            }
+        })?;
+        let result = receiver.await;
+        self.answer();
+        result.unwrap_or(Err(Error::HandleEnded))
+    }
+
+    /// Tells those whose transaction has ended.
+    pub(super) fn answer(&self) {
+        let done = std::mem::take(&mut self.lock().done);
+        drop(done);
+    }
+
+    fn commits_fast(&self) -> bool {
+        match self.opener.config.execution {
+            Execution::Inline => true,
+            Execution::Offload => false,
+            Execution::Auto => {
+                Duration::from_nanos(self.commit_time.load(Ordering::Relaxed)) < FAST_COMMIT
+            }
+        }
+    }
+
+    pub(super) fn commit_now(&self, id: OwnerId, members: Members) -> Done {
+        let started = Instant::now();
+        let mut slot = self.conn.lock();
+        let result = match slot.owned_by(id) {
+            Ok(db) => self.try_commit(db),
+            Err(error) => {
+                let result = Err(error);
+                return Done { members, result };
+            }
+        };
+        if result.is_err() && slot.db().is_some_and(|db| !db.roll_back()) {
+            slot.discard();
+        }
+        slot.take_back();
+        drop(slot);
+        self.record_commit(started.elapsed());
+        if result.is_ok() {
+            let pages = checkpoint::wal_pages();
+            if self.checkpointer.after_commit(pages) {
+                self.lock().truncate = true;
+            }
+        }
+        Done { members, result }
+    }
+
+    fn try_commit(&self, db: &Db) -> Result<()> {
+        self.opener.check_identity()?;
+        db.control(&CONTROL.commit)
+            .map_err(|error| match error.primary_code() {
+                Some(rusqlite::ErrorCode::SystemIoFailure) => Error::CommitUnknown {
+                    cause: error.cause(),
+                },
+                _ => error,
+            })
+    }
+
+    fn record_commit(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let average = match self.commit_time.load(Ordering::Relaxed) {
+            u64::MAX => took,
+            average => (average.saturating_mul(7).saturating_add(took)) / 8,
+        };
+        self.commit_time.store(average, Ordering::Relaxed);
+    }
+
+    /// The transaction is gone: nobody in it has written anything.
+    pub(crate) fn batch_lost(&self, by: &'static str) {
+        let members = self.lock().batch.take_members();
+        drop(Done {
+            members,
+            result: Err(Error::BatchLost { by }),
+        });
+    }
+}
+
+impl Batch {
+    pub(super) fn is_open(&self) -> bool {
+        self.since.is_some()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.count >= MAX_MEMBERS || self.since.is_some_and(|since| since.elapsed() >= MAX_AGE)
+    }
+
+    /// Adds a member, which waits for the commit.
+    pub(super) fn join(&mut self) -> oneshot::Receiver<Result<()>> {
+        let (sender, receiver) = oneshot::channel();
+        self.members.push(sender);
+        receiver
+    }
+
+    pub(super) fn take_members(&mut self) -> Members {
+        self.last = self.count;
+        self.count = 0;
+        self.since = None;
+        std::mem::take(&mut self.members)
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        for member in self.members.drain(..) {
+            let _ = member.send(self.result.clone());
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The one writer of a manager: a FIFO of calls, and the transaction that waiting calls share.
+//!
+//! Whoever ends its work hands the open transaction to the next in the queue or commits it.
+
+mod commit;
+mod leave;
+mod queue;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::config::DbConfig;
+use tokio::sync::oneshot;
+
+use self::queue::State;
+pub(crate) use self::queue::Turn;
+use super::checkpoint::{self, Checkpointer};
+use super::connection::Conn;
+use super::open::SharedOpener;
+use super::readers::{Readers, open_on_lane};
+use crate::error::{Error, Result};
+
+pub(crate) struct Writer {
+    pub(crate) conn: Arc<Conn>,
+    opener: SharedOpener,
+    checkpointer: Checkpointer,
+    readers: Arc<Readers>,
+    state: Mutex<State>,
+    /// Moving average of a COMMIT, in nanoseconds; unknown at first.
+    commit_time: AtomicU64,
+    keeps_log: AtomicBool,
+    /// Something is wrong with the connections that only new ones are free of.
+    spoilt: AtomicBool,
+}
+
+impl Writer {
+    pub(crate) fn new(conn: Arc<Conn>, opener: SharedOpener, readers: Arc<Readers>) -> Arc<Self> {
+        let checkpointer = Checkpointer::new(Arc::clone(&opener), Arc::clone(&readers.mark));
+        Arc::new(Self {
+            conn,
+            opener,
+            checkpointer,
+            readers,
+            state: Mutex::default(),
+            commit_time: AtomicU64::new(u64::MAX),
+            keeps_log: AtomicBool::new(false),
+            spoilt: AtomicBool::new(false),
+        })
+    }
+
+    /// Opens the connection if it is not open, for whoever has the turn.
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<()> {
+        if !self.spoilt.load(Ordering::Acquire) {
+            return open_on_lane(&self.conn).await;
+        }
+        // SQLite shares what it knows of a file among the connections of a process, until the last one is closed.
+        let _no_reads = self.readers.quiesce().await;
+        let (sender, receiver) = oneshot::channel();
+        let writer = Arc::clone(self);
+        let renew = move || {
+            writer.spoilt.store(false, Ordering::Release);
+            writer.conn.lock().discard();
+            writer.readers.discard_idle();
+            writer.checkpointer.discard();
+            writer.conn.open()
+        };
+        self.conn.post(renew, |result| drop(sender.send(result)))?;
+        receiver.await.unwrap_or(Err(Error::HandleEnded))
+    }
+
+    /// Has every connection opened anew, before the next write.
+    pub(crate) fn spoil(&self) {
+        self.spoilt.store(true, Ordering::Release);
+    }
+
+    /// Closes the connection, emptying the log; blocks, so it belongs on the lane.
+    pub(crate) fn close(&self) {
+        self.checkpointer.close();
+        if let Some(db) = self.conn.lock().db() {
+            db.roll_back();
+            if !self.keeps_log.load(Ordering::Relaxed) {
+                let _ = checkpoint::empty_log(&db.connection);
+            }
+        }
+        self.conn.close();
+    }
+
+    /// Closing will leave the log for the next start.
+    pub(crate) fn keep_log(&self) {
+        self.keeps_log.store(true, Ordering::Relaxed);
+        if let Some(db) = self.conn.lock().db() {
+            let _ = db
+                .connection
+                .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,396 @@
+//! Who has the writer and who waits for it: first come, first served.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::Writer;
+use super::commit::{Batch, Done, Members};
+use crate::engine::connection::{OwnerId, next_id};
+use crate::engine::session::Session;
+use crate::engine::trust::Trust;
+use crate::error::{Error, Result};
+
+/// How long the members of a shared transaction wait for the one who holds it.
+const STALL: Duration = Duration::from_secs(1);
+
+/// How long they wait for a caller to come for the turn it was given, at first.
+pub(super) const UNCLAIMED: Duration = Duration::from_millis(20);
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) holder: Option<Holding>,
+    pub(super) queue: VecDeque<Waiter>,
+    pub(super) batch: Batch,
+    /// Transactions that have ended and whose members have not been told yet.
+    pub(super) done: Vec<Done>,
+    pub(super) truncate: bool,
+    pub(super) closed: bool,
+}
+
+pub(super) struct Holding {
+    pub(super) id: OwnerId,
+    pub(super) method: &'static str,
+    pub(super) since: Instant,
+    /// Its caller has come for it.
+    pub(super) claimed: bool,
+    /// How long the others wait for that.
+    pub(super) patience: Duration,
+    pub(super) session: Option<Arc<Session>>,
+}
+
+impl Holding {
+    fn new(id: OwnerId, method: &'static str, claimed: bool) -> Self {
+        Self {
+            id,
+            method,
+            since: Instant::now(),
+            claimed,
+            patience: UNCLAIMED,
+            session: None,
+        }
+    }
+
+    /// Takes the turn for the library's own work.
+    pub(super) fn take_over(&mut self) -> OwnerId {
+        *self = Self::new(next_id(), self.method, true);
+        self.id
+    }
+}
+
+pub(super) struct Waiter {
+    id: OwnerId,
+    method: &'static str,
+    trust: Option<&'static Trust>,
+    patience: Duration,
+    grant: oneshot::Sender<Turn>,
+}
+
+/// The right to use the writer. Dropped, it goes to the next in the queue.
+pub(crate) struct Turn {
+    pub(super) writer: Arc<Writer>,
+    pub(crate) id: OwnerId,
+    /// The transaction is open already; this call gets a savepoint in it.
+    pub(crate) joins: bool,
+    pub(super) solo: bool,
+    pub(super) armed: bool,
+}
+
+/// What whoever is done has to do next.
+enum Next {
+    Commit(Members),
+    Truncate,
+    Nothing,
+}
+
+impl Writer {
+    /// Waits for the writer, first come first served. A caller that goes away leaves the queue undisturbed. Without
+    /// `trust` the call runs in a transaction of its own.
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        method: &'static str,
+        trust: Option<&'static Trust>,
+    ) -> Result<Turn> {
+        let (mut started, mut patience) = (None, UNCLAIMED);
+        loop {
+            let (mut place, receiver) = match self.enqueue(method, trust, patience)? {
+                Queued::AtOnce(turn) => return Ok(turn),
+                Queued::Waiting(place, receiver) => (place, receiver),
+            };
+            let started = *started.get_or_insert_with(Instant::now);
+            let turn = self.wait_for_turn(method, started, receiver).await?;
+            place.armed = false;
+            if self.claim(&turn) {
+                return Ok(turn);
+            }
+            // It took so long to come for its turn that the others went on without it; they will wait longer.
+            patience = (2 * patience).min(STALL);
+        }
+    }
+
+    async fn wait_for_turn(
+        self: &Arc<Self>,
+        method: &'static str,
+        started: Instant,
+        mut receiver: oneshot::Receiver<Turn>,
+    ) -> Result<Turn> {
+        let limit = self.opener.config.acquire_timeout;
+        let mut pause = UNCLAIMED;
+        loop {
+            let left = limit.saturating_sub(started.elapsed());
+            match tokio::time::timeout(pause.min(left), &mut receiver).await {
+                Ok(turn) => return turn.map_err(|_| Error::Closed { method }),
+                Err(_) if started.elapsed() >= limit => return Err(self.acquire_timeout(method)),
+                Err(_) => self.go_on_without_holder(),
+            }
+            pause = (2 * pause).min(STALL);
+        }
+    }
+
+    fn enqueue(
+        self: &Arc<Self>,
+        method: &'static str,
+        trust: Option<&'static Trust>,
+        patience: Duration,
+    ) -> Result<Queued<'_>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Error::Closed { method });
+        }
+        let id = next_id();
+        if state.holder.is_none() && state.queue.is_empty() {
+            state.holder = Some(Holding::new(id, method, true));
+            return Ok(Queued::AtOnce(Turn {
+                writer: Arc::clone(self),
+                id,
+                joins: false,
+                solo: is_solo(trust),
+                armed: true,
+            }));
+        }
+        let queued = state.queue.len();
+        let limit = self.opener.config.max_queue;
+        let first = patience > UNCLAIMED;
+        if !first && limit.is_some_and(|limit| queued >= limit) {
+            return Err(Error::Overloaded { method, queued });
+        }
+        let (grant, receiver) = oneshot::channel();
+        let waiter = Waiter {
+            id,
+            method,
+            trust,
+            patience,
+            grant,
+        };
+        if first {
+            state.queue.push_front(waiter);
+        } else {
+            state.queue.push_back(waiter);
+        }
+        let place = PlaceInQueue {
+            writer: self,
+            id,
+            armed: true,
+        };
+        Ok(Queued::Waiting(place, receiver))
+    }
+
+    /// Whether a turn that was granted is still there for its caller; from now on only an eviction takes it.
+    fn claim(&self, turn: &Turn) -> bool {
+        let mut state = self.lock();
+        let held = state
+            .holder
+            .as_mut()
+            .filter(|holding| holding.id == turn.id);
+        held.is_some_and(|holding| {
+            holding.claimed = true;
+            true
+        })
+    }
+
+    fn acquire_timeout(&self, method: &'static str) -> Error {
+        let state = self.lock();
+        let (holder, held) = state
+            .holder
+            .as_ref()
+            .map_or(("nobody", Duration::ZERO), |holding| {
+                (holding.method, holding.since.elapsed())
+            });
+        let queued = state.queue.len();
+        Error::AcquireTimeout {
+            method,
+            waited: self.opener.config.acquire_timeout,
+            holder,
+            held,
+            queued,
+        }
+    }
+
+    /// Tells whose session the turn belongs to, so that a stalled one can be evicted. Too late once all are.
+    pub(crate) fn attach(&self, turn: &Turn, session: &Arc<Session>) -> Result<()> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Error::Closed {
+                method: session.method,
+            });
+        }
+        if let Some(holding) = state
+            .holder
+            .as_mut()
+            .filter(|holding| holding.id == turn.id)
+        {
+            holding.session = Some(Arc::clone(session));
+        }
+        Ok(())
+    }
+
+    /// Gives the turn to the next one, or commits what is open when nobody may join it.
+    pub(super) fn pass_on(self: &Arc<Self>, id: OwnerId, solo: bool) {
+        if let Some(job) = self.before_next(id, solo) {
+            self.conn.post_or_run(job, drop);
+        }
+    }
+
+    /// Gives the turn to the next one, or tells what the lane has to do before that.
+    pub(super) fn before_next(
+        self: &Arc<Self>,
+        id: OwnerId,
+        solo: bool,
+    ) -> Option<Box<dyn FnOnce() + Send>> {
+        let writer = Arc::clone(self);
+        match self.next(id, solo) {
+            Next::Nothing => None,
+            Next::Commit(members) => Some(Box::new(move || {
+                let _ = writer.conn.lock().give_to(id);
+                let done = writer.commit_now(id, members);
+                writer.pass_on(id, false);
+                drop(done);
+            })),
+            Next::Truncate => Some(Box::new(move || {
+                if let Some(db) = writer.conn.lock().db() {
+                    writer.checkpointer.truncate(db, &writer.readers);
+                }
+                writer.pass_on(id, false);
+            })),
+        }
+    }
+
+    fn next(self: &Arc<Self>, id: OwnerId, solo: bool) -> Next {
+        let mut state = self.lock();
+        loop {
+            if !state.is_held_by(id) {
+                return Next::Nothing;
+            }
+            if state.batch.is_open() && state.must_commit(solo) {
+                state.hold_on();
+                return Next::Commit(state.batch.take_members());
+            }
+            if !state.batch.is_open() && std::mem::take(&mut state.truncate) {
+                state.hold_on();
+                return Next::Truncate;
+            }
+            let Some(waiter) = state.queue.pop_front() else {
+                state.holder = None;
+                return Next::Nothing;
+            };
+            let mut holding = Holding::new(waiter.id, waiter.method, false);
+            holding.patience = waiter.patience;
+            let turn = Turn {
+                writer: Arc::clone(self),
+                id: waiter.id,
+                joins: state.batch.is_open(),
+                solo: waiter.is_solo(),
+                armed: true,
+            };
+            match waiter.grant.send(turn) {
+                Ok(()) => {
+                    state.holder = Some(holding);
+                    return Next::Nothing;
+                }
+                // Its caller went away in this instant.
+                Err(mut turn) => turn.armed = false,
+            }
+        }
+    }
+
+    /// Nobody waits for ever for the one who has the turn: a turn that nobody comes for is taken back, and a body
+    /// that keeps the members of its transaction waiting is undone.
+    pub(super) fn go_on_without_holder(self: &Arc<Self>) {
+        self.answer();
+        let mut state = self.lock();
+        let in_company = !state.batch.members.is_empty();
+        let Some(holding) = &mut state.holder else {
+            return;
+        };
+        let held = holding.since.elapsed();
+        if !holding.claimed && held >= holding.patience {
+            let id = holding.take_over();
+            drop(state);
+            return self.pass_on(id, true);
+        }
+        let Some(session) = holding
+            .session
+            .clone()
+            .filter(|_| in_company && held >= STALL)
+        else {
+            return;
+        };
+        drop(state);
+        let reason = Error::BatchLost { by: session.method };
+        self.evict(session, reason);
+    }
+}
+
+impl Waiter {
+    /// Asked when its turn comes: meanwhile other calls of the method may have shown what it does.
+    fn is_solo(&self) -> bool {
+        is_solo(self.trust)
+    }
+}
+
+fn is_solo(trust: Option<&'static Trust>) -> bool {
+    !trust.is_some_and(Trust::is_earned)
+}
+
+impl State {
+    pub(super) fn is_held_by(&self, id: OwnerId) -> bool {
+        self.holder.as_ref().is_some_and(|holding| holding.id == id)
+    }
+
+    /// The turn is used for the library's own work now: nobody may take it back.
+    pub(super) fn hold_on(&mut self) {
+        if let Some(holding) = &mut self.holder {
+            holding.claimed = true;
+            holding.session = None;
+        }
+    }
+
+    pub(super) fn must_commit(&self, solo: bool) -> bool {
+        solo || self.batch.is_full() || self.queue.front().is_none_or(Waiter::is_solo)
+    }
+}
+
+impl Turn {
+    /// Gives the turn to the next one in the queue.
+    pub(crate) fn release(&mut self) {
+        if std::mem::take(&mut self.armed) {
+            self.writer.pass_on(self.id, self.solo);
+        }
+    }
+
+    pub(crate) fn make_solo(&mut self) {
+        self.solo = true;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+enum Queued<'a> {
+    AtOnce(Turn),
+    Waiting(PlaceInQueue<'a>, oneshot::Receiver<Turn>),
+}
+
+/// Dropped, it leaves the queue.
+struct PlaceInQueue<'a> {
+    writer: &'a Writer,
+    id: OwnerId,
+    armed: bool,
+}
+
+impl Drop for PlaceInQueue<'_> {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        let mut state = self.writer.lock();
+        if let Some(position) = state.queue.iter().position(|waiter| waiter.id == self.id) {
+            state.queue.remove(position);
+        }
+    }
+}
