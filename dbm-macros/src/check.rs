@@ -333,9 +333,8 @@ fn is_option(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|(last, _)| last == "Option")
 }
 
-/// `init_db` or `migrate_db`, as [`Schema`] declares it: a private method of that name would hardly take the same.
-///
-/// [`Schema`]: https://docs.rs/dbm-core/latest/dbm_core/trait.Schema.html
+/// `init_db` or `migrate_db`, as dbm-core's `Schema` declares it: a private method of that name would hardly take the
+/// same.
 fn is_hook(method: &Method) -> bool {
     let parameters: Vec<&PatType> = method.parameters().collect();
     let name = &method.signature.ident;
