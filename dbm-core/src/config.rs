@@ -31,6 +31,7 @@ use crate::version::Version;
 /// | [`max_queue`](Self::max_queue) | none |
 /// | [`max_read_age`](Self::max_read_age) | none |
 /// | [`keep_backups`](Self::keep_backups) | 1 |
+/// | [`schema_drift`](Self::schema_drift) | [`SchemaDrift::Warn`]; [`SchemaDrift::Ignore`] after `start_with`, `create_with` |
 /// | [`version`](Self::version) | the manager's own |
 ///
 /// What cannot be set: write-ahead logging and foreign keys are on.

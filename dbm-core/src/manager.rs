@@ -52,7 +52,7 @@ use crate::version::{self, Version};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no schema",
-    label = "write `impl Schema for {Self}` with `init_db` and `migrate_db`"
+    label = "write `impl Schema for {Self}` with `init_db`"
 )]
 pub trait Schema: Send + Sync + 'static {
     /// Makes the tables of a new database. The table `Version` is there already; leave it alone.
@@ -364,7 +364,8 @@ pub struct ManagerCore {
 }
 
 impl ManagerCore {
-    pub(crate) fn new(config: &Config, version: Version) -> Self {
+    // Not `new`, which a user who tries it would be told is private.
+    pub(crate) fn of(config: &Config, version: Version) -> Self {
         let version = config.version.clone().unwrap_or(version);
         let version = version::to_row(&version).map(|_| version);
         Self {

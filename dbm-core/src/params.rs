@@ -111,7 +111,13 @@ fn bind_named(values: &[(Box<str>, Value)], statement: &mut Statement<'_>) -> Re
                 statement.raw_bind_parameter(index, value)?;
             }
             (Some(_), Some(_)) => return Err(misnamed(name, "is given twice")),
-            _ => return Err(misnamed(name, "is not a parameter of the SQL")),
+            _ if name.starts_with([':', '@', '$']) => {
+                return Err(misnamed(name, "is not a parameter of the SQL"));
+            }
+            _ => {
+                let message = "is not a parameter of the SQL: write it with its `:`, `@` or `$`";
+                return Err(misnamed(name, message));
+            }
         }
     }
     match bound.iter().position(|bound| !bound) {

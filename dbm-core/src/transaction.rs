@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use serde_core::de::DeserializeOwned;
+use serde_core::de::Deserialize;
 
 use crate::engine::{Kind, Work};
 use crate::error::Result;
@@ -115,6 +115,8 @@ pub struct WriteTransaction {
 /// nothing that is set in it outlives the body; a transaction that is left open is rolled back and is an
 /// [error](crate::Error::TransactionLeftOpen). Nothing else of the same manager can be called from the body.
 ///
+/// `ATTACH` takes a file that exists; it does not make one. `VACUUM INTO` does.
+///
 /// ```
 /// # use dbm_core::prelude::*;
 /// # #[derive(DbManager)]
@@ -160,8 +162,8 @@ impl<T> Future for Statement<'_, T> {
 }
 
 impl ReadTransaction {
-    /// All rows, each as a `T`: a struct by column names, a tuple of exactly as many columns, or a scalar of exactly
-    /// one.
+    /// All rows, each as a `T`: a struct by column names (further columns are ignored), a tuple of exactly as many
+    /// columns, or a scalar of exactly one.
     ///
     /// ```
     /// # use dbm_core::prelude::*;
@@ -186,7 +188,7 @@ impl ReadTransaction {
     /// That of [`Statement`].
     pub fn query<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, Vec<T>>
     where
-        T: DeserializeOwned + Send + 'static,
+        T: for<'de> Deserialize<'de> + Send + 'static,
     {
         self.statement(sql, params, |statement| row::all(statement.raw_query()))
     }
@@ -206,7 +208,7 @@ impl ReadTransaction {
     /// [`Error::TooManyRows`](crate::Error::TooManyRows) unless there is exactly one.
     pub fn query_one<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, T>
     where
-        T: DeserializeOwned + Send + 'static,
+        T: for<'de> Deserialize<'de> + Send + 'static,
     {
         self.statement(sql, params, |statement| row::one(statement.raw_query()))
     }
@@ -237,7 +239,7 @@ impl ReadTransaction {
         params: impl Params,
     ) -> Statement<'a, Option<T>>
     where
-        T: DeserializeOwned + Send + 'static,
+        T: for<'de> Deserialize<'de> + Send + 'static,
     {
         self.statement(sql, params, |statement| {
             row::optional(statement.raw_query())

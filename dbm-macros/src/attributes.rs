@@ -143,9 +143,15 @@ impl Given {
         })
     }
 
-    /// One expression, kept as the user's own tokens.
+    /// One expression, kept as the user's own tokens; `value = None` is none that anybody means.
     fn expression(&self) -> syn::Result<TokenStream> {
-        self.parse(Expr::parse).map(|_| self.arguments.clone())
+        self.parse(|input| {
+            let place = input.fork();
+            match Expr::parse(input)? {
+                Expr::Assign(_) => Err(place.error("")),
+                _ => Ok(self.arguments.clone()),
+            }
+        })
     }
 }
 

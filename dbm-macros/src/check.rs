@@ -3,17 +3,19 @@
 //! A broken rule about the attributes leaves a method that can be expanded without them; a broken rule about the
 //! signature leaves only its outside, see [`Plan::sound`].
 
-use crate::attributes::Attributes;
+use crate::attributes::{Attributes, Kind};
 use crate::method::{Method, parameter_name};
 use crate::types::{
     bare, future_output, handle_name, is_fallible, is_mutable_reference, is_plainly_not,
-    last_segment, pointee, shown, value_type,
+    last_segment, mentions_handle, pointee, shown, value_type,
 };
 use crate::wording;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use std::fmt::Display;
-use syn::{Error, GenericParam, Ident, Pat, PatType, Receiver, ReceiverKind, ReturnType, Type};
+use syn::{
+    Error, GenericParam, Ident, Pat, PatType, Receiver, ReceiverKind, ReturnType, Type, Visibility,
+};
 
 /// The errors of one method, collected.
 #[derive(Default)]
@@ -64,6 +66,11 @@ pub(crate) struct Plan {
 pub(crate) fn check(method: Method, attributes: Attributes, mut errors: Errors) -> Plan {
     let modifier = attributes.modifier();
     let handle = find_handle(&method);
+    if let Some(span) = attributes.database_safe.or(modifier.map(|(span, _)| span))
+        && is_hook(&method)
+    {
+        return hook(method, errors, span);
+    }
     let database = attributes.database_safe.is_some() || (modifier.is_some() && handle.is_some());
     let mut sound = true;
     if let (None, Some((span, kind))) = (attributes.database_safe, modifier) {
@@ -116,12 +123,16 @@ impl Plan {
 
     /// `fn -> impl Future<Output = T>` goes on as the `async fn -> T` it should be.
     fn check_async(&mut self) {
+        let constant = self.method.signature.constness.take();
         if self.method.signature.asyncness.is_some() {
-            return;
+            return constant.map_or((), |constant| self.broken(constant, wording::CONSTANT));
         }
         let output = self.method.declared().and_then(future_output).cloned();
         let message = wording::not_async(&self.name(), output.as_ref().map(shown).as_deref());
-        self.broken(self.method.signature.fn_token, message);
+        match constant {
+            Some(constant) => self.broken(constant, message),
+            None => self.broken(self.method.signature.fn_token, message),
+        }
         if let (Some(output), ReturnType::Type(_, declared)) =
             (output, &mut self.method.signature.output)
         {
@@ -147,12 +158,22 @@ impl Plan {
         if place > 0 && receiver.is_some() {
             self.broken(&handle.pat, wording::HANDLE_FIRST);
         }
-        if let (false, Some(name)) = (is_mutable_reference(&handle.ty), handle_name(&handle.ty)) {
-            self.broken(&handle.ty, wording::handle_borrowed(&name));
+        match handle_name(&handle.ty) {
+            Some(name) if !is_mutable_reference(&handle.ty) => {
+                self.broken(&handle.ty, wording::handle_borrowed(&name));
+            }
+            None if !could_be_handle(&handle.ty) => {
+                self.broken(&handle.ty, wording::HANDLE_TYPE);
+            }
+            _ => {}
         }
         for other in parameters {
             if handle_name(&other.ty).is_some() {
                 self.broken(&other.pat, wording::ONE_HANDLE);
+            } else if let Some(name) = parameter_name(&other)
+                && Some(name) == parameter_name(&handle)
+            {
+                self.broken(name, wording::named_like_the_handle(name));
             }
         }
     }
@@ -264,7 +285,8 @@ fn forbidden(expression: TokenStream, db: Option<&Ident>) -> Option<(Span, Strin
     })
 }
 
-/// The parameter whose type is named like a handle, else the first if it could be one under another name.
+/// The parameter whose type is named like a handle, else the first if it could be one under another name, else the one
+/// that is meant: `db`, and what a handle is hidden in.
 fn find_handle(method: &Method) -> Option<Handle> {
     let parameters: Vec<&PatType> = method.parameters().collect();
     let named = parameters
@@ -272,7 +294,13 @@ fn find_handle(method: &Method) -> Option<Handle> {
         .position(|parameter| handle_name(&parameter.ty).is_some());
     let place = named.or_else(|| {
         let first = parameters.first()?;
-        (is_mutable_reference(&first.ty) && !is_plainly_not(&first.ty, "")).then_some(0)
+        could_be_handle(&first.ty).then_some(0)
+    });
+    let place = place.or_else(|| {
+        let is_db =
+            |parameter: &PatType| parameter_name(parameter).is_some_and(|name| name == "db");
+        let meant = |parameter: &&PatType| is_db(parameter) || mentions_handle(&parameter.ty);
+        parameters.iter().position(meant)
     })?;
     let PatType { pat, ty, .. } = parameters[place];
     Some(Handle {
@@ -280,6 +308,11 @@ fn find_handle(method: &Method) -> Option<Handle> {
         pattern: (**pat).clone(),
         ty: pointee(ty).clone(),
     })
+}
+
+/// `&mut Tx`, where `Tx` may be another name of a handle.
+fn could_be_handle(ty: &Type) -> bool {
+    is_mutable_reference(ty) && !is_plainly_not(ty, "")
 }
 
 /// `&self`, `self: &Self` and `self: &Arc<Self>`.
@@ -298,6 +331,41 @@ fn is_shared(receiver: &Receiver) -> bool {
 
 fn is_option(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|(last, _)| last == "Option")
+}
+
+/// `init_db` or `migrate_db`, as dbm-core's `Schema` declares it: a private method of that name would hardly take the
+/// same.
+fn is_hook(method: &Method) -> bool {
+    let parameters: Vec<&PatType> = method.parameters().collect();
+    let name = &method.signature.ident;
+    let named = (name == "init_db" && parameters.len() == 1)
+        || (name == "migrate_db" && parameters.len() == 3);
+    named
+        && matches!(method.visibility, Visibility::Inherited)
+        && handle_name(&parameters[0].ty).is_some_and(|handle| handle == "WriteTransaction")
+}
+
+/// A hook stays as it is, so that its trait is satisfied.
+fn hook(method: Method, mut errors: Errors, span: Span) -> Plan {
+    errors.push(span, wording::HOOK);
+    Plan {
+        method,
+        attributes: Attributes::default(),
+        database: false,
+        handle: None,
+        sound: false,
+        errors,
+    }
+}
+
+/// What is no method, or none that can be read; of that the compiler has said more.
+pub(crate) fn not_a_method(kind: Kind, item: &TokenStream, why: &Error) -> Error {
+    let is_function = |token: TokenTree| matches!(token, TokenTree::Ident(word) if word == "fn");
+    if item.clone().into_iter().any(is_function) {
+        Error::new(why.span(), wording::unreadable(kind, why))
+    } else {
+        Error::new(Span::call_site(), wording::not_a_method(kind))
+    }
 }
 
 /// `#[async_trait]` on the impl or the trait expands first and leaves its lifetime behind.

@@ -1,11 +1,13 @@
 //! `#[derive(DbManager)]`: where the core is, which version the program needs, and how to make one from a core alone.
 
-use crate::types::last_segment;
+use crate::types::{is_plainly_not, last_segment, mentions};
 use crate::wording;
 use proc_macro2::{Literal, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Error, Field, LitStr, Member, Result, Type, parse_quote};
+use syn::{
+    Attribute, Data, DeriveInput, Error, Field, Generics, LitStr, Member, Result, Type, parse_quote,
+};
 
 pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
     let input: DeriveInput = match syn::parse2(item) {
@@ -34,7 +36,8 @@ pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
         ),
     };
     let name = &input.ident;
-    let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
+    let generics = with_schema(&input.generics);
+    let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     quote! {
         #(#errors)*
         #[automatically_derived]
@@ -46,6 +49,18 @@ pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
         }
         #from_core
     }
+}
+
+/// A manager of any `T` is one for each `T` that its schema is written for.
+fn with_schema(generics: &Generics) -> Generics {
+    let mut generics = generics.clone();
+    if generics.type_params().next().is_some() {
+        let clause = generics.make_where_clause();
+        clause
+            .predicates
+            .push(parse_quote!(Self: ::dbm_core::Schema));
+    }
+    generics
 }
 
 /// The fields of a manager: its core and the others.
@@ -116,13 +131,26 @@ fn fields(input: &DeriveInput) -> Result<Fields<'_>> {
         }
     }
     let Some((core, core_type)) = core else {
-        return Err(Error::new(input.ident.span(), wording::NO_CORE));
+        return Err(no_core(input, &others));
     };
+    if is_plainly_not(core_type, "ManagerCore") {
+        return Err(Error::new_spanned(core_type, wording::MARKED_TYPE));
+    }
     Ok(Fields {
         core,
         core_type,
         others,
     })
+}
+
+fn no_core(input: &DeriveInput, others: &[(Member, &Type)]) -> Error {
+    let wrapped = others
+        .iter()
+        .find(|(_, ty)| mentions(ty, |name| name == "ManagerCore"));
+    match wrapped {
+        Some((_, ty)) => Error::new_spanned(ty, wording::CORE_TYPE),
+        None => Error::new(input.ident.span(), wording::NO_CORE),
+    }
 }
 
 fn has_core_type(field: &Field) -> bool {

@@ -4,7 +4,6 @@ use crate::attributes::{Attributes, Given, Kind, take_siblings};
 use crate::check::{self, Errors, Handle, Plan};
 use crate::method::Method;
 use crate::types::{bare, is_fallible, value_type};
-use crate::wording;
 use proc_macro2::{Group, Ident, Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
@@ -16,10 +15,12 @@ use syn::{
 
 /// The expansion of one method, by the outermost of its attributes; `kind` is that attribute.
 pub(crate) fn attribute(kind: Kind, arguments: TokenStream, item: &TokenStream) -> TokenStream {
-    let Ok(mut method) = syn::parse2::<Method>(item.clone()) else {
-        let error =
-            syn::Error::new(Span::call_site(), wording::not_a_method(kind)).to_compile_error();
-        return quote!(#error #item);
+    let mut method = match syn::parse2::<Method>(item.clone()) {
+        Ok(method) => method,
+        Err(why) => {
+            let error = check::not_a_method(kind, item, &why).to_compile_error();
+            return quote!(#error #item);
+        }
     };
     let mut given = vec![Given::outermost(kind, arguments)];
     let (siblings, paths) = take_siblings(&mut method.attributes);
@@ -44,7 +45,7 @@ fn expand(plan: &Plan, paths: &[Path]) -> TokenStream {
     let imports = imports(paths);
     let (allow, inside) = match (plan.sound, plan.database) {
         (false, _) => (
-            Some(quote!(#[allow(unused_variables, unexpected_cfgs)])),
+            Some(quote!(#[allow(unused_variables, unused_mut, unexpected_cfgs)])),
             unsound(plan, body),
         ),
         (true, true) => (None, call(plan, body)),
@@ -121,7 +122,7 @@ fn call(plan: &Plan, body: &Group) -> TokenStream {
     let returned = nameable(declared);
     let returning = Ident::new("returning", declared.span());
     let lent = quote_spanned!(Span::mixed_site().located_at(pattern.span())=> &mut __db);
-    let body = typed_body(plan, body, &quote!(let #pattern: &mut #ty = #lent;));
+    let body = typed_body(plan, body, &quote!(let #pattern = #lent;));
     let site = site(plan);
     let policy = policy(&plan.attributes, declared);
     quote_spanned! {Span::mixed_site()=>
@@ -130,7 +131,7 @@ fn call(plan: &Plan, body: &Group) -> TokenStream {
             #required
             .on::<#ty>()
             .#returning::<#returned>()
-            .run(async |mut __db: #ty| { #body })
+            .run(async |mut __db| { #body })
             .await;
         #policy
     }

@@ -182,7 +182,8 @@ pub fn timed(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// The method may be called from inside `init_db` and `migrate_db`, and joins their transaction.
 ///
-/// Without it such a call is an error at once. From anywhere else the method is like any other.
+/// Without it such a call is an error at once. From anywhere else the method is like any other. `init_db` and
+/// `migrate_db` themselves have a transaction and take no attribute, other than [`macro@timed`].
 ///
 /// ```
 /// # use dbm_core::prelude::*;

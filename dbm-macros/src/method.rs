@@ -33,6 +33,7 @@ impl Parse for Method {
         let TokenTree::Group(braces) = input.parse()? else {
             return Err(input.error("expected a body"));
         };
+        let braces = ungrouped(braces);
         let parser = |content: ParseStream<'_>| {
             let inner = content.call(Attribute::parse_inner)?;
             Ok((inner, content.parse::<TokenStream>()?))
@@ -53,6 +54,15 @@ impl Parse for Method {
             signature,
             body: Some(body),
         })
+    }
+}
+
+/// A body that comes through a macro as `$body:block` has its braces inside an invisible group.
+fn ungrouped(group: Group) -> Group {
+    let mut content = group.stream().into_iter();
+    match (group.delimiter(), content.next(), content.next()) {
+        (Delimiter::None, Some(TokenTree::Group(braces)), None) => ungrouped(braces),
+        _ => group,
     }
 }
 

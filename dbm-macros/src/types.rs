@@ -1,5 +1,6 @@
 //! What a type says as it is written. The macros see names, not types; what a name stands for, only the compiler knows.
 
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{GenericArgument, Ident, PathArguments, Type, TypeParamBound};
 
@@ -41,6 +42,25 @@ pub(crate) fn handle_name(ty: &Type) -> Option<String> {
         .iter()
         .any(|name| last == name)
         .then(|| last.to_string())
+}
+
+/// Whether a handle stands anywhere in the type: `Option<&mut ReadTransaction>`, `&mut impl Handle`.
+pub(crate) fn mentions_handle(ty: &Type) -> bool {
+    mentions(ty, |name| {
+        name == "Handle" || HANDLES.iter().any(|handle| name == handle)
+    })
+}
+
+/// Whether such a name stands anywhere in the type.
+pub(crate) fn mentions(ty: &Type, is_wanted: impl Fn(&Ident) -> bool) -> bool {
+    fn any(tokens: TokenStream, is_wanted: &dyn Fn(&Ident) -> bool) -> bool {
+        tokens.into_iter().any(|token| match token {
+            TokenTree::Ident(name) => is_wanted(&name),
+            TokenTree::Group(group) => any(group.stream(), is_wanted),
+            _ => false,
+        })
+    }
+    any(ty.to_token_stream(), &is_wanted)
 }
 
 pub(crate) fn is_mutable_reference(ty: &Type) -> bool {

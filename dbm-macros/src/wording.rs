@@ -16,6 +16,10 @@ pub(crate) const HANDLE_FIRST: &str =
     "the handle comes first: move this parameter to right after `&self`";
 pub(crate) const ONE_HANDLE: &str =
     "a call has one handle: remove this parameter (a `WriteTransaction` reads, too)";
+pub(crate) const HANDLE_TYPE: &str =
+    "this is no handle: write `&mut ReadTransaction`, `&mut WriteTransaction` or `&mut Connection`";
+pub(crate) const HOOK: &str = "a hook of `Schema` has its transaction: remove this attribute";
+pub(crate) const CONSTANT: &str = "a call waits for its turn: remove this `const`";
 pub(crate) const NO_RESULT: &str = "a call can fail: declare `-> Result<()>`";
 pub(crate) const EXCEPTION_PLACE: &str = "with both failure attributes the value is a tuple of at most 12 that ends in `Option<E>`, E being the error of the `Result`";
 pub(crate) const FAIL_VALUE_FAILS: &str =
@@ -31,6 +35,9 @@ pub(crate) const NO_VERSION: &str =
     "name the schema version this program needs: `#[db_manager(version = \"1.0.0\")]`";
 pub(crate) const VERSION: &str = "write the version as three numbers: \"1.0.0\"";
 pub(crate) const NO_CORE: &str = "a manager holds its core: add a field `core: ManagerCore`";
+pub(crate) const CORE_TYPE: &str = "a manager holds the core itself: write `ManagerCore`";
+pub(crate) const MARKED_TYPE: &str =
+    "the core is the field of type `ManagerCore`: move `#[db_manager(core)]` there";
 pub(crate) const TWO_CORES: &str =
     "a manager has one core: mark it with `#[db_manager(core)]` or remove this field";
 pub(crate) const FIELD_MARK: &str = "the core of a manager is marked `#[db_manager(core)]`";
@@ -68,6 +75,12 @@ pub(crate) fn not_a_method(kind: Kind) -> String {
     format!("`#[{name}]` stands on a method: move it to an `async fn` with a body")
 }
 
+/// The compiler has said it in its own words before.
+pub(crate) fn unreadable(kind: Kind, why: &syn::Error) -> String {
+    let name = kind.name();
+    format!("`#[{name}]` cannot read this method: {why}")
+}
+
 pub(crate) fn not_async(name: &Ident, output: Option<&str>) -> String {
     let returned = output.map(|output| format!(" and `-> {output}`"));
     let returned = returned.unwrap_or_default();
@@ -80,6 +93,10 @@ pub(crate) fn no_self(name: &Ident) -> String {
 
 pub(crate) fn handle_borrowed(handle: &str) -> String {
     format!("a handle is borrowed: write `&mut {handle}`")
+}
+
+pub(crate) fn named_like_the_handle(name: &Ident) -> String {
+    format!("the handle is `{name}`, too: give this parameter another name")
 }
 
 pub(crate) fn not_a_result(declared: &str) -> String {

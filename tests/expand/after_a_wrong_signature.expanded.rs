@@ -5,7 +5,7 @@ impl Store {
     ::core::compile_error! {
         "the handle comes first: move this parameter to right after `&self`"
     }
-    #[allow(unused_variables, unexpected_cfgs)]
+    #[allow(unused_variables, unused_mut, unexpected_cfgs)]
     async fn user(&self, id: u64) -> Option<User> {
         #[allow(unused_imports)]
         use fail_value as _;

@@ -9,13 +9,13 @@ impl Store {
         let __outcome = ::dbm_core::__private::call(&__SITE, &**self)
             .on::<Connection>()
             .returning::<anyhow::Result<()>>()
-            .run(async |mut __db: Connection| {
+            .run(async |mut __db| {
                 if let ::core::option::Option::Some(__return) = ::core::option::Option::None::<
                     anyhow::Result<()>,
                 > {
                     return __return;
                 }
-                let db: &mut Connection = &mut __db;
+                let db = &mut __db;
                 {
                     db.execute_batch("VACUUM").await?;
                     Ok(())

@@ -8,13 +8,13 @@ impl Store {
         let __outcome = ::dbm_core::__private::call(&__SITE, self)
             .on::<WriteTransaction>()
             .returning::<Result<()>>()
-            .run(async |mut __db: WriteTransaction| {
+            .run(async |mut __db| {
                 if let ::core::option::Option::Some(__return) = ::core::option::Option::None::<
                     Result<()>,
                 > {
                     return __return;
                 }
-                let db: &mut WriteTransaction = &mut __db;
+                let db = &mut __db;
                 {
                     db.execute("INSERT INTO user VALUES (?1, ?2)", (id, name)).await?;
                     Ok(())

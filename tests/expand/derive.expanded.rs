@@ -1,5 +1,8 @@
 #[automatically_derived]
-impl<T: Tag> ::dbm_core::DbManager for Store<T> {
+impl<T: Tag> ::dbm_core::DbManager for Store<T>
+where
+    Self: ::dbm_core::Schema,
+{
     const VERSION: ::dbm_core::Version = ::dbm_core::Version::new(1, 2, 0);
     fn __core(&self) -> &::dbm_core::ManagerCore {
         &self.core

@@ -19,13 +19,13 @@ impl Store {
             )
             .on::<ReadTransaction>()
             .returning::<Result<Option<User>>>()
-            .run(async |mut __db: ReadTransaction| {
+            .run(async |mut __db| {
                 if let ::core::option::Option::Some(__return) = ::core::option::Option::None::<
                     Result<Option<User>>,
                 > {
                     return __return;
                 }
-                let db: &mut ReadTransaction = &mut __db;
+                let db = &mut __db;
                 {
                     db.query_optional(
                             "SELECT id, name FROM user WHERE id = ?1 OR name = ?2",

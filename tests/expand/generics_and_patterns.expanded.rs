@@ -16,13 +16,13 @@ impl<T: Row> Table<T> {
         let __outcome = ::dbm_core::__private::call(&__SITE, self)
             .on::<dbm_core::ReadTransaction>()
             .returning::<Result<_>>()
-            .run(async |mut __db: dbm_core::ReadTransaction| {
+            .run(async |mut __db| {
                 if let ::core::option::Option::Some(__return) = ::core::option::Option::None::<
                     Result<_>,
                 > {
                     return __return;
                 }
-                let _: &mut dbm_core::ReadTransaction = &mut __db;
+                let _ = &mut __db;
                 { Ok(keys.map(move |key| (key, self.name(x, y)))) }
             })
             .await;

@@ -9,13 +9,13 @@ impl Store {
         let __outcome = ::dbm_core::__private::call(&__SITE, self)
             .on::<ReadTransaction>()
             .returning::<Reply<u64>>()
-            .run(async |mut __db: ReadTransaction| {
+            .run(async |mut __db| {
                 if let ::core::option::Option::Some(__return) = ::core::option::Option::None::<
                     Reply<u64>,
                 > {
                     return __return;
                 }
-                let db: &mut ReadTransaction = &mut __db;
+                let db = &mut __db;
                 { Ok(db.query_one("SELECT count(*) FROM user", ()).await?) }
             })
             .await;

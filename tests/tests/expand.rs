@@ -133,6 +133,25 @@ fn a_half_typed_body_still_expands() {
     );
 }
 
+#[test]
+fn what_cannot_be_read_is_left_to_the_compiler() {
+    let method = "async fn f(&self, db) -> Result<u8> { Ok(1) }";
+    let expanded = expand::attribute(
+        attributes::Kind::DatabaseSafe,
+        TokenStream::new(),
+        &method.parse().unwrap(),
+    )
+    .to_string();
+    assert!(
+        expanded.contains("`#[database_safe]` cannot read this method: expected `:`"),
+        "{expanded}"
+    );
+    assert!(
+        expanded.ends_with("async fn f (& self , db) -> Result < u8 > { Ok (1) }"),
+        "{expanded}"
+    );
+}
+
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }

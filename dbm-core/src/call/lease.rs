@@ -6,7 +6,9 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::gate::{Entered, Gate};
 use super::site::Site;
-use crate::engine::{Conn, Db, Engine, Kind, OwnerId, Place, Session, Turn, end_read, next_id};
+use crate::engine::{
+    Conn, Db, Engine, Kind, MAX_DEPTH, OwnerId, Place, Session, Turn, end_read, next_id, too_deep,
+};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 
@@ -134,6 +136,9 @@ impl Lease {
                 inner: site.method,
                 why,
             });
+        }
+        if outer.depth >= MAX_DEPTH {
+            return Err(too_deep());
         }
         let turn = outer.wait_for_turn(site.method).await?;
         outer.check()?;

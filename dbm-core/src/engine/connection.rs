@@ -338,8 +338,15 @@ struct Level {
     undo: String,
 }
 
-/// Nested calls deeper than this are refused.
+/// Nested calls deeper than this are refused; without end they would overflow the stack.
 pub(crate) const MAX_DEPTH: usize = 64;
+
+pub(crate) fn too_deep() -> Error {
+    Error::Refused {
+        what: "this nesting",
+        why: "calls are nested more than 64 deep",
+    }
+}
 
 pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
     use std::hash::BuildHasher as _;
@@ -390,10 +397,7 @@ impl Db {
     pub(crate) fn savepoint(&self, depth: usize) -> Result<()> {
         match CONTROL.levels.get(depth) {
             Some(level) => self.control(&level.savepoint),
-            None => Err(Error::Refused {
-                what: "this nesting",
-                why: "calls are nested more than 64 deep",
-            }),
+            None => Err(too_deep()),
         }
     }
 

@@ -35,7 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use backup::{back_up, sync_directory};
-pub(crate) use connection::{Conn, Db, OwnerId, next_id};
+pub(crate) use connection::{Conn, Db, MAX_DEPTH, OwnerId, next_id, too_deep};
 pub(crate) use inspect::{
     Contents, contents, foreign_key_violations, into_reader, is_wal, look, look_now, not_a_database,
 };

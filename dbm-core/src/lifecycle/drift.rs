@@ -129,7 +129,7 @@ impl<M: DbManager> Drift<M> {
     /// What `init_db` makes, in a database in memory.
     async fn expected(&self) -> Result<SchemaDump> {
         let model = match &self.model {
-            Model::Another(make) => Arc::new(make(ManagerCore::new(&self.config, M::VERSION))),
+            Model::Another(make) => Arc::new(make(ManagerCore::of(&self.config, M::VERSION))),
             Model::Same(manager) => manager.upgrade().ok_or(Error::HandleEnded)?,
         };
         let engine = Engine::in_memory(&self.config)?;

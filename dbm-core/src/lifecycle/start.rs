@@ -33,7 +33,7 @@ pub(crate) struct Start<M> {
 
 impl<M: DbManager> Start<M> {
     pub(crate) fn new(config: Config, build: impl FnOnce(ManagerCore) -> M) -> Self {
-        let core = ManagerCore::new(&config, M::VERSION);
+        let core = ManagerCore::of(&config, M::VERSION);
         let gate = Arc::clone(core.gate());
         let manager = Arc::new(build(core));
         Self {

@@ -83,6 +83,28 @@ impl Store {
     }
 }
 
+impl Store {
+    #[database_safe]
+    async fn look_down(&self, _db: &mut ReadTransaction, depth: i64) -> Result<()> {
+        if depth == 0 {
+            Ok(())
+        } else {
+            self.look_down(depth - 1).await
+        }
+    }
+}
+
+#[test]
+fn reads_without_end_are_refused_before_the_stack_overflows() {
+    run(async {
+        let store = Store::new().await;
+        store.look_down(50).await.unwrap();
+        let error = store.look_down(i64::MAX).await.unwrap_err();
+        assert!(matches!(error, Error::Refused { .. }), "{error}");
+        store.close().await.unwrap();
+    });
+}
+
 #[test]
 fn calls_without_end_are_refused_at_some_depth_and_undone() {
     run(async {

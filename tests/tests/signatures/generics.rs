@@ -2,10 +2,29 @@
 
 use super::{Store, send, store};
 use dbm_core::prelude::*;
+use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::fmt::Display;
 
 impl Store {
+    #[database_safe]
+    async fn generic_row<T: DeserializeOwned + Send + 'static>(
+        &self,
+        db: &mut ReadTransaction,
+        sql: &str,
+    ) -> Result<T> {
+        db.query_one(sql, ()).await
+    }
+
+    #[database_safe]
+    async fn recursive(&self, db: &mut WriteTransaction, depth: u64) -> Result<u64> {
+        let one: u64 = db.query_one("SELECT 1", ()).await?;
+        if depth == 0 {
+            return Ok(one);
+        }
+        Ok(one + self.recursive(depth - 1).await?)
+    }
+
     #[database_safe]
     async fn generic<T: Display + Sync>(
         &self,
@@ -120,6 +139,8 @@ impl Store {
 #[tokio::test]
 async fn they_do_what_their_bodies_say() {
     let store = store().await;
+    assert_eq!(send(store.generic_row::<u8>("SELECT 8")).await.unwrap(), 8);
+    assert_eq!(send(store.recursive(3)).await.unwrap(), 4);
     assert_eq!(send(store.generic(&7)).await.unwrap(), "7");
     assert_eq!(send(store.constant([1, 2, 3])).await.unwrap(), 6);
     assert_eq!(

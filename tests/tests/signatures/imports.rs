@@ -117,6 +117,19 @@ mod generated {
 
     getter!(text, text: Option<&str>, String, "SELECT ?1", String::new());
 
+    macro_rules! method {
+        ($(#[$attribute:meta])* $name:ident, $db:ident: $handle:ty, $returned:ty, $body:block) => {
+            impl Store {
+                $(#[$attribute])*
+                pub(super) async fn $name(&self, $db: $handle) -> $returned $body
+            }
+        };
+    }
+
+    method!(#[timed] #[database_safe] whole, db: &mut ReadTransaction, Result<u64>, {
+        db.query_one("SELECT 1", ()).await
+    });
+
     pub(super) async fn store() -> std::sync::Arc<Store> {
         Store::create(Config::in_memory()).await.unwrap()
     }
@@ -141,4 +154,5 @@ async fn every_way_to_name_an_attribute() {
     assert_eq!(in_a_function::call().await, 1);
     assert_eq!(generated::store().await.text(Some("a")).await, "a");
     assert_eq!(generated::store().await.text(None).await, "");
+    assert_eq!(generated::store().await.whole().await.unwrap(), 1);
 }

@@ -41,6 +41,14 @@ where
     limits: [u8; 4],
 }
 
+/// Its bounds stand on the impls alone.
+#[derive(DbManager)]
+#[db_manager(version = "1.0.0")]
+struct Unbounded<T> {
+    core: ManagerCore,
+    value: T,
+}
+
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0")]
 struct Addressed {
@@ -78,6 +86,20 @@ impl<T: Tag, const N: usize> Generic<T, N> {
     #[database_safe]
     async fn name(&self, db: &mut ReadTransaction) -> Result<String> {
         db.query_one("SELECT ?1 || ?2", (T::NAME, N)).await
+    }
+}
+
+impl<T: Send + Sync + 'static> Schema for Unbounded<T> {
+    async fn init_db(&self, _db: &mut WriteTransaction) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<T: ToValue + Send + Sync + 'static> Unbounded<T> {
+    #[database_safe]
+    async fn value(&self, db: &mut ReadTransaction) -> Result<String> {
+        db.query_one("SELECT CAST(?1 AS TEXT)", (&self.value,))
+            .await
     }
 }
 
@@ -119,6 +141,12 @@ async fn generic_structs() {
         Generic::<Blue, 3>::VERSION,
         Version::new(i64::MAX as u64, 0, 10)
     );
+}
+
+#[tokio::test]
+async fn generic_structs_without_bounds() {
+    let manager = Unbounded::<u8>::create(Config::in_memory()).await.unwrap();
+    assert_eq!(manager.value().await.unwrap(), "0");
 }
 
 #[tokio::test]

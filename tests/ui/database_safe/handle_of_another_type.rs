@@ -1,0 +1,16 @@
+use dbm_core::prelude::*;
+
+dbm_tests::manager!(Store);
+
+impl Store {
+    #[database_safe]
+    async fn user(&self, db: std::sync::Arc<Store>) -> Result<u64> {
+        db.query_one("SELECT 1", ()).await
+    }
+}
+
+async fn caller(store: &Store) {
+    let _: Result<u64> = store.user().await;
+}
+
+fn main() {}

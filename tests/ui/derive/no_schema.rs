@@ -1,0 +1,9 @@
+use dbm_core::prelude::*;
+
+#[derive(DbManager)]
+#[db_manager(version = "1.0.0")]
+struct Store {
+    core: ManagerCore,
+}
+
+fn main() {}
