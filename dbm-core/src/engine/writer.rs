@@ -286,7 +286,17 @@ impl Writer {
 
     /// Ends a call whose work is part of the open transaction (or was taken back out of it), and waits until that
     /// transaction is committed.
-    pub(crate) async fn finish(self: &Arc<Self>, mut turn: Turn, session: &Session) -> Result<()> {
+    pub(crate) async fn finish(self: &Arc<Self>, turn: Turn, session: &Session) -> Result<()> {
+        match self.try_finish(turn, session).await {
+            // The connection was closed before the commit: nothing of the transaction is there.
+            Err(Error::HandleEnded) if self.lock().closed => Err(Error::Closed {
+                method: session.method,
+            }),
+            result => result,
+        }
+    }
+
+    async fn try_finish(self: &Arc<Self>, mut turn: Turn, session: &Session) -> Result<()> {
         if !turn.solo {
             self.wait_for_company().await;
         }
@@ -316,7 +326,8 @@ impl Writer {
 
     /// Opens the connection if it is not open, for whoever has the turn.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<()> {
-        if !self.spoilt.load(Ordering::Acquire) {
+        // What others have done in an open transaction would be gone with its connection.
+        if !self.spoilt.load(Ordering::Acquire) || self.lock().batch.is_open() {
             return open_on_lane(&self.conn).await;
         }
         // SQLite shares what it knows of a file among the connections of a process, until the last one is closed.
@@ -833,5 +844,67 @@ impl Drop for Done {
         for member in self.members.drain(..) {
             let _ = member.send(self.result.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Opener;
+    use super::super::open::Role;
+    use super::*;
+    use crate::config::Config;
+
+    /// A writer in the middle of a transaction that others may join.
+    async fn in_transaction() -> (Arc<Writer>, Turn, Arc<Session>) {
+        let opener = Opener::new(":memory:".into(), Config::in_memory());
+        let conn = Conn::new(Role::Writer, Arc::clone(&opener));
+        conn.adopt(opener.in_memory().unwrap());
+        let readers = Readers::new(Arc::clone(&opener));
+        let writer = Writer::new(Arc::clone(&conn), opener, readers);
+        let turn = writer.acquire("first", None).await.unwrap();
+        conn.lock().give_to(turn.id).unwrap();
+        let (auto, none) = (Execution::Auto, Duration::ZERO);
+        let session = Session::new(conn, turn.id, Kind::Write, "first", auto, none);
+        session.begin_write().await.unwrap();
+        writer.include();
+        (writer, turn, session)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let limit = Duration::from_secs(20);
+            tokio::time::timeout(limit, test).await.unwrap();
+        });
+    }
+
+    /// One of those who share it had a file error that leaves the transaction as it is.
+    #[test]
+    fn connections_are_not_opened_anew_in_the_middle_of_a_transaction() {
+        run(async {
+            let (writer, _turn, _session) = in_transaction().await;
+            writer.spoil();
+            writer.open().await.unwrap();
+            let mut slot = writer.conn.lock();
+            assert!(!slot.db().unwrap().connection.is_autocommit());
+        });
+    }
+
+    /// The close was quicker than the commit of a call that is done, which nobody can take the turn from.
+    #[test]
+    fn a_transaction_that_is_closed_before_its_commit_is_refused_as_closed() {
+        run(async {
+            let (writer, turn, session) = in_transaction().await;
+            writer.shut();
+            writer.close();
+            let ended = writer.finish(turn, &session).await;
+            assert!(
+                matches!(ended, Err(Error::Closed { method: "first" })),
+                "{ended:?}"
+            );
+        });
     }
 }
