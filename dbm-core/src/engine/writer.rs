@@ -8,12 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::config::DbConfig;
 use tokio::sync::oneshot;
 
 use super::checkpoint::{self, Checkpointer};
 use super::connection::{CONTROL, Conn, Db, OwnerId, next_id};
-use super::open::SharedOpener;
+use super::open::{SharedOpener, keep_log_on_close};
 use super::readers::{Readers, open_on_lane};
 use super::session::{Kind, Session};
 use super::trust::Trust;
@@ -715,8 +714,10 @@ impl Writer {
         self.checkpointer.close();
         if let Some(db) = self.conn.lock().db() {
             db.roll_back();
-            if !self.keeps_log.load(Ordering::Relaxed) {
-                let _ = checkpoint::empty_log(&db.connection);
+            if !self.keeps_log.load(Ordering::Relaxed)
+                && checkpoint::empty_log(&db.connection).is_ok()
+            {
+                let _ = keep_log_on_close(&db.connection, false);
             }
         }
         self.conn.close();
@@ -725,11 +726,6 @@ impl Writer {
     /// Closing will leave the log for the next start.
     pub(crate) fn keep_log(&self) {
         self.keeps_log.store(true, Ordering::Relaxed);
-        if let Some(db) = self.conn.lock().db() {
-            let _ = db
-                .connection
-                .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
