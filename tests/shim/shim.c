@@ -6,7 +6,7 @@
  *   SHIM_CALLS  which calls are counted: names between commas, ",open,pwrite,"; all when missing
  *   SHIM_AT     number of the call that is hit; 0: none, and every counted call is logged
  *   SHIM_DO     kill | kill-after | tear | short | an error number
- *   SHIM_ON     when set, every counted call from then on is hit
+ *   SHIM_TIMES  how many counted calls in a row are hit, from that one on; 1 when missing
  *   SHIM_RECORD a file that gets every change of the directory with its data, and what is said on stdout, in order
  */
 #define _GNU_SOURCE
@@ -33,8 +33,8 @@ enum act { PASS, FAIL, SHORT, TEAR, KILL, KILL_AFTER };
 
 static const char *dir, *calls;
 static size_t dir_length;
-static long at, hit_count;
-static int forever, act_error, log_file = -1, record_file = -1;
+static long at, times = 1, hit_count;
+static int act_error, log_file = -1, record_file = -1;
 static enum act act;
 static char *paths[FILES];
 static pthread_mutex_t counting = PTHREAD_MUTEX_INITIALIZER;
@@ -66,7 +66,8 @@ __attribute__((constructor)) static void set_up(void) {
     const char *number = getenv("SHIM_AT"), *what = getenv("SHIM_DO");
     at = number ? atol(number) : 0;
     calls = getenv("SHIM_CALLS");
-    forever = getenv("SHIM_ON") != NULL;
+    if (getenv("SHIM_TIMES"))
+        times = atol(getenv("SHIM_TIMES"));
     log_file = raw_open("SHIM_LOG");
     record_file = raw_open("SHIM_RECORD");
     if (what && !strcmp(what, "kill"))
@@ -119,7 +120,7 @@ static enum act meet(const char *call, const char *path) {
         return PASS;
     pthread_mutex_lock(&counting);
     long number = ++hit_count;
-    int hit = at > 0 && (number == at || (forever && number > at));
+    int hit = at > 0 && number >= at && number - at < times;
     if (log_file >= 0 && (at == 0 || number == at)) {
         char line[PATH_MAX + 64];
         int length = snprintf(line, sizeof line, "%ld %s .%s\n", number, call, path + dir_length);

@@ -108,6 +108,19 @@ impl Ledger {
             .await
     }
 
+    /// Adds an entry in a transaction of the body's own.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's; those of the disk leave open whether the entry is there.
+    #[database_safe]
+    pub async fn add_bare(&self, db: &mut Connection, id: i64) -> Result<()> {
+        let sides =
+            [1, 2].map(|side| format!("INSERT INTO entry VALUES ({id}, {side}, 1, 'bare');"));
+        db.execute_batch(&format!("BEGIN; {} COMMIT", sides.concat()))
+            .await
+    }
+
     /// Writes the whole file anew.
     ///
     /// # Errors

@@ -26,8 +26,20 @@ pub struct Fault {
     pub at: usize,
     /// `kill`, `kill-after`, `tear`, `short` or an error number.
     pub act: String,
-    /// All later ones are hit too.
-    pub on: bool,
+    /// How many in a row are hit.
+    pub times: Times,
+}
+
+/// How long a fault lasts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Times {
+    /// One call.
+    #[default]
+    Once,
+    /// What is tried again at once, or in another way, fails too.
+    Thrice,
+    /// Until the program ends.
+    FromThenOn,
 }
 
 /// What became of the program.
@@ -103,9 +115,12 @@ impl Shim {
         if !fault.calls.is_empty() {
             command.env("SHIM_CALLS", format!(",{},", fault.calls));
         }
-        if fault.on {
-            command.env("SHIM_ON", "1");
-        }
+        let times = match fault.times {
+            Times::Once => "1",
+            Times::Thrice => "3",
+            Times::FromThenOn => "1000000000",
+        };
+        command.env("SHIM_TIMES", times);
         if let Some(record) = record {
             command.env("SHIM_RECORD", record);
         }

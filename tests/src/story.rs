@@ -65,7 +65,14 @@ pub const WRITES: Story = Story {
 /// Every statement where its task is, one commit after the other.
 pub const INLINE: Story = Story {
     name: "writes, inline",
-    steps: &["inline", "start", "write:10000,3,3", "read", "close"],
+    steps: &[
+        "inline",
+        "start",
+        "write:10000,3,3",
+        "bare:20000,2",
+        "read",
+        "close",
+    ],
     ..WRITES
 };
 
@@ -89,6 +96,13 @@ pub const RECOVERY: Story = Story {
     begin: |stage| stage.leave_open(&["start", "write:0,3,8"]),
     version: OLD,
     steps: &["start", "reads:150", "write:10000,1,2", "read", "close"],
+};
+
+/// Nobody writes, and the log that the last user left must neither be lost nor stay unreadable.
+pub const READS: Story = Story {
+    name: "reads of a log",
+    steps: &["start", "read", "reads:150", "close"],
+    ..RECOVERY
 };
 
 /// A database without WAL, as the reference makes it, whose last user died in the midst of a transaction.

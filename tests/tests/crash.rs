@@ -76,7 +76,7 @@ fn kill(story: Story, calls: &'static str, choose: impl Fn(&[String]) -> Vec<Poi
                 calls,
                 at: *at,
                 act: (*act).to_owned(),
-                on: false,
+                ..Fault::default()
             };
             let outcome = theatre.play(shim, &stage, &fault, story.steps)?;
             claims.hear(&outcome);
@@ -143,7 +143,7 @@ fn another_start_waits_for_a_process_that_is_killed() {
                 calls: CHANGES,
                 at: *at,
                 act: "kill".to_owned(),
-                on: false,
+                ..Fault::default()
             };
             let (killed, other) = thread::scope(|scope| {
                 let other = scope.spawn(|| theatre.accompany(&stage));

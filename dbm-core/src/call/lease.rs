@@ -260,14 +260,13 @@ impl Lease {
             let renewing = Arc::clone(&conn);
             conn.post_or_run(
                 move || renew(&renewing, &engine),
-                move |result| {
+                move |()| {
                     drop((turn, entered));
-                    let _ = sender.send(result);
+                    let _ = sender.send(());
                 },
             );
         }
-        let renewed = receiver.await.unwrap_or(Err(Error::HandleEnded));
-        renewed.map_err(|error| session.lost_or(error))?;
+        let _ = receiver.await;
         if keep && left_open {
             Err(Error::TransactionLeftOpen { method })
         } else {
@@ -415,7 +414,8 @@ fn end_savepoint(db: &Db, frame: &Frame, keep: bool) -> Result<()> {
     ended
 }
 
-fn renew(conn: &Conn, engine: &Engine) -> Result<()> {
+/// What the body has done stays, whatever becomes of the new connection: if there is none, the next call opens it.
+fn renew(conn: &Conn, engine: &Engine) {
     {
         let mut slot = conn.lock();
         if let Some(db) = slot.db() {
@@ -424,6 +424,8 @@ fn renew(conn: &Conn, engine: &Engine) -> Result<()> {
         slot.discard();
         slot.take_back();
     }
-    conn.open()?;
-    conn.lock().db().map_or(Ok(()), |db| engine.read_schema(db))
+    let read_schema = || conn.lock().db().map_or(Ok(()), |db| engine.read_schema(db));
+    if conn.open().and_then(|()| read_schema()).is_err() {
+        engine.share_nothing();
+    }
 }

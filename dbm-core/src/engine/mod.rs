@@ -91,6 +91,11 @@ impl Engine {
         self.never_shares.load(Ordering::Relaxed)
     }
 
+    /// Until the schema is read again, which the first call on a new connection does.
+    pub(crate) fn share_nothing(&self) {
+        self.never_shares.store(true, Ordering::Relaxed);
+    }
+
     /// Reads from the schema whether calls may share transactions. For the owner of the writer.
     pub(crate) fn read_schema(&self, db: &Db) -> Result<()> {
         let dangerous: bool = db.connection.query_row(

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::checkpoint;
@@ -108,7 +109,8 @@ impl Opener {
         if std::fs::metadata(log).is_ok_and(|log| log.len() == 0)
             && let Ok(connection) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)
         {
-            let _ = connection.query_row("SELECT 1 FROM sqlite_schema", (), |_| Ok(()));
+            let _ = checkpoint::empty_log(&connection)
+                .and_then(|_| keep_log_on_close(&connection, false));
         }
     }
 
@@ -192,7 +194,16 @@ pub(crate) fn run_to_end(connection: &Connection, pragma: &str) -> Result<String
 /// A plain path is never read as a URI; NOFOLLOW is not set, since a symlinked database stays a symlink.
 pub(crate) fn connect(path: &Path, access: OpenFlags) -> Result<Connection> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    Ok(Connection::open_with_flags(path, flags)?)
+    let connection = Connection::open_with_flags(path, flags)?;
+    keep_log_on_close(&connection, true)?;
+    Ok(connection)
+}
+
+/// Whether the last connection to be closed leaves the log alone. Otherwise it removes the log, even when an error
+/// has kept what is in there from being copied into the file.
+pub(crate) fn keep_log_on_close(connection: &Connection, keep: bool) -> Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)?;
+    Ok(())
 }
 
 /// A connection of its own thread, for checks and backups.

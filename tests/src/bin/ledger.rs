@@ -18,6 +18,8 @@ use dbm_tests::{Ledger, open_files};
 /// a lock that the system refuses.
 const LIMIT: Duration = Duration::from_secs(25);
 const BUSY_TIMEOUT: Duration = Duration::from_millis(50);
+/// A fault that comes to an end does so after fewer.
+const ATTEMPTS: i64 = 6;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| println!("violation: panic: {panic}")));
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+const SQLITE_IOERR: i32 = 10;
 const SQLITE_PROTOCOL: i32 = 15;
 
 /// SQLite has given up waiting for a lock after its 10 s; there is no point in going through that again and again.
@@ -125,7 +128,11 @@ impl Clerk {
             ("patient", _, _) => self.configure(|config| config.busy_timeout(LIMIT)),
             ("start", _, _) => self.start().await,
             ("start-again", _, None) => {
-                self.start().await;
+                for _ in (0..ATTEMPTS).take_while(|_| !met_protocol_error()) {
+                    if self.ledger.is_none() {
+                        self.start().await;
+                    }
+                }
                 if self.ledger.is_none() {
                     println!("violation: it does not start again");
                 }
@@ -134,6 +141,12 @@ impl Clerk {
                 write(&ledger, first, tasks, each).await;
             }
             ("big", &[id, bytes], Some(ledger)) => add(&ledger, id, bytes).await,
+            ("bare", &[first, times], Some(ledger)) => {
+                for id in first..first + times {
+                    bare(&ledger, id).await;
+                }
+            }
+            ("recovered-reads", _, Some(ledger)) => recovered_reads(&ledger).await,
             ("recovered", &[id], Some(ledger)) => recovered(&ledger, id).await,
             ("reads", &[times], Some(ledger)) => reads(&ledger, times).await,
             ("read", _, Some(ledger)) => tell("read", ledger.ids().await),
@@ -255,9 +268,33 @@ async fn add(ledger: &Ledger, id: i64, bytes: i64) {
     }
 }
 
+/// In a transaction of its own, whose commit is not the library's.
+async fn bare(ledger: &Ledger, id: i64) {
+    match ledger.add_bare(id).await {
+        Ok(()) => println!("added {id}"),
+        Err(error) if error.sqlite_code().map(|code| code & 0xff) == Some(SQLITE_IOERR) => {
+            println!("refused {id} unknown: {}", kind(&error));
+        }
+        Err(error) => println!("refused {id} {}", kind(&error)),
+    }
+}
+
+/// Also when nobody writes.
+async fn recovered_reads(ledger: &Ledger) {
+    for _ in (0..ATTEMPTS).take_while(|_| !met_protocol_error()) {
+        match ledger.ids().await {
+            Ok(_) => return,
+            Err(error) => println!("read failed: {}", kind(&error)),
+        }
+    }
+    if !met_protocol_error() {
+        println!("violation: reads do not recover");
+    }
+}
+
 /// When what went wrong is over, so are its effects.
 async fn recovered(ledger: &Ledger, id: i64) {
-    for attempt in (0..3).take_while(|_| !met_protocol_error()) {
+    for attempt in (0..ATTEMPTS).take_while(|_| !met_protocol_error()) {
         match ledger.add(id + attempt, "again").await {
             Ok(()) => return println!("added {}", id + attempt),
             Err(error) => println!("refused {} {}", id + attempt, kind(&error)),

@@ -59,7 +59,17 @@ impl Writer {
 
     /// Ends a call whose work is part of the open transaction (or was taken back out of it), and waits until that
     /// transaction is committed.
-    pub(crate) async fn finish(self: &Arc<Self>, mut turn: Turn, session: &Session) -> Result<()> {
+    pub(crate) async fn finish(self: &Arc<Self>, turn: Turn, session: &Session) -> Result<()> {
+        match self.try_finish(turn, session).await {
+            // The connection was closed before the commit: nothing of the transaction is there.
+            Err(Error::HandleEnded) if self.lock().closed => Err(Error::Closed {
+                method: session.method,
+            }),
+            result => result,
+        }
+    }
+
+    async fn try_finish(self: &Arc<Self>, mut turn: Turn, session: &Session) -> Result<()> {
         if !turn.solo {
             self.wait_for_company().await;
         }

@@ -5,18 +5,19 @@
 mod commit;
 mod leave;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::config::DbConfig;
 use tokio::sync::oneshot;
 
 use self::queue::State;
 pub(crate) use self::queue::Turn;
 use super::checkpoint::{self, Checkpointer};
 use super::connection::Conn;
-use super::open::SharedOpener;
+use super::open::{SharedOpener, keep_log_on_close};
 use super::readers::{Readers, open_on_lane};
 use crate::error::{Error, Result};
 
@@ -50,7 +51,8 @@ impl Writer {
 
     /// Opens the connection if it is not open, for whoever has the turn.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<()> {
-        if !self.spoilt.load(Ordering::Acquire) {
+        // What others have done in an open transaction would be gone with its connection.
+        if !self.spoilt.load(Ordering::Acquire) || self.lock().batch.is_open() {
             return open_on_lane(&self.conn).await;
         }
         // SQLite shares what it knows of a file among the connections of a process, until the last one is closed.
@@ -78,8 +80,10 @@ impl Writer {
         self.checkpointer.close();
         if let Some(db) = self.conn.lock().db() {
             db.roll_back();
-            if !self.keeps_log.load(Ordering::Relaxed) {
-                let _ = checkpoint::empty_log(&db.connection);
+            if !self.keeps_log.load(Ordering::Relaxed)
+                && checkpoint::empty_log(&db.connection).is_ok()
+            {
+                let _ = keep_log_on_close(&db.connection, false);
             }
         }
         self.conn.close();
@@ -88,11 +92,6 @@ impl Writer {
     /// Closing will leave the log for the next start.
     pub(crate) fn keep_log(&self) {
         self.keeps_log.store(true, Ordering::Relaxed);
-        if let Some(db) = self.conn.lock().db() {
-            let _ = db
-                .connection
-                .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,0 +1,64 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use super::{Turn, Writer};
+use crate::config::{Config, Execution};
+use crate::engine::{Conn, Kind, Opener, Readers, Role, Session};
+use crate::error::Error;
+
+static OFFLOADED: AtomicU64 = AtomicU64::new(0);
+
+/// A writer in the middle of a transaction that others may join.
+async fn in_transaction() -> (Arc<Writer>, Turn, Arc<Session>) {
+    let opener = Opener::new(":memory:".into(), Config::in_memory());
+    let conn = Conn::new(Role::Writer, Arc::clone(&opener));
+    conn.adopt(opener.in_memory().unwrap());
+    let readers = Readers::new(Arc::clone(&opener));
+    let writer = Writer::new(Arc::clone(&conn), opener, readers);
+    let turn = writer.acquire("first", None).await.unwrap();
+    conn.lock().give_to(turn.id).unwrap();
+    let (auto, none) = (Execution::Auto, Duration::ZERO);
+    let session = Session::new(conn, turn.id, Kind::Write, "first", auto, none, &OFFLOADED);
+    session.begin_write().await.unwrap();
+    writer.include();
+    (writer, turn, session)
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, test).await.unwrap();
+    });
+}
+
+/// One of those who share it had a file error that leaves the transaction as it is.
+#[test]
+fn connections_are_not_opened_anew_in_the_middle_of_a_transaction() {
+    run(async {
+        let (writer, _turn, _session) = in_transaction().await;
+        writer.spoil();
+        writer.open().await.unwrap();
+        let mut slot = writer.conn.lock();
+        assert!(!slot.db().unwrap().connection.is_autocommit());
+    });
+}
+
+/// The close was quicker than the commit of a call that is done, which nobody can take the turn from.
+#[test]
+fn a_transaction_that_is_closed_before_its_commit_is_refused_as_closed() {
+    run(async {
+        let (writer, turn, session) = in_transaction().await;
+        writer.shut();
+        writer.close();
+        let ended = writer.finish(turn, &session).await;
+        assert!(
+            matches!(ended, Err(Error::Closed { method: "first" })),
+            "{ended:?}"
+        );
+    });
+}
