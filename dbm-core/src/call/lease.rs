@@ -88,11 +88,11 @@ impl Lease {
         during_init: bool,
     ) -> Result<Self> {
         let busy_timeout = engine.opener.config.busy_timeout;
-        let alone = kind == Kind::Connection || during_init || engine.never_shares();
+        let alone = kind == Kind::Connection || during_init;
         let trust = (!alone).then_some(&site.trust);
         let mut turn = engine.writer.acquire(site.method, trust).await?;
         if engine.never_shares() {
-            // It may have become known while the call waited.
+            // Asked when its turn has come: a new schema may have been read while the call waited.
             turn.make_solo();
         }
         let session = new_session(engine, &engine.writer.conn, turn.id, kind, site);
