@@ -10,6 +10,10 @@ use tokio::time::timeout;
 
 use super::{ADD, ENDLESS, EXECUTIONS, Store, next_item};
 
+/// So slow that it has not ended when its future is polled for the first time.
+const ADD_SLOWLY: &str = "INSERT INTO half (item, side) SELECT ?1, ?2 FROM
+    (WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 200000) SELECT count(*) FROM n)";
+
 #[test]
 fn a_caller_that_is_dropped_in_the_queue_never_runs_and_disturbs_nobody() {
     run(async {
@@ -62,7 +66,9 @@ impl Store {
     #[database_safe]
     async fn drop_a_write_and_go_on(&self, db: &mut WriteTransaction, item: i64) -> Result<()> {
         db.execute(ADD, (item, 1)).await?;
-        let sql = format!("{ADD} /* {item} */");
+        let sql = format!("{ADD_SLOWLY} /* {item} */");
+        // A budget that is spent would make it wait before it begins.
+        tokio::task::yield_now().await;
         let mut dropped = Box::pin(db.execute(&sql, (item, 2)));
         assert!(
             poll_once(&mut dropped).await.is_pending(),
@@ -74,7 +80,8 @@ impl Store {
 
     #[database_safe]
     async fn drop_a_write_and_write_on(&self, db: &mut WriteTransaction, item: i64) -> Result<()> {
-        let sql = format!("{ADD} /* and on {item} */");
+        let sql = format!("{ADD_SLOWLY} /* and on {item} */");
+        tokio::task::yield_now().await;
         let mut dropped = Box::pin(db.execute(&sql, (item, 1)));
         assert!(
             poll_once(&mut dropped).await.is_pending(),
