@@ -180,11 +180,7 @@ impl Writer {
     /// Whether a turn that was granted is still there for its caller; from now on only an eviction takes it.
     fn claim(&self, turn: &Turn) -> bool {
         let mut state = self.lock();
-        let held = state
-            .holder
-            .as_mut()
-            .filter(|holding| holding.id == turn.id);
-        held.is_some_and(|holding| {
+        state.held_by(turn.id).is_some_and(|holding| {
             holding.claimed = true;
             true
         })
@@ -216,11 +212,7 @@ impl Writer {
                 method: session.method,
             });
         }
-        if let Some(holding) = state
-            .holder
-            .as_mut()
-            .filter(|holding| holding.id == turn.id)
-        {
+        if let Some(holding) = state.held_by(turn.id) {
             holding.session = Some(Arc::clone(session));
         }
         Ok(())
@@ -335,6 +327,10 @@ fn is_solo(trust: Option<&'static Trust>) -> bool {
 }
 
 impl State {
+    fn held_by(&mut self, id: OwnerId) -> Option<&mut Holding> {
+        self.holder.as_mut().filter(|holding| holding.id == id)
+    }
+
     pub(super) fn is_held_by(&self, id: OwnerId) -> bool {
         self.holder.as_ref().is_some_and(|holding| holding.id == id)
     }
