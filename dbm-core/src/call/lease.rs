@@ -90,19 +90,16 @@ impl Lease {
         let busy_timeout = engine.opener.config.busy_timeout;
         let alone = kind == Kind::Connection || during_init;
         let trust = (!alone).then_some(&site.trust);
-        let mut turn = engine.writer.acquire(site.method, trust).await?;
+        let session = new_session(engine, &engine.writer.conn, next_id(), kind, site);
+        let frame = Frame::outermost(gate.id, engine, Arc::clone(&session), during_init);
+        let mut turn = engine.writer.acquire(&session, trust).await?;
         if engine.never_shares() {
             // Asked when its turn has come: a new schema may have been read while the call waited.
             turn.make_solo();
         }
-        let session = new_session(engine, &engine.writer.conn, turn.id, kind, site);
         let joins = turn.joins;
-        if joins {
-            session.set_shared(true);
-        }
-        engine.writer.attach(&turn, &session)?;
+        session.set_shared(joins);
         let conn = Arc::clone(&session.conn);
-        let frame = Frame::outermost(gate.id, engine, Arc::clone(&session), during_init);
         let lease = Self {
             frame,
             hold: Some(Hold::Write { turn, entered }),

@@ -12,6 +12,7 @@ use super::connection::{CONTROL, Conn, Db, OwnerId, next_id};
 use super::guard::Permission;
 use super::open::is_busy;
 use super::statement::{FUSE, Work, is_harmless, reads_single_rows};
+use super::writer::Ending;
 use crate::config::Execution;
 use crate::error::{Error, Result};
 
@@ -56,7 +57,7 @@ pub(crate) struct Session {
     lost: OnceLock<Error>,
     /// The newest error of a statement, for the span of a call whose body passes it on.
     failure: Mutex<Option<Error>>,
-    late_answer: Mutex<Option<oneshot::Receiver<Result<()>>>>,
+    late_answer: Mutex<Option<Arc<Ending>>>,
 }
 
 /// The result of one attempt to run something.
@@ -481,14 +482,14 @@ impl Session {
     }
 
     /// Where the answer comes from when others have committed this call's work.
-    pub(crate) fn set_late_answer(&self, answer: oneshot::Receiver<Result<()>>) {
+    pub(crate) fn set_late_answer(&self, answer: Arc<Ending>) {
         *self
             .late_answer
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(answer);
     }
 
-    pub(crate) fn take_late_answer(&self) -> Option<oneshot::Receiver<Result<()>>> {
+    pub(crate) fn take_late_answer(&self) -> Option<Arc<Ending>> {
         self.late_answer
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::Writer;
-use super::queue::{Turn, UNCLAIMED};
+use super::company::Leader;
+use super::ending::{Ending, Members};
+use super::queue::Turn;
 use crate::config::Execution;
 use crate::engine::checkpoint;
 use crate::engine::connection::{CONTROL, Db, OwnerId};
@@ -19,7 +21,7 @@ use crate::error::{Error, Result};
 const MAX_MEMBERS: u32 = 256;
 
 /// …or is this old.
-const MAX_AGE: Duration = Duration::from_millis(2);
+pub(super) const MAX_AGE: Duration = Duration::from_millis(2);
 
 /// Commits faster than this on average are made where the task is.
 const FAST_COMMIT: Duration = Duration::from_micros(300);
@@ -28,25 +30,25 @@ const FAST_COMMIT: Duration = Duration::from_micros(300);
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) since: Option<Instant>,
-    pub(super) count: u32,
+    count: u32,
     pub(super) members: Members,
+    /// The member that will commit it when the company it waits for has come, or takes too long.
+    pub(super) leader: Option<OwnerId>,
     /// How many the last one had: company is likely to come back.
-    pub(super) last: u32,
+    last: u32,
 }
-
-/// Who waits for a commit.
-pub(super) type Members = Vec<oneshot::Sender<Result<()>>>;
 
 /// The end of a transaction; dropped, it tells the members.
 pub(super) struct Done {
-    pub(super) members: Members,
-    pub(super) result: Result<()>,
+    members: Members,
+    result: Result<()>,
 }
 
 /// How a call that is done comes to its commit.
 enum End {
     Commit(Members),
-    Wait(oneshot::Receiver<Result<()>>),
+    Lead(Arc<Ending>),
+    Wait(Arc<Ending>),
 }
 
 impl Writer {
@@ -70,60 +72,47 @@ impl Writer {
     }
 
     async fn try_finish(self: &Arc<Self>, mut turn: Turn, session: &Session) -> Result<()> {
-        if !turn.solo {
-            self.wait_for_company().await;
-        }
+        let id = turn.id;
         let end = {
             let mut state = self.lock();
-            if !state.is_held_by(turn.id) {
+            if !state.is_held_by(id) {
                 // The others went on without it; what it did was committed all the same.
                 End::Wait(session.take_late_answer().ok_or(Error::HandleEnded)?)
             } else if !state.batch.is_open() {
                 // The transaction was lost: nobody will commit it.
                 return Err(Error::HandleEnded);
+            } else if state.may_wait_for_company(turn.solo) {
+                let leads = state.batch.leader.is_none();
+                state.batch.leader.get_or_insert(id);
+                let ending = state.batch.members.join();
+                state.holder = None;
+                turn.armed = false;
+                self.contention.pause();
+                if leads {
+                    End::Lead(ending)
+                } else {
+                    End::Wait(ending)
+                }
             } else if state.must_commit(turn.solo) {
                 state.hold_on();
+                self.contention.end();
                 End::Commit(state.batch.take_members())
             } else {
-                End::Wait(state.batch.join())
+                End::Wait(state.batch.members.join())
             }
         };
         match end {
             End::Commit(members) => self.commit(turn, members).await,
-            End::Wait(receiver) => {
-                turn.release();
-                self.wait_for_commit(receiver).await
-            }
-        }
-    }
-
-    /// Calls that were just answered together are about to call again: lets their tasks run, for as long as one
-    /// commit more would cost at most.
-    async fn wait_for_company(&self) {
-        let mut started = None;
-        loop {
-            {
-                let state = self.lock();
-                if !state.queue.is_empty() || state.batch.count >= state.batch.last {
-                    return;
+            End::Lead(ending) => {
+                let leader = Leader { writer: self, id };
+                match leader.wait_for_company(session.method).await {
+                    Some((turn, members)) => self.commit(turn, members).await,
+                    None => ending.wait(self).await,
                 }
             }
-            let limit = Duration::from_nanos(self.commit_time.load(Ordering::Relaxed)).min(MAX_AGE);
-            if started.get_or_insert_with(Instant::now).elapsed() >= limit {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    async fn wait_for_commit(
-        self: &Arc<Self>,
-        mut receiver: oneshot::Receiver<Result<()>>,
-    ) -> Result<()> {
-        loop {
-            match tokio::time::timeout(UNCLAIMED, &mut receiver).await {
-                Ok(result) => return result.unwrap_or(Err(Error::HandleEnded)),
-                Err(_) => self.go_on_without_holder(),
+            End::Wait(ending) => {
+                turn.release();
+                ending.wait(self).await
             }
         }
     }
@@ -186,7 +175,9 @@ impl Writer {
     pub(super) fn commit_now(&self, id: OwnerId, members: Members) -> Done {
         let started = Instant::now();
         let mut slot = self.conn.lock();
-        let result = match slot.owned_by(id) {
+        // Whoever has the turn may not have been the one whose statements ran last.
+        let given = slot.give_to(id);
+        let result = match given.and_then(|()| slot.owned_by(id)) {
             Ok(db) => self.try_commit(db),
             Err(error) => {
                 let result = Err(error);
@@ -243,29 +234,33 @@ impl Batch {
         self.since.is_some()
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.count >= MAX_MEMBERS || self.since.is_some_and(|since| since.elapsed() >= MAX_AGE)
+    pub(super) fn has_room(&self) -> bool {
+        self.count < MAX_MEMBERS
     }
 
-    /// Adds a member, which waits for the commit.
-    pub(super) fn join(&mut self) -> oneshot::Receiver<Result<()>> {
-        let (sender, receiver) = oneshot::channel();
-        self.members.push(sender);
-        receiver
+    pub(super) fn is_full(&self) -> bool {
+        !self.has_room() || self.since.is_some_and(|since| since.elapsed() >= MAX_AGE)
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(super) fn expects_company(&self) -> bool {
+        self.count < self.last
     }
 
     pub(super) fn take_members(&mut self) -> Members {
         self.last = self.count;
         self.count = 0;
         self.since = None;
+        self.leader = None;
         std::mem::take(&mut self.members)
     }
 }
 
 impl Drop for Done {
     fn drop(&mut self) {
-        for member in self.members.drain(..) {
-            let _ = member.send(self.result.clone());
-        }
+        self.members.tell(self.result.clone());
     }
 }

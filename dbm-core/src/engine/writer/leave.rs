@@ -101,16 +101,17 @@ impl Writer {
             held_by.is_some_and(|held_by| held_by.id == session.id)
         })?;
         if session.is_settled() && batch.is_open() {
-            session.set_late_answer(batch.join());
+            session.set_late_answer(batch.members.join());
         }
         Some(holding.take_over())
     }
 
     /// Refuses new calls and those in the queue, and takes the turn from whoever has it.
     pub(crate) fn shut(self: &Arc<Self>) {
-        let (session, unclaimed, queue) = {
+        let (session, unclaimed, queue, free) = {
             let mut state = self.lock();
             state.closed = true;
+            let free = self.take_free_turn(&mut state, "nobody");
             let holder = state.holder.as_mut();
             (
                 holder.as_ref().and_then(|holding| holding.session.clone()),
@@ -118,9 +119,10 @@ impl Writer {
                     .filter(|holding| !holding.claimed)
                     .map(Holding::take_over),
                 std::mem::take(&mut state.queue),
+                free,
             )
         };
-        drop(queue);
+        drop((queue, free));
         if let Some(id) = unclaimed {
             self.pass_on(id, true);
         }

@@ -3,6 +3,9 @@
 //! Whoever ends its work hands the open transaction to the next in the queue or commits it.
 
 mod commit;
+mod company;
+mod contention;
+mod ending;
 mod leave;
 mod queue;
 #[cfg(test)]
@@ -13,6 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use self::contention::Contention;
+pub(crate) use self::ending::Ending;
 use self::queue::State;
 pub(crate) use self::queue::Turn;
 use super::checkpoint::{self, Checkpointer};
@@ -29,6 +34,7 @@ pub(crate) struct Writer {
     state: Mutex<State>,
     /// Moving average of a COMMIT, in nanoseconds; unknown at first.
     commit_time: AtomicU64,
+    contention: Contention,
     keeps_log: AtomicBool,
     /// Something is wrong with the connections that only new ones are free of.
     spoilt: AtomicBool,
@@ -44,6 +50,7 @@ impl Writer {
             readers,
             state: Mutex::default(),
             commit_time: AtomicU64::new(u64::MAX),
+            contention: Contention::default(),
             keeps_log: AtomicBool::new(false),
             spoilt: AtomicBool::new(false),
         })

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::Writer;
-use super::commit::{Batch, Done, Members};
+use super::commit::{Batch, Done};
+use super::ending::Members;
 use crate::engine::connection::{OwnerId, next_id};
 use crate::engine::session::Session;
 use crate::engine::trust::Trust;
@@ -53,6 +54,12 @@ impl Holding {
         }
     }
 
+    /// Its caller has come; whose session it is, so that a stalled one can be evicted.
+    fn attach(&mut self, session: &Arc<Session>) {
+        self.claimed = true;
+        self.session = Some(Arc::clone(session));
+    }
+
     /// Takes the turn for the library's own work.
     pub(super) fn take_over(&mut self) -> OwnerId {
         *self = Self::new(next_id(), self.method, true);
@@ -90,19 +97,21 @@ impl Writer {
     /// `trust` the call runs in a transaction of its own.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
-        method: &'static str,
+        session: &Arc<Session>,
         trust: Option<&'static Trust>,
     ) -> Result<Turn> {
         let (mut started, mut patience) = (None, UNCLAIMED);
         loop {
-            let (mut place, receiver) = match self.enqueue(method, trust, patience)? {
+            let (mut place, receiver) = match self.enqueue(session, trust, patience)? {
                 Queued::AtOnce(turn) => return Ok(turn),
                 Queued::Waiting(place, receiver) => (place, receiver),
             };
             let started = *started.get_or_insert_with(Instant::now);
-            let turn = self.wait_for_turn(method, started, receiver).await?;
+            let turn = self
+                .wait_for_turn(session.method, started, receiver)
+                .await?;
             place.armed = false;
-            if self.claim(&turn) {
+            if self.claim(&turn, session) {
                 return Ok(turn);
             }
             // It took so long to come for its turn that the others went on without it; they will wait longer.
@@ -131,22 +140,33 @@ impl Writer {
 
     fn enqueue(
         self: &Arc<Self>,
-        method: &'static str,
+        session: &Arc<Session>,
         trust: Option<&'static Trust>,
         patience: Duration,
     ) -> Result<Queued<'_>> {
-        let mut state = self.lock();
+        let (id, method) = (session.id, session.method);
+        let mut spin = self.contention.spin();
+        let mut state = loop {
+            let may_try_again = spin.wait();
+            let state = self.lock();
+            if !may_try_again || state.holder.is_none() || !state.queue.is_empty() {
+                break state;
+            }
+        };
         if state.closed {
             return Err(Error::Closed { method });
         }
-        let id = next_id();
-        if state.holder.is_none() && state.queue.is_empty() {
-            state.holder = Some(Holding::new(id, method, true));
+        let solo = is_solo(trust);
+        if state.is_free_for(solo) {
+            state.hold(id, method).attach(session);
+            if !solo {
+                self.contention.begin();
+            }
             return Ok(Queued::AtOnce(Turn {
                 writer: Arc::clone(self),
                 id,
-                joins: false,
-                solo: is_solo(trust),
+                joins: state.batch.is_open(),
+                solo,
                 armed: true,
             }));
         }
@@ -178,10 +198,13 @@ impl Writer {
     }
 
     /// Whether a turn that was granted is still there for its caller; from now on only an eviction takes it.
-    fn claim(&self, turn: &Turn) -> bool {
+    fn claim(&self, turn: &Turn, session: &Arc<Session>) -> bool {
         let mut state = self.lock();
         state.held_by(turn.id).is_some_and(|holding| {
-            holding.claimed = true;
+            holding.attach(session);
+            if !turn.solo {
+                self.contention.begin();
+            }
             true
         })
     }
@@ -204,20 +227,6 @@ impl Writer {
         }
     }
 
-    /// Tells whose session the turn belongs to, so that a stalled one can be evicted. Too late once all are.
-    pub(crate) fn attach(&self, turn: &Turn, session: &Arc<Session>) -> Result<()> {
-        let mut state = self.lock();
-        if state.closed {
-            return Err(Error::Closed {
-                method: session.method,
-            });
-        }
-        if let Some(holding) = state.held_by(turn.id) {
-            holding.session = Some(Arc::clone(session));
-        }
-        Ok(())
-    }
-
     /// Gives the turn to the next one, or commits what is open when nobody may join it.
     pub(super) fn pass_on(self: &Arc<Self>, id: OwnerId, solo: bool) {
         if let Some(job) = self.before_next(id, solo) {
@@ -235,7 +244,6 @@ impl Writer {
         match self.next(id, solo) {
             Next::Nothing => None,
             Next::Commit(members) => Some(Box::new(move || {
-                let _ = writer.conn.lock().give_to(id);
                 let done = writer.commit_now(id, members);
                 writer.pass_on(id, false);
                 drop(done);
@@ -292,9 +300,15 @@ impl Writer {
     pub(super) fn go_on_without_holder(self: &Arc<Self>) {
         self.answer();
         let mut state = self.lock();
-        let in_company = !state.batch.members.is_empty();
+        let in_company = !state.batch.members.are_none();
         let Some(holding) = &mut state.holder else {
-            return;
+            let overdue = state
+                .batch
+                .since
+                .is_some_and(|since| since.elapsed() >= UNCLAIMED);
+            let turn = overdue.then(|| self.take_free_turn(&mut state, "nobody"));
+            drop(state);
+            return drop(turn);
         };
         let held = holding.since.elapsed();
         if !holding.claimed && held >= holding.patience {
@@ -343,8 +357,30 @@ impl State {
         }
     }
 
+    /// For a caller that comes now.
+    fn is_free_for(&self, solo: bool) -> bool {
+        let may_join = !self.batch.is_open() || (!solo && self.batch.has_room());
+        self.holder.is_none() && self.queue.is_empty() && may_join
+    }
+
+    pub(super) fn hold(&mut self, id: OwnerId, method: &'static str) -> &mut Holding {
+        self.holder.insert(Holding::new(id, method, true))
+    }
+
+    pub(super) fn is_waiting_for_company(&self) -> bool {
+        self.queue.is_empty() && self.batch.expects_company()
+    }
+
+    pub(super) fn may_wait_for_company(&self, solo: bool) -> bool {
+        !solo && self.is_waiting_for_company() && !self.batch.is_full()
+    }
+
     pub(super) fn must_commit(&self, solo: bool) -> bool {
-        solo || self.batch.is_full() || self.queue.front().is_none_or(Waiter::is_solo)
+        let before_next = match self.queue.front() {
+            Some(waiter) => waiter.is_solo(),
+            None => self.batch.leader.is_none() || !self.batch.expects_company(),
+        };
+        solo || before_next || self.batch.is_full()
     }
 }
 
@@ -352,6 +388,7 @@ impl Turn {
     /// Gives the turn to the next one in the queue.
     pub(crate) fn release(&mut self) {
         if std::mem::take(&mut self.armed) {
+            self.writer.contention.end();
             self.writer.pass_on(self.id, self.solo);
         }
     }

@@ -1,0 +1,81 @@
+//! A transaction that waits for more calls: those that were just answered together are about to call again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::Writer;
+use super::commit::MAX_AGE;
+use super::ending::Members;
+use super::queue::{State, Turn};
+use crate::engine::connection::{OwnerId, next_id};
+
+/// The duty to commit an open transaction while the turn is free for everybody. Dropped, it commits on the lane.
+pub(super) struct Leader<'a> {
+    pub(super) writer: &'a Arc<Writer>,
+    pub(super) id: OwnerId,
+}
+
+impl Leader<'_> {
+    /// Lets other tasks run; when none of them comes, for as long as one commit more would cost at most. `None` when
+    /// somebody else commits.
+    pub(super) async fn wait_for_company(self, method: &'static str) -> Option<(Turn, Members)> {
+        let commit_time = Duration::from_nanos(self.writer.commit_time.load(Ordering::Relaxed));
+        let limit = commit_time.min(MAX_AGE);
+        let (mut count, mut since) = (0, Instant::now());
+        loop {
+            tokio::task::yield_now().await;
+            let mut state = self.writer.lock();
+            if state.batch.leader != Some(self.id) {
+                return None;
+            }
+            if state.may_wait_for_company(false) {
+                if state.batch.count() != count {
+                    (count, since) = (state.batch.count(), Instant::now());
+                }
+                if since.elapsed() < limit {
+                    continue;
+                }
+            }
+            let turn = self.writer.take_free_turn(&mut state, method)?;
+            return Some((turn, state.batch.take_members()));
+        }
+    }
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        let turn = {
+            let mut state = self.writer.lock();
+            if state.batch.leader != Some(self.id) {
+                return;
+            }
+            self.writer.take_free_turn(&mut state, "nobody")
+        };
+        drop(turn);
+    }
+}
+
+impl Writer {
+    /// Takes the turn if it is free while a transaction is open, which has no leader from then on. Passed on, such a turn
+    /// commits first.
+    pub(super) fn take_free_turn(
+        self: &Arc<Self>,
+        state: &mut State,
+        method: &'static str,
+    ) -> Option<Turn> {
+        state.batch.leader = None;
+        if state.holder.is_some() || !state.batch.is_open() {
+            return None;
+        }
+        let id = next_id();
+        state.hold(id, method);
+        Some(Turn {
+            writer: Arc::clone(self),
+            id,
+            joins: true,
+            solo: true,
+            armed: true,
+        })
+    }
+}
