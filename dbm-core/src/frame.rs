@@ -1,9 +1,12 @@
 //! A call's place in a session: whose turn it is, and which calls of the same task are around it.
 
+use std::panic::resume_unwind;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::engine::{Engine, Kind, Session, Work};
 use crate::error::{Error, Result};
@@ -23,8 +26,8 @@ pub(crate) struct Frame {
     pub(crate) depth: usize,
     /// The session belongs to `init_db` or `migrate_db`.
     pub(crate) during_init: bool,
-    /// Held for each statement, and for the whole of a nested call.
-    turn: Arc<Mutex<()>>,
+    /// Its one permit is held for each statement, and for the whole of a nested call.
+    turn: Semaphore,
     ended: AtomicBool,
     poisoned: AtomicBool,
     /// A nested call's savepoint has been kept or undone.
@@ -47,7 +50,7 @@ impl Frame {
             session,
             depth: 0,
             during_init,
-            turn: Arc::default(),
+            turn: Semaphore::new(1),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             settled: AtomicBool::new(false),
@@ -64,7 +67,7 @@ impl Frame {
             method,
             depth: parent.depth + 1,
             during_init: parent.during_init,
-            turn: Arc::default(),
+            turn: Semaphore::new(1),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             settled: AtomicBool::new(false),
@@ -90,11 +93,30 @@ impl Frame {
         CURRENT.scope(Arc::clone(frame), body)
     }
 
+    /// Runs a statement here and now if it is known to be short and nothing is in its way.
+    pub(crate) fn try_statement<T>(&self, work: &mut Work<'_, T>) -> Option<Result<T>> {
+        work.sql()?;
+        // A loop of short statements never waits: it must let other tasks run all the same.
+        let budget = pin!(tokio::task::coop::consume_budget());
+        if budget
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+        {
+            return None;
+        }
+        let _turn = self.turn.try_acquire().ok()?;
+        self.check().ok()?;
+        let shares = self.kind == Kind::Write;
+        let result = self
+            .session
+            .try_here(work, self.kind == Kind::Read, shares)?;
+        Some(self.note_failure(result.unwrap_or_else(|panic| resume_unwind(panic))))
+    }
+
     pub(crate) async fn statement<T: Send + 'static>(&self, work: Work<'_, T>) -> Result<T> {
         let _active = self.session.enter();
-        // A loop of short statements never waits: it must let other tasks run all the same.
-        tokio::task::consume_budget().await;
-        let _turn = match Arc::clone(&self.turn).try_lock_owned() {
+        tokio::task::coop::consume_budget().await;
+        let _turn = match self.turn.try_acquire() {
             Ok(turn) => turn,
             Err(_) => self.wait_for_turn(self.method).await?,
         };
@@ -119,29 +141,40 @@ impl Frame {
             .session
             .run(work, self.kind == Kind::Read, &poison)
             .await;
+        self.note_failure(result)
+    }
+
+    fn note_failure<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
             self.session.set_failure(error, self.kind == Kind::Read);
         }
         result
     }
 
-    /// The frame's turn: for a statement, or for the whole of the nested call `method`.
-    pub(crate) async fn wait_for_turn(&self, method: &'static str) -> Result<OwnedMutexGuard<()>> {
+    async fn wait_for_turn(&self, method: &'static str) -> Result<SemaphorePermit<'_>> {
         let limit = self.engine.opener.config.acquire_timeout;
-        let turn = tokio::time::timeout(limit, Arc::clone(&self.turn).lock_owned()).await;
-        turn.map_err(|_| Error::AcquireTimeout {
-            method,
-            waited: limit,
-            holder: self.method,
-            held: limit,
-            queued: 0,
-        })
+        match Box::pin(tokio::time::timeout(limit, self.turn.acquire())).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(Error::AcquireTimeout {
+                method,
+                waited: limit,
+                holder: self.method,
+                held: limit,
+                queued: 0,
+            }),
+        }
+    }
+
+    /// The turn for the whole of the nested call `method`.
+    pub(crate) async fn lend(self: &Arc<Self>, method: &'static str) -> Result<Lent> {
+        self.wait_for_turn(method).await?.forget();
+        Ok(Lent(Arc::clone(self)))
     }
 
     /// Ends the frame once the statement that runs has ended: its handle is of no use from here on. A body that has
     /// leaked a statement has kept the turn for ever: then what it did cannot be trusted.
     pub(crate) async fn end(&self) {
-        let Ok(_turn) = self.turn.try_lock() else {
+        let Ok(_turn) = self.turn.try_acquire() else {
             if self.wait_for_turn(self.method).await.is_err() {
                 self.poisoned.store(true, Ordering::Relaxed);
             }
@@ -172,5 +205,14 @@ impl Frame {
     /// A statement was dropped while it ran.
     pub(crate) fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Relaxed)
+    }
+}
+
+/// The turn of a frame, while a nested call has it.
+pub(crate) struct Lent(Arc<Frame>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.turn.add_permits(1);
     }
 }

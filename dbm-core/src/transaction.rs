@@ -151,13 +151,38 @@ pub struct Connection {
 /// Dropped before it was awaited or while it waits for its turn, it never runs. Dropped while it runs on a thread,
 /// it is interrupted; in a write transaction, which can then only roll back, whatever the body returns.
 #[must_use = "a statement does nothing unless it is awaited"]
-pub struct Statement<'a, T>(Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>);
+pub struct Statement<'a, T>(Stage<'a, T>);
 
-impl<T> Future for Statement<'_, T> {
+enum Stage<'a, T> {
+    New(&'a Frame, Work<'a, T>),
+    Waiting(Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>),
+    Ended,
+}
+
+impl<'a, T> Statement<'a, T> {
+    fn waiting(future: impl Future<Output = Result<T>> + Send + 'a) -> Self {
+        Self(Stage::Waiting(Box::pin(future)))
+    }
+}
+
+impl<T: Send + 'static> Future for Statement<'_, T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
+        if let Stage::Waiting(future) = &mut self.0 {
+            return future.as_mut().poll(cx);
+        }
+        let Stage::New(frame, mut work) = std::mem::replace(&mut self.0, Stage::Ended) else {
+            return Poll::Pending;
+        };
+        // A short statement is done at once, which costs no box.
+        if let Some(result) = frame.try_statement(&mut work) {
+            return Poll::Ready(result);
+        }
+        let mut future = Box::pin(frame.statement(work));
+        let polled = future.as_mut().poll(cx);
+        self.0 = Stage::Waiting(future);
+        polled
     }
 }
 
@@ -265,9 +290,7 @@ impl ReadTransaction {
         mut map: impl FnMut(&Row) -> Result<T> + Send + 'a,
     ) -> Statement<'a, Vec<T>> {
         let rows = self.statement(sql, params, |statement| row::owned(statement.raw_query()));
-        Statement(Box::pin(async move {
-            rows.await?.iter().map(&mut map).collect()
-        }))
+        Statement::waiting(async move { rows.await?.iter().map(&mut map).collect() })
     }
 
     /// Runs a closure with the bare [`rusqlite::Connection`], on a thread of its own: for what this API does not
@@ -331,12 +354,12 @@ impl ReadTransaction {
                 params,
                 finish,
             }),
-            Err(error) => Statement(Box::pin(std::future::ready(Err(error)))),
+            Err(error) => Statement::waiting(std::future::ready(Err(error))),
         }
     }
 
     fn run<'a, T: Send + 'static>(&'a mut self, work: Work<'a, T>) -> Statement<'a, T> {
-        Statement(Box::pin(self.frame.statement(work)))
+        Statement(Stage::New(&self.frame, work))
     }
 
     fn write<'a>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, usize> {
@@ -364,10 +387,10 @@ impl ReadTransaction {
 
     fn newest_rowid(&mut self) -> Statement<'_, i64> {
         let frame = &self.frame;
-        Statement(Box::pin(async move {
+        Statement::waiting(async move {
             frame.check()?;
             Ok(frame.session.last_rowid())
-        }))
+        })
     }
 }
 

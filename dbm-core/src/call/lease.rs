@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedMutexGuard;
-
 use super::gate::{Entered, Gate};
 use super::site::Site;
 use crate::engine::{
     Conn, Db, Engine, Kind, MAX_DEPTH, OwnerId, Place, Session, Turn, end_read, next_id, too_deep,
 };
 use crate::error::{Error, Result};
-use crate::frame::Frame;
+use crate::frame::{Frame, Lent};
 
 /// Ended by [`keep`](Self::keep) or [`undo`](Self::undo); dropped, it undoes by itself.
 pub(crate) struct Lease {
@@ -29,7 +27,7 @@ enum Hold {
         entered: Option<Entered>,
     },
     Nested {
-        _turn: OwnedMutexGuard<()>,
+        _turn: Lent,
         savepoint: bool,
     },
 }
@@ -137,7 +135,7 @@ impl Lease {
         if outer.depth >= MAX_DEPTH {
             return Err(too_deep());
         }
-        let turn = outer.wait_for_turn(site.method).await?;
+        let turn = outer.lend(site.method).await?;
         outer.check()?;
         let frame = Frame::nested(outer, kind, site.method);
         let savepoint = kind == Kind::Write;
@@ -207,7 +205,7 @@ impl Lease {
                 }
             }
             Some(Hold::Write { .. }) if session.kind == Kind::Connection => {
-                self.end_connection(keep).await
+                Box::pin(self.end_connection(keep)).await
             }
             Some(Hold::Write { ref mut turn, .. }) => {
                 if session.is_unshareable() {

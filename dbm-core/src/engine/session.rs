@@ -116,7 +116,7 @@ impl Session {
             // A closure cannot be run again after it has met another process's lock.
             self.take_snapshot().await?;
         }
-        if let Some(result) = self.try_here(&mut work, read_only) {
+        if let Some(result) = self.try_here(&mut work, read_only, false) {
             return result.unwrap_or_else(|panic| resume_unwind(panic));
         }
         if self.kind == Kind::Read {
@@ -135,11 +135,12 @@ impl Session {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Runs the statement here and now if it is known to be short.
-    fn try_here<T>(
+    /// Runs the statement here and now if it is known to be short, and to do others no harm where it `shares`.
+    pub(crate) fn try_here<T>(
         &self,
         work: &mut Work<'_, T>,
         read_only: bool,
+        shares: bool,
     ) -> Option<std::thread::Result<Result<T>>> {
         if self.execution == Execution::Offload || self.kind == Kind::Connection {
             return None;
@@ -150,7 +151,7 @@ impl Session {
             Err(error) => return Some(Ok(Err(self.lost_or(error)))),
         };
         let force = self.execution == Execution::Inline;
-        if !force && !expect_short(db, work) {
+        if (shares || !force) && !expect_short(db, work, shares) {
             return None;
         }
         match self.attempt(db, work, read_only, !force) {
@@ -345,23 +346,31 @@ impl Session {
             .await
     }
 
-    /// SQLite's own busy handler would sleep in the worker and could not be cancelled.
     async fn retry_while_busy(self: &Arc<Self>, attempt: fn(&mut Db) -> Result<()>) -> Result<()> {
+        match self.control(attempt).await? {
+            Err(error) if is_busy(&error) => Box::pin(self.keep_trying(attempt, error)).await,
+            result => result,
+        }
+    }
+
+    /// SQLite's own busy handler would sleep in the worker and could not be cancelled.
+    async fn keep_trying(
+        self: &Arc<Self>,
+        attempt: fn(&mut Db) -> Result<()>,
+        mut error: Error,
+    ) -> Result<()> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(1);
-        loop {
+        while started.elapsed() < self.busy_timeout {
+            tokio::time::sleep(pause.min(self.busy_timeout.saturating_sub(started.elapsed())))
+                .await;
+            pause = (pause * 2).min(Duration::from_millis(20));
             match self.control(attempt).await? {
-                Err(error) if is_busy(&error) => {
-                    let waited = started.elapsed();
-                    if waited >= self.busy_timeout {
-                        return Err(error.or_busy(waited));
-                    }
-                    tokio::time::sleep(pause.min(self.busy_timeout - waited)).await;
-                    pause = (pause * 2).min(Duration::from_millis(20));
-                }
+                Err(busy) if is_busy(&busy) => error = busy,
                 result => return result,
             }
         }
+        Err(error.or_busy(started.elapsed()))
     }
 
     /// Runs the library's own work on this connection: here if it is free, behind what runs there otherwise.
@@ -377,7 +386,7 @@ impl Session {
                 .map(work)
                 .map_err(|error| self.lost_or(error));
         }
-        self.on_lane(Errand::Control, work).await
+        Box::pin(self.on_lane(Errand::Control, work)).await
     }
 
     /// Sends work to the lane and waits for its result. A statement whose caller has gone before its turn came is
@@ -600,12 +609,12 @@ fn without_writing<T>(db: &Db, run: impl FnOnce() -> Result<T>) -> Result<T> {
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-fn expect_short<T>(db: &mut Db, work: &Work<'_, T>) -> bool {
+fn expect_short<T>(db: &mut Db, work: &Work<'_, T>, shares: bool) -> bool {
     let Some(sql) = work.sql() else {
         return false;
     };
     let (connection, guard) = (&db.connection, &db.guard);
-    db.profiles.is_short(sql, || {
+    db.profiles.is_short(sql, shares, || {
         guard.permit(Permission::InTransaction);
         let short = matches!(work, Work::Statement { .. }) && reads_single_rows(connection, sql);
         guard.permit(Permission::Everything);

@@ -88,6 +88,7 @@ struct Profile {
     average: Duration,
     /// It can be stopped without harm, or cannot become long.
     harmless: bool,
+    must_be_alone: bool,
 }
 
 impl Profile {
@@ -97,10 +98,19 @@ impl Profile {
 }
 
 impl Profiles {
-    /// What runs before have shown; of a statement that has not run yet, what its plan says.
-    pub(crate) fn is_short(&mut self, sql: &str, reads_single_rows: impl FnOnce() -> bool) -> bool {
+    /// What runs before have shown; of a statement that has not run yet, what its plan says. One that must be alone is
+    /// not when it would share.
+    pub(crate) fn is_short(
+        &mut self,
+        sql: &str,
+        shares: bool,
+        reads_single_rows: impl FnOnce() -> bool,
+    ) -> bool {
         if let Some(profile) = self.0.get(sql) {
-            return profile.is_short();
+            return profile.is_short() && !(shares && profile.must_be_alone);
+        }
+        if shares {
+            return false;
         }
         let short = reads_single_rows();
         if short {
@@ -132,7 +142,13 @@ impl Profiles {
         if self.0.len() >= MAX_PROFILES {
             self.0.clear();
         }
-        self.0.insert(sql.into(), Profile { average, harmless });
+        let must_be_alone = never_shares(sql);
+        let profile = Profile {
+            average,
+            harmless,
+            must_be_alone,
+        };
+        self.0.insert(sql.into(), profile);
     }
 }
 
@@ -198,13 +214,13 @@ mod tests {
     fn a_statement_becomes_short_and_long_again() {
         let mut profiles = Profiles::default();
         let no = || false;
-        assert!(!profiles.is_short("a", no));
+        assert!(!profiles.is_short("a", false, no));
         profiles.record("a", Duration::from_micros(5), false, || true);
-        assert!(profiles.is_short("a", no));
+        assert!(profiles.is_short("a", false, no));
         profiles.record("a", Duration::from_millis(2), true, || true);
-        assert!(!profiles.is_short("a", no));
-        assert!(profiles.is_short("b", || true), "its plan says so");
-        assert!(profiles.is_short("b", no), "its plan is asked once");
+        assert!(!profiles.is_short("a", false, no));
+        assert!(profiles.is_short("b", false, || true), "its plan says so");
+        assert!(profiles.is_short("b", false, no), "its plan is asked once");
         for number in 0..2 * MAX_PROFILES {
             profiles.record(&number.to_string(), Duration::ZERO, false, || true);
         }

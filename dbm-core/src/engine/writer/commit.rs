@@ -126,6 +126,10 @@ impl Writer {
             drop(done);
             return result;
         }
+        Box::pin(self.commit_on_lane(turn, members)).await
+    }
+
+    async fn commit_on_lane(self: &Arc<Self>, mut turn: Turn, members: Members) -> Result<()> {
         let (sender, receiver) = oneshot::channel();
         turn.armed = false;
         let (id, solo) = (turn.id, turn.solo);

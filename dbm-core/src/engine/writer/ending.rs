@@ -59,7 +59,10 @@ impl Ending {
             watch = watch.or_else(|| self.watch());
             if watch.is_none() {
                 told.await;
-            } else if tokio::time::timeout(UNCLAIMED, told).await.is_err() {
+            } else if Box::pin(tokio::time::timeout(UNCLAIMED, told))
+                .await
+                .is_err()
+            {
                 writer.go_on_without_holder();
             }
         }
