@@ -19,10 +19,15 @@ use crate::error::Result;
 
 /// Each time the log has grown by this many pages a checkpoint runs beside the writer.
 const PASSIVE_EVERY: u32 = 1_000;
-/// Above this many pages the writer is held for a moment, so that the log starts over.
+/// When no more than this many pages are left to copy after that, the writer is held for as long as they take, so that
+/// the log starts over: a log that is written over is synced in half the time of one that grows.
+const NEARLY: i64 = 500;
+/// Above this many pages the writer is held whatever there is to copy, and the disk gets the space back.
 const TRUNCATE_ABOVE: u32 = 8_000;
-/// How long the writer is held for reads that still need the log.
+/// How long the writer is held for reads that still need a log of that size…
 const PATIENCE: Duration = Duration::from_millis(100);
+/// …or a smaller one.
+const MOMENT: Duration = Duration::from_millis(2);
 
 thread_local! {
     static WAL_PAGES: Cell<u32> = const { Cell::new(0) };
@@ -49,6 +54,7 @@ pub(crate) struct Checkpointer {
     lane: Lane,
     mark: Arc<ReadMark>,
     state: Arc<State>,
+    pages: AtomicU32,
     passive_above: AtomicU32,
     truncate_above: AtomicU32,
 }
@@ -56,6 +62,8 @@ pub(crate) struct Checkpointer {
 #[derive(Default)]
 struct State {
     wanted: AtomicBool,
+    /// Little of the log is left to copy.
+    nearly_done: AtomicBool,
     /// Held while a checkpoint runs.
     own: Mutex<Own>,
 }
@@ -73,16 +81,22 @@ impl Checkpointer {
             lane: Lane::default(),
             mark,
             state: Arc::default(),
+            pages: AtomicU32::new(0),
             passive_above: AtomicU32::new(PASSIVE_EVERY),
             truncate_above: AtomicU32::new(TRUNCATE_ABOVE),
         }
     }
 
-    /// Starts a checkpoint when the log has grown and none is under way. True when the log has grown so large that
-    /// the writer should be held for [`truncate`](Self::truncate).
+    /// Starts a checkpoint when the log has grown and none is under way. True when the writer should be held for
+    /// [`start_over`](Self::start_over).
     pub(crate) fn after_commit(&self, pages: u32) -> bool {
+        self.pages.store(pages, Ordering::Relaxed);
         self.start_passive(pages);
-        pages > self.truncate_above.load(Ordering::Relaxed)
+        self.is_too_large() || self.state.nearly_done.swap(false, Ordering::Relaxed)
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.pages.load(Ordering::Relaxed) > self.truncate_above.load(Ordering::Relaxed)
     }
 
     fn start_passive(&self, pages: u32) {
@@ -103,7 +117,9 @@ impl Checkpointer {
             let mut own = state.lock();
             if !own.closed {
                 // A failure here costs nothing: a later commit tries again.
-                let _ = mark.while_released(|| own.passive(&opener));
+                let left = mark.while_released(|| own.passive(&opener));
+                let nearly_done = left.is_ok_and(|left| left <= NEARLY);
+                state.nearly_done.store(nearly_done, Ordering::Relaxed);
             }
             state.wanted.store(false, Ordering::Release);
         });
@@ -112,8 +128,14 @@ impl Checkpointer {
         }
     }
 
-    /// Empties the log, unless a read still needs it: then tries again when the log has grown by as much once more.
-    pub(crate) fn truncate(&self, db: &Db, readers: &Readers) {
+    /// Has the log start over, unless a read still needs it: then tries again when the log has grown. For the owner of
+    /// the writer, on the lane: it blocks.
+    pub(crate) fn start_over(&self, db: &Db, readers: &Readers) {
+        if !self.is_too_large() {
+            let restart = || copy_log(&db.connection, "RESTART", MOMENT);
+            let _ = self.mark.while_released(restart);
+            return;
+        }
         let emptied = self.mark.while_released(|| empty_log(&db.connection));
         if emptied.unwrap_or(false) {
             self.truncate_above.store(TRUNCATE_ABOVE, Ordering::Relaxed);
@@ -159,7 +181,8 @@ impl State {
 }
 
 impl Own {
-    fn passive(&mut self, opener: &SharedOpener) -> Result<()> {
+    /// How many pages are left to copy.
+    fn passive(&mut self, opener: &SharedOpener) -> Result<i64> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => {
@@ -168,21 +191,26 @@ impl Own {
                 none.insert(connect(&opener.path, flags)?)
             }
         };
-        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))?;
-        Ok(())
+        let sql = "PRAGMA wal_checkpoint(PASSIVE)";
+        let (log, copied): (i64, i64) =
+            connection.query_row(sql, (), |row| Ok((row.get(1)?, row.get(2)?)))?;
+        Ok(log - copied)
     }
 }
 
 /// Empties the log; true when nothing of it is left. For the owner of the writer, on the lane: it blocks.
-///
+pub(crate) fn empty_log(connection: &Connection) -> Result<bool> {
+    copy_log(connection, "TRUNCATE", PATIENCE)
+}
+
 /// Each attempt copies what it may into the file; once that is everything, new reads need the log no more, and only
 /// those that began before have to be waited for.
-pub(crate) fn empty_log(connection: &Connection) -> Result<bool> {
+fn copy_log(connection: &Connection, mode: &str, patience: Duration) -> Result<bool> {
     let started = Instant::now();
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
     loop {
-        let busy: i64 =
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0))?;
-        if busy == 0 || started.elapsed() > PATIENCE {
+        let busy: i64 = connection.query_row(&sql, (), |row| row.get(0))?;
+        if busy == 0 || started.elapsed() > patience {
             return Ok(busy == 0);
         }
         std::thread::sleep(Duration::from_millis(1));

@@ -197,7 +197,7 @@ impl Writer {
         if result.is_ok() {
             let pages = checkpoint::wal_pages();
             if self.checkpointer.after_commit(pages) {
-                self.lock().truncate = true;
+                self.lock().start_over = true;
             }
         }
         Done { members, result }

@@ -27,7 +27,8 @@ pub(super) struct State {
     pub(super) batch: Batch,
     /// Transactions that have ended and whose members have not been told yet.
     pub(super) done: Vec<Done>,
-    pub(super) truncate: bool,
+    /// The log is to start over when nobody has work in the transaction.
+    pub(super) start_over: bool,
     pub(super) closed: bool,
 }
 
@@ -88,7 +89,7 @@ pub(crate) struct Turn {
 /// What whoever is done has to do next.
 enum Next {
     Commit(Members),
-    Truncate,
+    StartOver,
     Nothing,
 }
 
@@ -248,9 +249,9 @@ impl Writer {
                 writer.pass_on(id, false);
                 drop(done);
             })),
-            Next::Truncate => Some(Box::new(move || {
+            Next::StartOver => Some(Box::new(move || {
                 if let Some(db) = writer.conn.lock().db() {
-                    writer.checkpointer.truncate(db, &writer.readers);
+                    writer.checkpointer.start_over(db, &writer.readers);
                 }
                 writer.pass_on(id, false);
             })),
@@ -267,9 +268,9 @@ impl Writer {
                 state.hold_on();
                 return Next::Commit(state.batch.take_members());
             }
-            if !state.batch.is_open() && std::mem::take(&mut state.truncate) {
+            if !state.batch.is_open() && std::mem::take(&mut state.start_over) {
                 state.hold_on();
-                return Next::Truncate;
+                return Next::StartOver;
             }
             let Some(waiter) = state.queue.pop_front() else {
                 state.holder = None;
