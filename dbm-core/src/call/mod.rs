@@ -204,7 +204,7 @@ async fn walk<R>(
     let site = call.site;
     profile::note(site);
     arguments::check(site, call.arguments)?;
-    let lease = lease(site, call.core, kind).await?;
+    let mut lease = lease(site, call.core, kind).await?;
     clock.leased(site);
     let frame = Arc::clone(&lease.frame);
     match body::run(&frame, site, body(Arc::clone(&frame))).await {

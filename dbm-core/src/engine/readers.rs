@@ -62,7 +62,7 @@ impl Readers {
     pub(crate) async fn acquire(self: &Arc<Self>, method: &'static str) -> Result<Place> {
         let permit = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) => self.wait(method).await?,
+            Err(_) => Box::pin(self.wait(method)).await?,
         };
         let conn = {
             let mut connections = self.lock();
@@ -245,6 +245,10 @@ pub(crate) async fn open_on_lane(conn: &Arc<Conn>) -> Result<()> {
     if !conn.has_pending() && conn.is_open() {
         return Ok(());
     }
+    Box::pin(open_slowly(conn)).await
+}
+
+async fn open_slowly(conn: &Arc<Conn>) -> Result<()> {
     let (sender, receiver) = oneshot::channel();
     let opening = Arc::clone(conn);
     conn.post(move || opening.open(), |result| drop(sender.send(result)))?;

@@ -37,7 +37,7 @@ async fn in_transaction(
     site: &'static Site,
     step: impl AsyncFnOnce(&Arc<Frame>) -> Result<bool>,
 ) -> Result<bool> {
-    let lease = Lease::write(gate, engine, site, Kind::Write, None, true).await?;
+    let mut lease = Lease::write(gate, engine, site, Kind::Write, None, true).await?;
     let frame = Arc::clone(&lease.frame);
     let failure = match run_body(&frame, site, step(&frame)).await {
         Ended::Returned(Ok(true)) => return lease.keep(site).await.map(|()| true),

@@ -62,6 +62,10 @@ impl Writer {
         if !self.spoilt.load(Ordering::Acquire) || self.lock().batch.is_open() {
             return open_on_lane(&self.conn).await;
         }
+        Box::pin(self.renew()).await
+    }
+
+    async fn renew(self: &Arc<Self>) -> Result<()> {
         // SQLite shares what it knows of a file among the connections of a process, until the last one is closed.
         let _no_reads = self.readers.quiesce().await;
         let (sender, receiver) = oneshot::channel();

@@ -101,22 +101,34 @@ impl Writer {
         session: &Arc<Session>,
         trust: Option<&'static Trust>,
     ) -> Result<Turn> {
-        let (mut started, mut patience) = (None, UNCLAIMED);
+        match self.enqueue(session, trust, UNCLAIMED)? {
+            Queued::AtOnce(turn) => Ok(turn),
+            // Boxed, as everything that is seldom waited for: a call that need not wait is small.
+            Queued::Waiting(place) => Box::pin(self.queue(session, trust, place)).await,
+        }
+    }
+
+    async fn queue<'a>(
+        self: &'a Arc<Self>,
+        session: &Arc<Session>,
+        trust: Option<&'static Trust>,
+        mut place: PlaceInQueue<'a>,
+    ) -> Result<Turn> {
+        let (started, mut patience) = (Instant::now(), UNCLAIMED);
         loop {
-            let (mut place, receiver) = match self.enqueue(session, trust, patience)? {
-                Queued::AtOnce(turn) => return Ok(turn),
-                Queued::Waiting(place, receiver) => (place, receiver),
-            };
-            let started = *started.get_or_insert_with(Instant::now);
             let turn = self
-                .wait_for_turn(session.method, started, receiver)
+                .wait_for_turn(session.method, started, &mut place)
                 .await?;
-            place.armed = false;
             if self.claim(&turn, session) {
                 return Ok(turn);
             }
+            drop(turn);
             // It took so long to come for its turn that the others went on without it; they will wait longer.
             patience = (2 * patience).min(STALL);
+            place = match self.enqueue(session, trust, patience)? {
+                Queued::AtOnce(turn) => return Ok(turn),
+                Queued::Waiting(place) => place,
+            };
         }
     }
 
@@ -124,14 +136,17 @@ impl Writer {
         self: &Arc<Self>,
         method: &'static str,
         started: Instant,
-        mut receiver: oneshot::Receiver<Turn>,
+        place: &mut PlaceInQueue<'_>,
     ) -> Result<Turn> {
         let limit = self.opener.config.acquire_timeout;
         let mut pause = UNCLAIMED;
         loop {
             let left = limit.saturating_sub(started.elapsed());
-            match tokio::time::timeout(pause.min(left), &mut receiver).await {
-                Ok(turn) => return turn.map_err(|_| Error::Closed { method }),
+            match tokio::time::timeout(pause.min(left), &mut place.grant).await {
+                Ok(turn) => {
+                    place.armed = false;
+                    return turn.map_err(|_| Error::Closed { method });
+                }
                 Err(_) if started.elapsed() >= limit => return Err(self.acquire_timeout(method)),
                 Err(_) => self.go_on_without_holder(),
             }
@@ -190,12 +205,12 @@ impl Writer {
         } else {
             state.queue.push_back(waiter);
         }
-        let place = PlaceInQueue {
+        Ok(Queued::Waiting(PlaceInQueue {
             writer: self,
             id,
+            grant: receiver,
             armed: true,
-        };
-        Ok(Queued::Waiting(place, receiver))
+        }))
     }
 
     /// Whether a turn that was granted is still there for its caller; from now on only an eviction takes it.
@@ -407,13 +422,14 @@ impl Drop for Turn {
 
 enum Queued<'a> {
     AtOnce(Turn),
-    Waiting(PlaceInQueue<'a>, oneshot::Receiver<Turn>),
+    Waiting(PlaceInQueue<'a>),
 }
 
 /// Dropped, it leaves the queue.
 struct PlaceInQueue<'a> {
     writer: &'a Writer,
     id: OwnerId,
+    grant: oneshot::Receiver<Turn>,
     armed: bool,
 }
 
