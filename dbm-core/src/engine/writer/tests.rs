@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Turn, Writer};
 use crate::config::{Config, Execution};
-use crate::engine::{Conn, Kind, Opener, Readers, Role, Session};
+use crate::engine::{Conn, Kind, Opener, Readers, Role, Session, next_id};
 use crate::error::Error;
 
 static OFFLOADED: AtomicU64 = AtomicU64::new(0);
@@ -16,10 +16,11 @@ async fn in_transaction() -> (Arc<Writer>, Turn, Arc<Session>) {
     conn.adopt(opener.in_memory().unwrap());
     let readers = Readers::new(Arc::clone(&opener));
     let writer = Writer::new(Arc::clone(&conn), opener, readers);
-    let turn = writer.acquire("first", None).await.unwrap();
-    conn.lock().give_to(turn.id).unwrap();
-    let (auto, none) = (Execution::Auto, Duration::ZERO);
-    let session = Session::new(conn, turn.id, Kind::Write, "first", auto, none, &OFFLOADED);
+    let (id, auto, none) = (next_id(), Execution::Auto, Duration::ZERO);
+    let kind = Kind::Write;
+    let session = Session::new(Arc::clone(&conn), id, kind, "first", auto, none, &OFFLOADED);
+    let turn = writer.acquire(&session, None).await.unwrap();
+    conn.lock().give_to(id).unwrap();
     session.begin_write().await.unwrap();
     writer.include();
     (writer, turn, session)
