@@ -87,7 +87,7 @@ impl Writer {
                 let ending = state.batch.members.join();
                 state.holder = None;
                 turn.armed = false;
-                self.contention.pause();
+                self.contention.pauses();
                 if leads {
                     End::Lead(ending)
                 } else {
@@ -95,7 +95,7 @@ impl Writer {
                 }
             } else if state.must_commit(turn.solo) {
                 state.hold_on();
-                self.contention.end();
+                self.contention.is_over();
                 End::Commit(state.batch.take_members())
             } else {
                 End::Wait(state.batch.members.join())

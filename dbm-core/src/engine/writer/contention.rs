@@ -1,89 +1,77 @@
-//! Callers on several threads: a body that shares its transaction is often done sooner than a task could be woken, and
-//! SQLite is quicker while one thread uses it than when threads take turns.
+//! Callers on several threads. A body that shares its transaction is often done sooner than a task could be woken, so a
+//! caller waits for it in its thread; and SQLite is quicker while one thread uses it than when threads take turns, so it
+//! lets that thread go on for a while.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a caller waits at most before it queues.
+/// How long a caller waits in its thread, at most, before it queues.
 const LIMIT: Duration = Duration::from_micros(20);
-/// How long of that it leaves the turn to a thread that comes again and again…
+/// How long of that it leaves the turn to the thread that had it last…
 const POLITE: Duration = Duration::from_micros(15);
-/// …with pauses no longer than this.
-const GAP: Duration = Duration::from_nanos(3000);
+/// …if that one comes back as soon as this.
+const PAUSE: Duration = Duration::from_micros(3);
 
+/// There is nothing to wait for in a thread.
 const QUIET: u8 = 0;
-const BETWEEN: u8 = 1;
-const BRIEF: u8 = 2;
+/// Such a body runs.
+const RUNNING: u8 = 1;
+/// It is done, and the next may come into its transaction.
+const BETWEEN: u8 = 2;
 
 #[derive(Default)]
 pub(super) struct Contention {
     state: AtomicU8,
+    /// The thread of the body that runs or ran last.
     thread: AtomicUsize,
 }
 
-thread_local! {
-    static HERE: u8 = const { 0 };
-}
-
-fn this_thread() -> usize {
-    HERE.with(|here| std::ptr::from_ref(here) as usize)
-}
+/// One caller's waiting in its thread.
+#[derive(Default)]
+pub(super) struct Spin(Option<Instant>);
 
 impl Contention {
-    /// The turn is taken by a body that shares its transaction.
-    pub(super) fn begin(&self) {
+    pub(super) fn runs(&self) {
         self.thread.store(this_thread(), Ordering::Relaxed);
-        self.state.store(BRIEF, Ordering::Relaxed);
+        self.state.store(RUNNING, Ordering::Relaxed);
     }
 
-    /// That body is done; others may come into its transaction.
-    pub(super) fn pause(&self) {
+    pub(super) fn pauses(&self) {
         self.state.store(BETWEEN, Ordering::Relaxed);
     }
 
-    pub(super) fn end(&self) {
+    pub(super) fn is_over(&self) {
         self.state.store(QUIET, Ordering::Relaxed);
     }
-
-    pub(super) fn spin(&self) -> Spin<'_> {
-        Spin {
-            contention: self,
-            began: None,
-        }
-    }
 }
 
-pub(super) struct Spin<'a> {
-    contention: &'a Contention,
-    began: Option<Instant>,
-}
-
-impl Spin<'_> {
-    /// Waits in this thread, for some microseconds at most, while it is likely that the turn is free soon.
-    pub(super) fn wait(&mut self) -> bool {
-        let c = self.contention;
-        let state = c.state.load(Ordering::Relaxed);
-        if state == QUIET {
-            return false;
+impl Spin {
+    /// Waits until the turn is probably free; false when the caller should queue if it is not.
+    pub(super) fn wait(&mut self, contention: &Contention) -> bool {
+        match contention.state.load(Ordering::Relaxed) {
+            QUIET => return false,
+            BETWEEN if contention.thread.load(Ordering::Relaxed) == this_thread() => return true,
+            _ => {}
         }
-        if state == BETWEEN && c.thread.load(Ordering::Relaxed) == this_thread() {
-            return true;
-        }
-        let began = *self.began.get_or_insert_with(Instant::now);
-        let mut free = began;
-        loop {
-            let now = Instant::now();
-            let waited = now - began;
-            if waited > LIMIT {
-                return false;
-            }
-            match c.state.load(Ordering::Relaxed) {
+        let mut now = Instant::now();
+        let (began, mut free) = (*self.0.get_or_insert(now), now);
+        while now - began < LIMIT {
+            match contention.state.load(Ordering::Relaxed) {
                 QUIET => return false,
-                BETWEEN if now - free > GAP || waited > POLITE => return true,
+                BETWEEN if now - free > PAUSE || now - began > POLITE => return true,
                 BETWEEN => {}
                 _ => free = now,
             }
             std::hint::spin_loop();
+            now = Instant::now();
         }
+        false
     }
+}
+
+fn this_thread() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    HERE.with(|here| std::ptr::from_ref(here) as usize)
 }

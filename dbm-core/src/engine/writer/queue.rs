@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Writer;
 use super::commit::{Batch, Done};
+use super::contention::Spin;
 use super::ending::Members;
 use crate::engine::connection::{OwnerId, next_id};
 use crate::engine::session::Session;
@@ -161,11 +162,11 @@ impl Writer {
         patience: Duration,
     ) -> Result<Queued<'_>> {
         let (id, method) = (session.id, session.method);
-        let mut spin = self.contention.spin();
+        let mut spin = Spin::default();
         let mut state = loop {
-            let may_try_again = spin.wait();
+            let again = spin.wait(&self.contention);
             let state = self.lock();
-            if !may_try_again || state.holder.is_none() || !state.queue.is_empty() {
+            if !again || state.holder.is_none() || !state.queue.is_empty() {
                 break state;
             }
         };
@@ -176,7 +177,7 @@ impl Writer {
         if state.is_free_for(solo) {
             state.hold(id, method).attach(session);
             if !solo {
-                self.contention.begin();
+                self.contention.runs();
             }
             return Ok(Queued::AtOnce(Turn {
                 writer: Arc::clone(self),
@@ -192,6 +193,7 @@ impl Writer {
         if !first && limit.is_some_and(|limit| queued >= limit) {
             return Err(Error::Overloaded { method, queued });
         }
+        self.contention.is_over();
         let (grant, receiver) = oneshot::channel();
         let waiter = Waiter {
             id,
@@ -219,7 +221,7 @@ impl Writer {
         state.held_by(turn.id).is_some_and(|holding| {
             holding.attach(session);
             if !turn.solo {
-                self.contention.begin();
+                self.contention.runs();
             }
             true
         })
@@ -404,7 +406,7 @@ impl Turn {
     /// Gives the turn to the next one in the queue.
     pub(crate) fn release(&mut self) {
         if std::mem::take(&mut self.armed) {
-            self.writer.contention.end();
+            self.writer.contention.is_over();
             self.writer.pass_on(self.id, self.solo);
         }
     }
