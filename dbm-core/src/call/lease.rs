@@ -171,11 +171,9 @@ impl Lease {
             // It kept the members of its transaction waiting, and was taken out.
             site.trust.keep_alone();
         }
-        let (engine, session) = (
-            Arc::clone(&self.frame.engine),
-            Arc::clone(&self.frame.session),
-        );
-        let poisoned = self.frame.is_poisoned();
+        let frame = Arc::clone(&self.frame);
+        let (engine, session) = (&frame.engine, &frame.session);
+        let poisoned = frame.is_poisoned();
         match self.hold {
             None => Err(Error::HandleEnded),
             Some(Hold::Read { .. }) => {
@@ -193,7 +191,7 @@ impl Lease {
                 savepoint: true, ..
             }) => {
                 let keep = keep && !poisoned;
-                let frame = Arc::clone(&self.frame);
+                let frame = Arc::clone(&frame);
                 session
                     .control(move |db| end_savepoint(db, &frame, keep))
                     .await??;
@@ -213,10 +211,15 @@ impl Lease {
                     turn.make_solo();
                 }
                 let keep = keep && !poisoned;
-                let (in_session, in_engine) = (Arc::clone(&session), Arc::clone(&engine));
-                let kept = session
-                    .control(move |db| end_transaction(db, &in_session, &in_engine, keep))
-                    .await?;
+                let here = session.control_here(|db| end_transaction(db, &frame, keep));
+                let kept = match here {
+                    Some(kept) => kept?,
+                    None => {
+                        let frame = Arc::clone(&frame);
+                        let end = move |db: &mut Db| end_transaction(db, &frame, keep);
+                        session.control(end).await?
+                    }
+                };
                 if !keep || kept.is_err() {
                     session.discard_if_unclean();
                     if session.is_tainted() {
@@ -227,10 +230,10 @@ impl Lease {
                     return Err(Error::HandleEnded);
                 };
                 if kept.is_ok() && keep {
-                    engine.writer.finish(turn, &session).await?;
+                    engine.writer.finish(turn, session).await?;
                 } else if session.is_shared() {
                     // Held back: what it has seen may still turn out never to have happened.
-                    let _ = engine.writer.finish(turn, &session).await;
+                    let _ = engine.writer.finish(turn, session).await;
                 }
                 drop(entered);
                 kept?;
@@ -357,7 +360,8 @@ fn cannot_join(outer: &Frame, inner: Kind) -> Option<&'static str> {
 }
 
 /// Ends the transaction of an outermost call; with `keep` it stays open for its commit.
-fn end_transaction(db: &mut Db, session: &Session, engine: &Engine, keep: bool) -> Result<()> {
+fn end_transaction(db: &mut Db, frame: &Frame, keep: bool) -> Result<()> {
+    let (engine, session) = (&frame.engine, &frame.session);
     let result = (|| {
         session.check()?;
         if !keep {

@@ -2,13 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::ErrorCode;
 use tokio::sync::oneshot;
 
-use super::connection::{CONTROL, Conn, Db, OwnerId, next_id};
+use super::connection::{CONTROL, Conn, Db, OwnerId, Slot, next_id};
 use super::guard::Permission;
 use super::open::is_busy;
 use super::statement::{FUSE, Work, is_harmless, reads_single_rows};
@@ -142,10 +142,10 @@ impl Session {
         read_only: bool,
         shares: bool,
     ) -> Option<std::thread::Result<Result<T>>> {
-        if self.execution == Execution::Offload || self.kind == Kind::Connection {
+        if self.kind == Kind::Connection {
             return None;
         }
-        let mut slot = self.conn.try_lock()?;
+        let mut slot = self.slot_here()?;
         let db = match slot.owned_by(self.id) {
             Ok(db) => db,
             Err(error) => return Some(Ok(Err(self.lost_or(error)))),
@@ -373,14 +373,26 @@ impl Session {
         Err(error.or_busy(started.elapsed()))
     }
 
+    /// Runs the library's own work on this connection if that is free.
+    pub(crate) fn control_here<R>(&self, work: impl FnOnce(&mut Db) -> R) -> Option<Result<R>> {
+        let mut slot = self.slot_here()?;
+        let db = slot.owned_by(self.id);
+        Some(db.map(work).map_err(|error| self.lost_or(error)))
+    }
+
+    fn slot_here(&self) -> Option<MutexGuard<'_, Slot>> {
+        if self.execution == Execution::Offload {
+            return None;
+        }
+        self.conn.try_lock()
+    }
+
     /// Runs the library's own work on this connection: here if it is free, behind what runs there otherwise.
     pub(crate) async fn control<R: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&mut Db) -> R + Send + 'static,
     ) -> Result<R> {
-        if self.execution != Execution::Offload
-            && let Some(mut slot) = self.conn.try_lock()
-        {
+        if let Some(mut slot) = self.slot_here() {
             return slot
                 .owned_by(self.id)
                 .map(work)

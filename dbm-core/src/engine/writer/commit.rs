@@ -242,8 +242,9 @@ impl Batch {
         self.count < MAX_MEMBERS
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        !self.has_room() || self.since.is_some_and(|since| since.elapsed() >= MAX_AGE)
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        let is_old = |since| now.saturating_duration_since(since) >= MAX_AGE;
+        !self.has_room() || self.since.is_some_and(is_old)
     }
 
     pub(super) fn count(&self) -> u32 {

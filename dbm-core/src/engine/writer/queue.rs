@@ -390,7 +390,7 @@ impl State {
     }
 
     pub(super) fn may_wait_for_company(&self, solo: bool) -> bool {
-        !solo && self.is_waiting_for_company() && !self.batch.is_full()
+        !solo && self.is_waiting_for_company() && !self.is_full()
     }
 
     pub(super) fn must_commit(&self, solo: bool) -> bool {
@@ -398,7 +398,16 @@ impl State {
             Some(waiter) => waiter.is_solo(),
             None => self.batch.leader.is_none() || !self.batch.expects_company(),
         };
-        solo || before_next || self.batch.is_full()
+        solo || before_next || self.is_full()
+    }
+
+    /// As of when the holder came: to read the clock again would cost more than it is worth.
+    fn is_full(&self) -> bool {
+        let now = match &self.holder {
+            Some(holding) => holding.since,
+            None => Instant::now(),
+        };
+        self.batch.is_full(now)
     }
 }
 
