@@ -5,6 +5,7 @@
 
 mod commits;
 mod companions;
+mod company;
 mod deferred;
 mod rollbacks;
 mod stalls;

@@ -68,6 +68,7 @@ impl Writer {
         if state.holder.is_some() || !state.batch.is_open() {
             return None;
         }
+        self.contention.is_over();
         let id = next_id();
         state.hold(id, method);
         Some(Turn {

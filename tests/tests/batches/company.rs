@@ -1,0 +1,146 @@
+//! A transaction is left open for calls that are about to come, and somebody always commits it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dbm_core::Execution;
+use dbm_core::prelude::*;
+use dbm_tests::{poll_once, run, within};
+
+use super::{Call, Store, config, next_item, together};
+
+/// A store whose calls expect the company of two others, with one that waits for them.
+async fn waits_for_company<'a>(store: &'a Store, item: i64) -> Call<'a> {
+    let three = || -> Call<'a> { Box::pin(store.add(next_item())) };
+    for result in together(store, vec![three(), three(), three()]).await {
+        result.unwrap();
+    }
+    let mut leader: Call<'_> = Box::pin(store.add(item));
+    assert!(poll_once(&mut leader).await.is_pending());
+    leader
+}
+
+async fn store() -> Arc<Store> {
+    Store::new(Config::in_memory().execution(Execution::Inline)).await
+}
+
+#[test]
+fn calls_that_come_together_share_a_transaction_without_queueing() {
+    run(async {
+        let store = store().await;
+        let items = [next_item(), next_item(), next_item()];
+        let leader = waits_for_company(&store, items[0]).await;
+        let mut second: Call<'_> = Box::pin(store.add(items[1]));
+        assert!(poll_once(&mut second).await.is_pending());
+        assert_eq!(store.halves(items[0]).await.unwrap(), 0, "not committed");
+        // The company is complete: the last one commits for all.
+        within(store.add(items[2])).await.unwrap();
+        for item in items {
+            assert_eq!(store.halves(item).await.unwrap(), 2);
+        }
+        within(leader).await.unwrap();
+        within(second).await.unwrap();
+    });
+}
+
+#[test]
+fn who_waits_for_company_in_vain_commits_alone() {
+    run(async {
+        let store = store().await;
+        let item = next_item();
+        within(waits_for_company(&store, item).await).await.unwrap();
+        assert_eq!(store.halves(item).await.unwrap(), 2);
+    });
+}
+
+#[test]
+fn who_waits_for_company_may_go_away() {
+    run(async {
+        let store = store().await;
+        let items = [next_item(), next_item()];
+        let leader = waits_for_company(&store, items[0]).await;
+        let mut second: Call<'_> = Box::pin(store.add(items[1]));
+        assert!(poll_once(&mut second).await.is_pending());
+        drop(leader);
+        within(second).await.unwrap();
+        for item in items {
+            assert_eq!(store.halves(item).await.unwrap(), 2);
+        }
+        // Alone, too.
+        let item = next_item();
+        drop(waits_for_company(&store, item).await);
+        within(store.add(next_item())).await.unwrap();
+        assert_eq!(store.halves(item).await.unwrap(), 2);
+    });
+}
+
+#[test]
+fn nobody_waits_for_ever_for_one_who_waits_for_company() {
+    run(async {
+        let store = store().await;
+        let items = [next_item(), next_item()];
+        let leader = waits_for_company(&store, items[0]).await;
+        within(store.add(items[1])).await.unwrap();
+        for item in items {
+            assert_eq!(store.halves(item).await.unwrap(), 2);
+        }
+        within(leader).await.unwrap();
+    });
+}
+
+impl Store {
+    #[database_safe]
+    async fn bare(&self, db: &mut Connection) -> Result<()> {
+        db.execute_batch("ANALYZE").await
+    }
+
+    #[database_safe]
+    async fn closure(&self, db: &mut WriteTransaction) -> Result<usize> {
+        db.call(|connection| Ok(connection.execute("DELETE FROM half WHERE item < 0", ())?))
+            .await
+    }
+}
+
+#[test]
+fn a_call_that_runs_alone_comes_after_those_who_wait_for_company() {
+    run(async {
+        let store = store().await;
+        let item = next_item();
+        let leader = waits_for_company(&store, item).await;
+        within(store.bare()).await.unwrap();
+        assert_eq!(store.halves(item).await.unwrap(), 2);
+        within(leader).await.unwrap();
+
+        let item = next_item();
+        let leader = waits_for_company(&store, item).await;
+        within(store.closure()).await.unwrap();
+        assert_eq!(store.halves(item).await.unwrap(), 2);
+        within(leader).await.unwrap();
+    });
+}
+
+#[test]
+fn close_waits_for_nobodys_company() {
+    run(async {
+        for goes_on in [true, false] {
+            let directory = tempfile::tempdir().unwrap();
+            let config = config(directory.path(), Execution::Inline);
+            let store = Store::new(config.clone()).await;
+            let item = next_item();
+            let leader = waits_for_company(&store, item).await;
+            let mut closing = Box::pin(store.close_within(Duration::from_millis(1)));
+            if goes_on {
+                assert!(poll_once(&mut closing).await.is_pending());
+                within(leader).await.unwrap();
+                within(closing).await.unwrap();
+            } else {
+                let _ = within(closing).await;
+                within(leader).await.unwrap();
+            }
+            assert_eq!(store.status(), Status::Stopped);
+            let store = Store::new(config).await;
+            assert_eq!(store.halves(item).await.unwrap(), 2);
+            within(store.close()).await.unwrap();
+        }
+    });
+}
