@@ -143,12 +143,12 @@ pub trait DbManager: Schema + Sized {
     where
         Self: FromCore,
     {
-        lifecycle::Start::from_core(config).begin()
+        lifecycle::Start::from_core(config).begin(false)
     }
 
     /// [`start`](Self::start) for a struct with fields that are not `Default`: `build` puts the core where it belongs.
     fn start_with(config: Config, build: impl FnOnce(ManagerCore) -> Self) -> Arc<Self> {
-        lifecycle::Start::new(config, build).begin()
+        lifecycle::Start::new(config, build).begin(false)
     }
 
     /// Starts a manager and waits until it runs.
@@ -171,7 +171,7 @@ pub trait DbManager: Schema + Sized {
     where
         Self: FromCore,
     {
-        async move { ready(Self::start(config)).await }
+        async move { ready(lifecycle::Start::from_core(config).begin(true)).await }
     }
 
     /// [`create`](Self::create) for a struct with fields that are not `Default`: `build` puts the core where it
@@ -205,7 +205,7 @@ pub trait DbManager: Schema + Sized {
     ) -> impl Future<Output = Result<Arc<Self>>> + Send {
         // Built at once, since `build` need not be Send; started when polled, inside the runtime.
         let start = lifecycle::Start::new(config, build);
-        async move { ready(start.begin()).await }
+        async move { ready(start.begin(true)).await }
     }
 
     /// Waits until start-up has ended; the answer is the same every time.

@@ -1,6 +1,7 @@
 //! What a database file holds, as far as its version is concerned.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::time::Duration;
 
 use rusqlite::types::Type;
@@ -72,19 +73,17 @@ fn needs_recovery(error: &Error) -> bool {
 
 /// Reads the version row, strictly.
 pub(crate) fn contents(connection: &Connection) -> Result<Contents> {
-    let mut statement = match connection.prepare(
-        "SELECT major, minor, patch,
-            EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'Version' COLLATE NOCASE)
-         FROM Version LIMIT 2",
-    ) {
+    let mut statement = match connection.prepare("SELECT major, minor, patch FROM Version LIMIT 2")
+    {
         Ok(statement) => statement,
         Err(error) => return without_version(connection, error.into()),
     };
+    let is_table = connection.table_exists(None::<&CStr>, c"Version")?;
     let mut rows = statement.query(())?;
     let Some(row) = rows.next()? else {
         return Err(invalid("it has 0 rows, but 1 was expected"));
     };
-    if !row.get(3)? {
+    if !is_table {
         return Err(Error::ForeignDatabase);
     }
     for (column, name) in ["major", "minor", "patch"].into_iter().enumerate() {

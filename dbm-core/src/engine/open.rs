@@ -130,9 +130,9 @@ impl Opener {
 
     fn settle(&self, connection: Connection, role: Role) -> Result<Db> {
         let settings = match role {
-            Role::Reader => "PRAGMA query_only = ON; PRAGMA foreign_keys = ON".to_owned(),
+            Role::Reader => "PRAGMA query_only = ON".to_owned(),
             Role::Writer => format!(
-                "PRAGMA synchronous = {}; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0",
+                "PRAGMA synchronous = {}; PRAGMA wal_autocheckpoint = 0",
                 match self.config.durability {
                     Durability::Full => "FULL",
                     Durability::Normal => "NORMAL",
@@ -141,6 +141,7 @@ impl Opener {
             ),
         };
         self.patiently(|| Ok(connection.execute_batch(&settings)?))?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         checkpoint::watch_wal(&connection);
         let guard = Guard::install(&connection)?;

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::panic::catch_unwind;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -56,7 +56,9 @@ impl<M: DbManager> Start<M> {
         }
     }
 
-    pub(crate) fn begin(self) -> Arc<M> {
+    /// Starts in a task of its own; `here`, the part of it that needs no waiting runs at once: a database that is at
+    /// rest is open then.
+    pub(crate) fn begin(self, here: bool) -> Arc<M> {
         let Self {
             manager,
             config,
@@ -70,7 +72,7 @@ impl<M: DbManager> Start<M> {
         match runtime() {
             Ok(runtime) => {
                 let manager = Arc::clone(&manager);
-                runtime.spawn(async move {
+                let mut start = Box::pin(async move {
                     let started = start_up(&*manager, config, &starting.gate, &drift).await;
                     drop(manager);
                     let was_there = matches!(&started, Ok((_, Step::Nothing | Step::Migrate)));
@@ -80,6 +82,10 @@ impl<M: DbManager> Start<M> {
                         drift.check_beside(gate, status).await;
                     }
                 });
+                let mut nobody = Context::from_waker(Waker::noop());
+                if !here || start.as_mut().poll(&mut nobody).is_pending() {
+                    runtime.spawn(start);
+                }
             }
             Err(error) => starting.end(Err(error)),
         }
