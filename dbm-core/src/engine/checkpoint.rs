@@ -216,3 +216,76 @@ fn copy_log(connection: &Connection, mode: &str, patience: Duration) -> Result<b
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::engine::{Opener, TemporaryDirectory};
+
+    const FILL: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100)
+        INSERT INTO t SELECT zeroblob(4000) FROM n";
+
+    struct Fixture {
+        directory: TemporaryDirectory,
+        db: Db,
+        readers: Arc<Readers>,
+        checkpointer: Checkpointer,
+    }
+
+    /// A database with a log of a hundred pages.
+    fn fixture() -> Fixture {
+        let directory = TemporaryDirectory::new().unwrap();
+        let config = Config::new(directory.path());
+        let opener = Opener::new(directory.path().join("file"), config);
+        let db = opener.create().unwrap();
+        db.connection.execute_batch("CREATE TABLE t (x)").unwrap();
+        db.connection.execute_batch(FILL).unwrap();
+        assert!(wal_pages() > 100);
+        let readers = Readers::new(Arc::clone(&opener));
+        let checkpointer = Checkpointer::new(opener, Arc::clone(&readers.mark));
+        Fixture {
+            directory,
+            db,
+            readers,
+            checkpointer,
+        }
+    }
+
+    impl Fixture {
+        fn length_of_log(&self) -> u64 {
+            let log = self.directory.path().join("file-wal");
+            fs::metadata(log).unwrap().len()
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_copied_starts_over_in_its_place() {
+        let fixture = fixture();
+        let length = fixture.length_of_log();
+        let began = Instant::now();
+        while !fixture.checkpointer.after_commit(PASSIVE_EVERY + 1) {
+            assert!(began.elapsed() < Duration::from_secs(20), "never copied");
+            std::thread::yield_now();
+        }
+        fixture
+            .checkpointer
+            .start_over(&fixture.db, &fixture.readers);
+        let insert = "INSERT INTO t VALUES (1)";
+        fixture.db.connection.execute_batch(insert).unwrap();
+        assert!(wal_pages() < 10);
+        assert_eq!(fixture.length_of_log(), length);
+    }
+
+    #[test]
+    fn a_log_that_is_too_large_gives_the_space_back() {
+        let fixture = fixture();
+        assert!(fixture.checkpointer.after_commit(TRUNCATE_ABOVE + 1));
+        fixture
+            .checkpointer
+            .start_over(&fixture.db, &fixture.readers);
+        assert_eq!(fixture.length_of_log(), 0);
+    }
+}
