@@ -78,13 +78,17 @@ impl<M: DbManager> Start<M> {
                     let was_there = matches!(&started, Ok((_, Step::Nothing | Step::Migrate)));
                     let (gate, status) = (Arc::downgrade(&starting.gate), starting.gate.watch());
                     starting.end(started.map(|(engine, _)| engine));
-                    if was_there {
-                        drift.check_beside(gate, status).await;
-                    }
+                    was_there.then(|| drift.check_beside(gate, status))
                 });
                 let mut nobody = Context::from_waker(Waker::noop());
-                if !here || start.as_mut().poll(&mut nobody).is_pending() {
-                    runtime.spawn(start);
+                match here.then(|| start.as_mut().poll(&mut nobody)) {
+                    Some(Poll::Ready(Some(check))) => drop(runtime.spawn(check)),
+                    Some(Poll::Ready(None)) => {}
+                    Some(Poll::Pending) | None => drop(runtime.spawn(async move {
+                        if let Some(check) = start.await {
+                            check.await;
+                        }
+                    })),
                 }
             }
             Err(error) => starting.end(Err(error)),
