@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use serde_core::de::Deserialize;
 
 use crate::engine::{Kind, Work};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::params::Params;
 use crate::row::{self, Row};
@@ -154,10 +154,17 @@ pub struct Connection {
 pub struct Statement<'a, T>(Stage<'a, T>);
 
 enum Stage<'a, T> {
-    New(&'a Frame, Work<'a, T>),
-    Waiting(Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>),
+    New {
+        frame: &'a Frame,
+        work: Work<'a, T>,
+        /// A function pointer, because only what can go to a thread can wait: `query_map` gives what cannot.
+        wait: fn(&'a Frame, Work<'a, T>) -> Waiting<'a, T>,
+    },
+    Waiting(Waiting<'a, T>),
     Ended,
 }
+
+type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 impl<'a, T> Statement<'a, T> {
     fn waiting(future: impl Future<Output = Result<T>> + Send + 'a) -> Self {
@@ -165,23 +172,29 @@ impl<'a, T> Statement<'a, T> {
     }
 }
 
-impl<T: Send + 'static> Future for Statement<'_, T> {
+impl<T> Future for Statement<'_, T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Stage::Waiting(future) = &mut self.0 {
-            return future.as_mut().poll(cx);
-        }
-        let Stage::New(frame, mut work) = std::mem::replace(&mut self.0, Stage::Ended) else {
-            return Poll::Pending;
+        let mut future = match std::mem::replace(&mut self.0, Stage::Ended) {
+            Stage::New {
+                frame,
+                mut work,
+                wait,
+            } => {
+                // A short statement is done at once, which costs no box.
+                if let Some(result) = frame.try_statement(&mut work) {
+                    return Poll::Ready(result);
+                }
+                wait(frame, work)
+            }
+            Stage::Waiting(future) => future,
+            Stage::Ended => return Poll::Ready(Err(Error::HandleEnded)),
         };
-        // A short statement is done at once, which costs no box.
-        if let Some(result) = frame.try_statement(&mut work) {
-            return Poll::Ready(result);
-        }
-        let mut future = Box::pin(frame.statement(work));
         let polled = future.as_mut().poll(cx);
-        self.0 = Stage::Waiting(future);
+        if polled.is_pending() {
+            self.0 = Stage::Waiting(future);
+        }
         polled
     }
 }
@@ -359,7 +372,11 @@ impl ReadTransaction {
     }
 
     fn run<'a, T: Send + 'static>(&'a mut self, work: Work<'a, T>) -> Statement<'a, T> {
-        Statement(Stage::New(&self.frame, work))
+        Statement(Stage::New {
+            frame: &self.frame,
+            work,
+            wait: |frame, work| Box::pin(frame.statement(work)),
+        })
     }
 
     fn write<'a>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, usize> {

@@ -193,3 +193,58 @@ fn odd_texts_are_results_and_never_half_run() {
         }
     });
 }
+
+impl Store {
+    #[database_safe]
+    async fn names<'a>(
+        &self,
+        db: &mut ReadTransaction,
+        names: &'a [String],
+    ) -> Result<Vec<&'a str>> {
+        let sql = "SELECT n FROM number ORDER BY n";
+        db.query_map(sql, (), |row| {
+            let n: usize = row.get(0)?;
+            names
+                .get(n)
+                .map(String::as_str)
+                .ok_or_else(|| Error::other("it has no name"))
+        })
+        .await
+    }
+}
+
+#[test]
+fn rows_may_become_what_the_body_has_borrowed() {
+    run(async {
+        let names = ["zero", "one", "two", "three"].map(String::from);
+        for execution in EXECUTIONS {
+            let store = Store::new(execution).await;
+            assert_eq!(store.names(&names).await.unwrap(), ["one", "two", "three"]);
+            store.close().await.unwrap();
+        }
+    });
+}
+
+impl Store {
+    #[database_safe]
+    async fn ask_again(&self, db: &mut ReadTransaction, sql: &str) -> Result<()> {
+        let mut statement = db.query_one::<i64>(sql, ());
+        assert_eq!((&mut statement).await?, 1);
+        let error = statement.await.unwrap_err();
+        assert!(matches!(error, Error::HandleEnded), "{error}");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_statement_that_is_awaited_once_more_is_an_error() {
+    run(async {
+        for execution in EXECUTIONS {
+            let store = Store::new(execution).await;
+            for sql in ["SELECT n FROM number WHERE n = 1", "SELECT min(n) FROM number"] {
+                within(store.ask_again(sql)).await.unwrap();
+            }
+            store.close().await.unwrap();
+        }
+    });
+}
