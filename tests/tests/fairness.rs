@@ -186,3 +186,31 @@ fn the_log_stays_bounded_though_there_is_always_a_reader() {
         assert!(!log.exists());
     });
 }
+
+#[test]
+fn the_disk_gets_back_what_the_log_took_during_a_long_read() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let log = directory.path().join("database.db-wal");
+        let size = || fs::metadata(&log).unwrap().len();
+        let queue = Queue::create(Config::new(directory.path()).durability(Durability::Off))
+            .await
+            .unwrap();
+        let ((began, has_begun), (end, is_over)) = (oneshot::channel(), oneshot::channel());
+        let reader = Arc::clone(&queue);
+        let reading = tokio::spawn(async move { reader.read_long(began, is_over).await });
+        within(has_begun).await.unwrap();
+        while size() < 50_000_000 {
+            within(queue.rewrite(1_000_000)).await.unwrap();
+        }
+        drop(end);
+        within(reading).await.unwrap().unwrap();
+        within(async {
+            while size() > 40_000_000 {
+                queue.rewrite(100_000).await.unwrap();
+            }
+        })
+        .await;
+        queue.close().await.unwrap();
+    });
+}

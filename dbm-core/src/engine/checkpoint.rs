@@ -131,14 +131,22 @@ impl Checkpointer {
     /// Has the log start over, unless a read still needs it: then tries again when the log has grown. For the owner of
     /// the writer, on the lane: it blocks.
     pub(crate) fn start_over(&self, db: &Db, readers: &Readers) {
-        if !self.is_too_large() {
-            let restart = || copy_log(&db.connection, "RESTART", MOMENT);
-            let _ = self.mark.while_released(restart);
+        let too_large = self.is_too_large();
+        // It was, and could not start over then.
+        let was_too_large = self.truncate_above.load(Ordering::Relaxed) > TRUNCATE_ABOVE;
+        let connection = &db.connection;
+        let started_over = self
+            .mark
+            .while_released(|| match (too_large, was_too_large) {
+                (true, _) => empty_log(connection),
+                (_, true) => copy_log(connection, "TRUNCATE", MOMENT),
+                _ => copy_log(connection, "RESTART", MOMENT),
+            });
+        if started_over.unwrap_or(false) {
+            self.truncate_above.store(TRUNCATE_ABOVE, Ordering::Relaxed);
             return;
         }
-        let emptied = self.mark.while_released(|| empty_log(&db.connection));
-        if emptied.unwrap_or(false) {
-            self.truncate_above.store(TRUNCATE_ABOVE, Ordering::Relaxed);
+        if !too_large {
             return;
         }
         let above = self
