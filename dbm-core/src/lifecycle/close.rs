@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use super::not_from_inside;
+use super::{not_from_inside, tell};
 use crate::call::Gate;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -25,10 +25,12 @@ pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()
     if tokio::time::timeout(limit, ended(gate)).await.is_ok() {
         return Ok(());
     }
-    warn!(
-        limit_ms = limit.as_millis(),
-        "calls are still running, interrupting them"
-    );
+    tell(|| {
+        warn!(
+            limit_ms = limit.as_millis(),
+            "calls are still running, interrupting them"
+        );
+    });
     if gate.answer().is_none() {
         gate.give_up();
         // It may have come to its end in this moment, and calls wait for it.
@@ -66,7 +68,7 @@ fn stop(gate: &Arc<Gate>, engine: &Arc<Engine>) {
         move || {
             closing.close_tidily();
             if gate.status() != Status::Stopped {
-                info!(path = %closing.opener.path.display(), "database closed");
+                tell(|| info!(path = %closing.opener.path.display(), "database closed"));
                 gate.advance(Status::Stopped);
             }
         },
@@ -80,11 +82,13 @@ impl Drop for Gate {
         if let Some(Ok(engine)) = self.answer()
             && self.status() != Status::Stopped
         {
-            if engine.is_temporary() {
-                debug!("dropped without close");
-            } else {
-                warn!(path = %engine.opener.path.display(), "dropped without close");
-            }
+            tell(|| {
+                if engine.is_temporary() {
+                    debug!("dropped without close");
+                } else {
+                    warn!(path = %engine.opener.path.display(), "dropped without close");
+                }
+            });
             engine.abandon();
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::{in_transaction, version_row};
+use super::{in_transaction, tell, version_row};
 use crate::call::{Entered, Gate, Lease, Site};
 use crate::config::{Config, SchemaDrift};
 use crate::engine::{Engine, Kind, SchemaDiff, SchemaDump, read_schema};
@@ -108,7 +108,9 @@ impl<M: DbManager> Drift<M> {
         let (found, expected) = match (found, expected) {
             (Ok(found), Ok(expected)) => (found, expected),
             (Err(cause), _) | (_, Err(cause)) => {
-                warn!(database, %cause, "the schema could not be compared with what init_db makes");
+                tell(|| {
+                    warn!(database, %cause, "the schema could not be compared with what init_db makes");
+                });
                 return Ok(());
             }
         };
@@ -122,7 +124,9 @@ impl<M: DbManager> Drift<M> {
                 differences: drift.to_string(),
             });
         }
-        warn!(database, version = %M::VERSION, differences = %drift, "the schema is not what init_db makes");
+        tell(|| {
+            warn!(database, version = %M::VERSION, differences = %drift, "the schema is not what init_db makes");
+        });
         Ok(())
     }
 

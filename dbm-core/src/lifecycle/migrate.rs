@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use super::drift::Drift;
-use super::{in_transaction, version_row};
+use super::{in_transaction, tell, version_row};
 use crate::call::{Gate, Site};
 use crate::engine::{Contents, Engine, back_up, contents, foreign_key_violations, read_schema};
 use crate::error::{Error, Result};
@@ -40,7 +40,7 @@ pub(crate) async fn migrate<M: DbManager>(
             .await??;
         save(engine, &stored).await?;
         let db = &mut WriteTransaction::new(Arc::clone(frame));
-        info!(from = %stored, to = %target, "migrating the database");
+        tell(|| info!(from = %stored, to = %target, "migrating the database"));
         if !schema.migrate_db(db, &stored, target).await? {
             return Err(Error::MigrationRefused {
                 from: stored,
@@ -70,7 +70,7 @@ pub(crate) async fn migrate<M: DbManager>(
             .control(|db| read_schema(&db.connection))
             .await?;
         drift.judge(found).await?;
-        info!(from = %stored, to = %target, "database migrated");
+        tell(|| info!(from = %stored, to = %target, "database migrated"));
         Ok(true)
     })
     .await?;
@@ -103,7 +103,7 @@ async fn save(engine: &Engine, version: &Version) -> Result<()> {
     let told = |result| drop(sender.send(result));
     engine.writer.conn.post(save, told)?;
     if let Some(path) = receiver.await.unwrap_or(Err(Error::HandleEnded))? {
-        info!(path = %path.display(), "database backed up");
+        tell(|| info!(path = %path.display(), "database backed up"));
     }
     Ok(())
 }

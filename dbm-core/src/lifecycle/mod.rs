@@ -23,6 +23,7 @@ pub(crate) use close::{close, close_within, finish};
 pub(crate) use start::{Start, ensure_ready};
 pub(crate) use version_row::{get_version, update_version};
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::call::{Ended, Gate, Lease, Site, run_body};
@@ -57,4 +58,9 @@ fn not_from_inside(gate: &Gate, operation: &'static str) -> Result<()> {
             method: frame.method,
         })
     })
+}
+
+/// Tells of something. A listener that panics keeps nobody from starting or closing.
+fn tell(event: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(event));
 }

@@ -12,7 +12,7 @@ use tracing::{error, info};
 
 use super::drift::{Drift, Model};
 use super::prepare::{Step, prepare};
-use super::{create::create, migrate::migrate, not_from_inside};
+use super::{create::create, migrate::migrate, not_from_inside, tell};
 use crate::call::{Entered, Gate};
 use crate::config::Config;
 use crate::engine::{Conn, Engine, Opener, Role};
@@ -217,10 +217,10 @@ impl Starting {
         if self.gate.answer().is_some() {
             return;
         }
-        match &answer {
+        tell(|| match &answer {
             Ok(engine) => info!(path = %engine.opener.path.display(), "database running"),
             Err(cause) => error!(%cause, "database failed to start"),
-        }
+        });
         let status = if answer.is_ok() {
             Status::Running
         } else {

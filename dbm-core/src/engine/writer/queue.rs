@@ -87,11 +87,10 @@ pub(crate) struct Turn {
     pub(super) armed: bool,
 }
 
-/// What whoever is done has to do next.
+/// What the lane has to do before the turn goes to the next one.
 enum Next {
     Commit(Members),
     StartOver,
-    Nothing,
 }
 
 impl Writer {
@@ -258,40 +257,49 @@ impl Writer {
         id: OwnerId,
         solo: bool,
     ) -> Option<Box<dyn FnOnce() + Send>> {
-        let writer = Arc::clone(self);
-        match self.next(id, solo) {
-            Next::Nothing => None,
-            Next::Commit(members) => Some(Box::new(move || {
-                let done = writer.commit_now(id, members);
-                writer.pass_on(id, false);
-                drop(done);
-            })),
-            Next::StartOver => Some(Box::new(move || {
-                if let Some(db) = writer.conn.lock().db() {
-                    writer.checkpointer.start_over(db, &writer.readers);
+        let next = self.next(id, solo)?;
+        // Whatever becomes of the job, its drop passes the turn on.
+        let turn = Turn {
+            writer: Arc::clone(self),
+            id,
+            joins: false,
+            solo: false,
+            armed: true,
+        };
+        Some(Box::new(move || {
+            let writer = &turn.writer;
+            match next {
+                Next::Commit(members) => {
+                    let done = writer.commit_now(id, members);
+                    drop(turn);
+                    drop(done);
                 }
-                writer.pass_on(id, false);
-            })),
-        }
+                Next::StartOver => {
+                    if let Some(db) = writer.conn.lock().db() {
+                        writer.checkpointer.start_over(db, &writer.readers);
+                    }
+                }
+            }
+        }))
     }
 
-    fn next(self: &Arc<Self>, id: OwnerId, solo: bool) -> Next {
+    fn next(self: &Arc<Self>, id: OwnerId, solo: bool) -> Option<Next> {
         let mut state = self.lock();
         loop {
             if !state.is_held_by(id) {
-                return Next::Nothing;
+                return None;
             }
             if state.batch.is_open() && state.must_commit(solo) {
                 state.hold_on();
-                return Next::Commit(state.batch.take_members());
+                return Some(Next::Commit(state.batch.take_members()));
             }
             if !state.batch.is_open() && std::mem::take(&mut state.start_over) {
                 state.hold_on();
-                return Next::StartOver;
+                return Some(Next::StartOver);
             }
             let Some(waiter) = state.queue.pop_front() else {
                 state.holder = None;
-                return Next::Nothing;
+                return None;
             };
             let mut holding = Holding::new(waiter.id, waiter.method, false);
             holding.patience = waiter.patience;
@@ -305,7 +313,7 @@ impl Writer {
             match waiter.grant.send(turn) {
                 Ok(()) => {
                     state.holder = Some(holding);
-                    return Next::Nothing;
+                    return None;
                 }
                 // Its caller went away in this instant.
                 Err(mut turn) => turn.armed = false,
