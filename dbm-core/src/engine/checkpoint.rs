@@ -200,9 +200,10 @@ impl Own {
             }
         };
         let sql = "PRAGMA wal_checkpoint(PASSIVE)";
-        let (log, copied): (i64, i64) =
-            connection.query_row(sql, (), |row| Ok((row.get(1)?, row.get(2)?)))?;
-        Ok(log - copied)
+        let (busy, log, copied): (bool, i64, i64) =
+            connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        // Another one's checkpoint is in the way: this one has not looked at the log.
+        Ok(if busy { i64::MAX } else { log - copied })
     }
 }
 
@@ -228,10 +229,44 @@ fn copy_log(connection: &Connection, mode: &str, patience: Duration) -> Result<b
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
     use crate::config::Config;
     use crate::engine::{Opener, TemporaryDirectory};
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// In the midst of somebody else's checkpoint.
+    static MIDST: Mutex<Option<(Sender<()>, Receiver<()>)>> = Mutex::new(None);
+
+    fn stay_in_the_midst(_: i32) -> bool {
+        if let Some((inside, go_on)) = MIDST.lock().unwrap().take() {
+            inside.send(()).unwrap();
+            go_on.recv_timeout(LIMIT).unwrap();
+        }
+        false
+    }
+
+    #[test]
+    fn a_checkpoint_that_another_one_is_in_the_way_of_has_not_copied_the_log() {
+        let directory = TemporaryDirectory::new().unwrap();
+        let path = directory.path().join("database.db");
+        let opener = Opener::new(path.clone(), Config::new(directory.path()));
+        let writer = Connection::open(&path).unwrap();
+        let sql = "PRAGMA journal_mode = WAL; CREATE TABLE t (n); BEGIN; SELECT * FROM t";
+        writer.execute_batch(sql).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        other.busy_handler(Some(stay_in_the_midst)).unwrap();
+        let ((inside, is_inside), (go_on, may_go_on)) = (channel(), channel());
+        *MIDST.lock().unwrap() = Some((inside, may_go_on));
+        let checkpoint = std::thread::spawn(move || copy_log(&other, "RESTART", Duration::ZERO));
+        is_inside.recv_timeout(LIMIT).unwrap();
+        assert!(Own::default().passive(&opener).unwrap() > NEARLY);
+        go_on.send(()).unwrap();
+        assert!(!checkpoint.join().unwrap().unwrap(), "a read needs the log");
+    }
 
     const FILL: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100)
         INSERT INTO t SELECT zeroblob(4000) FROM n";
@@ -275,7 +310,7 @@ mod tests {
         let length = fixture.length_of_log();
         let began = Instant::now();
         while !fixture.checkpointer.after_commit(PASSIVE_EVERY + 1) {
-            assert!(began.elapsed() < Duration::from_secs(20), "never copied");
+            assert!(began.elapsed() < LIMIT, "never copied");
             std::thread::yield_now();
         }
         fixture

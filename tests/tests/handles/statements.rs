@@ -241,7 +241,10 @@ fn a_statement_that_is_awaited_once_more_is_an_error() {
     run(async {
         for execution in EXECUTIONS {
             let store = Store::new(execution).await;
-            for sql in ["SELECT n FROM number WHERE n = 1", "SELECT min(n) FROM number"] {
+            for sql in [
+                "SELECT n FROM number WHERE n = 1",
+                "SELECT min(n) FROM number",
+            ] {
                 within(store.ask_again(sql)).await.unwrap();
             }
             store.close().await.unwrap();
