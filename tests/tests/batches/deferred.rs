@@ -111,6 +111,42 @@ fn keys_that_are_deferred_by_pragma_never_share() {
     }));
 }
 
+impl Store {
+    #[database_safe]
+    async fn defer_inside(&self, _: &mut WriteTransaction, item: i64, defer: bool) -> Result<()> {
+        self.defer_first(item, defer).await
+    }
+
+    #[database_safe]
+    async fn defer_first(&self, db: &mut WriteTransaction, item: i64, defer: bool) -> Result<()> {
+        if defer {
+            db.execute("PRAGMA defer_foreign_keys = ON", ()).await?;
+        }
+        add_both(db, item).await
+    }
+}
+
+/// The savepoint of the nested call is in the way of a commit.
+#[test]
+fn a_nested_call_that_would_leave_a_shared_transaction_fails_and_runs_alone_when_made_again() {
+    run(async {
+        let store = Store::new(Config::in_memory()).await;
+        for _ in 0..4 {
+            store.defer_inside(next_item(), false).await.unwrap();
+        }
+        let item = next_item();
+        let error = alone_guilty(&store, Box::pin(store.defer_inside(item, true)), false).await;
+        assert!(
+            matches!(error, Error::BatchLost { by: "defer_inside" }),
+            "{error}"
+        );
+        assert_eq!(store.halves(item).await.unwrap(), 0);
+        store.defer_inside(item, true).await.unwrap();
+        assert_eq!(store.halves(item).await.unwrap(), 2);
+        store.close().await.unwrap();
+    });
+}
+
 #[test]
 fn deferred_keys_do_not_leak_into_the_next_call() {
     run(everywhere("", async |store| {

@@ -145,6 +145,27 @@ fn the_last_row_id_is_that_of_the_own_call() {
 
 impl Store {
     #[database_safe]
+    async fn same_row_id(&self, db: &mut WriteTransaction, id: i64) -> Result<i64> {
+        db.execute("INSERT INTO parent (id) VALUES (?1)", (id,))
+            .await?;
+        db.last_insert_rowid().await
+    }
+}
+
+#[test]
+fn the_last_row_id_is_told_though_the_call_before_had_the_same() {
+    run(async {
+        for execution in EXECUTIONS {
+            let store = Store::new(execution).await;
+            store.add(7).await.unwrap();
+            assert_eq!(store.same_row_id(7).await.unwrap(), 7);
+            store.close().await.unwrap();
+        }
+    });
+}
+
+impl Store {
+    #[database_safe]
     async fn odd_texts(&self, db: &mut WriteTransaction) -> Result<()> {
         for sql in [
             "",

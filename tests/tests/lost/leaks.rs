@@ -5,6 +5,7 @@ use std::pin::Pin;
 use dbm_core::prelude::*;
 use dbm_core::rusqlite;
 use dbm_tests::{Moment, cut, run, within};
+use tokio::sync::Notify;
 
 use super::{ADD, EXECUTIONS, OR_ROLLBACK, Store};
 
@@ -105,6 +106,35 @@ fn a_statement_that_a_closure_leaves_open_does_not_outlive_its_call() {
                 }
                 within(store.close()).await.unwrap();
             }
+        }
+    });
+}
+
+impl Store {
+    #[database_safe]
+    async fn leave_rows_open_and_wait(
+        &self,
+        db: &mut WriteTransaction,
+        left: &Notify,
+    ) -> Result<()> {
+        db.call(|c| leak_rows(c, "SELECT n FROM number")).await?;
+        left.notify_one();
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn a_statement_that_a_closure_leaves_open_does_not_outlive_a_call_that_is_dropped() {
+    run(async {
+        for execution in EXECUTIONS {
+            let store = Store::new(execution).await;
+            let left = Notify::new();
+            tokio::select! {
+                result = store.leave_rows_open_and_wait(&left) => panic!("{result:?}"),
+                () = left.notified() => {}
+            }
+            within(store.change_all()).await.unwrap();
+            within(store.close()).await.unwrap();
         }
     });
 }
