@@ -1,10 +1,11 @@
 //! Everybody gets a turn: writers in their order, readers beside them, and the log can shrink between them.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dbm_core::Durability;
 use dbm_core::prelude::*;
@@ -212,5 +213,32 @@ fn the_disk_gets_back_what_the_log_took_during_a_long_read() {
         })
         .await;
         queue.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_read_is_ended_for_its_age_when_the_log_is_large_and_not_before() {
+    run(async {
+        for (age, is_old) in [(Duration::ZERO, true), (Duration::from_secs(3600), false)] {
+            let config = Config::in_memory().max_read_age(age);
+            let queue = Queue::create(config).await.unwrap();
+            let ((began, has_begun), (end, is_over)) = (oneshot::channel(), oneshot::channel());
+            let reading = tokio::spawn({
+                let queue = Arc::clone(&queue);
+                async move { queue.read_long(began, is_over).await }
+            });
+            within(has_begun).await.unwrap();
+            queue.rewrite(1_000).await.unwrap();
+            queue.rewrite(40_000_000).await.unwrap();
+            // It waits until the log was to be emptied.
+            queue.rewrite(1_000).await.unwrap();
+            drop(end);
+            match within(reading).await.unwrap() {
+                Err(Error::TransactionLost { .. }) if is_old => {}
+                Ok(()) if !is_old => {}
+                other => panic!("{age:?}: {other:?}"),
+            }
+            queue.close().await.unwrap();
+        }
     });
 }

@@ -201,3 +201,22 @@ fn a_symlink_stays_a_symlink() {
         assert_eq!(names(&real), ["database.db"]);
     });
 }
+
+/// Reads and writes run beside each other from the first call on.
+#[test]
+fn a_file_in_another_journal_mode_is_switched_when_it_is_opened() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        Store::make(directory.path(), "1.0.0").await.unwrap();
+        let file = directory.path().join("database.db");
+        let mode = |sql: &str| -> String {
+            let connection = rusqlite::Connection::open(&file).unwrap();
+            connection.query_row(sql, (), |row| row.get(0)).unwrap()
+        };
+        assert_eq!(mode("PRAGMA journal_mode = DELETE"), "delete");
+        let store = Store::open(directory.path(), "1.0.0").await.unwrap();
+        assert_eq!(mode("PRAGMA journal_mode"), "wal");
+        assert_eq!(store.ids().await.unwrap(), [1]);
+        store.close().await.unwrap();
+    });
+}
