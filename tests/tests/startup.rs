@@ -220,3 +220,26 @@ fn a_file_in_another_journal_mode_is_switched_when_it_is_opened() {
         store.close().await.unwrap();
     });
 }
+
+#[test]
+fn an_init_db_that_changes_the_version_is_refused_and_leaves_nothing_behind() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let hooks = Hooks {
+            init: Some(|_, db| {
+                Box::pin(async {
+                    db.execute("UPDATE Version SET patch = 7", ()).await?;
+                    Ok(())
+                })
+            }),
+            ..Hooks::default()
+        };
+        let error = Store::create_hooked(Config::new(directory.path()), hooks)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::InvalidVersion { .. }), "{error}");
+        let store = Store::open(directory.path(), "1.0.0").await.unwrap();
+        assert_eq!(store.calls(), ["init_db"]);
+        store.close().await.unwrap();
+    });
+}

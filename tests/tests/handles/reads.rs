@@ -205,3 +205,30 @@ fn a_read_sees_what_another_process_has_committed_before() {
         }
     });
 }
+
+impl Store {
+    #[database_safe]
+    async fn settings(&self, db: &mut ReadTransaction) -> Result<(String, i64)> {
+        let mode = db.query_one("PRAGMA journal_mode", ()).await?;
+        Ok((mode, db.query_one(" pragma query_only", ()).await?))
+    }
+
+    #[database_safe]
+    async fn settings_inside(&self, _: &mut WriteTransaction) -> Result<(String, i64)> {
+        self.settings().await
+    }
+}
+
+/// SQLite counts some of these questions as writes.
+#[test]
+fn a_reader_may_ask_for_a_setting() {
+    run(async {
+        for execution in EXECUTIONS {
+            let store = Store::new(execution).await;
+            let (mode, query_only) = store.settings().await.unwrap();
+            assert_eq!((&*mode, query_only), ("wal", 1));
+            assert_eq!(store.settings_inside().await.unwrap().0, "wal");
+            store.close().await.unwrap();
+        }
+    });
+}

@@ -63,3 +63,42 @@ fn a_transaction_that_is_closed_before_its_commit_is_refused_as_closed() {
         );
     });
 }
+
+/// Undoes the work of the holder, unless that is part of the transaction, and waits until that is done.
+async fn evict(writer: &Arc<Writer>, turn: &Turn, session: &Arc<Session>) {
+    writer.attach(turn, session).unwrap();
+    writer.evict(Arc::clone(session), Error::BatchLost { by: "first" });
+    let (sender, done) = tokio::sync::oneshot::channel();
+    let told = writer.conn.post(|| (), |()| drop(sender.send(())));
+    told.unwrap();
+    done.await.unwrap();
+}
+
+/// Its body has ended well, so what it did stays; the commit is made by others.
+#[test]
+fn a_call_that_is_taken_out_before_its_commit_is_told_of_the_commit() {
+    run(async {
+        let (writer, turn, session) = in_transaction().await;
+        session.settle();
+        evict(&writer, &turn, &session).await;
+        assert!(writer.conn.lock().db().unwrap().connection.is_autocommit());
+        // What the commit has come to: there is no file here.
+        let ended = writer.finish(turn, &session).await;
+        assert!(
+            matches!(ended, Err(Error::FileReplaced { .. })),
+            "{ended:?}"
+        );
+    });
+}
+
+#[test]
+fn a_call_that_is_taken_out_of_a_lost_transaction_does_not_wait_for_its_commit() {
+    run(async {
+        let (writer, turn, session) = in_transaction().await;
+        session.settle();
+        writer.batch_lost("another");
+        evict(&writer, &turn, &session).await;
+        let ended = writer.finish(turn, &session).await;
+        assert!(matches!(ended, Err(Error::HandleEnded)), "{ended:?}");
+    });
+}
