@@ -388,6 +388,35 @@ fn close_during_starting_waits_for_the_start_and_for_calls_that_came_before() {
 }
 
 #[test]
+fn a_start_that_ends_after_close_was_called_is_stopping_while_calls_run() {
+    run(async {
+        let diary = Diary::held_in_init(Config::in_memory());
+        within(diary.arrived.notified()).await;
+        let mut held = Box::pin(diary.append_held("early"));
+        assert!(waits(&mut held).await);
+        let mut closing = Box::pin(diary.close());
+        assert!(waits(&mut closing).await);
+        diary.go_on.notify_one();
+        let ((), result) = within(async {
+            tokio::join!(
+                async {
+                    diary.arrived.notified().await;
+                    let mut status = diary.watch_status();
+                    let stopping = status.wait_for(|status| *status == Status::Stopping);
+                    stopping.await.unwrap();
+                    diary.go_on.notify_one();
+                },
+                held
+            )
+        })
+        .await;
+        result.unwrap();
+        within(closing).await.unwrap();
+        assert_eq!(diary.status(), Status::Stopped);
+    });
+}
+
+#[test]
 fn close_within_gives_up_a_start_that_does_not_end() {
     run(async {
         let directory = TempDir::new().unwrap();

@@ -119,6 +119,37 @@ fn nothing_that_is_set_in_a_bare_connection_outlives_the_body() {
     });
 }
 
+impl Store {
+    #[database_safe]
+    async fn change_much_and_wait(&self, db: &mut Connection, changed: &Notify) -> Result<()> {
+        db.execute_batch(
+            "CREATE TEMP TABLE temporary (x); ATTACH ':memory:' AS other; CREATE TABLE other.t (x);
+             PRAGMA foreign_keys = 0",
+        )
+        .await?;
+        changed.notify_one();
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn nothing_that_is_set_in_a_bare_connection_outlives_a_call_that_is_dropped() {
+    run(async {
+        for execution in EXECUTIONS {
+            let store = Store::new(execution).await;
+            let changed = Notify::new();
+            tokio::select! {
+                result = store.change_much_and_wait(&changed) => panic!("{result:?}"),
+                () = changed.notified() => {}
+            }
+            within(store.is_gone()).await.unwrap();
+            let foreign_keys = store.setting("foreign_keys").await.unwrap();
+            assert_eq!(foreign_keys, Value::Integer(1));
+            store.close().await.unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_transaction_that_is_left_open_is_rolled_back_and_is_an_error() {
     run(async {
