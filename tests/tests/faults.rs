@@ -197,3 +197,28 @@ fn a_lock_is_refused() {
     // They sleep most of the time.
     fail(RECOVERY, LOCKS, 16, 19);
 }
+
+/// Some file systems have no links: the backup gets its name in another way.
+#[test]
+fn a_migration_where_files_cannot_be_linked_keeps_its_backup() {
+    let Some(shim) = Shim::get("no links", TARGET.as_ref()) else {
+        return;
+    };
+    let theatre = Theatre::new(MIGRATION, PROGRAM);
+    let stage = theatre.stage();
+    let fault = Fault {
+        calls: "link",
+        at: 1,
+        act: "1 EPERM".to_owned(),
+        times: Times::FromThenOn,
+    };
+    let outcome = theatre
+        .play(shim, &stage, &fault, MIGRATION.steps)
+        .unwrap_or_else(|why| panic!("{why}"));
+    let mut claims = Claims::default();
+    claims.hear(&outcome);
+    assert!(claims.started, "{}", outcome.report());
+    assert!(!outcome.calls.is_empty(), "nothing was to be linked");
+    let judged = theatre.judge(&stage, &claims);
+    assert!(judged.is_ok(), "{judged:?}; {}", outcome.report());
+}

@@ -69,8 +69,10 @@ async fn evict(writer: &Arc<Writer>, turn: &Turn, session: &Arc<Session>) {
     writer.attach(turn, session).unwrap();
     writer.evict(Arc::clone(session), Error::BatchLost { by: "first" });
     let (sender, done) = tokio::sync::oneshot::channel();
-    let told = writer.conn.post(|| (), |()| drop(sender.send(())));
-    told.unwrap();
+    let tell = |()| {
+        let _ = sender.send(());
+    };
+    writer.conn.post(|| (), tell).unwrap();
     done.await.unwrap();
 }
 
