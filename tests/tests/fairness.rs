@@ -53,6 +53,12 @@ impl Queue {
     }
 
     #[database_safe]
+    async fn fill_the_log(&self, db: &mut WriteTransaction) -> Result<()> {
+        db.execute_batch("REPLACE INTO entry VALUES (1, 0, zeroblob(40000000))")
+            .await
+    }
+
+    #[database_safe]
     async fn hold(&self, _db: &mut WriteTransaction) -> Result<()> {
         self.arrived.notify_one();
         self.go_on.notified().await;
@@ -228,10 +234,9 @@ fn a_read_is_ended_for_its_age_when_the_log_is_large_and_not_before() {
                 async move { queue.read_long(began, is_over).await }
             });
             within(has_begun).await.unwrap();
-            queue.rewrite(1_000).await.unwrap();
-            queue.rewrite(40_000_000).await.unwrap();
+            queue.fill_the_log().await.unwrap();
             // It waits until the log was to be emptied.
-            queue.rewrite(1_000).await.unwrap();
+            queue.push(2).await.unwrap();
             drop(end);
             match within(reading).await.unwrap() {
                 Err(Error::TransactionLost { .. }) if is_old => {}
