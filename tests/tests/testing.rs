@@ -110,6 +110,8 @@ fn what_is_the_same_looks_the_same() {
             schema("CREATE TABLE a (x)").await,
             schema("CREATE  TABLE a(x)").await
         );
+        let dump = schema("CREATE TABLE a (x)").await;
+        assert_eq!(format!("{dump:?}"), "TABLE a\n  x\n");
     });
 }
 
@@ -180,6 +182,7 @@ fn what_is_different_is_named() {
         ] {
             let found = schema(one).await.compare(&schema(other).await).unwrap_err();
             assert_eq!(found.to_string(), differences);
+            assert_eq!(format!("{found:?}"), format!("\n{differences}"));
         }
     });
 }
