@@ -150,14 +150,22 @@ impl Store {
             .await?;
         db.last_insert_rowid().await
     }
+
+    #[database_safe]
+    async fn ignored_row_id(&self, db: &mut WriteTransaction, id: i64) -> Result<i64> {
+        db.execute("INSERT OR IGNORE INTO number VALUES (?1)", (id,))
+            .await?;
+        db.last_insert_rowid().await
+    }
 }
 
 #[test]
-fn the_last_row_id_is_told_though_the_call_before_had_the_same() {
+fn the_last_row_id_is_not_that_of_the_call_before_though_they_may_be_equal() {
     run(async {
         for execution in EXECUTIONS {
             let store = Store::new(execution).await;
             store.add(7).await.unwrap();
+            assert_eq!(store.ignored_row_id(7).await.unwrap(), 0, "no row");
             assert_eq!(store.same_row_id(7).await.unwrap(), 7);
             store.close().await.unwrap();
         }
