@@ -125,6 +125,11 @@ fn what_is_different_is_named() {
                 "  TABLE t\n-   a INT\n+   a INT NOT NULL",
             ),
             (
+                "CREATE TABLE t (a INT, UNIQUE (a))",
+                "CREATE TABLE t (a INT)",
+                "  TABLE t\n-   UNIQUE (a)",
+            ),
+            (
                 "CREATE TABLE t (a INT)",
                 "CREATE TABLE t (a TEXT)",
                 "  TABLE t\n-   a INT\n+   a TEXT",

@@ -130,6 +130,7 @@ mod tests {
             "t (,",
             "t (a check (",
             "t (a collate",
+            "t (a unique on conflict",
             "t (unique (",
         ] {
             let _ = Clauses::of(sql);
