@@ -35,9 +35,12 @@ impl Store {
 }
 
 fn of(method: &str) -> Option<Profile> {
-    profiles()
+    let mut found = profiles()
         .into_iter()
-        .find(|profile| profile.module == module_path!() && profile.method == method)
+        .filter(|profile| profile.module == module_path!() && profile.method == method);
+    let profile = found.next();
+    assert!(found.next().is_none(), "two profiles of {method}");
+    profile
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use dbm_core::prelude::*;
 use tracing::Level;
+use tracing_subscriber::filter::LevelFilter;
 
-use super::{Store, listen, store};
+use super::{Store, listen, listen_from, store};
 
 #[test]
 fn every_call_tells_when_it_returns_and_whether_it_went_well() {
@@ -82,6 +83,16 @@ fn only_a_slow_call_is_a_warning() {
         assert!(slow[0].fields["elapsed_ms"].parse::<f64>().unwrap() >= 5.0);
         assert_eq!(slow[0].fields["slow_ms"].parse::<f64>().unwrap(), 1.0);
         assert!(warnings("inner").is_empty() && warnings("outer").is_empty());
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_slow_call_is_a_warning_where_nothing_less_is_listened_to() {
+    listen_from(LevelFilter::WARN, async |listener| {
+        let store = store().await;
+        store.slow().await.unwrap();
+        assert_eq!(listener.events("slow").len(), 1);
         store.close().await.unwrap();
     });
 }

@@ -15,6 +15,7 @@ use dbm_tests::watch;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -139,9 +140,16 @@ impl Listener {
 
 /// Runs a test on this thread, and listens to all that is told on it.
 fn listen(test: impl AsyncFnOnce(Listener) + Send + 'static) {
+    listen_from(LevelFilter::TRACE, test);
+}
+
+/// Listens to what has this level at least.
+fn listen_from(level: LevelFilter, test: impl AsyncFnOnce(Listener) + Send + 'static) {
     watch(move || {
         let listener = Listener::default();
-        let subscriber = tracing_subscriber::registry().with(listener.clone());
+        let subscriber = tracing_subscriber::registry()
+            .with(level)
+            .with(listener.clone());
         let _listening = tracing::subscriber::set_default(subscriber);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
