@@ -79,24 +79,20 @@ fn keys_that_are_deferred_by_pragma_never_share() {
             store.defer_by_call(next_item(), false).await.unwrap();
             store.defer_and_keep_order(next_item()).await.unwrap();
         }
+        let item = next_item();
         alone_guilty(
             &store,
-            Box::pin(store.defer_now_and_then(next_item(), true)),
+            Box::pin(store.defer_now_and_then(item, true)),
             false,
         )
         .await;
-        alone_guilty(
-            &store,
-            Box::pin(store.defer_by_script(next_item(), true)),
-            false,
-        )
-        .await;
-        alone_guilty(
-            &store,
-            Box::pin(store.defer_by_call(next_item(), true)),
-            false,
-        )
-        .await;
+        assert_eq!(store.halves(item).await.unwrap(), 0, "it was undone");
+        let item = next_item();
+        alone_guilty(&store, Box::pin(store.defer_by_script(item, true)), false).await;
+        assert_eq!(store.halves(item).await.unwrap(), 0, "it was undone");
+        let item = next_item();
+        alone_guilty(&store, Box::pin(store.defer_by_call(item, true)), false).await;
+        assert_eq!(store.halves(item).await.unwrap(), 0, "it was undone");
         // From then on it is known, and the method works as if it had never shared.
         for _ in 0..3 {
             let calls: Vec<Call<'_>> = vec![
