@@ -65,8 +65,7 @@ fn a_transaction_that_is_closed_before_its_commit_is_refused_as_closed() {
 }
 
 /// Undoes the work of the holder, unless that is part of the transaction, and waits until that is done.
-async fn evict(writer: &Arc<Writer>, turn: &Turn, session: &Arc<Session>) {
-    writer.attach(turn, session).unwrap();
+async fn evict(writer: &Arc<Writer>, session: &Arc<Session>) {
     writer.evict(Arc::clone(session), Error::BatchLost { by: "first" });
     let (sender, done) = tokio::sync::oneshot::channel();
     let tell = |()| {
@@ -82,7 +81,7 @@ fn a_call_that_is_taken_out_before_its_commit_is_told_of_the_commit() {
     run(async {
         let (writer, turn, session) = in_transaction().await;
         session.settle();
-        evict(&writer, &turn, &session).await;
+        evict(&writer, &session).await;
         assert!(writer.conn.lock().db().unwrap().connection.is_autocommit());
         // What the commit has come to: there is no file here.
         let ended = writer.finish(turn, &session).await;
@@ -99,7 +98,7 @@ fn a_call_that_is_taken_out_of_a_lost_transaction_does_not_wait_for_its_commit()
         let (writer, turn, session) = in_transaction().await;
         session.settle();
         writer.batch_lost("another");
-        evict(&writer, &turn, &session).await;
+        evict(&writer, &session).await;
         let ended = writer.finish(turn, &session).await;
         assert!(matches!(ended, Err(Error::HandleEnded)), "{ended:?}");
     });
