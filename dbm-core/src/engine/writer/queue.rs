@@ -147,8 +147,10 @@ impl Writer {
                     place.armed = false;
                     return turn.map_err(|_| Error::Closed { method });
                 }
-                Err(_) if started.elapsed() >= limit => return Err(self.acquire_timeout(method)),
                 Err(_) => self.go_on_without_holder(),
+            }
+            if started.elapsed() >= limit {
+                return Err(self.acquire_timeout(method));
             }
             pause = (2 * pause).min(STALL);
         }

@@ -1,5 +1,7 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::{Turn, Writer};
@@ -9,18 +11,26 @@ use crate::error::Error;
 
 static OFFLOADED: AtomicU64 = AtomicU64::new(0);
 
-/// A writer in the middle of a transaction that others may join.
-async fn in_transaction() -> (Arc<Writer>, Turn, Arc<Session>) {
-    let opener = Opener::new(":memory:".into(), Config::in_memory());
+fn writer(config: Config) -> Arc<Writer> {
+    let opener = Opener::new(":memory:".into(), config);
     let conn = Conn::new(Role::Writer, Arc::clone(&opener));
     conn.adopt(opener.in_memory().unwrap());
     let readers = Readers::new(Arc::clone(&opener));
-    let writer = Writer::new(Arc::clone(&conn), opener, readers);
-    let (id, auto, none) = (next_id(), Execution::Auto, Duration::ZERO);
-    let kind = Kind::Write;
-    let session = Session::new(Arc::clone(&conn), id, kind, "first", auto, none, &OFFLOADED);
+    Writer::new(conn, opener, readers)
+}
+
+fn session(writer: &Writer, method: &'static str) -> Arc<Session> {
+    let (conn, kind) = (Arc::clone(&writer.conn), Kind::Write);
+    let (auto, none) = (Execution::Auto, Duration::ZERO);
+    Session::new(conn, next_id(), kind, method, auto, none, &OFFLOADED)
+}
+
+/// A writer in the middle of a transaction that others may join.
+async fn in_transaction() -> (Arc<Writer>, Turn, Arc<Session>) {
+    let writer = writer(Config::in_memory());
+    let session = session(&writer, "first");
     let turn = writer.acquire(&session, None).await.unwrap();
-    conn.lock().give_to(id).unwrap();
+    writer.conn.lock().give_to(session.id).unwrap();
     session.begin_write().await.unwrap();
     writer.include();
     (writer, turn, session)
@@ -101,5 +111,24 @@ fn a_call_that_is_taken_out_of_a_lost_transaction_does_not_wait_for_its_commit()
         evict(&writer, &session).await;
         let ended = writer.finish(turn, &session).await;
         assert!(matches!(ended, Err(Error::HandleEnded)), "{ended:?}");
+    });
+}
+
+/// Each gives up sooner than it would take the turn back from the one who does not come for it.
+#[test]
+fn a_turn_that_nobody_comes_for_is_taken_back_by_those_who_are_impatient_too() {
+    run(async {
+        let writer = writer(Config::in_memory().acquire_timeout(Duration::from_millis(1)));
+        let first = session(&writer, "first");
+        let turn = writer.acquire(&first, None).await.unwrap();
+        let absent = session(&writer, "absent");
+        let mut absent = pin!(writer.acquire(&absent, None));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(absent.as_mut().poll(&mut context).is_pending());
+        drop(turn);
+        let impatient = session(&writer, "impatient");
+        while let Err(error) = writer.acquire(&impatient, None).await {
+            assert!(matches!(error, Error::AcquireTimeout { .. }), "{error}");
+        }
     });
 }
