@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::fmt::Debug;
 use std::sync::{Arc, Once};
 
 use dbm_core::Durability;
 use dbm_core::prelude::*;
-use dbm_tests::{run, within};
+use dbm_tests::{run, run_on_one_thread, within};
 use tokio::sync::oneshot;
+use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -109,5 +111,51 @@ fn a_listener_that_panics_costs_nobody_the_writer() {
         drop(end);
         within(reading).await.unwrap().unwrap();
         within(store.close()).await.unwrap();
+    });
+}
+
+/// Panics at one event of a call.
+struct PanicsAt(&'static str);
+
+impl<S: Subscriber> Layer<S> for PanicsAt {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        struct Message(String);
+        impl Visit for Message {
+            fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        assert!(message.0 != self.0, "as asked");
+    }
+}
+
+#[test]
+fn a_listener_that_panics_in_a_call_costs_the_next_one_nothing() {
+    run_on_one_thread(async {
+        for event in ["lock acquired", "call returned"] {
+            let store = Store::create(Config::in_memory()).await.unwrap();
+            for _ in 0..5 {
+                store.rewrite().await.unwrap();
+            }
+            let calls: Vec<_> = (0..3)
+                .map(|_| {
+                    let store = Arc::clone(&store);
+                    tokio::spawn(async move { store.rewrite().await })
+                })
+                .collect();
+            {
+                let listener = tracing_subscriber::registry().with(PanicsAt(event));
+                let _listening = tracing::subscriber::set_default(listener);
+                for call in calls {
+                    assert!(within(call).await.unwrap_err().is_panic());
+                }
+            }
+            within(store.rewrite()).await.unwrap();
+            within(store.close()).await.unwrap();
+        }
     });
 }

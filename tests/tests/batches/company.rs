@@ -90,7 +90,7 @@ fn nobody_waits_for_ever_for_one_who_waits_for_company() {
 
 impl Store {
     #[database_safe]
-    async fn bare(&self, db: &mut Connection) -> Result<()> {
+    pub(super) async fn bare(&self, db: &mut Connection) -> Result<()> {
         db.execute_batch("ANALYZE").await
     }
 

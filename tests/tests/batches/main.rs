@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod alone;
 mod commits;
 mod companions;
 mod company;
