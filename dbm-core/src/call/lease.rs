@@ -64,7 +64,7 @@ impl Lease {
     ) -> Result<Self> {
         let place = engine.readers.acquire(site.method).await?;
         let session = new_session(engine, &place.conn, next_id(), Kind::Read, site);
-        place.conn.lock().give_to(session.id)?;
+        session.take_connection()?;
         engine.readers.attach(&session)?;
         let frame = Frame::outermost(gate.id, engine, session, false);
         Ok(Self {
@@ -97,13 +97,12 @@ impl Lease {
         }
         let joins = turn.joins;
         session.set_shared(joins);
-        let conn = Arc::clone(&session.conn);
         let lease = Self {
             frame,
             hold: Some(Hold::Write { turn, entered }),
         };
         engine.writer.open().await?;
-        conn.lock().give_to(session.id)?;
+        session.take_connection()?;
         match kind {
             Kind::Write if joins => session.control(|db| db.savepoint(0)).await??,
             Kind::Write => {

@@ -102,6 +102,13 @@ impl Session {
         })
     }
 
+    /// Makes it the owner of its connection, unless it was evicted before.
+    pub(crate) fn take_connection(&self) -> Result<()> {
+        let mut slot = self.conn.lock();
+        self.check()?;
+        slot.give_to(self.id)
+    }
+
     /// Runs a statement where that is best.
     ///
     /// `dropped` is called when the future goes away while the statement may be running.

@@ -53,7 +53,7 @@ impl Writer {
                 let members = writer.lock().batch.take_members();
                 drop(writer.commit_now(leaving.id, members));
                 leaving.set_shared(false);
-                writer.conn.lock().give_to(leaving.id)
+                leaving.take_connection()
             })
         };
         self.conn
@@ -70,17 +70,17 @@ impl Writer {
         self.conn.post_or_run(
             move || {
                 let mut slot = writer.conn.lock();
-                let Ok(db) = slot.owned_by(session.id) else {
-                    return;
-                };
                 let Some(id) = writer.take_turn(&session) else {
                     return;
                 };
-                writer.undo(db, &session);
-                if session.kind == Kind::Connection {
-                    slot.discard();
+                // It may not have come to its connection yet.
+                if let Ok(db) = slot.owned_by(session.id) {
+                    writer.undo(db, &session);
+                    if session.kind == Kind::Connection {
+                        slot.discard();
+                    }
+                    slot.take_back();
                 }
-                slot.take_back();
                 drop(slot);
                 // Here, before a close that may be next on the lane.
                 if let Some(job) = writer.before_next(id, true) {

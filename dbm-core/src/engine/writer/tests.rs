@@ -30,7 +30,7 @@ async fn in_transaction() -> (Arc<Writer>, Turn, Arc<Session>) {
     let writer = writer(Config::in_memory());
     let session = session(&writer, "first");
     let turn = writer.acquire(&session, None).await.unwrap();
-    writer.conn.lock().give_to(session.id).unwrap();
+    session.take_connection().unwrap();
     session.begin_write().await.unwrap();
     writer.include();
     (writer, turn, session)
@@ -130,5 +130,20 @@ fn a_turn_that_nobody_comes_for_is_taken_back_by_those_who_are_impatient_too() {
         while let Err(error) = writer.acquire(&impatient, None).await {
             assert!(matches!(error, Error::AcquireTimeout { .. }), "{error}");
         }
+    });
+}
+
+#[test]
+fn a_turn_is_taken_from_a_call_that_has_not_come_to_its_connection_too() {
+    run(async {
+        let writer = writer(Config::in_memory());
+        let stalled = session(&writer, "stalled");
+        let _turn = writer.acquire(&stalled, None).await.unwrap();
+        writer.evict(Arc::clone(&stalled), Error::HandleEnded);
+        let next = session(&writer, "next");
+        let _turn = writer.acquire(&next, None).await.unwrap();
+        next.take_connection().unwrap();
+        stalled.take_connection().unwrap_err();
+        writer.conn.lock().owned_by(next.id).unwrap();
     });
 }
