@@ -21,7 +21,7 @@ use crate::error::Result;
 const PASSIVE_EVERY: u32 = 1_000;
 /// When no more than this many pages are left to copy after that, the writer is held for as long as they take, so that
 /// the log starts over: a log that is written over is synced in half the time of one that grows.
-const NEARLY: i64 = 500;
+const NEARLY: u32 = 500;
 /// Above this many pages the writer is held whatever there is to copy, and the disk gets the space back.
 const TRUNCATE_ABOVE: u32 = 8_000;
 /// How long the writer is held for reads that still need a log of that size…
@@ -62,8 +62,8 @@ pub(crate) struct Checkpointer {
 #[derive(Default)]
 struct State {
     wanted: AtomicBool,
-    /// Little of the log is left to copy.
-    nearly_done: AtomicBool,
+    /// Pages of the log that the last checkpoint has copied, until the next commit looks at it; 0 then.
+    copied: AtomicU32,
     /// Held while a checkpoint runs.
     own: Mutex<Own>,
 }
@@ -90,9 +90,16 @@ impl Checkpointer {
     /// Starts a checkpoint when the log has grown and none is under way. True when the writer should be held for
     /// [`start_over`](Self::start_over).
     pub(crate) fn after_commit(&self, pages: u32) -> bool {
+        if pages == 0 {
+            // Nothing was written.
+            return false;
+        }
         self.pages.store(pages, Ordering::Relaxed);
+        // What was written during the checkpoint, and by this commit, is left to copy too.
+        let copied = self.state.copied.swap(0, Ordering::Relaxed);
+        let nearly_done = copied > 0 && pages.saturating_sub(copied) <= NEARLY;
         self.start_passive(pages);
-        self.is_too_large() || self.state.nearly_done.swap(false, Ordering::Relaxed)
+        nearly_done || self.is_too_large()
     }
 
     fn is_too_large(&self) -> bool {
@@ -117,9 +124,8 @@ impl Checkpointer {
             let mut own = state.lock();
             if !own.closed {
                 // A failure here costs nothing: a later commit tries again.
-                let left = mark.while_released(|| own.passive(&opener));
-                let nearly_done = left.is_ok_and(|left| left <= NEARLY);
-                state.nearly_done.store(nearly_done, Ordering::Relaxed);
+                let copied = mark.while_released(|| own.passive(&opener)).unwrap_or(0);
+                state.copied.store(copied, Ordering::Relaxed);
             }
             state.wanted.store(false, Ordering::Release);
         });
@@ -189,8 +195,8 @@ impl State {
 }
 
 impl Own {
-    /// How many pages are left to copy.
-    fn passive(&mut self, opener: &SharedOpener) -> Result<i64> {
+    /// How many pages of the log are copied.
+    fn passive(&mut self, opener: &SharedOpener) -> Result<u32> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => {
@@ -200,10 +206,9 @@ impl Own {
             }
         };
         let sql = "PRAGMA wal_checkpoint(PASSIVE)";
-        let (busy, log, copied): (bool, i64, i64) =
-            connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        // Another one's checkpoint is in the way: this one has not looked at the log.
-        Ok(if busy { i64::MAX } else { log - copied })
+        let copied: i64 = connection.query_row(sql, (), |row| row.get(2))?;
+        // -1 when another one's checkpoint is in the way.
+        Ok(u32::try_from(copied).unwrap_or(0))
     }
 }
 
@@ -263,7 +268,7 @@ mod tests {
         *MIDST.lock().unwrap() = Some((inside, may_go_on));
         let checkpoint = std::thread::spawn(move || copy_log(&other, "RESTART", Duration::ZERO));
         is_inside.recv_timeout(LIMIT).unwrap();
-        assert!(Own::default().passive(&opener).unwrap() > NEARLY);
+        assert_eq!(Own::default().passive(&opener).unwrap(), 0);
         go_on.send(()).unwrap();
         assert!(!checkpoint.join().unwrap().unwrap(), "a read needs the log");
     }
@@ -330,5 +335,32 @@ mod tests {
             .checkpointer
             .start_over(&fixture.db, &fixture.readers);
         assert_eq!(fixture.length_of_log(), 0);
+    }
+
+    #[test]
+    fn the_writer_is_not_held_for_what_was_written_since_the_checkpoint() {
+        let directory = TemporaryDirectory::new().unwrap();
+        let path = directory.path().join("database.db");
+        let opener = Opener::new(path.clone(), Config::new(directory.path()));
+        let writer = Connection::open(&path).unwrap();
+        let sql = "PRAGMA journal_mode = WAL; CREATE TABLE t (n)";
+        writer.execute_batch(sql).unwrap();
+        let mark = Arc::new(ReadMark::new(Arc::clone(&opener)));
+        let checkpointer = Checkpointer::new(opener, mark);
+        let after_checkpoint = || {
+            let (sender, receiver) = channel();
+            let posted = checkpointer.lane.post(move || sender.send(()).unwrap());
+            posted.unwrap();
+            receiver.recv_timeout(LIMIT).unwrap();
+        };
+        assert!(!checkpointer.after_commit(PASSIVE_EVERY + 1), "it runs");
+        after_checkpoint();
+        assert!(
+            !checkpointer.after_commit(PASSIVE_EVERY + 4_000),
+            "much is left"
+        );
+        after_checkpoint();
+        assert!(!checkpointer.after_commit(0), "nothing was written");
+        assert!(checkpointer.after_commit(NEARLY), "little is left");
     }
 }
