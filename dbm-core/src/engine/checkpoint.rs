@@ -97,9 +97,11 @@ impl Checkpointer {
         self.pages.store(pages, Ordering::Relaxed);
         // What was written during the checkpoint, and by this commit, is left to copy too.
         let copied = self.state.copied.swap(0, Ordering::Relaxed);
-        let nearly_done = copied > 0 && pages.saturating_sub(copied) <= NEARLY;
+        if copied > 0 && pages.saturating_sub(copied) <= NEARLY {
+            return true;
+        }
         self.start_passive(pages);
-        nearly_done || self.is_too_large()
+        self.is_too_large()
     }
 
     fn is_too_large(&self) -> bool {
@@ -314,7 +316,8 @@ mod tests {
         let fixture = fixture();
         let length = fixture.length_of_log();
         let began = Instant::now();
-        while !fixture.checkpointer.after_commit(PASSIVE_EVERY + 1) {
+        assert!(!fixture.checkpointer.after_commit(PASSIVE_EVERY + 1));
+        while !fixture.checkpointer.after_commit(NEARLY) {
             assert!(began.elapsed() < LIMIT, "never copied");
             std::thread::yield_now();
         }

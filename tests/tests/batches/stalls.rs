@@ -12,7 +12,9 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::{ADD, Call, ENDLESS, EXECUTIONS, Store, everywhere, next_item, queue_up, together};
+use super::{
+    ADD, Call, ENDLESS, EXECUTIONS, Store, add_both, everywhere, next_item, queue_up, together,
+};
 
 type Stall = for<'a> fn(&'a Store, i64, Option<&'a Notify>) -> Call<'a>;
 
@@ -164,6 +166,14 @@ fn a_method_that_waits_for_something_else_never_shares() {
 /// Longer than companions wait for each other.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+impl Store {
+    /// A method of its own: one that has kept others waiting runs alone from then on.
+    #[database_safe]
+    async fn stand(&self, db: &mut WriteTransaction, item: i64) -> Result<()> {
+        add_both(db, item).await
+    }
+}
+
 /// One of three calls that queue up together stands still at some await point: in the queue, in its body, or in its
 /// commit. Later it goes on, or is dropped.
 async fn stand_still(execution: Execution, position: usize, at: usize, goes_on: bool) {
@@ -172,15 +182,18 @@ async fn stand_still(execution: Execution, position: usize, at: usize, goes_on: 
         .execution(execution)
         .acquire_timeout(PATIENCE);
     let store = Store::new(config).await;
+    for _ in 0..4 {
+        store.stand(next_item()).await.unwrap();
+    }
     let items = [next_item(), next_item(), next_item()];
     let mut others = Vec::new();
-    let mut stalled = Stalled::new(Box::pin(store.add(items[position])) as Call<'_>);
+    let mut stalled = Stalled::new(Box::pin(store.stand(items[position])) as Call<'_>);
     let holder = queue_up(&store, &mut []).await;
     for (place, item) in items.into_iter().enumerate() {
         if place == position {
             assert!(!stalled.run_to(1).await);
         } else {
-            let mut call: Call<'_> = Box::pin(store.add(item));
+            let mut call: Call<'_> = Box::pin(store.stand(item));
             assert!(poll_once(&mut call).await.is_pending());
             others.push(async move { (place, call.await) });
         }
@@ -193,7 +206,9 @@ async fn stand_still(execution: Execution, position: usize, at: usize, goes_on: 
         let expected = match result {
             Ok(()) => 2,
             // When nobody shares with it yet, it is a holder like any other.
-            Err(Error::AcquireTimeout { holder: "add", .. }) if place > position => 0,
+            Err(Error::AcquireTimeout {
+                holder: "stand", ..
+            }) if place > position => 0,
             Err(error) => panic!("{case}: {error}"),
         };
         assert_eq!(
@@ -208,14 +223,14 @@ async fn stand_still(execution: Execution, position: usize, at: usize, goes_on: 
         drop(stalled);
         None
     };
-    within(store.add(next_item())).await.unwrap();
+    within(store.stand(next_item())).await.unwrap();
     let halves = store.halves(items[position]).await.unwrap();
     match told {
         None => assert!(halves == 0 || halves == 2, "{case}: {halves}"),
         Some(Ok(())) => assert_eq!(halves, 2, "{case}"),
         Some(Err(error)) => {
             assert!(
-                matches!(error, Error::BatchLost { by: "add" }),
+                matches!(error, Error::BatchLost { by: "stand" }),
                 "{case}: {error}"
             );
             assert_eq!(halves, 0, "{case}");

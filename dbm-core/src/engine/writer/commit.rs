@@ -106,7 +106,10 @@ impl Writer {
             End::Lead(ending) => {
                 let leader = Leader { writer: self, id };
                 match leader.wait_for_company(session.method).await {
-                    Some((turn, members)) => self.commit(turn, members).await,
+                    Some((turn, members)) => {
+                        let _ = self.conn.lock().give_to(turn.id);
+                        self.commit(turn, members).await
+                    }
                     None => ending.wait(self).await,
                 }
             }
@@ -135,13 +138,7 @@ impl Writer {
         let (id, solo) = (turn.id, turn.solo);
         let (committing, telling) = (Arc::clone(self), Arc::clone(self));
         let commit = move || {
-            let turn = Turn {
-                writer: Arc::clone(&committing),
-                id,
-                joins: false,
-                solo,
-                armed: true,
-            };
+            let turn = Turn::new(&committing, id, false, solo);
             (committing.commit_now(id, members), turn)
         };
         self.conn.post(commit, move |(done, turn)| {
@@ -179,9 +176,7 @@ impl Writer {
     pub(super) fn commit_now(&self, id: OwnerId, members: Members) -> Done {
         let started = Instant::now();
         let mut slot = self.conn.lock();
-        // Whoever has the turn may not have been the one whose statements ran last.
-        let given = slot.give_to(id);
-        let result = match given.and_then(|()| slot.owned_by(id)) {
+        let result = match slot.owned_by(id) {
             Ok(db) => self.try_commit(db),
             Err(error) => {
                 let result = Err(error);

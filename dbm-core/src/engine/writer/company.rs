@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Writer;
 use super::commit::MAX_AGE;
 use super::ending::Members;
-use super::queue::{State, Turn};
+use super::queue::{NOBODY, State, Turn};
 use crate::engine::connection::{OwnerId, next_id};
 
 /// The duty to commit an open transaction while the turn is free for everybody. Dropped, it commits on the lane.
@@ -50,15 +50,15 @@ impl Drop for Leader<'_> {
             if state.batch.leader != Some(self.id) {
                 return;
             }
-            self.writer.take_free_turn(&mut state, "nobody")
+            self.writer.take_free_turn(&mut state, NOBODY)
         };
         drop(turn);
     }
 }
 
 impl Writer {
-    /// Takes the turn if it is free while a transaction is open, which has no leader from then on. Passed on, such a turn
-    /// commits first.
+    /// Ends the wait for company: the open transaction has no leader from then on. Takes the turn if it is free; passed
+    /// on, such a turn commits first.
     pub(super) fn take_free_turn(
         self: &Arc<Self>,
         state: &mut State,
@@ -71,12 +71,6 @@ impl Writer {
         self.contention.is_over();
         let id = next_id();
         state.hold(id, method);
-        Some(Turn {
-            writer: Arc::clone(self),
-            id,
-            joins: true,
-            solo: true,
-            armed: true,
-        })
+        Some(Turn::new(self, id, true, true))
     }
 }

@@ -48,10 +48,13 @@ impl Contention {
 impl Spin {
     /// Waits until the turn is probably free; false when the caller should queue if it is not.
     pub(super) fn wait(&mut self, contention: &Contention) -> bool {
-        match contention.state.load(Ordering::Relaxed) {
-            QUIET => return false,
-            BETWEEN if contention.thread.load(Ordering::Relaxed) == this_thread() => return true,
-            _ => {}
+        let state = contention.state.load(Ordering::Relaxed);
+        if state == QUIET {
+            return false;
+        }
+        if contention.thread.load(Ordering::Relaxed) == this_thread() {
+            // A body of this thread that has not ended waits for something.
+            return state == BETWEEN;
         }
         let mut now = Instant::now();
         let (began, mut free) = (*self.0.get_or_insert(now), now);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Writer;
-use super::queue::{Holding, State};
+use super::queue::{Holding, NOBODY, State};
 use crate::engine::connection::{Db, OwnerId};
 use crate::engine::session::{Kind, Session};
 use crate::error::{Error, Result};
@@ -111,7 +111,7 @@ impl Writer {
         let (session, unclaimed, queue, free) = {
             let mut state = self.lock();
             state.closed = true;
-            let free = self.take_free_turn(&mut state, "nobody");
+            let free = self.take_free_turn(&mut state, NOBODY);
             let holder = state.holder.as_mut();
             (
                 holder.as_ref().and_then(|holding| holding.session.clone()),

@@ -15,6 +15,9 @@ use crate::engine::session::Session;
 use crate::engine::trust::Trust;
 use crate::error::{Error, Result};
 
+/// The method of a turn that no call has.
+pub(super) const NOBODY: &str = "nobody";
+
 /// How long the members of a shared transaction wait for the one who holds it.
 const STALL: Duration = Duration::from_secs(1);
 
@@ -180,13 +183,12 @@ impl Writer {
             if !solo {
                 self.contention.runs();
             }
-            return Ok(Queued::AtOnce(Turn {
-                writer: Arc::clone(self),
+            return Ok(Queued::AtOnce(Turn::new(
+                self,
                 id,
-                joins: state.batch.is_open(),
+                state.batch.is_open(),
                 solo,
-                armed: true,
-            }));
+            )));
         }
         let queued = state.queue.len();
         let limit = self.opener.config.max_queue;
@@ -233,7 +235,7 @@ impl Writer {
         let (holder, held) = state
             .holder
             .as_ref()
-            .map_or(("nobody", Duration::ZERO), |holding| {
+            .map_or((NOBODY, Duration::ZERO), |holding| {
                 (holding.method, holding.since.elapsed())
             });
         let queued = state.queue.len();
@@ -261,17 +263,12 @@ impl Writer {
     ) -> Option<Box<dyn FnOnce() + Send>> {
         let next = self.next(id, solo)?;
         // Whatever becomes of the job, its drop passes the turn on.
-        let turn = Turn {
-            writer: Arc::clone(self),
-            id,
-            joins: false,
-            solo: false,
-            armed: true,
-        };
+        let turn = Turn::new(self, id, false, false);
         Some(Box::new(move || {
             let writer = &turn.writer;
             match next {
                 Next::Commit(members) => {
+                    let _ = writer.conn.lock().give_to(id);
                     let done = writer.commit_now(id, members);
                     drop(turn);
                     drop(done);
@@ -305,13 +302,7 @@ impl Writer {
             };
             let mut holding = Holding::new(waiter.id, waiter.method, false);
             holding.patience = waiter.patience;
-            let turn = Turn {
-                writer: Arc::clone(self),
-                id: waiter.id,
-                joins: state.batch.is_open(),
-                solo: waiter.is_solo(),
-                armed: true,
-            };
+            let turn = Turn::new(self, waiter.id, state.batch.is_open(), waiter.is_solo());
             match waiter.grant.send(turn) {
                 Ok(()) => {
                     state.holder = Some(holding);
@@ -334,7 +325,7 @@ impl Writer {
                 .batch
                 .since
                 .is_some_and(|since| since.elapsed() >= UNCLAIMED);
-            let turn = overdue.then(|| self.take_free_turn(&mut state, "nobody"));
+            let turn = overdue.then(|| self.take_free_turn(&mut state, NOBODY));
             drop(state);
             return drop(turn);
         };
@@ -395,20 +386,16 @@ impl State {
         self.holder.insert(Holding::new(id, method, true))
     }
 
-    pub(super) fn is_waiting_for_company(&self) -> bool {
-        self.queue.is_empty() && self.batch.expects_company()
-    }
-
     pub(super) fn may_wait_for_company(&self, solo: bool) -> bool {
-        !solo && self.is_waiting_for_company() && !self.is_full()
+        !solo && self.queue.is_empty() && self.batch.expects_company() && !self.is_full()
     }
 
     pub(super) fn must_commit(&self, solo: bool) -> bool {
-        let before_next = match self.queue.front() {
+        let cannot_go_on = match self.queue.front() {
             Some(waiter) => waiter.is_solo(),
             None => self.batch.leader.is_none() || !self.batch.expects_company(),
         };
-        solo || before_next || self.is_full()
+        solo || cannot_go_on || self.is_full()
     }
 
     /// As of when the holder came: to read the clock again would cost more than it is worth.
@@ -422,6 +409,16 @@ impl State {
 }
 
 impl Turn {
+    pub(super) fn new(writer: &Arc<Writer>, id: OwnerId, joins: bool, solo: bool) -> Self {
+        Self {
+            writer: Arc::clone(writer),
+            id,
+            joins,
+            solo,
+            armed: true,
+        }
+    }
+
     /// Gives the turn to the next one in the queue.
     pub(crate) fn release(&mut self) {
         if std::mem::take(&mut self.armed) {
