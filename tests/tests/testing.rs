@@ -135,6 +135,11 @@ fn what_is_different_is_named() {
                 "  TABLE t\n-   a INT\n+   a TEXT",
             ),
             (
+                "CREATE TABLE t (a INT, b INT, c INT, PRIMARY KEY (b, a))",
+                "CREATE TABLE t (a INT, b INT, c INT)",
+                "  TABLE t\n-   PRIMARY KEY (b, a)",
+            ),
+            (
                 "CREATE TABLE t (a INT)",
                 "CREATE TABLE t (a INT) STRICT",
                 "  TABLE t\n+   STRICT",
