@@ -257,6 +257,23 @@ fn what_others_have_put_beside_is_no_drift() {
 }
 
 #[test]
+fn a_view_in_the_place_of_a_table_is_drift_for_the_table_that_is_missing() {
+    run(async {
+        let directory = first().await;
+        change(
+            &directory,
+            "DROP TABLE user; CREATE VIEW user AS SELECT 1 AS id, 'Ada' AS name",
+        )
+        .await;
+        let error = First::create(strict(&directory)).await.err().unwrap();
+        assert_eq!(
+            differences(error),
+            "+ TABLE user\n+   id INTEGER\n+   name TEXT NOT NULL\n+   PRIMARY KEY (id)\n+   STRICT"
+        );
+    });
+}
+
+#[test]
 fn a_version_of_the_tests_own_is_not_compared() {
     run(async {
         let directory = first().await;
