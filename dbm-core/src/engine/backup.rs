@@ -199,6 +199,13 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(unix)]
+    fn a_directory_that_cannot_be_synced_is_an_error() {
+        let error = sync_directory(Path::new("/no such directory/file")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
     fn only_our_own_backups_are_recognised() {
         for name in ["a.db.1.0.0.backup", "a.db.1.0.0.backup.7"] {
             assert!(is_backup(name, "a.db"), "{name}");

@@ -158,3 +158,28 @@ fn orphans(connection: &Connection, child: &str) -> Result<Vec<String>> {
     let parents = statement.query_map((child,), |row| row.get(0))?;
     Ok(parents.collect::<rusqlite::Result<_>>()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+
+    use super::*;
+
+    #[test]
+    fn a_key_check_that_fails_is_no_violation() {
+        let db = Connection::open_in_memory().unwrap();
+        let sql = "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p)";
+        db.execute_batch(sql).unwrap();
+        assert!(foreign_key_violations(&db).unwrap().is_empty());
+        db.authorizer(Some(|context: AuthContext<'_>| match context.action {
+            AuthAction::Pragma {
+                pragma_name: "foreign_key_check",
+                ..
+            } => Authorization::Deny,
+            _ => Authorization::Allow,
+        }))
+        .unwrap();
+        let error = foreign_key_violations(&db).unwrap_err();
+        assert_eq!(error.sqlite_code(), Some(ffi::SQLITE_AUTH), "{error}");
+    }
+}

@@ -149,7 +149,30 @@ fn make_directory(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
+    use crate::engine::TemporaryDirectory;
+
+    #[test]
+    fn a_directory_that_several_make_at_once_is_made_for_all_of_them() {
+        let temporary = TemporaryDirectory::new().unwrap();
+        for round in 0..50 {
+            let directory = temporary.path().join(format!("{round}/a/b/c"));
+            let together = Barrier::new(4);
+            std::thread::scope(|scope| {
+                let make = || {
+                    together.wait();
+                    make_directory(&directory)
+                };
+                let made: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
+                for made in made {
+                    made.join().unwrap().unwrap();
+                }
+            });
+            assert!(directory.is_dir());
+        }
+    }
 
     #[test]
     fn versions_are_compared_as_numbers() {

@@ -147,3 +147,20 @@ fn a_turn_is_taken_from_a_call_that_has_not_come_to_its_connection_too() {
         writer.conn.lock().owned_by(next.id).unwrap();
     });
 }
+
+/// There is nothing to wait for.
+#[test]
+fn a_begin_that_fails_for_another_reason_than_a_lock_is_not_tried_again() {
+    run(async {
+        let (writer, _turn, session) = in_transaction().await;
+        let (conn, auto, hour) = (
+            Arc::clone(&writer.conn),
+            Execution::Auto,
+            Duration::from_secs(3_600),
+        );
+        let kind = Kind::Write;
+        let patient = Session::new(conn, session.id, kind, "first", auto, hour, &OFFLOADED);
+        let begun = patient.begin_write().await;
+        assert!(matches!(begun, Err(Error::Sqlite { .. })), "{begun:?}");
+    });
+}
