@@ -264,3 +264,21 @@ impl Drop for Done {
         self.members.tell(self.result.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_full_when_it_is_old_or_has_many_members() {
+        let now = Instant::now();
+        let mut batch = Batch::default();
+        assert!(!batch.is_full(now + MAX_AGE), "it is not open");
+        batch.since = Some(now);
+        batch.count = MAX_MEMBERS - 1;
+        assert!(!batch.is_full(now));
+        assert!(batch.is_full(now + MAX_AGE));
+        batch.count = MAX_MEMBERS;
+        assert!(batch.is_full(now));
+    }
+}

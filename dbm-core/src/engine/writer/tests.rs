@@ -164,3 +164,15 @@ fn a_begin_that_fails_for_another_reason_than_a_lock_is_not_tried_again() {
         assert!(matches!(begun, Err(Error::Sqlite { .. })), "{begun:?}");
     });
 }
+
+#[test]
+fn a_turn_is_not_taken_while_the_library_commits() {
+    run(async {
+        let (writer, turn, session) = in_transaction().await;
+        writer.lock().hold_on();
+        evict(&writer, &session).await;
+        assert!(writer.lock().is_held_by(turn.id));
+        let mut slot = writer.conn.lock();
+        assert!(!slot.db().unwrap().connection.is_autocommit());
+    });
+}
