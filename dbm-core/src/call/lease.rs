@@ -210,15 +210,10 @@ impl Lease {
                     turn.make_solo();
                 }
                 let keep = keep && !poisoned;
-                let here = session.control_here(|db| end_transaction(db, &frame, keep));
-                let kept = match here {
-                    Some(kept) => kept?,
-                    None => {
-                        let frame = Arc::clone(&frame);
-                        let end = move |db: &mut Db| end_transaction(db, &frame, keep);
-                        session.control(end).await?
-                    }
-                };
+                let in_frame = Arc::clone(&frame);
+                let kept = session
+                    .control(move |db| end_transaction(db, &in_frame, keep))
+                    .await?;
                 if !keep || kept.is_err() {
                     session.discard_if_unclean();
                     if session.is_tainted() {

@@ -380,13 +380,7 @@ impl Session {
         Err(error.or_busy(started.elapsed()))
     }
 
-    /// Runs the library's own work on this connection if that is free.
-    pub(crate) fn control_here<R>(&self, work: impl FnOnce(&mut Db) -> R) -> Option<Result<R>> {
-        let mut slot = self.slot_here()?;
-        let db = slot.owned_by(self.id);
-        Some(db.map(work).map_err(|error| self.lost_or(error)))
-    }
-
+    /// The connection, where nothing is in its way and not everything is to run on the lane.
     fn slot_here(&self) -> Option<MutexGuard<'_, Slot>> {
         if self.execution == Execution::Offload {
             return None;

@@ -220,11 +220,8 @@ impl Writer {
 
     /// The transaction is gone: nobody in it has written anything.
     pub(crate) fn batch_lost(&self, by: &'static str) {
-        let members = self.lock().batch.take_members();
-        drop(Done {
-            members,
-            result: Err(Error::BatchLost { by }),
-        });
+        let mut members = self.lock().batch.take_members();
+        members.tell(Err(Error::BatchLost { by }));
     }
 }
 
