@@ -5,6 +5,9 @@ use crate::engine::TemporaryDirectory;
 use crate::error::{Error, Result};
 use crate::version::Version;
 
+/// More connections would only use up file descriptors.
+const MAX_READERS: usize = 1_000;
+
 /// Where the database lives and how it behaves.
 ///
 /// Making one touches nothing and cannot fail. A setting that is of no use fails the start with
@@ -161,7 +164,7 @@ impl Config {
         self
     }
 
-    /// How many reads may run at the same time, at least 1. Default 4. Connections are opened when first needed.
+    /// How many reads may run at the same time, from 1 to 1,000. Default 4. Connections are opened when first needed.
     pub fn readers(mut self, readers: usize) -> Self {
         self.readers = readers;
         self
@@ -242,8 +245,8 @@ impl Config {
     /// The path of the file, and the guard that removes it at the end when it is a temporary one.
     pub(crate) fn resolve(&self) -> Result<(PathBuf, Option<TemporaryDirectory>)> {
         check_name(&self.db_name)?;
-        if self.readers == 0 {
-            return Err(invalid("readers must be at least 1"));
+        if !(1..=MAX_READERS).contains(&self.readers) {
+            return Err(invalid("readers must be from 1 to 1,000"));
         }
         match &self.location {
             Location::Directory(directory) => {

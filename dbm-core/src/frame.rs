@@ -18,7 +18,8 @@ tokio::task_local! {
 #[allow(missing_debug_implementations)]
 pub(crate) struct Frame {
     pub(crate) manager: u64,
-    pub(crate) engine: Arc<Engine>,
+    /// A read has none: processors that read side by side would fight over its count of owners.
+    engine: Option<Arc<Engine>>,
     pub(crate) session: Arc<Session>,
     pub(crate) kind: Kind,
     pub(crate) method: &'static str,
@@ -44,7 +45,7 @@ impl Frame {
     ) -> Arc<Self> {
         Arc::new(Self {
             manager,
-            engine: Arc::clone(engine),
+            engine: (session.kind != Kind::Read).then(|| Arc::clone(engine)),
             kind: session.kind,
             method: session.method,
             session,
@@ -61,7 +62,7 @@ impl Frame {
     pub(crate) fn nested(parent: &Arc<Self>, kind: Kind, method: &'static str) -> Arc<Self> {
         Arc::new(Self {
             manager: parent.manager,
-            engine: Arc::clone(&parent.engine),
+            engine: parent.engine.clone(),
             session: Arc::clone(&parent.session),
             kind,
             method,
@@ -88,6 +89,11 @@ impl Frame {
         Some(frame)
     }
 
+    /// The engine that a write is made on.
+    pub(crate) fn engine(&self) -> Result<&Arc<Engine>> {
+        self.engine.as_ref().ok_or(Error::HandleEnded)
+    }
+
     /// Runs a body in which calls find this frame.
     pub(crate) fn scope<F: Future>(frame: &Arc<Self>, body: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(Arc::clone(frame), body)
@@ -96,12 +102,8 @@ impl Frame {
     /// Runs a statement here and now if it is known to be short and nothing is in its way.
     pub(crate) fn try_statement<T>(&self, work: &mut Work<'_, T>) -> Option<Result<T>> {
         work.sql()?;
-        // A loop of short statements never waits: it must let other tasks run all the same.
-        let budget = pin!(tokio::task::coop::consume_budget());
-        if budget
-            .poll(&mut Context::from_waker(Waker::noop()))
-            .is_pending()
-        {
+        let mut nobody = Context::from_waker(Waker::noop());
+        if pin!(self.consume_budget()).poll(&mut nobody).is_pending() {
             return None;
         }
         let _turn = self.turn.try_acquire().ok()?;
@@ -115,7 +117,7 @@ impl Frame {
 
     pub(crate) async fn statement<T: Send + 'static>(&self, work: Work<'_, T>) -> Result<T> {
         let _active = self.session.enter();
-        tokio::task::coop::consume_budget().await;
+        self.consume_budget().await;
         let _turn = match self.turn.try_acquire() {
             Ok(turn) => turn,
             Err(_) => self.wait_for_turn(self.method).await?,
@@ -127,10 +129,8 @@ impl Frame {
             _ => self.session.kind == Kind::Write && work.sql().is_none(),
         };
         if must_be_alone {
-            self.engine
-                .writer
-                .go_alone(&self.session, self.depth)
-                .await?;
+            let writer = &self.engine()?.writer;
+            writer.go_alone(&self.session, self.depth).await?;
         }
         let poison = || {
             if self.kind != Kind::Read {
@@ -144,6 +144,14 @@ impl Frame {
         self.note_failure(result)
     }
 
+    /// A loop of short statements never waits: it lets other tasks run all the same. The first statement is counted
+    /// before the call has its connection, which nobody should wait for meanwhile.
+    async fn consume_budget(&self) {
+        if self.session.has_begun() {
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+
     fn note_failure<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
             self.session.set_failure(error, self.kind == Kind::Read);
@@ -152,7 +160,7 @@ impl Frame {
     }
 
     async fn wait_for_turn(&self, method: &'static str) -> Result<SemaphorePermit<'_>> {
-        let limit = self.engine.opener.config.acquire_timeout;
+        let limit = self.session.conn.config().acquire_timeout;
         match Box::pin(tokio::time::timeout(limit, self.turn.acquire())).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(Error::AcquireTimeout {

@@ -111,6 +111,7 @@ mod manager;
 mod params;
 pub mod prelude;
 mod row;
+mod sharded;
 mod status;
 #[cfg(feature = "testing")]
 #[expect(

@@ -1,20 +1,21 @@
 //! The status gate: calls wait while the manager starts, run while it runs, and are refused afterwards.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, watch};
 
 use crate::engine::{Engine, next_id};
 use crate::error::{Error, Result};
+use crate::sharded::{Sharded, thread_number};
 use crate::status::Status;
-
-/// Set in the count of calls once `close` was called.
-const CLOSING: u64 = 1 << 63;
 
 pub(crate) struct Gate {
     pub(crate) id: u64,
-    calls: AtomicU64,
+    calls: Sharded,
+    /// `close` was called.
+    closing: AtomicBool,
     status: watch::Sender<Status>,
     /// The answer of start-up, given once.
     engine: OnceLock<Result<Arc<Engine>>>,
@@ -24,13 +25,18 @@ pub(crate) struct Gate {
 }
 
 /// A call that has passed the gate. While there are any, the connections stay open.
-pub(crate) struct Entered(Arc<Gate>);
+pub(crate) struct Entered<'a> {
+    gate: Cow<'a, Arc<Gate>>,
+    /// Where it was counted in, and will be counted out: no shard is ever less than zero.
+    thread: usize,
+}
 
 impl Gate {
     pub(crate) fn new(drained: fn(&Arc<Gate>)) -> Arc<Self> {
         Arc::new(Self {
             id: next_id(),
-            calls: AtomicU64::new(0),
+            calls: Sharded::default(),
+            closing: AtomicBool::new(false),
             status: watch::Sender::new(Status::Starting),
             engine: OnceLock::new(),
             give_up: Notify::new(),
@@ -39,10 +45,9 @@ impl Gate {
     }
 
     /// Counts a call in, unless the manager is closing.
-    pub(crate) fn enter(self: &Arc<Self>, method: &'static str) -> Result<Entered> {
-        let before = self.calls.fetch_add(1, Ordering::AcqRel);
-        let entered = Entered(Arc::clone(self));
-        if before & CLOSING == 0 {
+    pub(crate) fn enter(self: &Arc<Self>, method: &'static str) -> Result<Entered<'_>> {
+        let entered = Entered::new(Cow::Borrowed(self), thread_number());
+        if !self.is_closing() {
             return Ok(entered);
         }
         Err(match self.answer() {
@@ -118,10 +123,9 @@ impl Gate {
 
     /// Refuses new calls.
     pub(crate) fn begin_closing(self: &Arc<Self>) {
-        // Counted in for a moment: whoever leaves last must find the closing flag.
-        self.calls.fetch_add(1, Ordering::AcqRel);
-        let entered = Entered(Arc::clone(self));
-        self.calls.fetch_or(CLOSING, Ordering::AcqRel);
+        // Counted in for a moment: nobody is the last to leave before the status says so.
+        let entered = Entered::new(Cow::Borrowed(self), thread_number());
+        self.closing.store(true, Ordering::SeqCst);
         if self.status() == Status::Running {
             self.advance(Status::Stopping);
         }
@@ -129,14 +133,29 @@ impl Gate {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.calls.load(Ordering::Acquire) & CLOSING != 0
+        self.closing.load(Ordering::SeqCst)
     }
 }
 
-impl Drop for Entered {
+impl<'a> Entered<'a> {
+    fn new(gate: Cow<'a, Arc<Gate>>, thread: usize) -> Self {
+        gate.calls.of(thread).fetch_add(1, Ordering::SeqCst);
+        Self { gate, thread }
+    }
+
+    /// Keeps the gate as well.
+    pub(crate) fn into_owned(self) -> Entered<'static> {
+        Entered::new(Cow::Owned(Arc::clone(&self.gate)), self.thread)
+    }
+}
+
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        if self.0.calls.fetch_sub(1, Ordering::AcqRel) == CLOSING | 1 {
-            (self.0.drained)(&self.0);
+        let gate = &*self.gate;
+        gate.calls.of(self.thread).fetch_sub(1, Ordering::SeqCst);
+        // Of those who leave after `close`, the last one finds nobody in any shard.
+        if gate.is_closing() && gate.calls.sum() == 0 {
+            (gate.drained)(gate);
         }
     }
 }

@@ -11,20 +11,20 @@ use crate::error::{Error, Result};
 use crate::frame::{Frame, Lent};
 
 /// Ended by [`keep`](Self::keep) or [`undo`](Self::undo); dropped, it undoes by itself.
-pub(crate) struct Lease {
+pub(crate) struct Lease<'a> {
     pub(crate) frame: Arc<Frame>,
-    hold: Option<Hold>,
+    hold: Option<Hold<'a>>,
 }
 
 /// What a lease holds, in the order in which it is given back.
-enum Hold {
+enum Hold<'a> {
     Read {
         place: Place,
-        _entered: Option<Entered>,
+        entered: Option<Entered<'a>>,
     },
     Write {
         turn: Turn,
-        entered: Option<Entered>,
+        entered: Option<Entered<'a>>,
     },
     Nested {
         _turn: Lent,
@@ -32,14 +32,14 @@ enum Hold {
     },
 }
 
-impl Lease {
+impl<'a> Lease<'a> {
     /// A lease of its own: waits for a reader or for the writer.
     pub(crate) async fn acquire(
         gate: &Gate,
         engine: &Arc<Engine>,
         site: &'static Site,
         kind: Kind,
-        entered: Option<Entered>,
+        entered: Option<Entered<'a>>,
     ) -> Result<Self> {
         let lease = match kind {
             Kind::Read => Self::read(gate, engine, site, entered).await,
@@ -60,18 +60,19 @@ impl Lease {
         gate: &Gate,
         engine: &Arc<Engine>,
         site: &'static Site,
-        entered: Option<Entered>,
+        entered: Option<Entered<'a>>,
     ) -> Result<Self> {
         let place = engine.readers.acquire(site.method).await?;
-        let session = new_session(engine, &place.conn, next_id(), Kind::Read, site);
-        session.take_connection()?;
-        engine.readers.attach(&session)?;
+        let session = new_session(engine, place.conn(), next_id(), Kind::Read, site);
+        place.serve(&session)?;
+        session.take_connection().await?;
+        engine.readers.mark.count_read();
         let frame = Frame::outermost(gate.id, engine, session, false);
         Ok(Self {
             frame,
             hold: Some(Hold::Read {
                 place,
-                _entered: entered,
+                entered,
             }),
         })
     }
@@ -82,7 +83,7 @@ impl Lease {
         engine: &Arc<Engine>,
         site: &'static Site,
         kind: Kind,
-        entered: Option<Entered>,
+        entered: Option<Entered<'a>>,
         during_init: bool,
     ) -> Result<Self> {
         let busy_timeout = engine.opener.config.busy_timeout;
@@ -101,8 +102,8 @@ impl Lease {
             frame,
             hold: Some(Hold::Write { turn, entered }),
         };
-        engine.writer.open().await?;
-        session.take_connection()?;
+        engine.writer.mend().await?;
+        session.take_connection().await?;
         match kind {
             Kind::Write if joins => session.control(|db| db.savepoint(0)).await??,
             Kind::Write => {
@@ -171,7 +172,7 @@ impl Lease {
             site.trust.keep_alone();
         }
         let frame = Arc::clone(&self.frame);
-        let (engine, session) = (&frame.engine, &frame.session);
+        let session = &frame.session;
         let poisoned = frame.is_poisoned();
         match self.hold {
             None => Err(Error::HandleEnded),
@@ -205,6 +206,7 @@ impl Lease {
                 Box::pin(self.end_connection(keep)).await
             }
             Some(Hold::Write { ref mut turn, .. }) => {
+                let writer = &frame.engine()?.writer;
                 if session.is_unshareable() {
                     site.trust.keep_alone();
                     turn.make_solo();
@@ -217,17 +219,17 @@ impl Lease {
                 if !keep || kept.is_err() {
                     session.discard_if_unclean();
                     if session.is_tainted() {
-                        engine.writer.spoil();
+                        writer.spoil();
                     }
                 }
                 let Some(Hold::Write { turn, entered }) = self.hold.take() else {
                     return Err(Error::HandleEnded);
                 };
                 if kept.is_ok() && keep {
-                    engine.writer.finish(turn, session).await?;
+                    writer.finish(turn, session).await?;
                 } else if session.is_shared() {
                     // Held back: what it has seen may still turn out never to have happened.
-                    let _ = engine.writer.finish(turn, session).await;
+                    let _ = writer.finish(turn, session).await;
                 }
                 drop(entered);
                 kept?;
@@ -247,8 +249,9 @@ impl Lease {
         let method = session.method;
         let conn = Arc::clone(&session.conn);
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let engine = Arc::clone(&self.frame.engine);
+        let engine = Arc::clone(self.frame.engine()?);
         if let Some(Hold::Write { turn, entered }) = self.hold.take() {
+            let entered = entered.map(Entered::into_owned);
             let renewing = Arc::clone(&conn);
             conn.post_or_run(
                 move || renew(&renewing, &engine),
@@ -276,44 +279,63 @@ impl Lease {
         let quick = !conn.has_pending()
             && frame.session.kind != Kind::Connection
             && !frame.session.has_worked_long();
-        let undo = move || {
-            undo(&frame, &hold);
-            hold
-        };
         if quick {
-            drop(undo());
+            undo(&frame, &hold);
         } else {
+            let hold = hold.into_owned();
+            let undo = move || {
+                undo(&frame, &hold);
+                hold
+            };
             conn.post_or_run(undo, drop);
         }
     }
 }
 
-impl Drop for Lease {
+impl Hold<'_> {
+    /// For the lane, which may give it back when its call is gone.
+    fn into_owned(self) -> Hold<'static> {
+        match self {
+            Self::Read { place, entered } => Hold::Read {
+                place,
+                entered: entered.map(Entered::into_owned),
+            },
+            Self::Write { turn, entered } => Hold::Write {
+                turn,
+                entered: entered.map(Entered::into_owned),
+            },
+            Self::Nested { _turn, savepoint } => Hold::Nested { _turn, savepoint },
+        }
+    }
+}
+
+impl Drop for Lease<'_> {
     fn drop(&mut self) {
         self.give_back();
     }
 }
 
 /// Takes back what the call has done; the hold is given back afterwards.
-fn undo(frame: &Frame, hold: &Hold) {
-    let (engine, session) = (&frame.engine, &frame.session);
+fn undo(frame: &Frame, hold: &Hold<'_>) {
+    let session = &frame.session;
     match hold {
-        Hold::Read { place, .. } => end_read(&place.conn, session),
+        Hold::Read { place, .. } => end_read(place.conn(), session),
         Hold::Nested { savepoint, .. } => {
             if *savepoint && let Ok(db) = session.conn.lock().owned_by(session.id) {
                 let _ = end_savepoint(db, frame, false);
             }
         }
-        Hold::Write { .. } => {
+        Hold::Write { turn, .. } => {
+            let writer = turn.writer();
             let mut slot = session.conn.lock();
             if let Ok(db) = slot.owned_by(session.id) {
-                engine.writer.undo(db, session);
+                writer.undo(db, session);
                 let unclean = !session.is_shared() && session.is_unclean(db);
                 if session.kind == Kind::Connection || unclean {
                     slot.discard();
                 }
                 if session.is_tainted() {
-                    engine.writer.spoil();
+                    writer.spoil();
                 }
                 slot.take_back();
             }
@@ -355,7 +377,7 @@ fn cannot_join(outer: &Frame, inner: Kind) -> Option<&'static str> {
 
 /// Ends the transaction of an outermost call; with `keep` it stays open for its commit.
 fn end_transaction(db: &mut Db, frame: &Frame, keep: bool) -> Result<()> {
-    let (engine, session) = (&frame.engine, &frame.session);
+    let (engine, session) = (frame.engine()?, &frame.session);
     let result = (|| {
         session.check()?;
         if !keep {
@@ -399,7 +421,7 @@ fn end_savepoint(db: &Db, frame: &Frame, keep: bool) -> Result<()> {
     };
     if let Err(error) = &ended {
         // What the inner call did can be neither kept nor undone alone.
-        frame.engine.writer.undo(db, session);
+        frame.engine()?.writer.undo(db, session);
         session.lose(Error::TransactionLost {
             cause: error.clone().cause(),
         });

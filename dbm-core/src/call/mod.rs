@@ -233,7 +233,11 @@ async fn walk<R>(
 }
 
 /// The gate and the lock: an outermost call waits for both, a nested one passes with the call around it.
-async fn lease(site: &'static Site, core: &ManagerCore, kind: Kind) -> Result<Lease, Failure> {
+async fn lease<'a>(
+    site: &'static Site,
+    core: &'a ManagerCore,
+    kind: Kind,
+) -> Result<Lease<'a>, Failure> {
     let lease = acquire(site, core.gate(), kind).await?;
     #[cfg(feature = "testing")]
     if let Some(fault) = core.faults().next(site.method) {
@@ -243,7 +247,7 @@ async fn lease(site: &'static Site, core: &ManagerCore, kind: Kind) -> Result<Le
     Ok(lease)
 }
 
-async fn acquire(site: &'static Site, gate: &Arc<Gate>, kind: Kind) -> Result<Lease> {
+async fn acquire<'a>(site: &'static Site, gate: &'a Arc<Gate>, kind: Kind) -> Result<Lease<'a>> {
     if let Some(outer) = Frame::of_manager(gate.id) {
         if outer.during_init && !site.during_init {
             return Err(Error::NotDuringInit {
@@ -253,6 +257,7 @@ async fn acquire(site: &'static Site, gate: &Arc<Gate>, kind: Kind) -> Result<Le
         let _active = outer.session.enter();
         return Lease::join(&outer, site, kind).await;
     }
+    tokio::task::coop::consume_budget().await;
     let entered = gate.enter(site.method)?;
     let engine = gate.engine(site.method).await?;
     Lease::acquire(gate, engine, site, kind, Some(entered)).await

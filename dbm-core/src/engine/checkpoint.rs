@@ -160,8 +160,8 @@ impl Checkpointer {
         let above = self
             .truncate_above
             .fetch_add(TRUNCATE_ABOVE, Ordering::Relaxed);
-        if let Some(oldest) = readers.oldest() {
-            let age_ms = u64::try_from(oldest.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if let Some((oldest, since)) = readers.oldest() {
+            let age_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
             warn!(
                 reader = oldest.method,
                 age_ms,

@@ -1,15 +1,18 @@
 //! One SQLite connection that is used from where the task is or from its lane, by whoever owns it at the time.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, InterruptHandle};
+use tokio::sync::oneshot;
 
 use super::guard::Guard;
 use super::lane::Lane;
 use super::open::{Role, SharedOpener};
 use super::statement::Profiles;
+use crate::config::Config;
 use crate::error::{Error, Result};
 
 /// Marks who may use a connection; never used twice.
@@ -18,14 +21,27 @@ pub(crate) type OwnerId = u64;
 const NOBODY: OwnerId = 0;
 
 pub(crate) fn next_id() -> OwnerId {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
+    /// Threads take them a thousand at a time, so that they do not wait for one another.
+    const BLOCK: OwnerId = 1_000;
+    static BLOCKS: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static LAST: Cell<OwnerId> = const { Cell::new(NOBODY) };
+    }
+    let last = LAST.get();
+    let next = if last % BLOCK == 0 {
+        BLOCKS.fetch_add(1, Ordering::Relaxed) * BLOCK + 1
+    } else {
+        last + 1
+    };
+    LAST.set(next);
+    next
 }
 
 /// A connection and the thread for its slow work.
 ///
 /// The lock is held for one statement or COMMIT, never across an await. Only the owner's statements run; whoever
 /// is not the owner any more (its call has ended, or it was evicted) gets an error under the same lock.
+#[repr(align(128))]
 pub(crate) struct Conn {
     role: Role,
     opener: SharedOpener,
@@ -34,14 +50,6 @@ pub(crate) struct Conn {
     /// Jobs on the lane that have not ended; while there are any, nothing runs inline.
     pending: AtomicUsize,
     running: Mutex<Running>,
-    holder: Mutex<Option<Holder>>,
-}
-
-/// The call that uses a connection, for the error of those who wait for it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Holder {
-    pub(crate) method: &'static str,
-    pub(crate) since: Instant,
 }
 
 pub(crate) struct Slot {
@@ -81,8 +89,11 @@ impl Conn {
             lane: Lane::default(),
             pending: AtomicUsize::new(0),
             running: Mutex::default(),
-            holder: Mutex::default(),
         })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.opener.config
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Slot> {
@@ -137,6 +148,23 @@ impl Conn {
         self.lane.start().is_ok()
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().db.is_some()
+    }
+
+    /// The slot of an open connection, unless the lane has work: then the lock may be held for as long as an open takes.
+    pub(crate) fn try_lock_open(&self) -> Option<MutexGuard<'_, Slot>> {
+        self.try_lock().filter(|slot| slot.db.is_some())
+    }
+
+    /// Opens the connection without holding up the task's worker.
+    pub(crate) async fn open_on_lane(self: &Arc<Self>) -> Result<()> {
+        let (sender, receiver) = oneshot::channel();
+        let opening = Arc::clone(self);
+        self.post(move || opening.open(), |result| drop(sender.send(result)))?;
+        receiver.await.unwrap_or(Err(Error::HandleEnded))
+    }
+
     /// Opens the connection if it is not open; blocks for file operations, so it belongs on the lane.
     pub(crate) fn open(&self) -> Result<()> {
         let mut slot = self.lock();
@@ -162,10 +190,6 @@ impl Conn {
     fn install(&self, slot: &mut Slot, db: Db) {
         self.running().handle = Some((db.connection.get_interrupt_handle(), Arc::clone(&db.guard)));
         slot.db = Some(db);
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        self.lock().db.is_some()
     }
 
     /// Closes for good; nothing runs on it any more.
@@ -246,14 +270,6 @@ impl Conn {
         }
     }
 
-    pub(crate) fn set_holder(&self, holder: Option<Holder>) {
-        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) = holder;
-    }
-
-    pub(crate) fn holder(&self) -> Option<Holder> {
-        *self.holder.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -299,6 +315,10 @@ impl Slot {
             return Err(Error::HandleEnded);
         }
         self.db.as_mut().ok_or(Error::HandleEnded)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.owner == NOBODY
     }
 
     pub(crate) fn take_back(&mut self) {

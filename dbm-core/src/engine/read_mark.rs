@@ -5,7 +5,7 @@
 //! A connection of its own holds the mark, and only for a moment: it is renewed or let go every few milliseconds,
 //! and let go for each checkpoint, which it would stop from emptying the log.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use super::lane::Lane;
 use super::open::{SharedOpener, connect_read_only};
 use crate::error::Result;
+use crate::sharded::{Sharded, thread_number};
 
 /// How long the mark is held before it is looked at again.
 const MOMENT: Duration = Duration::from_millis(10);
@@ -27,7 +28,7 @@ pub(crate) struct ReadMark {
 
 struct Shared {
     opener: SharedOpener,
-    reads: AtomicU64,
+    reads: Sharded,
     running: AtomicBool,
     holder: Mutex<Holder>,
     closing: Condvar,
@@ -45,7 +46,7 @@ impl ReadMark {
             lane: Lane::default(),
             shared: Arc::new(Shared {
                 opener,
-                reads: AtomicU64::new(0),
+                reads: Sharded::default(),
                 running: AtomicBool::new(false),
                 holder: Mutex::default(),
                 closing: Condvar::new(),
@@ -55,7 +56,8 @@ impl ReadMark {
 
     /// Counts a read that begins, and holds the mark once there are many.
     pub(crate) fn count_read(&self) {
-        let reads = self.shared.reads.fetch_add(1, Ordering::Relaxed);
+        let count = self.shared.reads.of(thread_number());
+        let reads = count.fetch_add(1, Ordering::Relaxed);
         if reads % WORTH_IT == WORTH_IT - 1 && !self.shared.running.load(Ordering::Relaxed) {
             self.start();
         }
@@ -101,7 +103,7 @@ impl ReadMark {
 
 impl Shared {
     fn hold_while_worth_it(&self) {
-        let mut seen = self.reads.load(Ordering::Relaxed);
+        let mut seen = self.reads.sum();
         let mut holder = self.lock();
         // Whatever goes wrong here costs speed and nothing else: the next reads try again.
         while !holder.closed && holder.renew(&self.opener).is_ok() {
@@ -110,7 +112,7 @@ impl Shared {
                 .wait_timeout(holder, MOMENT)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
-            let reads = self.reads.load(Ordering::Relaxed);
+            let reads = self.reads.sum();
             if reads.wrapping_sub(seen) < WORTH_IT {
                 break;
             }

@@ -1,217 +1,234 @@
 //! A few reader connections, opened when first needed and handed out first come first served.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
-use super::connection::{CONTROL, Conn, Holder};
+use super::connection::{CONTROL, Conn};
 use super::open::{Role, SharedOpener};
 use super::read_mark::ReadMark;
 use super::session::Session;
 use crate::error::{Error, Result};
+use crate::sharded::thread_number;
 
 /// How long reads are held up when every connection has to be opened anew.
 const MOMENT: Duration = Duration::from_millis(100);
 
 pub(crate) struct Readers {
     opener: SharedOpener,
-    places: Arc<Semaphore>,
-    connections: Mutex<Connections>,
+    all: Box<[Arc<Reader>]>,
+    queue: Arc<Queue>,
     pub(crate) mark: Arc<ReadMark>,
-    waiting: AtomicUsize,
+}
+
+/// Nobody has used it yet.
+const NEW: u8 = 0;
+const FREE: u8 = 1;
+const TAKEN: u8 = 2;
+
+/// One connection and the read that it serves. Reads on several processors share nothing but what they only look at.
+#[repr(align(128))]
+pub(crate) struct Reader {
+    pub(crate) conn: Arc<Conn>,
+    state: AtomicU8,
+    serving: Mutex<Serving>,
+    queue: Arc<Queue>,
 }
 
 #[derive(Default)]
-struct Connections {
-    all: Vec<Reader>,
-    /// Last in, first out: its caches are warm.
-    idle: Vec<Arc<Conn>>,
+struct Serving {
+    read: Option<Read>,
     closed: bool,
 }
 
-struct Reader {
-    conn: Arc<Conn>,
-    session: Option<Arc<Session>>,
+/// A read that is running, so that it can be evicted and named to those who wait.
+#[derive(Clone)]
+struct Read {
+    session: Arc<Session>,
+    since: Instant,
 }
 
-/// The right to use one reader. Dropped, it is free for the next.
-pub(crate) struct Place {
-    readers: Arc<Readers>,
-    pub(crate) conn: Arc<Conn>,
-    _permit: OwnedSemaphorePermit,
+/// Those who wait for a reader.
+#[derive(Default)]
+struct Queue {
+    waiters: Mutex<Waiters>,
+    /// How many there are; written under the lock.
+    length: AtomicUsize,
 }
+
+#[derive(Default)]
+struct Waiters {
+    grants: VecDeque<oneshot::Sender<Place>>,
+    closed: bool,
+}
+
+/// The right to use one reader. Dropped, it goes to the next in the queue.
+pub(crate) struct Place(Arc<Reader>);
 
 impl Readers {
     pub(crate) fn new(opener: SharedOpener) -> Arc<Self> {
-        let places = Arc::new(Semaphore::new(
-            opener.config.readers.min(Semaphore::MAX_PERMITS),
-        ));
+        let queue = Arc::<Queue>::default();
+        let reader = || {
+            Arc::new(Reader {
+                conn: Conn::new(Role::Reader, Arc::clone(&opener)),
+                state: AtomicU8::new(NEW),
+                serving: Mutex::default(),
+                queue: Arc::clone(&queue),
+            })
+        };
+        let all = std::iter::repeat_with(reader)
+            .take(opener.config.readers)
+            .collect();
         let mark = Arc::new(ReadMark::new(Arc::clone(&opener)));
         Arc::new(Self {
             opener,
-            places,
-            connections: Mutex::default(),
+            all,
+            queue,
             mark,
-            waiting: AtomicUsize::new(0),
         })
     }
 
     /// Waits for a reader. A caller that goes away leaves the queue undisturbed.
-    pub(crate) async fn acquire(self: &Arc<Self>, method: &'static str) -> Result<Place> {
-        let permit = match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => Box::pin(self.wait(method)).await?,
-        };
-        let conn = {
-            let mut connections = self.lock();
-            if connections.closed {
-                return Err(Error::Closed { method });
-            }
-            match connections.idle.pop() {
-                Some(conn) => conn,
-                None => {
-                    let conn = Conn::new(Role::Reader, Arc::clone(&self.opener));
-                    connections.all.push(Reader {
-                        conn: Arc::clone(&conn),
-                        session: None,
-                    });
-                    conn
-                }
-            }
-        };
-        let place = Place {
-            readers: Arc::clone(self),
-            conn,
-            _permit: permit,
-        };
-        place.conn.set_holder(Some(Holder {
-            method,
-            since: Instant::now(),
-        }));
-        open_on_lane(&place.conn).await?;
-        self.mark.count_read();
-        Ok(place)
+    pub(crate) async fn acquire(&self, method: &'static str) -> Result<Place> {
+        if self.queue.length.load(Ordering::SeqCst) == 0
+            && let Some(place) = self.take_free()
+        {
+            return Ok(place);
+        }
+        Box::pin(self.wait(method)).await
     }
 
-    async fn wait(&self, method: &'static str) -> Result<OwnedSemaphorePermit> {
+    /// The reader that this thread had before, if it is free: its caches are warm. One that is open, if there is any.
+    fn take_free(&self) -> Option<Place> {
+        let (before, from) = self.all.split_at(thread_number() % self.all.len());
+        [FREE, NEW].into_iter().find_map(|state| {
+            let mut readers = from.iter().chain(before);
+            readers.find_map(|reader| Place::take(reader, state))
+        })
+    }
+
+    async fn wait(&self, method: &'static str) -> Result<Place> {
         let limit = self.opener.config.acquire_timeout;
-        let _waiting = Waiting::new(&self.waiting);
-        match tokio::time::timeout(limit, Arc::clone(&self.places).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
+        let mut in_queue = {
+            let mut waiters = self.queue.lock();
+            if waiters.closed {
+                return Err(Error::Closed { method });
+            }
+            // From here on whoever gives a reader back looks into the queue.
+            let first = waiters.grants.is_empty();
+            let length = waiters.grants.len() + 1;
+            self.queue.length.store(length, Ordering::SeqCst);
+            if first && let Some(place) = self.take_free() {
+                self.queue.length.store(0, Ordering::SeqCst);
+                return Ok(place);
+            }
+            let (sender, grant) = oneshot::channel();
+            waiters.grants.push_back(sender);
+            InQueue {
+                queue: &self.queue,
+                grant,
+            }
+        };
+        match tokio::time::timeout(limit, &mut in_queue.grant).await {
+            Ok(Ok(place)) => Ok(place),
             Ok(Err(_)) => Err(Error::Closed { method }),
             Err(_) => Err(self.acquire_timeout(method, limit)),
         }
     }
 
     fn acquire_timeout(&self, method: &'static str, waited: Duration) -> Error {
-        let oldest = self.oldest();
-        let (holder, held) = oldest.map_or(("nobody", Duration::ZERO), |holder| {
-            (holder.method, holder.since.elapsed())
-        });
+        let (holder, held) = match self.oldest() {
+            Some((session, since)) => (session.method, since.elapsed()),
+            None => ("nobody", Duration::ZERO),
+        };
         Error::AcquireTimeout {
             method,
             waited,
             holder,
             held,
-            queued: self.waiting.load(Ordering::Relaxed),
+            queued: self.queue.length.load(Ordering::SeqCst),
         }
+    }
+
+    fn running(&self) -> impl Iterator<Item = Read> {
+        self.all
+            .iter()
+            .filter_map(|reader| reader.serving().read.clone())
     }
 
     /// The read that has been running for the longest time.
-    pub(crate) fn oldest(&self) -> Option<Holder> {
-        self.lock()
-            .all
-            .iter()
-            .filter_map(|reader| reader.conn.holder())
-            .min_by_key(|holder| holder.since)
+    pub(crate) fn oldest(&self) -> Option<(Arc<Session>, Instant)> {
+        self.running()
+            .min_by_key(|read| read.since)
+            .map(|read| (read.session, read.since))
     }
 
-    /// A connection that is open already.
-    pub(crate) fn adopt(&self, conn: Arc<Conn>) {
-        let mut connections = self.lock();
-        connections.all.push(Reader {
-            conn: Arc::clone(&conn),
-            session: None,
-        });
-        connections.idle.push(conn);
-    }
-
-    /// Tells whose session a reader serves, so that it can be evicted. Too late once all are.
-    pub(crate) fn attach(&self, session: &Arc<Session>) -> Result<()> {
-        let mut connections = self.lock();
-        if connections.closed {
-            return Err(Error::Closed {
-                method: session.method,
-            });
-        }
-        if let Some(reader) = connections
-            .all
-            .iter_mut()
-            .find(|reader| Arc::ptr_eq(&reader.conn, &session.conn))
-        {
-            reader.session = Some(Arc::clone(session));
-        }
-        Ok(())
+    /// The connection of the first reader, for start-up, which opens it.
+    pub(crate) fn first(&self) -> Arc<Conn> {
+        let reader = &self.all[0];
+        let _ = Place::take(reader, NEW);
+        Arc::clone(&reader.conn)
     }
 
     /// Refuses new reads and ends those that run; their bodies get an error from then on.
     pub(crate) fn shut(&self) {
-        self.places.close();
-        let sessions: Vec<_> = {
-            let mut connections = self.lock();
-            connections.closed = true;
-            connections
-                .all
-                .iter()
-                .filter_map(|reader| reader.session.clone())
-                .collect()
+        let waiters = {
+            let mut waiters = self.queue.lock();
+            waiters.closed = true;
+            self.queue.length.store(0, Ordering::SeqCst);
+            std::mem::take(&mut waiters.grants)
         };
-        for session in sessions {
-            let reason = Error::Closed {
-                method: session.method,
+        drop(waiters);
+        for reader in &self.all {
+            let read = {
+                let mut serving = reader.serving();
+                serving.closed = true;
+                serving.read.clone()
             };
-            evict(session, reason);
+            if let Some(Read { session, .. }) = read {
+                let reason = Error::Closed {
+                    method: session.method,
+                };
+                evict(session, reason);
+            }
         }
     }
 
     /// Ends reads that are older than `age`.
     pub(crate) fn evict_older_than(&self, age: Duration) {
-        let old: Vec<_> = {
-            let connections = self.lock();
-            let is_old = |conn: &Conn| {
-                conn.holder()
-                    .is_some_and(|holder| holder.since.elapsed() > age)
-            };
-            connections
-                .all
-                .iter()
-                .filter(|reader| is_old(&reader.conn))
-                .filter_map(|reader| reader.session.clone())
-                .collect()
-        };
-        for session in old {
-            evict(
-                session,
-                Error::TransactionLost {
-                    cause: Error::other("the read was older than max_read_age").cause(),
-                },
-            );
+        for Read { session, since } in self.running() {
+            if since.elapsed() > age {
+                evict(
+                    session,
+                    Error::TransactionLost {
+                        cause: Error::other("the read was older than max_read_age").cause(),
+                    },
+                );
+            }
         }
     }
 
-    /// Waits until nobody reads, for a moment at most; no read begins meanwhile, nor while the permit is held.
-    pub(crate) async fn quiesce(&self) -> Option<OwnedSemaphorePermit> {
-        let all = u32::try_from(self.opener.config.readers).ok()?;
-        let nobody = Arc::clone(&self.places).acquire_many_owned(all);
-        tokio::time::timeout(MOMENT, nobody).await.ok()?.ok()
+    /// Waits until nobody reads, for a moment at most; no read begins while the places are held.
+    pub(crate) async fn quiesce(&self) -> Option<Vec<Place>> {
+        let everybody = async {
+            let mut places = Vec::new();
+            for _ in &self.all {
+                places.push(self.acquire("quiesce").await?);
+            }
+            Ok::<_, Error>(places)
+        };
+        tokio::time::timeout(MOMENT, everybody).await.ok()?.ok()
     }
 
     /// Closes the connections that nobody uses; they are opened anew when they are needed.
     pub(crate) fn discard_idle(&self) {
-        for conn in &self.lock().idle {
-            if let Some(mut slot) = conn.try_lock() {
+        for reader in &self.all {
+            if let Some(mut slot) = reader.conn.try_lock()
+                && slot.is_idle()
+            {
                 slot.discard();
             }
         }
@@ -221,38 +238,98 @@ impl Readers {
     /// Closes every connection; blocks until the statements that run have ended.
     pub(crate) fn close(&self) {
         self.mark.close();
-        let all = {
-            let mut connections = self.lock();
-            connections.closed = true;
-            connections.idle.clear();
-            std::mem::take(&mut connections.all)
-        };
-        for reader in all {
+        for reader in &self.all {
             reader.conn.close();
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+impl Reader {
+    fn serving(&self) -> MutexGuard<'_, Serving> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Opens a connection without holding up the task's worker.
-pub(crate) async fn open_on_lane(conn: &Arc<Conn>) -> Result<()> {
-    // While the lane has work the lock may be held for as long as an open takes.
-    if !conn.has_pending() && conn.is_open() {
-        return Ok(());
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiters> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    Box::pin(open_slowly(conn)).await
+
+    /// Gives a reader to the first in the queue, unless a newcomer was quicker, who will do the same.
+    fn grant(&self, reader: &Arc<Reader>) {
+        let Some(mut place) = Place::take(reader, FREE) else {
+            return;
+        };
+        let mut waiters = self.lock();
+        while let Some(grant) = waiters.grants.pop_front() {
+            self.length.store(waiters.grants.len(), Ordering::SeqCst);
+            match grant.send(place) {
+                Ok(()) => return,
+                // Its caller went away in this instant.
+                Err(back) => place = back,
+            }
+        }
+    }
 }
 
-async fn open_slowly(conn: &Arc<Conn>) -> Result<()> {
-    let (sender, receiver) = oneshot::channel();
-    let opening = Arc::clone(conn);
-    conn.post(move || opening.open(), |result| drop(sender.send(result)))?;
-    receiver.await.unwrap_or(Err(Error::HandleEnded))
+/// Dropped, it leaves the queue.
+struct InQueue<'a> {
+    queue: &'a Queue,
+    grant: oneshot::Receiver<Place>,
+}
+
+impl Drop for InQueue<'_> {
+    fn drop(&mut self) {
+        self.grant.close();
+        let mut waiters = self.queue.lock();
+        waiters.grants.retain(|grant| !grant.is_closed());
+        let length = waiters.grants.len();
+        self.queue.length.store(length, Ordering::SeqCst);
+    }
+}
+
+impl Place {
+    fn take(reader: &Arc<Reader>, state: u8) -> Option<Self> {
+        let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
+        let is_so = reader.state.load(Ordering::Relaxed) == state;
+        let taken = is_so
+            && reader
+                .state
+                .compare_exchange(state, TAKEN, success, failure)
+                .is_ok();
+        taken.then(|| Self(Arc::clone(reader)))
+    }
+
+    pub(crate) fn conn(&self) -> &Arc<Conn> {
+        &self.0.conn
+    }
+
+    /// Tells whose session the reader serves. Too late once all are closed.
+    pub(crate) fn serve(&self, session: &Arc<Session>) -> Result<()> {
+        let mut serving = self.0.serving();
+        if serving.closed {
+            return Err(Error::Closed {
+                method: session.method,
+            });
+        }
+        serving.read = Some(Read {
+            session: Arc::clone(session),
+            since: Instant::now(),
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let reader = &self.0;
+        let served = reader.serving().read.take();
+        drop(served);
+        reader.state.store(FREE, Ordering::SeqCst);
+        if reader.queue.length.load(Ordering::SeqCst) > 0 {
+            reader.queue.grant(reader);
+        }
+    }
 }
 
 fn evict(session: Arc<Session>, reason: Error) {
@@ -289,38 +366,6 @@ pub(crate) fn end_read(conn: &Conn, session: &Session) {
         slot.discard();
     }
     slot.take_back();
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.conn.set_holder(None);
-        let mut connections = self.readers.lock();
-        if let Some(reader) = connections
-            .all
-            .iter_mut()
-            .find(|reader| Arc::ptr_eq(&reader.conn, &self.conn))
-        {
-            reader.session = None;
-        }
-        if !connections.closed {
-            connections.idle.push(Arc::clone(&self.conn));
-        }
-    }
-}
-
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]

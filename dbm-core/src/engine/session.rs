@@ -102,9 +102,16 @@ impl Session {
         })
     }
 
-    /// Makes it the owner of its connection, unless it was evicted before.
-    pub(crate) fn take_connection(&self) -> Result<()> {
-        let mut slot = self.conn.lock();
+    /// Makes it the owner of its connection, which is opened if need be, unless it was evicted before.
+    pub(crate) async fn take_connection(&self) -> Result<()> {
+        if let Some(slot) = self.conn.try_lock_open() {
+            return self.take(slot);
+        }
+        Box::pin(self.conn.open_on_lane()).await?;
+        self.take(self.conn.lock())
+    }
+
+    pub(crate) fn take(&self, mut slot: MutexGuard<'_, Slot>) -> Result<()> {
         self.check()?;
         slot.give_to(self.id)
     }

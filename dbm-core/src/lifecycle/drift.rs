@@ -72,7 +72,7 @@ impl<M: DbManager> Drift<M> {
         let verdict = self.judge(found(gate, engine, None).await).await;
         if verdict.is_err() {
             // A reader that closes last would leave side files.
-            let _ = engine.writer.open().await;
+            let _ = engine.writer.conn.open_on_lane().await;
         }
         verdict
     }
@@ -160,7 +160,7 @@ impl<M: DbManager> Drift<M> {
 }
 
 /// The schema of the database itself.
-async fn found(gate: &Gate, engine: &Arc<Engine>, entered: Option<Entered>) -> Result<SchemaDump> {
+async fn found(gate: &Gate, engine: &Arc<Engine>, entered: Option<Entered<'_>>) -> Result<SchemaDump> {
     let mut lease = Lease::acquire(gate, engine, &READ, Kind::Read, entered).await?;
     let schema = ReadTransaction::new(Arc::clone(&lease.frame))
         .call(read_schema)

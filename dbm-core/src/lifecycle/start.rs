@@ -66,7 +66,7 @@ impl<M: DbManager> Start<M> {
             drift,
         } = self;
         let starting = Starting {
-            entered: gate.enter("start").ok(),
+            entered: gate.enter("start").ok().map(Entered::into_owned),
             gate,
         };
         match runtime() {
@@ -169,8 +169,7 @@ async fn make_ready<M: DbManager>(
     required: &crate::Version,
     drift: &Drift<M>,
 ) -> Result<Step> {
-    let reader = Conn::new(Role::Reader, Arc::clone(&engine.opener));
-    engine.readers.adopt(Arc::clone(&reader));
+    let reader = engine.readers.first();
     for _ in 0..ATTEMPTS {
         let step = prepare(engine, &reader, required).await?;
         let done = match step {
@@ -204,7 +203,7 @@ async fn close(engine: &Arc<Engine>) {
 
 /// A start-up under way; one that is dropped with its runtime has failed.
 struct Starting {
-    entered: Option<Entered>,
+    entered: Option<Entered<'static>>,
     gate: Arc<Gate>,
 }
 

@@ -102,7 +102,7 @@ impl Faults {
 
 impl Fault {
     /// Ends the call in the place of its body.
-    pub(crate) async fn strike(self, mut lease: Lease, site: &'static Site) -> Failure {
+    pub(crate) async fn strike(self, mut lease: Lease<'_>, site: &'static Site) -> Failure {
         let failure = match self {
             Self::Error(error) => Failure::Error(error),
             Self::Timeout => Failure::Error(Error::Timeout {

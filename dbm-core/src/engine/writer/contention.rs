@@ -5,6 +5,8 @@
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::sharded::thread_number;
+
 /// How long a caller waits in its thread, at most, before it queues.
 const LIMIT: Duration = Duration::from_micros(20);
 /// How long of that it leaves the turn to the thread that had it last…
@@ -32,7 +34,7 @@ pub(super) struct Spin(Option<Instant>);
 
 impl Contention {
     pub(super) fn runs(&self) {
-        self.thread.store(this_thread(), Ordering::Relaxed);
+        self.thread.store(thread_number(), Ordering::Relaxed);
         self.state.store(RUNNING, Ordering::Relaxed);
     }
 
@@ -52,7 +54,7 @@ impl Spin {
         if state == QUIET {
             return false;
         }
-        if contention.thread.load(Ordering::Relaxed) == this_thread() {
+        if contention.thread.load(Ordering::Relaxed) == thread_number() {
             // A body of this thread that has not ended waits for something.
             return state == BETWEEN;
         }
@@ -70,11 +72,4 @@ impl Spin {
         }
         false
     }
-}
-
-fn this_thread() -> usize {
-    thread_local! {
-        static HERE: u8 = const { 0 };
-    }
-    HERE.with(|here| std::ptr::from_ref(here) as usize)
 }

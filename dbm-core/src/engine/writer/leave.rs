@@ -53,7 +53,7 @@ impl Writer {
                 let members = writer.lock().batch.take_members();
                 drop(writer.commit_now(leaving.id, members));
                 leaving.set_shared(false);
-                leaving.take_connection()
+                leaving.take(leaving.conn.lock())
             })
         };
         self.conn

@@ -23,7 +23,7 @@ pub(crate) use self::queue::Turn;
 use super::checkpoint::{self, Checkpointer};
 use super::connection::Conn;
 use super::open::{SharedOpener, keep_log_on_close};
-use super::readers::{Readers, open_on_lane};
+use super::readers::Readers;
 use crate::error::{Error, Result};
 
 pub(crate) struct Writer {
@@ -56,11 +56,11 @@ impl Writer {
         })
     }
 
-    /// Opens the connection if it is not open, for whoever has the turn.
-    pub(crate) async fn open(self: &Arc<Self>) -> Result<()> {
+    /// Opens the connection anew if something is wrong with it, for whoever has the turn.
+    pub(crate) async fn mend(self: &Arc<Self>) -> Result<()> {
         // What others have done in an open transaction would be gone with its connection.
         if !self.spoilt.load(Ordering::Acquire) || self.lock().batch.is_open() {
-            return open_on_lane(&self.conn).await;
+            return Ok(());
         }
         Box::pin(self.renew()).await
     }

@@ -427,6 +427,10 @@ impl Turn {
         }
     }
 
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
     pub(crate) fn make_solo(&mut self) {
         self.solo = true;
     }
