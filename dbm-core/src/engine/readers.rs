@@ -1,11 +1,12 @@
-//! A few reader connections, opened when first needed and handed out first come first served.
+//! A few reader connections, opened when first needed. A read that begins takes a free one; when there is none it queues,
+//! and whoever has waited for long is served before newcomers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 
 use super::connection::{CONTROL, Conn};
 use super::open::{Role, SharedOpener};
@@ -13,6 +14,10 @@ use super::read_mark::ReadMark;
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::sharded::thread_number;
+
+/// Who has waited for so long gets the next reader. Before that, newcomers may be quicker: a reader that always went
+/// to the queue would make everybody queue for ever, once that has begun.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// How long reads are held up when every connection has to be opened anew.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -61,11 +66,18 @@ struct Queue {
 
 #[derive(Default)]
 struct Waiters {
-    grants: VecDeque<oneshot::Sender<Place>>,
+    queue: VecDeque<Arc<Waiter>>,
     closed: bool,
 }
 
-/// The right to use one reader. Dropped, it goes to the next in the queue.
+struct Waiter {
+    since: Instant,
+    /// A reader is free, or was handed over.
+    told: Notify,
+    handed: Mutex<Option<Place>>,
+}
+
+/// The right to use one reader. Dropped, it is free again.
 pub(crate) struct Place(Arc<Reader>);
 
 impl Readers {
@@ -93,12 +105,10 @@ impl Readers {
 
     /// Waits for a reader. A caller that goes away leaves the queue undisturbed.
     pub(crate) async fn acquire(&self, method: &'static str) -> Result<Place> {
-        if self.queue.length.load(Ordering::SeqCst) == 0
-            && let Some(place) = self.take_free()
-        {
-            return Ok(place);
+        match self.take_free() {
+            Some(place) => Ok(place),
+            None => Box::pin(self.wait(method)).await,
         }
-        Box::pin(self.wait(method)).await
     }
 
     /// The reader that this thread had before, if it is free: its caches are warm. One that is open, if there is any.
@@ -112,29 +122,23 @@ impl Readers {
 
     async fn wait(&self, method: &'static str) -> Result<Place> {
         let limit = self.opener.config.acquire_timeout;
-        let mut in_queue = {
-            let mut waiters = self.queue.lock();
-            if waiters.closed {
-                return Err(Error::Closed { method });
-            }
-            // From here on whoever gives a reader back looks into the queue.
-            let first = waiters.grants.is_empty();
-            let length = waiters.grants.len() + 1;
-            self.queue.length.store(length, Ordering::SeqCst);
-            if first && let Some(place) = self.take_free() {
-                self.queue.length.store(0, Ordering::SeqCst);
-                return Ok(place);
-            }
-            let (sender, grant) = oneshot::channel();
-            waiters.grants.push_back(sender);
-            InQueue {
-                queue: &self.queue,
-                grant,
+        let in_queue = InQueue::enter(&self.queue);
+        let place = async {
+            loop {
+                if let Some(place) = in_queue.handed() {
+                    return Ok(place);
+                }
+                if self.queue.lock().closed {
+                    return Err(Error::Closed { method });
+                }
+                if let Some(place) = self.take_free() {
+                    return Ok(place);
+                }
+                in_queue.waiter.told.notified().await;
             }
         };
-        match tokio::time::timeout(limit, &mut in_queue.grant).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) => Err(Error::Closed { method }),
+        match tokio::time::timeout(limit, place).await {
+            Ok(place) => place,
             Err(_) => Err(self.acquire_timeout(method, limit)),
         }
     }
@@ -175,13 +179,7 @@ impl Readers {
 
     /// Refuses new reads and ends those that run; their bodies get an error from then on.
     pub(crate) fn shut(&self) {
-        let waiters = {
-            let mut waiters = self.queue.lock();
-            waiters.closed = true;
-            self.queue.length.store(0, Ordering::SeqCst);
-            std::mem::take(&mut waiters.grants)
-        };
-        drop(waiters);
+        self.queue.close();
         for reader in &self.all {
             let read = {
                 let mut serving = reader.serving();
@@ -255,49 +253,84 @@ impl Queue {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a reader to the first in the queue, unless a newcomer was quicker, who will do the same.
-    fn grant(&self, reader: &Arc<Reader>) {
-        let Some(mut place) = Place::take(reader, FREE) else {
+    /// Tells the first in the queue of a free reader.
+    fn tell(&self, reader: &Arc<Reader>) {
+        let waiters = self.lock();
+        let Some(first) = waiters.queue.front() else {
             return;
         };
-        let mut waiters = self.lock();
-        while let Some(grant) = waiters.grants.pop_front() {
-            self.length.store(waiters.grants.len(), Ordering::SeqCst);
-            match grant.send(place) {
-                Ok(()) => return,
-                // Its caller went away in this instant.
-                Err(back) => place = back,
+        if first.since.elapsed() >= PATIENCE {
+            let mut handed = first.handed();
+            if handed.is_none() {
+                *handed = Place::take(reader, FREE);
             }
+        }
+        first.told.notify_one();
+    }
+
+    fn close(&self) {
+        let mut waiters = self.lock();
+        waiters.closed = true;
+        for waiter in &waiters.queue {
+            waiter.told.notify_one();
         }
     }
 }
 
-/// Dropped, it leaves the queue.
+impl Waiter {
+    fn handed(&self) -> MutexGuard<'_, Option<Place>> {
+        self.handed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the queue. Dropped, it is left.
 struct InQueue<'a> {
     queue: &'a Queue,
-    grant: oneshot::Receiver<Place>,
+    waiter: Arc<Waiter>,
+}
+
+impl<'a> InQueue<'a> {
+    fn enter(queue: &'a Queue) -> Self {
+        let waiter = Arc::new(Waiter {
+            since: Instant::now(),
+            told: Notify::new(),
+            handed: Mutex::default(),
+        });
+        let mut waiters = queue.lock();
+        waiters.queue.push_back(Arc::clone(&waiter));
+        // From here on whoever gives a reader back looks into the queue.
+        queue.length.store(waiters.queue.len(), Ordering::SeqCst);
+        Self { queue, waiter }
+    }
+
+    fn handed(&self) -> Option<Place> {
+        self.waiter.handed().take()
+    }
 }
 
 impl Drop for InQueue<'_> {
     fn drop(&mut self) {
-        self.grant.close();
-        let mut waiters = self.queue.lock();
-        waiters.grants.retain(|grant| !grant.is_closed());
-        let length = waiters.grants.len();
-        self.queue.length.store(length, Ordering::SeqCst);
+        let next = {
+            let mut waiters = self.queue.lock();
+            waiters.queue.retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
+            let length = waiters.queue.len();
+            self.queue.length.store(length, Ordering::SeqCst);
+            waiters.queue.front().cloned()
+        };
+        drop(self.handed());
+        // It may have been told of a reader that it does not take.
+        if let Some(next) = next {
+            next.told.notify_one();
+        }
     }
 }
 
 impl Place {
     fn take(reader: &Arc<Reader>, state: u8) -> Option<Self> {
-        let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
-        let is_so = reader.state.load(Ordering::Relaxed) == state;
-        let taken = is_so
-            && reader
-                .state
-                .compare_exchange(state, TAKEN, success, failure)
-                .is_ok();
-        taken.then(|| Self(Arc::clone(reader)))
+        let order = Ordering::SeqCst;
+        let is_so = reader.state.load(order) == state;
+        let exchanged = || reader.state.compare_exchange(state, TAKEN, order, order);
+        (is_so && exchanged().is_ok()).then(|| Self(Arc::clone(reader)))
     }
 
     pub(crate) fn conn(&self) -> &Arc<Conn> {
@@ -327,7 +360,7 @@ impl Drop for Place {
         drop(served);
         reader.state.store(FREE, Ordering::SeqCst);
         if reader.queue.length.load(Ordering::SeqCst) > 0 {
-            reader.queue.grant(reader);
+            reader.queue.tell(reader);
         }
     }
 }
@@ -372,6 +405,8 @@ pub(crate) fn end_read(conn: &Conn, session: &Session) {
 mod tests {
     use std::sync::atomic::AtomicU64;
     use std::sync::mpsc;
+
+    use tokio::sync::oneshot;
 
     use super::super::{Kind, Opener, Work, next_id};
     use super::*;
