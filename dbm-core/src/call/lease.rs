@@ -70,10 +70,7 @@ impl<'a> Lease<'a> {
         let frame = Frame::outermost(gate.id, engine, session, false);
         Ok(Self {
             frame,
-            hold: Some(Hold::Read {
-                place,
-                entered,
-            }),
+            hold: Some(Hold::Read { place, entered }),
         })
     }
 

@@ -312,7 +312,9 @@ impl Drop for InQueue<'_> {
     fn drop(&mut self) {
         let next = {
             let mut waiters = self.queue.lock();
-            waiters.queue.retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
+            waiters
+                .queue
+                .retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
             let length = waiters.queue.len();
             self.queue.length.store(length, Ordering::SeqCst);
             waiters.queue.front().cloned()

@@ -160,7 +160,11 @@ impl<M: DbManager> Drift<M> {
 }
 
 /// The schema of the database itself.
-async fn found(gate: &Gate, engine: &Arc<Engine>, entered: Option<Entered<'_>>) -> Result<SchemaDump> {
+async fn found(
+    gate: &Gate,
+    engine: &Arc<Engine>,
+    entered: Option<Entered<'_>>,
+) -> Result<SchemaDump> {
     let mut lease = Lease::acquire(gate, engine, &READ, Kind::Read, entered).await?;
     let schema = ReadTransaction::new(Arc::clone(&lease.frame))
         .call(read_schema)

@@ -213,7 +213,10 @@ impl Writer {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let average = match self.commit_time.load(Ordering::Relaxed) {
             u64::MAX => took,
-            average => (average.saturating_mul(7).saturating_add(took)) / 8,
+            // One that is slow for once does not make a disk slow.
+            average => {
+                (average.saturating_mul(7)).saturating_add(took.min(average.saturating_mul(2))) / 8
+            }
         };
         self.commit_time.store(average, Ordering::Relaxed);
     }
