@@ -159,3 +159,25 @@ impl Drop for Entered<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_told_of_when_the_last_call_of_any_thread_has_left() {
+        let gate = Gate::new(|gate| gate.advance(Status::Stopped));
+        let enter = || gate.enter("a").unwrap().into_owned();
+        let mut calls: Vec<_> = std::thread::scope(|scope| {
+            let threads = [(); 12].map(|()| scope.spawn(enter));
+            threads.map(|thread| thread.join().unwrap()).into()
+        });
+        gate.begin_closing();
+        assert!(gate.enter("too late").is_err());
+        while let Some(call) = calls.pop() {
+            assert_ne!(gate.status(), Status::Stopped);
+            drop(call);
+        }
+        assert_eq!(gate.status(), Status::Stopped);
+    }
+}

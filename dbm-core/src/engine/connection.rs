@@ -445,3 +445,22 @@ impl Db {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_id_is_given_twice() {
+        let many = || (0..2_500).map(|_| next_id()).collect::<Vec<_>>();
+        let threads = [(); 4].map(|()| std::thread::spawn(many));
+        let ids: Vec<_> = threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect();
+        assert!(!ids.contains(&NOBODY));
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+    }
+}

@@ -405,14 +405,88 @@ pub(crate) fn end_read(conn: &Conn, session: &Session) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
     use std::sync::atomic::AtomicU64;
     use std::sync::mpsc;
+    use std::task::Poll;
 
     use tokio::sync::oneshot;
 
     use super::super::{Kind, Opener, Work, next_id};
     use super::*;
     use crate::config::{Config, Execution};
+
+    /// One reader, which is taken.
+    fn busy() -> (Arc<Readers>, Place) {
+        let opener = Opener::new(":memory:".into(), Config::in_memory().readers(1));
+        let readers = Readers::new(opener);
+        let place = readers.take_free().unwrap();
+        (readers, place)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let limit = Duration::from_secs(20);
+        let test = async { tokio::time::timeout(limit, test).await.unwrap() };
+        runtime.block_on(test);
+    }
+
+    /// A place in the queue whose caller has waited for long.
+    async fn waiter<'a>(
+        readers: &'a Readers,
+        method: &'static str,
+    ) -> Pin<Box<dyn Future<Output = Result<Place>> + 'a>> {
+        let mut waits: Pin<Box<dyn Future<Output = _>>> = Box::pin(readers.acquire(method));
+        std::future::poll_fn(|context| {
+            assert!(waits.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        let newest = readers.queue.lock().queue.back().cloned().unwrap();
+        while newest.since.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
+        waits
+    }
+
+    #[test]
+    fn who_has_waited_for_long_is_served_before_newcomers() {
+        run(async {
+            let (readers, place) = busy();
+            let waits = waiter(&readers, "first").await;
+            drop(place);
+            assert!(readers.take_free().is_none());
+            assert!(waits.await.is_ok());
+            assert!(readers.take_free().is_some());
+        });
+    }
+
+    #[test]
+    fn who_leaves_the_queue_with_a_reader_leaves_it_to_the_next() {
+        run(async {
+            let (readers, place) = busy();
+            let leaves = waiter(&readers, "leaves").await;
+            let waits = waiter(&readers, "waits").await;
+            drop(place);
+            drop(leaves);
+            assert!(waits.await.is_ok());
+            assert_eq!(readers.queue.length.load(Ordering::SeqCst), 0);
+        });
+    }
+
+    #[test]
+    fn who_waits_for_a_reader_when_all_are_closed_is_refused() {
+        run(async {
+            let (readers, _place) = busy();
+            let waits = waiter(&readers, "waits").await;
+            readers.shut();
+            let refused = waits.await.err();
+            assert!(matches!(refused, Some(Error::Closed { method: "waits" })));
+        });
+    }
 
     /// The read that was to be ended has ended by itself in this moment.
     #[test]

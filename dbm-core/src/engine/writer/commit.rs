@@ -163,7 +163,7 @@ impl Writer {
         drop(done);
     }
 
-    fn commits_fast(&self) -> bool {
+    pub(super) fn commits_fast(&self) -> bool {
         match self.opener.config.execution {
             Execution::Inline => true,
             Execution::Offload => false,
@@ -209,7 +209,7 @@ impl Writer {
             })
     }
 
-    fn record_commit(&self, took: Duration) {
+    pub(super) fn record_commit(&self, took: Duration) {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let average = match self.commit_time.load(Ordering::Relaxed) {
             u64::MAX => took,

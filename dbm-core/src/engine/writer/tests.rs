@@ -30,7 +30,7 @@ async fn in_transaction() -> (Arc<Writer>, Turn, Arc<Session>) {
     let writer = writer(Config::in_memory());
     let session = session(&writer, "first");
     let turn = writer.acquire(&session, None).await.unwrap();
-    session.take_connection().unwrap();
+    session.take_connection().await.unwrap();
     session.begin_write().await.unwrap();
     writer.include();
     (writer, turn, session)
@@ -53,7 +53,7 @@ fn connections_are_not_opened_anew_in_the_middle_of_a_transaction() {
     run(async {
         let (writer, _turn, _session) = in_transaction().await;
         writer.spoil();
-        writer.open().await.unwrap();
+        writer.mend().await.unwrap();
         let mut slot = writer.conn.lock();
         assert!(!slot.db().unwrap().connection.is_autocommit());
     });
@@ -142,8 +142,8 @@ fn a_turn_is_taken_from_a_call_that_has_not_come_to_its_connection_too() {
         writer.evict(Arc::clone(&stalled), Error::HandleEnded);
         let next = session(&writer, "next");
         let _turn = writer.acquire(&next, None).await.unwrap();
-        next.take_connection().unwrap();
-        stalled.take_connection().unwrap_err();
+        next.take_connection().await.unwrap();
+        stalled.take_connection().await.unwrap_err();
         writer.conn.lock().owned_by(next.id).unwrap();
     });
 }
@@ -175,4 +175,18 @@ fn a_turn_is_not_taken_while_the_library_commits() {
         let mut slot = writer.conn.lock();
         assert!(!slot.db().unwrap().connection.is_autocommit());
     });
+}
+
+#[test]
+fn a_commit_that_is_slow_for_once_does_not_make_the_disk_slow() {
+    let writer = writer(Config::in_memory());
+    let (fast, slow) = (Duration::from_micros(200), Duration::from_millis(50));
+    writer.record_commit(fast);
+    assert!(writer.commits_fast());
+    writer.record_commit(slow);
+    assert!(writer.commits_fast());
+    for _ in 0..20 {
+        writer.record_commit(slow);
+    }
+    assert!(!writer.commits_fast());
 }
