@@ -209,13 +209,14 @@ impl Writer {
             })
     }
 
+    /// One that is slow for once does not make a disk slow; a few do.
     pub(super) fn record_commit(&self, took: Duration) {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let average = match self.commit_time.load(Ordering::Relaxed) {
             u64::MAX => took,
-            // One that is slow for once does not make a disk slow.
             average => {
-                (average.saturating_mul(7)).saturating_add(took.min(average.saturating_mul(2))) / 8
+                let most = average.max(FAST_COMMIT.as_nanos() as u64).saturating_mul(2);
+                average.saturating_mul(7).saturating_add(took.min(most)) / 8
             }
         };
         self.commit_time.store(average, Ordering::Relaxed);
