@@ -44,13 +44,19 @@ impl Drop for Members {
 
 impl Ending {
     pub(super) async fn wait(&self, writer: &Arc<Writer>) -> Result<()> {
+        let watched = writer.is_watched();
         loop {
             let mut told = pin!(self.told.notified());
             told.as_mut().enable();
             if let Some(result) = self.result.get() {
                 return result.clone();
             }
-            if tokio::time::timeout(UNCLAIMED, told).await.is_err() {
+            if watched {
+                told.await;
+            } else if Box::pin(tokio::time::timeout(UNCLAIMED, told))
+                .await
+                .is_err()
+            {
                 writer.go_on_without_holder();
             }
         }

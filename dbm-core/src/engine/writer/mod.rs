@@ -10,6 +10,7 @@ mod leave;
 mod queue;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,7 @@ use self::contention::Contention;
 pub(crate) use self::ending::Ending;
 use self::queue::State;
 pub(crate) use self::queue::Turn;
+use self::watch::Watch;
 use super::checkpoint::{self, Checkpointer};
 use super::connection::Conn;
 use super::open::{SharedOpener, keep_log_on_close};
@@ -35,6 +37,7 @@ pub(crate) struct Writer {
     /// Moving average of a COMMIT, in nanoseconds; unknown at first.
     commit_time: AtomicU64,
     contention: Contention,
+    watch: Watch,
     keeps_log: AtomicBool,
     /// Something is wrong with the connections that only new ones are free of.
     spoilt: AtomicBool,
@@ -51,6 +54,7 @@ impl Writer {
             state: Mutex::default(),
             commit_time: AtomicU64::new(u64::MAX),
             contention: Contention::default(),
+            watch: Watch::default(),
             keeps_log: AtomicBool::new(false),
             spoilt: AtomicBool::new(false),
         })
@@ -89,6 +93,7 @@ impl Writer {
     /// Closes the connection, emptying the log; blocks, so it belongs on the lane.
     pub(crate) fn close(&self) {
         self.checkpointer.close();
+        self.watch.close();
         if let Some(db) = self.conn.lock().db() {
             db.roll_back();
             if !self.keeps_log.load(Ordering::Relaxed)
