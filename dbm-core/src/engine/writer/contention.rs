@@ -21,7 +21,9 @@ const RUNNING: u8 = 1;
 /// It is done, and the next may come into its transaction.
 const BETWEEN: u8 = 2;
 
+/// On cache lines of its own: callers look at it all the time while they wait.
 #[derive(Default)]
+#[repr(align(128))]
 pub(super) struct Contention {
     state: AtomicU8,
     /// The thread of the body that runs or ran last.
