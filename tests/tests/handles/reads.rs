@@ -1,7 +1,10 @@
 //! A reader sees one snapshot and cannot write by any text.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use dbm_core::prelude::*;
 use dbm_core::rusqlite;
@@ -230,5 +233,25 @@ fn a_reader_may_ask_for_a_setting() {
             assert_eq!(store.settings_inside().await.unwrap().0, "wal");
             store.close().await.unwrap();
         }
+    });
+}
+
+/// A task that has done much must let others run before it goes on, and takes nothing with it that they may need.
+#[test]
+fn a_call_that_has_to_let_others_run_waits_without_a_connection() {
+    run(async {
+        let store = Store::create(Config::in_memory().readers(1)).await.unwrap();
+        store.numbers().await.unwrap();
+        let mut pending = pin!(store.numbers());
+        poll_fn(|context| {
+            while tokio::task::coop::has_budget_remaining() {
+                let _ = pin!(tokio::task::coop::consume_budget()).poll(context);
+            }
+            assert!(pending.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        within(store.numbers()).await.unwrap();
+        within(pending).await.unwrap();
     });
 }
