@@ -143,12 +143,15 @@ impl Writer {
         };
         self.conn.post(commit, move |(done, turn)| {
             let result = done.result.clone();
+            let alone = done.members.are_none();
             // Answered from the caller's task if it is still there: waking everybody from this thread costs a third.
             if !sender.is_closed() {
                 telling.lock().done.push(done);
             }
             drop(turn);
-            if sender.send(result).is_err() {
+            // That task may be kept from running.
+            let watched = alone || telling.is_watched();
+            if sender.send(result).is_err() || !watched {
                 telling.answer();
             }
         })?;

@@ -11,7 +11,7 @@ use crate::error::Error;
 
 static OFFLOADED: AtomicU64 = AtomicU64::new(0);
 
-fn writer(config: Config) -> Arc<Writer> {
+pub(super) fn writer(config: Config) -> Arc<Writer> {
     let opener = Opener::new(":memory:".into(), config);
     let conn = Conn::new(Role::Writer, Arc::clone(&opener));
     conn.adopt(opener.in_memory().unwrap());
@@ -25,18 +25,23 @@ fn session(writer: &Writer, method: &'static str) -> Arc<Session> {
     Session::new(conn, next_id(), kind, method, auto, none, &OFFLOADED)
 }
 
-/// A writer in the middle of a transaction that others may join.
-async fn in_transaction() -> (Arc<Writer>, Turn, Arc<Session>) {
-    let writer = writer(Config::in_memory());
-    let session = session(&writer, "first");
+/// A call in the middle of a transaction that others may join.
+pub(super) async fn begin(writer: &Arc<Writer>, method: &'static str) -> (Turn, Arc<Session>) {
+    let session = session(writer, method);
     let turn = writer.acquire(&session, None).await.unwrap();
     session.take_connection().await.unwrap();
     session.begin_write().await.unwrap();
     writer.include();
+    (turn, session)
+}
+
+async fn in_transaction() -> (Arc<Writer>, Turn, Arc<Session>) {
+    let writer = writer(Config::in_memory());
+    let (turn, session) = begin(&writer, "first").await;
     (writer, turn, session)
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(super) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

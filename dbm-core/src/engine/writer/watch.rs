@@ -43,7 +43,8 @@ impl Writer {
     }
 
     fn has_members(&self) -> bool {
-        !self.lock().batch.members.are_none()
+        let state = self.lock();
+        !state.batch.members.are_none() || !state.done.is_empty()
     }
 }
 
@@ -80,5 +81,80 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, bool> {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::sync::mpsc::{Sender, channel};
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use super::super::tests::{begin, run, writer};
+    use super::*;
+    use crate::config::Config;
+    use crate::error::Error;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn starts(call: Pin<&mut impl Future>, waker: &Waker) {
+        assert!(call.poll(&mut Context::from_waker(waker)).is_pending());
+    }
+
+    /// What is posted waits until the sender is used.
+    fn hold_up(writer: &Writer) -> Sender<()> {
+        let (go_on, may_go_on) = channel();
+        let wait = move || may_go_on.recv_timeout(LIMIT).unwrap();
+        writer.conn.post(wait, drop).unwrap();
+        go_on
+    }
+
+    /// Waits until nobody is looked after.
+    async fn ended(writer: &Writer) {
+        while Arc::strong_count(&writer.watch.shared) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// In all of these tests nothing but the member's task runs while it waits.
+    #[test]
+    fn members_are_told_of_a_commit_that_took_longer_than_the_thread_had_nothing_to_do() {
+        run(async {
+            let writer = writer(Config::in_memory());
+            let (turn, session) = begin(&writer, "commits").await;
+            let ending = writer.lock().batch.members.join();
+            let mut member = pin!(ending.wait(&writer));
+            starts(member.as_mut(), Waker::noop());
+            let go_on = hold_up(&writer);
+            let mut commits = pin!(writer.finish(turn, &session));
+            starts(commits.as_mut(), Waker::noop());
+            ended(&writer).await;
+            go_on.send(()).unwrap();
+            let told = member.await;
+            assert!(matches!(told, Err(Error::FileReplaced { .. })), "{told:?}");
+        });
+    }
+
+    #[test]
+    fn members_are_told_of_a_commit_that_comes_after_the_close() {
+        run(async {
+            let writer = writer(Config::in_memory());
+            let (turn, session) = begin(&writer, "commits").await;
+            let ending = writer.lock().batch.members.join();
+            let mut member = pin!(ending.wait(&writer));
+            starts(member.as_mut(), Waker::noop());
+            let mut go_on = hold_up(&writer);
+            let closing = Arc::clone(&writer);
+            writer.conn.post(move || closing.close(), drop).unwrap();
+            let close = std::mem::replace(&mut go_on, hold_up(&writer));
+            let mut commits = pin!(writer.finish(turn, &session));
+            starts(commits.as_mut(), Waker::noop());
+            close.send(()).unwrap();
+            ended(&writer).await;
+            go_on.send(()).unwrap();
+            let told = member.await;
+            assert!(matches!(told, Err(Error::HandleEnded)), "{told:?}");
+        });
     }
 }
