@@ -1,6 +1,7 @@
 //! Looks after those who wait for a commit that others make, from a thread of its own: any task may be kept from running,
 //! and a timer for each of them would cost an eighth of their time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -63,7 +64,8 @@ impl Shared {
         loop {
             let writer = writer.upgrade();
             if let Some(writer) = &writer {
-                writer.go_on_without_holder();
+                // It wakes tasks, and an executor may panic: the others are looked after all the same.
+                let _ = catch_unwind(AssertUnwindSafe(|| writer.go_on_without_holder()));
             }
             let closed = self.lock();
             // Whoever joins from here on finds that the thread may end, and waits for what comes of it.
@@ -88,7 +90,7 @@ impl Shared {
 mod tests {
     use std::pin::{Pin, pin};
     use std::sync::mpsc::{Sender, channel};
-    use std::task::{Context, Waker};
+    use std::task::{Context, Wake, Waker};
     use std::time::Duration;
 
     use super::super::tests::{begin, run, writer};
@@ -155,6 +157,46 @@ mod tests {
             go_on.send(()).unwrap();
             let told = member.await;
             assert!(matches!(told, Err(Error::HandleEnded)), "{told:?}");
+        });
+    }
+
+    struct Panics(Arc<AtomicBool>);
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+            panic!("the executor has gone");
+        }
+    }
+
+    #[test]
+    fn a_member_whose_executor_panics_does_not_leave_the_next_ones_alone() {
+        run(async {
+            let writer = writer(Config::in_memory());
+            let (turn, session) = begin(&writer, "first").await;
+            let ending = writer.lock().batch.members.join();
+            let mut abandoned = pin!(ending.wait(&writer));
+            let panicked = Arc::<AtomicBool>::default();
+            let waker = Waker::from(Arc::new(Panics(Arc::clone(&panicked))));
+            starts(abandoned.as_mut(), &waker);
+            let go_on = hold_up(&writer);
+            let mut commits = pin!(writer.finish(turn, &session));
+            starts(commits.as_mut(), Waker::noop());
+            go_on.send(()).unwrap();
+            while !panicked.load(Ordering::SeqCst) {
+                tokio::task::yield_now().await;
+            }
+
+            let (turn, session) = begin(&writer, "second").await;
+            let ending = writer.lock().batch.members.join();
+            let mut member = pin!(ending.wait(&writer));
+            starts(member.as_mut(), Waker::noop());
+            let go_on = hold_up(&writer);
+            let mut commits = pin!(writer.finish(turn, &session));
+            starts(commits.as_mut(), Waker::noop());
+            go_on.send(()).unwrap();
+            let told = member.await;
+            assert!(matches!(told, Err(Error::FileReplaced { .. })), "{told:?}");
         });
     }
 }
