@@ -405,14 +405,14 @@ pub(crate) fn end_read(conn: &Conn, session: &Session) {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
+    use std::pin::{Pin, pin};
     use std::sync::atomic::AtomicU64;
     use std::sync::mpsc;
-    use std::task::Poll;
+    use std::task::{Context, Poll, Waker};
 
     use tokio::sync::oneshot;
 
-    use super::super::{Kind, Opener, Work, next_id};
+    use super::super::{Kind, Opener, TemporaryDirectory, Work, next_id};
     use super::*;
     use crate::config::{Config, Execution};
 
@@ -485,6 +485,44 @@ mod tests {
             readers.shut();
             let refused = waits.await.err();
             assert!(matches!(refused, Some(Error::Closed { method: "waits" })));
+        });
+    }
+
+    /// What is posted waits until the sender is used.
+    fn hold_up(conn: &Arc<Conn>) -> mpsc::Sender<()> {
+        let (go_on, may_go_on) = mpsc::channel();
+        let wait = move || may_go_on.recv_timeout(Duration::from_secs(10)).unwrap();
+        conn.post(wait, drop).unwrap();
+        go_on
+    }
+
+    /// Every connection is opened anew, and a read that has begun could not be waited for.
+    #[test]
+    fn a_connection_that_is_closed_before_its_read_comes_to_it_is_opened_again() {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        run(async {
+            let directory = TemporaryDirectory::new().unwrap();
+            let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
+            let _file = opener.create().unwrap();
+            let readers = Readers::new(opener);
+            let place = readers.take_free().unwrap();
+            let conn = Arc::clone(place.conn());
+            let (auto, none) = (Execution::Auto, Duration::ZERO);
+            let read = Session::new(conn, next_id(), Kind::Read, "read", auto, none, &COUNT);
+            let go_on = hold_up(place.conn());
+            let mut takes = pin!(read.take_connection());
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(takes.as_mut().poll(&mut context).is_pending());
+            let (sender, opened) = oneshot::channel();
+            place
+                .conn()
+                .post(|| (), |()| sender.send(()).unwrap())
+                .unwrap();
+            go_on.send(()).unwrap();
+            opened.await.unwrap();
+            readers.discard_idle();
+            takes.await.unwrap();
+            assert!(place.conn().lock().owned_by(read.id).is_ok());
         });
     }
 

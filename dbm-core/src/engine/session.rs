@@ -107,8 +107,14 @@ impl Session {
         if let Some(slot) = self.conn.try_lock_open() {
             return self.take(slot);
         }
-        Box::pin(self.conn.open_on_lane()).await?;
-        self.take(self.conn.lock())
+        loop {
+            Box::pin(self.conn.open_on_lane()).await?;
+            let mut slot = self.conn.lock();
+            // Until then it was nobody's, and may have been closed to be opened anew.
+            if slot.db().is_some() {
+                return self.take(slot);
+            }
+        }
     }
 
     pub(crate) fn take(&self, mut slot: MutexGuard<'_, Slot>) -> Result<()> {
