@@ -71,7 +71,7 @@ impl Writer {
 
     async fn renew(self: &Arc<Self>) -> Result<()> {
         // SQLite shares what it knows of a file among the connections of a process, until the last one is closed.
-        let _no_reads = self.readers.quiesce().await;
+        let no_reads = self.readers.quiesce().await;
         let (sender, receiver) = oneshot::channel();
         let writer = Arc::clone(self);
         let renew = move || {
@@ -79,7 +79,10 @@ impl Writer {
             writer.conn.lock().discard();
             writer.readers.discard_idle();
             writer.checkpointer.discard();
-            writer.conn.open()
+            let opened = writer.conn.open();
+            // Here, not in the caller's task, which may be kept from running.
+            drop(no_reads);
+            opened
         };
         self.conn.post(renew, |result| drop(sender.send(result)))?;
         receiver.await.unwrap_or(Err(Error::HandleEnded))

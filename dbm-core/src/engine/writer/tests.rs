@@ -1,6 +1,7 @@
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -52,6 +53,18 @@ pub(super) fn run(test: impl Future<Output = ()>) {
     });
 }
 
+pub(super) fn starts(call: Pin<&mut impl Future>, waker: &Waker) {
+    assert!(call.poll(&mut Context::from_waker(waker)).is_pending());
+}
+
+/// What is posted waits until the sender is used.
+pub(super) fn hold_up(writer: &Writer) -> Sender<()> {
+    let (go_on, may_go_on) = channel();
+    let wait = move || may_go_on.recv_timeout(Duration::from_secs(10)).unwrap();
+    writer.conn.post(wait, drop).unwrap();
+    go_on
+}
+
 /// One of those who share it had a file error that leaves the transaction as it is.
 #[test]
 fn connections_are_not_opened_anew_in_the_middle_of_a_transaction() {
@@ -61,6 +74,22 @@ fn connections_are_not_opened_anew_in_the_middle_of_a_transaction() {
         writer.mend().await.unwrap();
         let mut slot = writer.conn.lock();
         assert!(!slot.db().unwrap().connection.is_autocommit());
+    });
+}
+
+/// Its task is kept from running meanwhile.
+#[test]
+fn reads_are_held_up_no_longer_than_connections_are_opened_anew() {
+    run(async {
+        let writer = writer(Config::in_memory());
+        let first = session(&writer, "first");
+        let _turn = writer.acquire(&first, None).await.unwrap();
+        writer.spoil();
+        let go_on = hold_up(&writer);
+        let mut mends = pin!(writer.mend());
+        starts(mends.as_mut(), Waker::noop());
+        go_on.send(()).unwrap();
+        writer.readers.acquire("read").await.unwrap();
     });
 }
 

@@ -88,29 +88,13 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::{Pin, pin};
-    use std::sync::mpsc::{Sender, channel};
-    use std::task::{Context, Wake, Waker};
-    use std::time::Duration;
+    use std::pin::pin;
+    use std::task::{Wake, Waker};
 
-    use super::super::tests::{begin, run, writer};
+    use super::super::tests::{begin, hold_up, run, starts, writer};
     use super::*;
     use crate::config::Config;
     use crate::error::Error;
-
-    const LIMIT: Duration = Duration::from_secs(10);
-
-    fn starts(call: Pin<&mut impl Future>, waker: &Waker) {
-        assert!(call.poll(&mut Context::from_waker(waker)).is_pending());
-    }
-
-    /// What is posted waits until the sender is used.
-    fn hold_up(writer: &Writer) -> Sender<()> {
-        let (go_on, may_go_on) = channel();
-        let wait = move || may_go_on.recv_timeout(LIMIT).unwrap();
-        writer.conn.post(wait, drop).unwrap();
-        go_on
-    }
 
     /// Waits until nobody is looked after.
     async fn ended(writer: &Writer) {
