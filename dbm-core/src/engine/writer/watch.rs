@@ -88,9 +88,13 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::pin::pin;
-    use std::task::{Wake, Waker};
+    use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+    use std::task::{Context, Poll, Wake, Waker};
+    use std::time::Duration;
 
+    use super::super::Ending;
     use super::super::tests::{begin, hold_up, run, starts, writer};
     use super::*;
     use crate::config::Config;
@@ -142,6 +146,80 @@ mod tests {
             let told = member.await;
             assert!(matches!(told, Err(Error::HandleEnded)), "{told:?}");
         });
+    }
+
+    /// A transaction with a member, and the call that is to commit it but stands still.
+    async fn stalled() -> (Arc<Writer>, Arc<Ending>, impl Sized) {
+        let writer = writer(Config::in_memory());
+        let (turn, session) = begin(&writer, "stalls").await;
+        session.settle();
+        let ending = writer.lock().batch.members.join();
+        (writer, ending, (turn, session))
+    }
+
+    struct Tells(Sender<()>);
+
+    impl Wake for Tells {
+        fn wake(self: Arc<Self>) {
+            let _ = self.0.send(());
+        }
+    }
+
+    /// Nothing runs while it waits, no timer either.
+    #[test]
+    fn members_are_looked_after_without_a_runtime() {
+        let mut stands_still = None;
+        run(async { stands_still = Some(stalled().await) });
+        let (writer, ending, _holder) = stands_still.unwrap();
+        let mut member = pin!(ending.wait(&writer));
+        let (sender, woken) = channel();
+        let waker = Waker::from(Arc::new(Tells(sender)));
+        starts(member.as_mut(), &waker);
+        woken.recv_timeout(Duration::from_secs(20)).unwrap();
+        let told = member.poll(&mut Context::from_waker(Waker::noop()));
+        assert!(
+            matches!(told, Poll::Ready(Err(Error::FileReplaced { .. }))),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn members_look_after_themselves_when_there_is_no_thread() {
+        run(async {
+            let (writer, ending, _holder) = stalled().await;
+            writer.watch.close();
+            let told = ending.wait(&writer).await;
+            assert!(matches!(told, Err(Error::FileReplaced { .. })), "{told:?}");
+            assert!(!writer.is_watched());
+        });
+    }
+
+    #[test]
+    fn calls_that_do_not_share_need_no_thread() {
+        run(async {
+            let writer = writer(Config::in_memory());
+            for _ in 0..3 {
+                let (turn, session) = begin(&writer, "alone").await;
+                let _ = writer.finish(turn, &session).await;
+            }
+            assert!(!writer.watch.shared.running.load(Ordering::SeqCst));
+            assert_eq!(Arc::strong_count(&writer.watch.shared), 1);
+        });
+    }
+
+    #[test]
+    fn the_thread_is_gone_after_the_close() {
+        thread_local! {
+            static ENDS: RefCell<Option<Sender<()>>> = const { RefCell::new(None) };
+        }
+        let writer = writer(Config::in_memory());
+        let (sender, ended) = channel();
+        let keep = move || ENDS.set(Some(sender));
+        writer.watch.lane.post(keep).unwrap();
+        assert!(writer.is_watched());
+        writer.close();
+        let ended = ended.recv_timeout(Duration::from_secs(20));
+        assert_eq!(ended, Err(RecvTimeoutError::Disconnected));
     }
 
     struct Panics(Arc<AtomicBool>);
