@@ -35,6 +35,7 @@ pub(crate) fn thread_number() -> usize {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "it is about threads")]
 mod tests {
     use super::*;
 

@@ -28,7 +28,7 @@ pub(crate) fn next_id() -> OwnerId {
         static LAST: Cell<OwnerId> = const { Cell::new(NOBODY) };
     }
     let last = LAST.get();
-    let next = if last % BLOCK == 0 {
+    let next = if last.is_multiple_of(BLOCK) {
         BLOCKS.fetch_add(1, Ordering::Relaxed) * BLOCK + 1
     } else {
         last + 1
@@ -447,6 +447,7 @@ impl Db {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "it is about threads")]
 mod tests {
     use std::collections::HashSet;
 
