@@ -327,7 +327,9 @@ fn undo(frame: &Frame, hold: &Hold<'_>) {
             let mut slot = session.conn.lock();
             if let Ok(db) = slot.owned_by(session.id) {
                 writer.undo(db, session);
-                let unclean = !session.is_shared() && session.is_unclean(db);
+                // What it did may be part of a transaction that others go on with.
+                let alone = !session.is_shared() && !writer.in_transaction();
+                let unclean = alone && session.is_unclean(db);
                 if session.kind == Kind::Connection || unclean {
                     slot.discard();
                 }
@@ -439,5 +441,73 @@ fn renew(conn: &Conn, engine: &Engine) {
     let read_schema = || conn.lock().db().map_or(Ok(()), |db| engine.read_schema(db));
     if conn.open().and_then(|()| read_schema()).is_err() {
         engine.share_nothing();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::sync::mpsc::channel;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::engine::{Opener, Role, TemporaryDirectory};
+
+    fn starts(call: Pin<&mut impl Future>) {
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(call.poll(&mut context).is_pending());
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let limit = Duration::from_secs(20);
+        runtime.block_on(async { tokio::time::timeout(limit, test).await.unwrap() });
+    }
+
+    /// It had met an error that spoils the connection, and was dropped when its work was part of the transaction.
+    #[test]
+    fn a_dropped_call_leaves_the_connection_to_those_who_go_on_with_its_transaction() {
+        static DROPPED: Site = Site::new("", "dropped");
+        static GOES_ON: Site = Site::new("", "goes_on");
+        for site in [&DROPPED, &GOES_ON] {
+            while !site.trust.is_earned() {
+                site.trust.ran_clean();
+            }
+        }
+        run(async {
+            let directory = TemporaryDirectory::new().unwrap();
+            let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
+            let conn = Conn::new(Role::Writer, Arc::clone(&opener));
+            conn.adopt(opener.create().unwrap());
+            let engine = Engine::new(opener, Arc::clone(&conn), None);
+            engine.read_schema(conn.lock().db().unwrap()).unwrap();
+            let gate = Gate::new(|_| ());
+            let write = |site| Lease::write(&gate, &engine, site, Kind::Write, None, false);
+
+            let mut dropped = write(&DROPPED).await.unwrap();
+            let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+            let busy = rusqlite::Error::SqliteFailure(busy, None);
+            dropped.frame.session.set_failure(&busy.into(), false);
+            let mut goes_on = pin!(write(&GOES_ON));
+            starts(goes_on.as_mut());
+            let (go_on, may_go_on) = channel();
+            let wait = move || may_go_on.recv_timeout(Duration::from_secs(10)).unwrap();
+            conn.post(wait, drop).unwrap();
+            {
+                let mut keeps = pin!(dropped.keep(&DROPPED));
+                starts(keeps.as_mut());
+                let (sender, kept) = tokio::sync::oneshot::channel();
+                conn.post(|| (), |()| sender.send(()).unwrap()).unwrap();
+                go_on.send(()).unwrap();
+                kept.await.unwrap();
+            }
+            drop(dropped);
+            goes_on.await.unwrap().keep(&GOES_ON).await.unwrap();
+        });
     }
 }

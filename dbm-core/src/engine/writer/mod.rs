@@ -63,7 +63,7 @@ impl Writer {
     /// Opens the connection anew if something is wrong with it, for whoever has the turn.
     pub(crate) async fn mend(self: &Arc<Self>) -> Result<()> {
         // What others have done in an open transaction would be gone with its connection.
-        if !self.spoilt.load(Ordering::Acquire) || self.lock().batch.is_open() {
+        if !self.spoilt.load(Ordering::Acquire) || self.in_transaction() {
             return Ok(());
         }
         Box::pin(self.renew()).await
@@ -106,6 +106,11 @@ impl Writer {
             }
         }
         self.conn.close();
+    }
+
+    /// Whether there is work that waits for its commit.
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.lock().batch.is_open()
     }
 
     /// Closing will leave the log for the next start.
