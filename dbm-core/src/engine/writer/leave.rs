@@ -79,6 +79,9 @@ impl Writer {
                     if session.kind == Kind::Connection {
                         slot.discard();
                     }
+                    if session.is_tainted() {
+                        writer.spoil();
+                    }
                     slot.take_back();
                 }
                 drop(slot);

@@ -1,6 +1,6 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -133,6 +133,19 @@ fn a_call_that_is_taken_out_before_its_commit_is_told_of_the_commit() {
             matches!(ended, Err(Error::FileReplaced { .. })),
             "{ended:?}"
         );
+    });
+}
+
+/// It went on after the error, and then kept others waiting.
+#[test]
+fn a_call_that_is_taken_out_after_a_file_error_has_the_connections_opened_anew() {
+    run(async {
+        let (writer, _turn, session) = in_transaction().await;
+        let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+        let failed = rusqlite::Error::SqliteFailure(failed, None);
+        session.set_failure(&failed.into(), false);
+        evict(&writer, &session).await;
+        assert!(writer.spoilt.load(Ordering::Acquire));
     });
 }
 
