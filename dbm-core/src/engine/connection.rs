@@ -153,8 +153,10 @@ impl Conn {
     }
 
     /// The slot of an open connection, unless the lane has work: then the lock may be held for as long as an open takes.
-    pub(crate) fn try_lock_open(&self) -> Option<MutexGuard<'_, Slot>> {
-        self.try_lock().filter(|slot| slot.db.is_some())
+    pub(crate) fn lock_open(&self) -> Option<MutexGuard<'_, Slot>> {
+        (!self.has_pending())
+            .then(|| self.lock())
+            .filter(|slot| slot.db.is_some())
     }
 
     /// Opens the connection without holding up the task's worker.

@@ -104,7 +104,7 @@ impl Session {
 
     /// Makes it the owner of its connection, which is opened if need be, unless it was evicted before.
     pub(crate) async fn take_connection(&self) -> Result<()> {
-        if let Some(slot) = self.conn.try_lock_open() {
+        if let Some(slot) = self.conn.lock_open() {
             return self.take(slot);
         }
         loop {

@@ -26,6 +26,9 @@ pub(super) const MAX_AGE: Duration = Duration::from_millis(2);
 /// Commits faster than this on average are made where the task is.
 const FAST_COMMIT: Duration = Duration::from_micros(300);
 
+/// One such commit is reason enough to make the next ones elsewhere.
+const VERY_SLOW_COMMIT: Duration = Duration::from_millis(2);
+
 /// The open transaction and those who wait for its commit.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -212,17 +215,22 @@ impl Writer {
             })
     }
 
-    /// One that is slow for once does not make a disk slow; a few do.
+    /// One that is somewhat slow for once does not make a disk slow; a few do, and so does one that is very slow.
     pub(super) fn record_commit(&self, took: Duration) {
-        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let average = match self.commit_time.load(Ordering::Relaxed) {
             u64::MAX => took,
-            average => {
-                let most = average.max(FAST_COMMIT.as_nanos() as u64).saturating_mul(2);
-                average.saturating_mul(7).saturating_add(took.min(most)) / 8
+            nanos => {
+                let average = Duration::from_nanos(nanos);
+                let counts = if took < VERY_SLOW_COMMIT {
+                    took.min(2 * average.max(FAST_COMMIT))
+                } else {
+                    took
+                };
+                (7 * average + counts) / 8
             }
         };
-        self.commit_time.store(average, Ordering::Relaxed);
+        let nanos = u64::try_from(average.as_nanos()).unwrap_or(u64::MAX);
+        self.commit_time.store(nanos, Ordering::Relaxed);
     }
 
     /// The transaction is gone: nobody in it has written anything.
