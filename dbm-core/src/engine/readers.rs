@@ -37,6 +37,7 @@ const TAKEN: u8 = 2;
 /// One connection and the read that it serves. Reads on several processors share nothing but what they only look at.
 #[repr(align(128))]
 pub(crate) struct Reader {
+    number: usize,
     pub(crate) conn: Arc<Conn>,
     state: AtomicU8,
     serving: Mutex<Serving>,
@@ -72,9 +73,18 @@ struct Waiters {
 
 struct Waiter {
     since: Instant,
-    /// A reader is free, or was handed over.
+    news: Mutex<News>,
     told: Notify,
-    handed: Mutex<Option<Place>>,
+}
+
+/// What a waiter has been told and has not looked at yet.
+#[derive(Default)]
+enum News {
+    #[default]
+    Nothing,
+    /// The reader with this number is free.
+    Free(usize),
+    Handed(Place),
 }
 
 /// The right to use one reader. Dropped, it is free again.
@@ -83,17 +93,16 @@ pub(crate) struct Place(Arc<Reader>);
 impl Readers {
     pub(crate) fn new(opener: SharedOpener) -> Arc<Self> {
         let queue = Arc::<Queue>::default();
-        let reader = || {
+        let reader = |number| {
             Arc::new(Reader {
+                number,
                 conn: Conn::new(Role::Reader, Arc::clone(&opener)),
                 state: AtomicU8::new(NEW),
                 serving: Mutex::default(),
                 queue: Arc::clone(&queue),
             })
         };
-        let all = std::iter::repeat_with(reader)
-            .take(opener.config.readers)
-            .collect();
+        let all = (0..opener.config.readers).map(reader).collect();
         let mark = Arc::new(ReadMark::new(Arc::clone(&opener)));
         Arc::new(Self {
             opener,
@@ -125,13 +134,16 @@ impl Readers {
         let in_queue = InQueue::enter(&self.queue);
         let place = async {
             loop {
-                if let Some(place) = in_queue.handed() {
-                    return Ok(place);
-                }
+                let place = match in_queue.take_news() {
+                    News::Handed(place) => return Ok(place),
+                    // This one first: nobody else has to know of it.
+                    News::Free(number) => Place::take(&self.all[number], FREE),
+                    News::Nothing => None,
+                };
                 if self.queue.lock().closed {
                     return Err(Error::Closed { method });
                 }
-                if let Some(place) = self.take_free() {
+                if let Some(place) = place.or_else(|| self.take_free()) {
                     return Ok(place);
                 }
                 in_queue.waiter.told.notified().await;
@@ -253,19 +265,26 @@ impl Queue {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the first in the queue of a free reader.
+    /// Hands a free reader to who has waited for long, or tells somebody of it.
     fn tell(&self, reader: &Arc<Reader>) {
         let waiters = self.lock();
-        let Some(first) = waiters.queue.front() else {
-            return;
-        };
-        if first.since.elapsed() >= PATIENCE {
-            let mut handed = first.handed();
-            if handed.is_none() {
-                *handed = Place::take(reader, FREE);
+        if let Some(first) = waiters.first_without_place()
+            && first.since.elapsed() >= PATIENCE
+        {
+            let Some(place) = Place::take(reader, FREE) else {
+                // Somebody was quicker, and will tell of it in turn.
+                return;
+            };
+            let before = std::mem::replace(&mut *first.news(), News::Handed(place));
+            first.told.notify_one();
+            if let News::Free(other) = before
+                && other != reader.number
+            {
+                waiters.tell_next(other);
             }
+        } else {
+            waiters.tell_next(reader.number);
         }
-        first.told.notify_one();
     }
 
     fn close(&self) {
@@ -277,9 +296,31 @@ impl Queue {
     }
 }
 
+impl Waiters {
+    fn first_without_place(&self) -> Option<&Arc<Waiter>> {
+        let mut waiters = self.queue.iter();
+        waiters.find(|waiter| !matches!(*waiter.news(), News::Handed(_)))
+    }
+
+    /// Tells of a free reader. Who was told of another one may be long in looking, so it is the first of the others.
+    fn tell_next(&self, number: usize) {
+        for waiter in &self.queue {
+            let mut news = waiter.news();
+            match *news {
+                News::Nothing => {
+                    *news = News::Free(number);
+                    return waiter.told.notify_one();
+                }
+                News::Free(known) if known == number => return,
+                News::Free(_) | News::Handed(_) => {}
+            }
+        }
+    }
+}
+
 impl Waiter {
-    fn handed(&self) -> MutexGuard<'_, Option<Place>> {
-        self.handed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -293,8 +334,8 @@ impl<'a> InQueue<'a> {
     fn enter(queue: &'a Queue) -> Self {
         let waiter = Arc::new(Waiter {
             since: Instant::now(),
+            news: Mutex::default(),
             told: Notify::new(),
-            handed: Mutex::default(),
         });
         let mut waiters = queue.lock();
         waiters.queue.push_back(Arc::clone(&waiter));
@@ -303,27 +344,28 @@ impl<'a> InQueue<'a> {
         Self { queue, waiter }
     }
 
-    fn handed(&self) -> Option<Place> {
-        self.waiter.handed().take()
+    fn take_news(&self) -> News {
+        std::mem::take(&mut *self.waiter.news())
     }
 }
 
 impl Drop for InQueue<'_> {
     fn drop(&mut self) {
-        let next = {
+        let news = {
             let mut waiters = self.queue.lock();
             waiters
                 .queue
                 .retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
             let length = waiters.queue.len();
             self.queue.length.store(length, Ordering::SeqCst);
-            waiters.queue.front().cloned()
+            let news = self.take_news();
+            if let News::Free(number) = news {
+                waiters.tell_next(number);
+            }
+            news
         };
-        drop(self.handed());
-        // It may have been told of a reader that it does not take.
-        if let Some(next) = next {
-            next.told.notify_one();
-        }
+        // With it a reader that is not taken, which looks into the queue again.
+        drop(news);
     }
 }
 
@@ -418,10 +460,14 @@ mod tests {
 
     /// One reader, which is taken.
     fn busy() -> (Arc<Readers>, Place) {
-        let opener = Opener::new(":memory:".into(), Config::in_memory().readers(1));
-        let readers = Readers::new(opener);
+        let readers = several(1);
         let place = readers.take_free().unwrap();
         (readers, place)
+    }
+
+    fn several(count: usize) -> Arc<Readers> {
+        let config = Config::in_memory().readers(count);
+        Readers::new(Opener::new(":memory:".into(), config))
     }
 
     fn run(test: impl Future<Output = ()>) {
@@ -434,22 +480,31 @@ mod tests {
         runtime.block_on(test);
     }
 
-    /// A place in the queue whose caller has waited for long.
-    async fn waiter<'a>(
-        readers: &'a Readers,
-        method: &'static str,
-    ) -> Pin<Box<dyn Future<Output = Result<Place>> + 'a>> {
-        let mut waits: Pin<Box<dyn Future<Output = _>>> = Box::pin(readers.acquire(method));
+    type Waits<'a> = Pin<Box<dyn Future<Output = Result<Place>> + 'a>>;
+
+    /// A place in the queue.
+    async fn newcomer<'a>(readers: &'a Readers, method: &'static str) -> Waits<'a> {
+        let mut waits: Waits<'a> = Box::pin(readers.acquire(method));
         std::future::poll_fn(|context| {
             assert!(waits.as_mut().poll(context).is_pending());
             Poll::Ready(())
         })
         .await;
+        waits
+    }
+
+    /// A place in the queue whose caller has waited for long.
+    async fn waiter<'a>(readers: &'a Readers, method: &'static str) -> Waits<'a> {
+        let waits = newcomer(readers, method).await;
+        lose_patience(readers);
+        waits
+    }
+
+    fn lose_patience(readers: &Readers) {
         let newest = readers.queue.lock().queue.back().cloned().unwrap();
         while newest.since.elapsed() < PATIENCE {
             std::thread::yield_now();
         }
-        waits
     }
 
     #[test]
@@ -477,6 +532,44 @@ mod tests {
         });
     }
 
+    /// The first one's task does something else for now.
+    #[test]
+    fn who_does_not_look_at_its_reader_keeps_nobody_from_another_one() {
+        run(async {
+            for lose_patience_at in 0..=2 {
+                let readers = several(2);
+                let places = [(); 2].map(|()| readers.take_free().unwrap());
+                let does_not_look = newcomer(&readers, "does not look").await;
+                let waits = newcomer(&readers, "waits").await;
+                for (number, place) in places.into_iter().enumerate() {
+                    if number == lose_patience_at {
+                        lose_patience(&readers);
+                    }
+                    drop(place);
+                }
+                drop((waits.await.unwrap(), does_not_look));
+                let places = [(); 2].map(|()| readers.take_free());
+                assert!(places.iter().all(Option::is_some));
+            }
+        });
+    }
+
+    /// It was told of one reader, and its thread prefers another one that somebody else was told of.
+    #[test]
+    fn who_is_told_of_a_reader_does_not_leave_it_free_unknown_to_the_others() {
+        run(async {
+            let readers = several(2);
+            let [preferred, other] = [(); 2].map(|()| readers.take_free().unwrap());
+            let first = newcomer(&readers, "first").await;
+            let _does_not_look = newcomer(&readers, "does not look").await;
+            let waits = newcomer(&readers, "waits").await;
+            drop(other);
+            drop(preferred);
+            drop(first.await.unwrap());
+            assert!(waits.await.is_ok());
+        });
+    }
+
     #[test]
     fn who_waits_for_a_reader_when_all_are_closed_is_refused() {
         run(async {
@@ -499,16 +592,13 @@ mod tests {
     /// Every connection is opened anew, and a read that has begun could not be waited for.
     #[test]
     fn a_connection_that_is_closed_before_its_read_comes_to_it_is_opened_again() {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
         run(async {
             let directory = TemporaryDirectory::new().unwrap();
             let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
             let _file = opener.create().unwrap();
             let readers = Readers::new(opener);
             let place = readers.take_free().unwrap();
-            let conn = Arc::clone(place.conn());
-            let (auto, none) = (Execution::Auto, Duration::ZERO);
-            let read = Session::new(conn, next_id(), Kind::Read, "read", auto, none, &COUNT);
+            let read = reads(place.conn(), "read");
             let go_on = hold_up(place.conn());
             let mut takes = pin!(read.take_connection());
             let mut context = Context::from_waker(Waker::noop());
@@ -526,19 +616,20 @@ mod tests {
         });
     }
 
+    fn reads(conn: &Arc<Conn>, method: &'static str) -> Arc<Session> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let (conn, offload) = (Arc::clone(conn), Execution::Offload);
+        let none = Duration::ZERO;
+        Session::new(conn, next_id(), Kind::Read, method, offload, none, &COUNT)
+    }
+
     /// The read that was to be ended has ended by itself in this moment.
     #[test]
     fn ending_a_read_does_not_interrupt_the_next_one_on_its_connection() {
         let opener = Opener::new(":memory:".into(), Config::in_memory());
         let conn = Conn::new(Role::Reader, Arc::clone(&opener));
         conn.adopt(opener.in_memory().unwrap());
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let session = |method| {
-            let conn = Arc::clone(&conn);
-            let (offload, none) = (Execution::Offload, Duration::ZERO);
-            Session::new(conn, next_id(), Kind::Read, method, offload, none, &COUNT)
-        };
-        let (old, new) = (session("old"), session("new"));
+        let (old, new) = (reads(&conn, "old"), reads(&conn, "new"));
         conn.lock().give_to(new.id).unwrap();
         let (begins, begun) = oneshot::channel();
         let (go_on, may_go_on) = mpsc::channel();

@@ -104,16 +104,12 @@ impl Session {
 
     /// Makes it the owner of its connection, which is opened if need be, unless it was evicted before.
     pub(crate) async fn take_connection(&self) -> Result<()> {
-        if let Some(slot) = self.conn.lock_open() {
-            return self.take(slot);
-        }
         loop {
-            Box::pin(self.conn.open_on_lane()).await?;
-            let mut slot = self.conn.lock();
-            // Until then it was nobody's, and may have been closed to be opened anew.
-            if slot.db().is_some() {
+            if let Some(slot) = self.conn.lock_open() {
                 return self.take(slot);
             }
+            // Until it is its own it may be closed again, to be opened anew.
+            Box::pin(self.conn.open_on_lane()).await?;
         }
     }
 
