@@ -112,12 +112,14 @@ impl Frame {
         let result = self
             .session
             .try_here(work, self.kind == Kind::Read, shares)?;
+        self.session.set_asked();
         Some(self.note_failure(result.unwrap_or_else(|panic| resume_unwind(panic))))
     }
 
     pub(crate) async fn statement<T: Send + 'static>(&self, work: Work<'_, T>) -> Result<T> {
         let _active = self.session.enter();
         self.consume_budget().await;
+        self.session.set_asked();
         let _turn = match self.turn.try_acquire() {
             Ok(turn) => turn,
             Err(_) => self.wait_for_turn(self.method).await?,
@@ -147,7 +149,7 @@ impl Frame {
     /// A loop of short statements never waits: it lets other tasks run all the same. The first statement is counted
     /// before the call has its connection, which nobody should wait for meanwhile.
     async fn consume_budget(&self) {
-        if self.session.has_begun() {
+        if self.session.was_asked() {
             tokio::task::coop::consume_budget().await;
         }
     }
@@ -222,5 +224,41 @@ pub(crate) struct Lent(Arc<Frame>);
 impl Drop for Lent {
     fn drop(&mut self) {
         self.0.turn.add_permits(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{Config, Execution};
+    use crate::engine::next_id;
+
+    /// The call was ended before its first statement.
+    #[test]
+    fn a_body_that_tries_again_and_again_lets_other_tasks_run() {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let engine = Engine::in_memory(&Config::in_memory()).unwrap();
+        let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
+        let none = Duration::ZERO;
+        let session = Session::new(conn, next_id(), Kind::Read, "ended", auto, none, &COUNT);
+        let frame = Frame::outermost(next_id(), &engine, Arc::clone(&session), false);
+        session.lose(Error::HandleEnded);
+        let mut tries = Box::pin(async {
+            for _ in 0..1_000 {
+                let nothing = Work::Closure(Some(Box::new(|_| Ok(()))));
+                assert!(frame.statement(nothing).await.is_err());
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(std::future::poll_fn(|context| {
+            assert!(tries.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        }));
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Session {
     busy_timeout: Duration,
     /// Counts statements that run on the lane.
     offloaded: &'static AtomicU64,
+    /// A statement was asked for, whatever has become of it.
+    asked: AtomicBool,
     /// Whether the transaction is open; a read opens it with its first statement.
     begun: AtomicBool,
     wrote: AtomicBool,
@@ -85,6 +87,7 @@ impl Session {
             execution,
             busy_timeout,
             offloaded,
+            asked: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             wrote: AtomicBool::new(false),
             shared: AtomicBool::new(false),
@@ -533,6 +536,14 @@ impl Session {
 
     pub(crate) fn set_unshareable(&self) {
         self.unshareable.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_asked(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Whether a statement has run.
