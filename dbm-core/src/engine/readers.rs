@@ -353,9 +353,11 @@ impl Drop for InQueue<'_> {
     fn drop(&mut self) {
         let news = {
             let mut waiters = self.queue.lock();
-            waiters
-                .queue
-                .retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
+            let mut queue = waiters.queue.iter();
+            // The first, almost always.
+            if let Some(place) = queue.position(|waiter| Arc::ptr_eq(waiter, &self.waiter)) {
+                waiters.queue.remove(place);
+            }
             let length = waiters.queue.len();
             self.queue.length.store(length, Ordering::SeqCst);
             let news = self.take_news();
