@@ -1,5 +1,6 @@
-//! A few reader connections, opened when first needed. A read that begins takes a free one; when there is none it queues,
-//! and whoever has waited for long is served before newcomers.
+//! A few reader connections, opened when first needed. A read that begins takes a free one; when there is none it queues.
+//! Who waits is told of a reader that is free. It is not kept for them, or one queue would make everybody queue from
+//! then on; but who comes too late for it gets the next one.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -14,10 +15,6 @@ use super::read_mark::ReadMark;
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::sharded::thread_number;
-
-/// Who has waited for so long gets the next reader. Before that, newcomers may be quicker: a reader that always went
-/// to the queue would make everybody queue for ever, once that has begun.
-const PATIENCE: Duration = Duration::from_millis(1);
 
 /// How long reads are held up when every connection has to be opened anew.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -72,18 +69,19 @@ struct Waiters {
 }
 
 struct Waiter {
-    since: Instant,
     news: Mutex<News>,
     told: Notify,
 }
 
-/// What a waiter has been told and has not looked at yet.
+/// What a waiter has been told, and has not looked at yet, or in vain.
 #[derive(Default)]
 enum News {
     #[default]
     Nothing,
     /// The reader with this number is free.
     Free(usize),
+    /// It was told of one, and newcomers were quicker.
+    TooLate,
     Handed(Place),
 }
 
@@ -134,17 +132,22 @@ impl Readers {
         let in_queue = InQueue::enter(&self.queue);
         let place = async {
             loop {
-                let place = match in_queue.take_news() {
+                let news = in_queue.take_news();
+                let too_late = !matches!(news, News::Nothing);
+                let place = match news {
                     News::Handed(place) => return Ok(place),
                     // This one first: nobody else has to know of it.
                     News::Free(number) => Place::take(&self.all[number], FREE),
-                    News::Nothing => None,
+                    News::Nothing | News::TooLate => None,
                 };
                 if self.queue.lock().closed {
                     return Err(Error::Closed { method });
                 }
                 if let Some(place) = place.or_else(|| self.take_free()) {
                     return Ok(place);
+                }
+                if too_late {
+                    in_queue.waiter.comes_too_late();
                 }
                 in_queue.waiter.told.notified().await;
             }
@@ -265,26 +268,21 @@ impl Queue {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a free reader to who has waited for long, or tells somebody of it.
+    /// Hands a free reader to who came too late for the last one, or tells somebody of it.
     fn tell(&self, reader: &Arc<Reader>) {
         let waiters = self.lock();
-        if let Some(first) = waiters.first_without_place()
-            && first.since.elapsed() >= PATIENCE
-        {
-            let Some(place) = Place::take(reader, FREE) else {
-                // Somebody was quicker, and will tell of it in turn.
+        for waiter in &waiters.queue {
+            let mut news = waiter.news();
+            if matches!(*news, News::TooLate) {
+                // If somebody is quicker again, they will tell of it in turn.
+                if let Some(place) = Place::take(reader, FREE) {
+                    *news = News::Handed(place);
+                    waiter.told.notify_one();
+                }
                 return;
-            };
-            let before = std::mem::replace(&mut *first.news(), News::Handed(place));
-            first.told.notify_one();
-            if let News::Free(other) = before
-                && other != reader.number
-            {
-                waiters.tell_next(other);
             }
-        } else {
-            waiters.tell_next(reader.number);
         }
+        waiters.tell_next(reader.number);
     }
 
     fn close(&self) {
@@ -297,11 +295,6 @@ impl Queue {
 }
 
 impl Waiters {
-    fn first_without_place(&self) -> Option<&Arc<Waiter>> {
-        let mut waiters = self.queue.iter();
-        waiters.find(|waiter| !matches!(*waiter.news(), News::Handed(_)))
-    }
-
     /// Tells of a free reader. Who was told of another one may be long in looking, so it is the first of the others.
     fn tell_next(&self, number: usize) {
         for waiter in &self.queue {
@@ -312,13 +305,21 @@ impl Waiters {
                     return waiter.told.notify_one();
                 }
                 News::Free(known) if known == number => return,
-                News::Free(_) | News::Handed(_) => {}
+                News::Free(_) | News::TooLate | News::Handed(_) => {}
             }
         }
     }
 }
 
 impl Waiter {
+    /// Unless there is news again.
+    fn comes_too_late(&self) {
+        let mut news = self.news();
+        if matches!(*news, News::Nothing) {
+            *news = News::TooLate;
+        }
+    }
+
     fn news(&self) -> MutexGuard<'_, News> {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -333,7 +334,6 @@ struct InQueue<'a> {
 impl<'a> InQueue<'a> {
     fn enter(queue: &'a Queue) -> Self {
         let waiter = Arc::new(Waiter {
-            since: Instant::now(),
             news: Mutex::default(),
             told: Notify::new(),
         });
@@ -495,26 +495,20 @@ mod tests {
         waits
     }
 
-    /// A place in the queue whose caller has waited for long.
-    async fn waiter<'a>(readers: &'a Readers, method: &'static str) -> Waits<'a> {
-        let waits = newcomer(readers, method).await;
-        lose_patience(readers);
-        waits
-    }
-
-    fn lose_patience(readers: &Readers) {
-        let newest = readers.queue.lock().queue.back().cloned().unwrap();
-        while newest.since.elapsed() < PATIENCE {
-            std::thread::yield_now();
-        }
+    fn stays(waits: &mut Waits<'_>) {
+        let mut nobody = Context::from_waker(Waker::noop());
+        assert!(waits.as_mut().poll(&mut nobody).is_pending());
     }
 
     #[test]
-    fn who_has_waited_for_long_is_served_before_newcomers() {
+    fn who_came_too_late_for_a_reader_is_served_before_newcomers() {
         run(async {
             let (readers, place) = busy();
-            let waits = waiter(&readers, "first").await;
+            let mut waits = newcomer(&readers, "waits").await;
             drop(place);
+            let quicker = readers.take_free().unwrap();
+            stays(&mut waits);
+            drop(quicker);
             assert!(readers.take_free().is_none());
             assert!(waits.await.is_ok());
             assert!(readers.take_free().is_some());
@@ -525,9 +519,12 @@ mod tests {
     fn who_leaves_the_queue_with_a_reader_leaves_it_to_the_next() {
         run(async {
             let (readers, place) = busy();
-            let leaves = waiter(&readers, "leaves").await;
-            let waits = waiter(&readers, "waits").await;
+            let mut leaves = newcomer(&readers, "leaves").await;
+            let waits = newcomer(&readers, "waits").await;
             drop(place);
+            let quicker = readers.take_free().unwrap();
+            stays(&mut leaves);
+            drop(quicker);
             drop(leaves);
             assert!(waits.await.is_ok());
             assert_eq!(readers.queue.length.load(Ordering::SeqCst), 0);
@@ -538,21 +535,14 @@ mod tests {
     #[test]
     fn who_does_not_look_at_its_reader_keeps_nobody_from_another_one() {
         run(async {
-            for lose_patience_at in 0..=2 {
-                let readers = several(2);
-                let places = [(); 2].map(|()| readers.take_free().unwrap());
-                let does_not_look = newcomer(&readers, "does not look").await;
-                let waits = newcomer(&readers, "waits").await;
-                for (number, place) in places.into_iter().enumerate() {
-                    if number == lose_patience_at {
-                        lose_patience(&readers);
-                    }
-                    drop(place);
-                }
-                drop((waits.await.unwrap(), does_not_look));
-                let places = [(); 2].map(|()| readers.take_free());
-                assert!(places.iter().all(Option::is_some));
-            }
+            let readers = several(2);
+            let places = [(); 2].map(|()| readers.take_free().unwrap());
+            let does_not_look = newcomer(&readers, "does not look").await;
+            let waits = newcomer(&readers, "waits").await;
+            drop(places);
+            drop((waits.await.unwrap(), does_not_look));
+            let places = [(); 2].map(|()| readers.take_free());
+            assert!(places.iter().all(Option::is_some));
         });
     }
 
@@ -576,7 +566,7 @@ mod tests {
     fn who_waits_for_a_reader_when_all_are_closed_is_refused() {
         run(async {
             let (readers, _place) = busy();
-            let waits = waiter(&readers, "waits").await;
+            let waits = newcomer(&readers, "waits").await;
             readers.shut();
             let refused = waits.await.err();
             assert!(matches!(refused, Some(Error::Closed { method: "waits" })));
