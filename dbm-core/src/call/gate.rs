@@ -180,4 +180,24 @@ mod tests {
         }
         assert_eq!(gate.status(), Status::Stopped);
     }
+
+    #[test]
+    fn no_call_is_overlooked_when_all_threads_come_and_go() {
+        let gate = Gate::new(|gate| gate.advance(Status::Stopped));
+        let busy = std::sync::Barrier::new(5);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    busy.wait();
+                    while let Ok(call) = gate.enter("a") {
+                        assert_ne!(gate.status(), Status::Stopped);
+                        drop(call);
+                    }
+                });
+            }
+            busy.wait();
+            gate.begin_closing();
+        });
+        assert_eq!(gate.status(), Status::Stopped);
+    }
 }

@@ -1,6 +1,6 @@
 //! A few reader connections, opened when first needed. A read that begins takes a free one; when there is none it queues.
 //! Who waits is told of a reader that is free. It is not kept for them, or one queue would make everybody queue from
-//! then on; but who comes too late for it gets the next one.
+//! then on; but for who comes too late for it, the next one is.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -58,13 +58,19 @@ struct Read {
 #[derive(Default)]
 struct Queue {
     waiters: Mutex<Waiters>,
-    /// How many there are; written under the lock.
+    /// How many have not been told of a reader; written under the lock.
     length: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Waiters {
-    queue: VecDeque<Arc<Waiter>>,
+    newcomers: VecDeque<Arc<Waiter>>,
+    /// They were told of a reader and came too late for it.
+    late: VecDeque<Arc<Waiter>>,
+    /// A reader is kept for one of the late. Not more than one: it lies idle until that task comes to run.
+    keeps_one: bool,
+    /// All who wait, those who have been told of a reader too.
+    count: usize,
     closed: bool,
 }
 
@@ -73,16 +79,14 @@ struct Waiter {
     told: Notify,
 }
 
-/// What a waiter has been told, and has not looked at yet, or in vain.
-#[derive(Default)]
 enum News {
-    #[default]
+    /// It is in the queue.
     Nothing,
     /// The reader with this number is free.
     Free(usize),
-    /// It was told of one, and newcomers were quicker.
-    TooLate,
-    Handed(Place),
+    Kept(Place),
+    /// It has looked.
+    Old,
 }
 
 /// The right to use one reader. Dropped, it is free again.
@@ -129,16 +133,17 @@ impl Readers {
 
     async fn wait(&self, method: &'static str) -> Result<Place> {
         let limit = self.opener.config.acquire_timeout;
-        let in_queue = InQueue::enter(&self.queue);
+        let in_queue = InQueue::enter(self);
         let place = async {
             loop {
-                let news = in_queue.take_news();
-                let too_late = !matches!(news, News::Nothing);
-                let place = match news {
-                    News::Handed(place) => return Ok(place),
+                let place = match in_queue.take_news() {
+                    News::Kept(place) => {
+                        self.queue.lock().keeps_one = false;
+                        return Ok(place);
+                    }
                     // This one first: nobody else has to know of it.
                     News::Free(number) => Place::take(&self.all[number], FREE),
-                    News::Nothing | News::TooLate => None,
+                    News::Nothing | News::Old => None,
                 };
                 if self.queue.lock().closed {
                     return Err(Error::Closed { method });
@@ -146,8 +151,8 @@ impl Readers {
                 if let Some(place) = place.or_else(|| self.take_free()) {
                     return Ok(place);
                 }
-                if too_late {
-                    in_queue.waiter.comes_too_late();
+                if in_queue.is_late() {
+                    continue;
                 }
                 in_queue.waiter.told.notified().await;
             }
@@ -168,7 +173,7 @@ impl Readers {
             waited,
             holder,
             held,
-            queued: self.queue.length.load(Ordering::SeqCst),
+            queued: self.queue.lock().count,
         }
     }
 
@@ -268,56 +273,45 @@ impl Queue {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a free reader to who came too late for the last one, or tells somebody of it.
+    /// Keeps a free reader for who came too late for another one, or tells somebody of it.
     fn tell(&self, reader: &Arc<Reader>) {
-        let waiters = self.lock();
-        for waiter in &waiters.queue {
-            let mut news = waiter.news();
-            if matches!(*news, News::TooLate) {
-                // If somebody is quicker again, they will tell of it in turn.
-                if let Some(place) = Place::take(reader, FREE) {
-                    *news = News::Handed(place);
-                    waiter.told.notify_one();
-                }
+        let mut waiters = self.lock();
+        if !waiters.keeps_one && !waiters.late.is_empty() {
+            // If somebody is quicker again, they will tell of it in turn.
+            let Some(place) = Place::take(reader, FREE) else {
                 return;
+            };
+            if let Some(waiter) = waiters.late.pop_front() {
+                waiters.keeps_one = true;
+                waiter.tell(News::Kept(place));
+            }
+        } else {
+            let late = waiters.late.pop_front();
+            if let Some(waiter) = late.or_else(|| waiters.newcomers.pop_front()) {
+                waiter.tell(News::Free(reader.number));
             }
         }
-        waiters.tell_next(reader.number);
+        self.set_length(&waiters);
+    }
+
+    fn set_length(&self, waiters: &Waiters) {
+        let length = waiters.newcomers.len() + waiters.late.len();
+        self.length.store(length, Ordering::SeqCst);
     }
 
     fn close(&self) {
         let mut waiters = self.lock();
         waiters.closed = true;
-        for waiter in &waiters.queue {
+        for waiter in waiters.newcomers.iter().chain(&waiters.late) {
             waiter.told.notify_one();
         }
     }
 }
 
-impl Waiters {
-    /// Tells of a free reader. Who was told of another one may be long in looking, so it is the first of the others.
-    fn tell_next(&self, number: usize) {
-        for waiter in &self.queue {
-            let mut news = waiter.news();
-            match *news {
-                News::Nothing => {
-                    *news = News::Free(number);
-                    return waiter.told.notify_one();
-                }
-                News::Free(known) if known == number => return,
-                News::Free(_) | News::TooLate | News::Handed(_) => {}
-            }
-        }
-    }
-}
-
 impl Waiter {
-    /// Unless there is news again.
-    fn comes_too_late(&self) {
-        let mut news = self.news();
-        if matches!(*news, News::Nothing) {
-            *news = News::TooLate;
-        }
+    fn tell(&self, news: News) {
+        *self.news() = news;
+        self.told.notify_one();
     }
 
     fn news(&self) -> MutexGuard<'_, News> {
@@ -327,47 +321,70 @@ impl Waiter {
 
 /// A place in the queue. Dropped, it is left.
 struct InQueue<'a> {
-    queue: &'a Queue,
+    readers: &'a Readers,
     waiter: Arc<Waiter>,
 }
 
 impl<'a> InQueue<'a> {
-    fn enter(queue: &'a Queue) -> Self {
+    fn enter(readers: &'a Readers) -> Self {
         let waiter = Arc::new(Waiter {
-            news: Mutex::default(),
+            news: Mutex::new(News::Nothing),
             told: Notify::new(),
         });
-        let mut waiters = queue.lock();
-        waiters.queue.push_back(Arc::clone(&waiter));
+        let mut waiters = readers.queue.lock();
+        waiters.count += 1;
+        waiters.newcomers.push_back(Arc::clone(&waiter));
         // From here on whoever gives a reader back looks into the queue.
-        queue.length.store(waiters.queue.len(), Ordering::SeqCst);
-        Self { queue, waiter }
+        readers.queue.set_length(&waiters);
+        Self { readers, waiter }
     }
 
     fn take_news(&self) -> News {
-        std::mem::take(&mut *self.waiter.news())
+        let mut news = self.waiter.news();
+        match *news {
+            News::Nothing => News::Nothing,
+            _ => std::mem::replace(&mut *news, News::Old),
+        }
+    }
+
+    /// Queues again when the news is old; true when it was not in the queue.
+    fn is_late(&self) -> bool {
+        let queue = &self.readers.queue;
+        let mut waiters = queue.lock();
+        let mut news = self.waiter.news();
+        let late = matches!(*news, News::Old);
+        if late {
+            *news = News::Nothing;
+            waiters.late.push_back(Arc::clone(&self.waiter));
+            queue.set_length(&waiters);
+        }
+        late
     }
 }
 
 impl Drop for InQueue<'_> {
     fn drop(&mut self) {
-        let news = {
-            let mut waiters = self.queue.lock();
-            let mut queue = waiters.queue.iter();
-            // The first, almost always.
-            if let Some(place) = queue.position(|waiter| Arc::ptr_eq(waiter, &self.waiter)) {
-                waiters.queue.remove(place);
-            }
-            let length = waiters.queue.len();
-            self.queue.length.store(length, Ordering::SeqCst);
-            let news = self.take_news();
-            if let News::Free(number) = news {
-                waiters.tell_next(number);
+        let queue = &self.readers.queue;
+        let unread = {
+            let mut waiters = queue.lock();
+            waiters.count -= 1;
+            let news = std::mem::replace(&mut *self.waiter.news(), News::Old);
+            if matches!(news, News::Nothing) {
+                let is_other = |waiter: &Arc<Waiter>| !Arc::ptr_eq(waiter, &self.waiter);
+                waiters.newcomers.retain(is_other);
+                waiters.late.retain(is_other);
+                queue.set_length(&waiters);
             }
             news
         };
-        // With it a reader that is not taken, which looks into the queue again.
-        drop(news);
+        match unread {
+            News::Nothing | News::Old => {}
+            News::Free(number) => queue.tell(&self.readers.all[number]),
+            News::Kept(place) => {
+                queue.lock().keeps_one = false;
+                drop(place);
+            }
+        }
     }
 }
 
@@ -495,9 +512,8 @@ mod tests {
         waits
     }
 
-    fn stays(waits: &mut Waits<'_>) {
-        let mut nobody = Context::from_waker(Waker::noop());
-        assert!(waits.as_mut().poll(&mut nobody).is_pending());
+    fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
     }
 
     #[test]
@@ -507,7 +523,7 @@ mod tests {
             let mut waits = newcomer(&readers, "waits").await;
             drop(place);
             let quicker = readers.take_free().unwrap();
-            stays(&mut waits);
+            assert!(poll(waits.as_mut()).is_pending());
             drop(quicker);
             assert!(readers.take_free().is_none());
             assert!(waits.await.is_ok());
@@ -523,7 +539,7 @@ mod tests {
             let waits = newcomer(&readers, "waits").await;
             drop(place);
             let quicker = readers.take_free().unwrap();
-            stays(&mut leaves);
+            assert!(poll(leaves.as_mut()).is_pending());
             drop(quicker);
             drop(leaves);
             assert!(waits.await.is_ok());
@@ -559,6 +575,94 @@ mod tests {
             drop(preferred);
             drop(first.await.unwrap());
             assert!(waits.await.is_ok());
+        });
+    }
+
+    #[test]
+    fn no_read_begins_while_every_connection_is_closed() {
+        run(async {
+            let readers = several(2);
+            let place = readers.take_free().unwrap();
+            let mut quiet = Box::pin(readers.quiesce());
+            assert!(poll(quiet.as_mut()).is_pending());
+            drop(place);
+            let places = quiet.await.unwrap();
+            assert!(readers.take_free().is_none());
+            drop(places);
+            assert!(
+                [(); 2]
+                    .map(|()| readers.take_free())
+                    .iter()
+                    .all(Option::is_some)
+            );
+        });
+    }
+
+    #[test]
+    fn who_gives_up_waiting_for_quiet_leaves_every_reader_free() {
+        run(async {
+            let readers = several(2);
+            let place = readers.take_free().unwrap();
+            let mut quiet = Box::pin(readers.quiesce());
+            assert!(poll(quiet.as_mut()).is_pending());
+            drop((quiet, place));
+            assert!(
+                [(); 2]
+                    .map(|()| readers.take_free())
+                    .iter()
+                    .all(Option::is_some)
+            );
+            assert_eq!(readers.queue.length.load(Ordering::SeqCst), 0);
+        });
+    }
+
+    #[test]
+    fn a_read_that_has_a_reader_when_all_are_closed_is_refused() {
+        run(async {
+            let (readers, place) = busy();
+            readers.shut();
+            let read = reads(place.conn(), "read");
+            let refused = place.serve(&read).err();
+            assert!(matches!(refused, Some(Error::Closed { method: "read" })));
+        });
+    }
+
+    /// It has not come to its connection yet.
+    #[test]
+    fn a_read_that_is_served_when_it_is_ended_learns_of_it() {
+        run(async {
+            let (readers, place) = busy();
+            place.conn().adopt(readers.opener.in_memory().unwrap());
+            let read = reads(place.conn(), "read");
+            place.serve(&read).unwrap();
+            readers.evict_older_than(Duration::ZERO);
+            let ended = read.take_connection().await.err();
+            assert!(matches!(ended, Some(Error::TransactionLost { .. })));
+        });
+    }
+
+    #[test]
+    fn who_waits_in_vain_is_told_of_the_oldest_read() {
+        run(async {
+            let config = Config::in_memory().readers(2);
+            let config = config.acquire_timeout(Duration::from_millis(1));
+            let readers = Readers::new(Opener::new(":memory:".into(), config));
+            let places = ["older", "newer"].map(|method| {
+                let place = readers.take_free().unwrap();
+                place.serve(&reads(place.conn(), method)).unwrap();
+                place
+            });
+            let error = readers.acquire("waits").await.err();
+            assert!(matches!(
+                error,
+                Some(Error::AcquireTimeout {
+                    method: "waits",
+                    holder: "older",
+                    queued: 1,
+                    ..
+                })
+            ));
+            drop(places);
         });
     }
 
