@@ -242,6 +242,7 @@ fn a_call_that_has_to_let_others_run_waits_without_a_connection() {
     run(async {
         let config = Config::in_memory().execution(Execution::Inline).readers(1);
         let store = Store::create(config).await.unwrap();
+        store.numbers().await.unwrap();
         let mut waited = false;
         for spent in 0..200 {
             let mut call = pin!(store.numbers());
