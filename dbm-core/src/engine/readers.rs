@@ -276,22 +276,26 @@ impl Queue {
     /// Keeps a free reader for who came too late for another one, or tells somebody of it.
     fn tell(&self, reader: &Arc<Reader>) {
         let mut waiters = self.lock();
-        if !waiters.keeps_one && !waiters.late.is_empty() {
+        let keeps_it = !waiters.keeps_one && !waiters.late.is_empty();
+        let news = if keeps_it {
             // If somebody is quicker again, they will tell of it in turn.
             let Some(place) = Place::take(reader, FREE) else {
                 return;
             };
-            if let Some(waiter) = waiters.late.pop_front() {
-                waiters.keeps_one = true;
-                waiter.tell(News::Kept(place));
-            }
+            News::Kept(place)
         } else {
-            let late = waiters.late.pop_front();
-            if let Some(waiter) = late.or_else(|| waiters.newcomers.pop_front()) {
-                waiter.tell(News::Free(reader.number));
-            }
-        }
+            News::Free(reader.number)
+        };
+        let late = waiters.late.pop_front();
+        let Some(waiter) = late.or_else(|| waiters.newcomers.pop_front()) else {
+            return;
+        };
+        waiters.keeps_one |= keeps_it;
+        *waiter.news() = news;
         self.set_length(&waiters);
+        // A waker may drop its task, which leaves the queue then.
+        drop(waiters);
+        waiter.told.notify_one();
     }
 
     fn set_length(&self, waiters: &Waiters) {
@@ -302,18 +306,16 @@ impl Queue {
     fn close(&self) {
         let mut waiters = self.lock();
         waiters.closed = true;
-        for waiter in waiters.newcomers.iter().chain(&waiters.late) {
+        let untold = waiters.newcomers.iter().chain(&waiters.late);
+        let untold: Vec<_> = untold.cloned().collect();
+        drop(waiters);
+        for waiter in untold {
             waiter.told.notify_one();
         }
     }
 }
 
 impl Waiter {
-    fn tell(&self, news: News) {
-        *self.news() = news;
-        self.told.notify_one();
-    }
-
     fn news(&self) -> MutexGuard<'_, News> {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -469,7 +471,7 @@ mod tests {
     use std::pin::{Pin, pin};
     use std::sync::atomic::AtomicU64;
     use std::sync::mpsc;
-    use std::task::{Context, Poll, Waker};
+    use std::task::{Context, Poll, Wake, Waker};
 
     use tokio::sync::oneshot;
 
@@ -751,5 +753,30 @@ mod tests {
             tokio::time::timeout(Duration::from_secs(20), both).await
         });
         assert_eq!(counted.unwrap().0.unwrap(), 10_000);
+    }
+
+    /// A waker may drop the task that it wakes, which leaves the queue then.
+    #[test]
+    fn who_waits_is_woken_when_the_queue_can_be_left() {
+        struct Looks(Arc<Queue>, AtomicU8);
+        impl Wake for Looks {
+            fn wake(self: Arc<Self>) {
+                let can_be_left = self.0.waiters.try_lock().is_ok();
+                self.1.fetch_add(can_be_left.into(), Ordering::SeqCst);
+            }
+        }
+        run(async {
+            let (readers, place) = busy();
+            let looks = Arc::new(Looks(Arc::clone(&readers.queue), AtomicU8::new(0)));
+            let waker = Waker::from(Arc::clone(&looks));
+            let mut waits = [(); 2].map(|()| Box::pin(readers.acquire("waits")));
+            for waits in &mut waits {
+                let polled = waits.as_mut().poll(&mut Context::from_waker(&waker));
+                assert!(polled.is_pending());
+            }
+            drop(place);
+            readers.shut();
+            assert_eq!(looks.1.load(Ordering::SeqCst), 2);
+        });
     }
 }
