@@ -544,8 +544,8 @@ mod tests {
             assert!(poll(leaves.as_mut()).is_pending());
             drop(quicker);
             drop(leaves);
-            assert!(waits.await.is_ok());
             assert_eq!(readers.queue.length.load(Ordering::SeqCst), 0);
+            assert!(waits.await.is_ok());
         });
     }
 
@@ -568,15 +568,27 @@ mod tests {
     #[test]
     fn who_is_told_of_a_reader_does_not_leave_it_free_unknown_to_the_others() {
         run(async {
-            let readers = several(2);
-            let [preferred, other] = [(); 2].map(|()| readers.take_free().unwrap());
-            let first = newcomer(&readers, "first").await;
-            let _does_not_look = newcomer(&readers, "does not look").await;
-            let waits = newcomer(&readers, "waits").await;
-            drop(other);
-            drop(preferred);
-            drop(first.await.unwrap());
-            assert!(waits.await.is_ok());
+            let readers = several(3);
+            let [kept, preferred, other] = [(); 3].map(|()| readers.take_free().unwrap());
+            let mut waits = Vec::new();
+            for _ in 0..4 {
+                waits.push(newcomer(&readers, "waits").await);
+            }
+            let mut place = Some(kept);
+            for _ in &waits {
+                drop(place.take());
+                place = readers.take_free();
+            }
+            for late in &mut waits {
+                assert!(poll(late.as_mut()).is_pending());
+            }
+            drop((place, other, preferred));
+            let mut waits = waits.into_iter();
+            let [first, second, leaves] = [(); 3].map(|()| waits.next().unwrap());
+            let _places = (second.await.unwrap(), first.await.unwrap());
+            assert_eq!(readers.queue.length.load(Ordering::SeqCst), 1);
+            drop(leaves);
+            assert_eq!(readers.queue.length.load(Ordering::SeqCst), 0);
         });
     }
 
