@@ -469,7 +469,7 @@ pub(crate) fn end_read(conn: &Conn, session: &Session) {
 #[cfg(test)]
 mod tests {
     use std::pin::{Pin, pin};
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
     use std::sync::mpsc;
     use std::task::{Context, Poll, Wake, Waker};
 
@@ -790,5 +790,81 @@ mod tests {
             readers.shut();
             assert_eq!(looks.1.load(Ordering::SeqCst), 2);
         });
+    }
+
+    /// One who waits, and whether it has been woken.
+    struct Sleeper<'a>(Waits<'a>, Arc<Woken>);
+
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Those who wait look, leave, and come too late, in thousands of orders.
+    #[test]
+    fn no_reader_is_free_while_everybody_who_waits_sleeps() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let _entered = runtime.enter();
+        let mut random = 1_u64;
+        let mut below = |limit: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random >> 33).unwrap() % limit
+        };
+        for _ in 0..10_000 {
+            let readers = several(3);
+            let (mut places, mut waits) = (Vec::new(), Vec::new());
+            let look = |waits: &mut Vec<Sleeper<'_>>, places: &mut Vec<_>, index: usize| {
+                let Sleeper(waiting, woken) = &mut waits[index];
+                woken.0.store(false, Ordering::SeqCst);
+                let waker = Waker::from(Arc::clone(woken));
+                if let Poll::Ready(place) = waiting.as_mut().poll(&mut Context::from_waker(&waker))
+                {
+                    places.push(place.unwrap());
+                    drop(waits.remove(index));
+                }
+            };
+            for _ in 0..30 {
+                let step = below(6);
+                for _ in 0..=below(4) {
+                    if step == 0 {
+                        let woken = Arc::new(Woken(AtomicBool::new(false)));
+                        waits.push(Sleeper(Box::pin(readers.acquire("waits")), woken));
+                        let newest = waits.len() - 1;
+                        look(&mut waits, &mut places, newest);
+                    } else if step < 3 && !waits.is_empty() {
+                        let index = below(waits.len());
+                        look(&mut waits, &mut places, index);
+                    } else if step == 3 && !waits.is_empty() {
+                        drop(waits.remove(below(waits.len())));
+                    } else if step > 3 && !places.is_empty() {
+                        drop(places.remove(below(places.len())));
+                        if step == 5 {
+                            places.extend(readers.take_free());
+                        }
+                    }
+                }
+                let is_taken = |reader: &&Arc<Reader>| reader.state.load(Ordering::SeqCst) == TAKEN;
+                let taken = readers.all.iter().filter(is_taken).count();
+                assert!(taken - places.len() <= 1, "more than one is kept");
+            }
+            let woken = |Sleeper(_, woken): &Sleeper<'_>| woken.0.load(Ordering::SeqCst);
+            while let Some(index) = waits.iter().position(woken) {
+                look(&mut waits, &mut places, index);
+            }
+            let length = readers.queue.length.load(Ordering::SeqCst);
+            let waiters = readers.queue.lock();
+            assert_eq!((length, waiters.count), (waits.len(), waits.len()));
+            assert!(!waiters.keeps_one);
+            assert!(waits.is_empty() || places.len() == readers.all.len());
+            drop(waiters);
+        }
     }
 }
