@@ -1,0 +1,262 @@
+//! A few reader connections, opened when first needed. A read that begins takes a free one; when there is none it queues.
+
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use self::queue::Queue;
+use super::connection::{CONTROL, Conn};
+use super::open::{Role, SharedOpener};
+use super::read_mark::ReadMark;
+use super::session::Session;
+use crate::error::{Error, Result};
+use crate::sharded::thread_number;
+
+/// How long reads are held up when every connection has to be opened anew.
+const MOMENT: Duration = Duration::from_millis(100);
+
+pub(crate) struct Readers {
+    opener: SharedOpener,
+    all: Box<[Arc<Reader>]>,
+    queue: Arc<Queue>,
+    pub(crate) mark: Arc<ReadMark>,
+}
+
+/// Nobody has used it yet.
+const NEW: u8 = 0;
+const FREE: u8 = 1;
+const TAKEN: u8 = 2;
+
+/// One connection and the read that it serves. Reads on several processors share nothing but what they only look at.
+#[repr(align(128))]
+pub(crate) struct Reader {
+    number: usize,
+    pub(crate) conn: Arc<Conn>,
+    state: AtomicU8,
+    serving: Mutex<Serving>,
+    queue: Arc<Queue>,
+}
+
+#[derive(Default)]
+struct Serving {
+    read: Option<Read>,
+    closed: bool,
+}
+
+/// A read that is running, so that it can be evicted and named to those who wait.
+#[derive(Clone)]
+struct Read {
+    session: Arc<Session>,
+    since: Instant,
+}
+
+/// The right to use one reader. Dropped, it is free again.
+pub(crate) struct Place(Arc<Reader>);
+
+impl Readers {
+    pub(crate) fn new(opener: SharedOpener) -> Arc<Self> {
+        let queue = Arc::<Queue>::default();
+        let reader = |number| {
+            Arc::new(Reader {
+                number,
+                conn: Conn::new(Role::Reader, Arc::clone(&opener)),
+                state: AtomicU8::new(NEW),
+                serving: Mutex::default(),
+                queue: Arc::clone(&queue),
+            })
+        };
+        let all = (0..opener.config.readers).map(reader).collect();
+        let mark = Arc::new(ReadMark::new(Arc::clone(&opener)));
+        Arc::new(Self {
+            opener,
+            all,
+            queue,
+            mark,
+        })
+    }
+
+    /// Waits for a reader. A caller that goes away leaves the queue undisturbed.
+    pub(crate) async fn acquire(&self, method: &'static str) -> Result<Place> {
+        match self.take_free() {
+            Some(place) => Ok(place),
+            None => Box::pin(self.wait(method)).await,
+        }
+    }
+
+    /// The reader that this thread had before, if it is free: its caches are warm. One that is open, if there is any.
+    fn take_free(&self) -> Option<Place> {
+        let (before, from) = self.all.split_at(thread_number() % self.all.len());
+        [FREE, NEW].into_iter().find_map(|state| {
+            let mut readers = from.iter().chain(before);
+            readers.find_map(|reader| Place::take(reader, state))
+        })
+    }
+
+    fn running(&self) -> impl Iterator<Item = Read> {
+        self.all
+            .iter()
+            .filter_map(|reader| reader.serving().read.clone())
+    }
+
+    /// The read that has been running for the longest time.
+    pub(crate) fn oldest(&self) -> Option<(Arc<Session>, Instant)> {
+        self.running()
+            .min_by_key(|read| read.since)
+            .map(|read| (read.session, read.since))
+    }
+
+    /// The connection of the first reader, for start-up, which opens it.
+    pub(crate) fn first(&self) -> Arc<Conn> {
+        let reader = &self.all[0];
+        let _ = Place::take(reader, NEW);
+        Arc::clone(&reader.conn)
+    }
+
+    /// Refuses new reads and ends those that run; their bodies get an error from then on.
+    pub(crate) fn shut(&self) {
+        self.queue.close();
+        for reader in &self.all {
+            let read = {
+                let mut serving = reader.serving();
+                serving.closed = true;
+                serving.read.clone()
+            };
+            if let Some(Read { session, .. }) = read {
+                let reason = Error::Closed {
+                    method: session.method,
+                };
+                evict(session, reason);
+            }
+        }
+    }
+
+    /// Ends reads that are older than `age`.
+    pub(crate) fn evict_older_than(&self, age: Duration) {
+        for Read { session, since } in self.running() {
+            if since.elapsed() > age {
+                evict(
+                    session,
+                    Error::TransactionLost {
+                        cause: Error::other("the read was older than max_read_age").cause(),
+                    },
+                );
+            }
+        }
+    }
+
+    /// Waits until nobody reads, for a moment at most; no read begins while the places are held.
+    pub(crate) async fn quiesce(&self) -> Option<Vec<Place>> {
+        let everybody = async {
+            let mut places = Vec::new();
+            for _ in &self.all {
+                places.push(self.acquire("quiesce").await?);
+            }
+            Ok::<_, Error>(places)
+        };
+        tokio::time::timeout(MOMENT, everybody).await.ok()?.ok()
+    }
+
+    /// Closes the connections that nobody uses; they are opened anew when they are needed.
+    pub(crate) fn discard_idle(&self) {
+        for reader in &self.all {
+            if let Some(mut slot) = reader.conn.try_lock()
+                && slot.is_idle()
+            {
+                slot.discard();
+            }
+        }
+        self.mark.discard();
+    }
+
+    /// Closes every connection; blocks until the statements that run have ended.
+    pub(crate) fn close(&self) {
+        self.mark.close();
+        for reader in &self.all {
+            reader.conn.close();
+        }
+    }
+}
+
+impl Reader {
+    fn serving(&self) -> MutexGuard<'_, Serving> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    fn take(reader: &Arc<Reader>, state: u8) -> Option<Self> {
+        let order = Ordering::SeqCst;
+        let is_so = reader.state.load(order) == state;
+        let exchanged = || reader.state.compare_exchange(state, TAKEN, order, order);
+        (is_so && exchanged().is_ok()).then(|| Self(Arc::clone(reader)))
+    }
+
+    pub(crate) fn conn(&self) -> &Arc<Conn> {
+        &self.0.conn
+    }
+
+    /// Tells whose session the reader serves. Too late once all are closed.
+    pub(crate) fn serve(&self, session: &Arc<Session>) -> Result<()> {
+        let mut serving = self.0.serving();
+        if serving.closed {
+            return Err(Error::Closed {
+                method: session.method,
+            });
+        }
+        serving.read = Some(Read {
+            session: Arc::clone(session),
+            since: Instant::now(),
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let reader = &self.0;
+        let served = reader.serving().read.take();
+        drop(served);
+        reader.state.store(FREE, Ordering::SeqCst);
+        reader.queue.tell(reader);
+    }
+}
+
+fn evict(session: Arc<Session>, reason: Error) {
+    session.lose(reason);
+    session.conn.interrupt_owner(session.id);
+    let conn = Arc::clone(&session.conn);
+    conn.post_or_run(
+        move || {
+            let mut slot = session.conn.lock();
+            if let Ok(db) = slot.owned_by(session.id) {
+                db.roll_back();
+                if session.is_unclean(db) {
+                    slot.discard();
+                }
+                slot.take_back();
+            }
+        },
+        drop,
+    );
+}
+
+/// Ends a read: its snapshot is let go.
+pub(crate) fn end_read(conn: &Conn, session: &Session) {
+    let mut slot = conn.lock();
+    let Ok(db) = slot.owned_by(session.id) else {
+        return;
+    };
+    let clean = if db.connection.is_autocommit() {
+        true
+    } else {
+        db.control(&CONTROL.commit).is_ok() || db.roll_back()
+    };
+    if !clean || session.is_unclean(db) || session.check().is_err() {
+        slot.discard();
+    }
+    slot.take_back();
+}

@@ -1,0 +1,397 @@
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::mpsc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::config::{Config, Execution};
+use crate::engine::{Kind, Opener, TemporaryDirectory, Work, next_id};
+
+/// One reader, which is taken.
+fn busy() -> (Arc<Readers>, Place) {
+    let readers = several(1);
+    let place = readers.take_free().unwrap();
+    (readers, place)
+}
+
+fn several(count: usize) -> Arc<Readers> {
+    let config = Config::in_memory().readers(count);
+    Readers::new(Opener::new(":memory:".into(), config))
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let limit = Duration::from_secs(20);
+    let test = async { tokio::time::timeout(limit, test).await.unwrap() };
+    runtime.block_on(test);
+}
+
+type Waits<'a> = Pin<Box<dyn Future<Output = Result<Place>> + 'a>>;
+
+/// A place in the queue.
+async fn newcomer<'a>(readers: &'a Readers, method: &'static str) -> Waits<'a> {
+    let mut waits: Waits<'a> = Box::pin(readers.acquire(method));
+    std::future::poll_fn(|context| {
+        assert!(waits.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    waits
+}
+
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn who_came_too_late_for_a_reader_is_served_before_newcomers() {
+    run(async {
+        let (readers, place) = busy();
+        let mut waits = newcomer(&readers, "waits").await;
+        drop(place);
+        let quicker = readers.take_free().unwrap();
+        assert!(poll(waits.as_mut()).is_pending());
+        drop(quicker);
+        assert!(readers.take_free().is_none());
+        assert!(waits.await.is_ok());
+        assert!(readers.take_free().is_some());
+    });
+}
+
+#[test]
+fn who_leaves_the_queue_with_a_reader_leaves_it_to_the_next() {
+    run(async {
+        let (readers, place) = busy();
+        let mut leaves = newcomer(&readers, "leaves").await;
+        let waits = newcomer(&readers, "waits").await;
+        drop(place);
+        let quicker = readers.take_free().unwrap();
+        assert!(poll(leaves.as_mut()).is_pending());
+        drop(quicker);
+        drop(leaves);
+        assert_eq!(readers.queue.length.load(Ordering::SeqCst), 0);
+        assert!(waits.await.is_ok());
+    });
+}
+
+/// The first one's task does something else for now.
+#[test]
+fn who_does_not_look_at_its_reader_keeps_nobody_from_another_one() {
+    run(async {
+        let readers = several(2);
+        let places = [(); 2].map(|()| readers.take_free().unwrap());
+        let does_not_look = newcomer(&readers, "does not look").await;
+        let waits = newcomer(&readers, "waits").await;
+        drop(places);
+        drop((waits.await.unwrap(), does_not_look));
+        let places = [(); 2].map(|()| readers.take_free());
+        assert!(places.iter().all(Option::is_some));
+    });
+}
+
+/// It was told of one reader, and its thread prefers another one that somebody else was told of.
+#[test]
+fn who_is_told_of_a_reader_does_not_leave_it_free_unknown_to_the_others() {
+    run(async {
+        let readers = several(3);
+        let [kept, preferred, other] = [(); 3].map(|()| readers.take_free().unwrap());
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            waits.push(newcomer(&readers, "waits").await);
+        }
+        let mut place = Some(kept);
+        for _ in &waits {
+            drop(place.take());
+            place = readers.take_free();
+        }
+        for late in &mut waits {
+            assert!(poll(late.as_mut()).is_pending());
+        }
+        drop((place, other, preferred));
+        let mut waits = waits.into_iter();
+        let [first, second, leaves] = [(); 3].map(|()| waits.next().unwrap());
+        let _places = (second.await.unwrap(), first.await.unwrap());
+        assert_eq!(readers.queue.length.load(Ordering::SeqCst), 1);
+        drop(leaves);
+        assert_eq!(readers.queue.length.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn no_read_begins_while_every_connection_is_closed() {
+    run(async {
+        let readers = several(2);
+        let place = readers.take_free().unwrap();
+        let mut quiet = Box::pin(readers.quiesce());
+        assert!(poll(quiet.as_mut()).is_pending());
+        drop(place);
+        let places = quiet.await.unwrap();
+        assert!(readers.take_free().is_none());
+        drop(places);
+        assert!(
+            [(); 2]
+                .map(|()| readers.take_free())
+                .iter()
+                .all(Option::is_some)
+        );
+    });
+}
+
+#[test]
+fn who_gives_up_waiting_for_quiet_leaves_every_reader_free() {
+    run(async {
+        let readers = several(2);
+        let place = readers.take_free().unwrap();
+        let mut quiet = Box::pin(readers.quiesce());
+        assert!(poll(quiet.as_mut()).is_pending());
+        drop((quiet, place));
+        assert!(
+            [(); 2]
+                .map(|()| readers.take_free())
+                .iter()
+                .all(Option::is_some)
+        );
+        assert_eq!(readers.queue.length.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn a_read_that_has_a_reader_when_all_are_closed_is_refused() {
+    run(async {
+        let (readers, place) = busy();
+        readers.shut();
+        let read = reads(place.conn(), "read");
+        let refused = place.serve(&read).err();
+        assert!(matches!(refused, Some(Error::Closed { method: "read" })));
+    });
+}
+
+/// It has not come to its connection yet.
+#[test]
+fn a_read_that_is_served_when_it_is_ended_learns_of_it() {
+    run(async {
+        let (readers, place) = busy();
+        place.conn().adopt(readers.opener.in_memory().unwrap());
+        let read = reads(place.conn(), "read");
+        place.serve(&read).unwrap();
+        readers.evict_older_than(Duration::ZERO);
+        let ended = read.take_connection().await.err();
+        assert!(matches!(ended, Some(Error::TransactionLost { .. })));
+    });
+}
+
+#[test]
+fn who_waits_in_vain_is_told_of_the_oldest_read() {
+    run(async {
+        let config = Config::in_memory().readers(2);
+        let config = config.acquire_timeout(Duration::from_millis(1));
+        let readers = Readers::new(Opener::new(":memory:".into(), config));
+        let places = ["older", "newer"].map(|method| {
+            let place = readers.take_free().unwrap();
+            place.serve(&reads(place.conn(), method)).unwrap();
+            place
+        });
+        let error = readers.acquire("waits").await.err();
+        assert!(matches!(
+            error,
+            Some(Error::AcquireTimeout {
+                method: "waits",
+                holder: "older",
+                queued: 1,
+                ..
+            })
+        ));
+        drop(places);
+    });
+}
+
+#[test]
+fn who_waits_for_a_reader_when_all_are_closed_is_refused() {
+    run(async {
+        let (readers, _place) = busy();
+        let waits = newcomer(&readers, "waits").await;
+        readers.shut();
+        let refused = waits.await.err();
+        assert!(matches!(refused, Some(Error::Closed { method: "waits" })));
+    });
+}
+
+/// What is posted waits until the sender is used.
+fn hold_up(conn: &Arc<Conn>) -> mpsc::Sender<()> {
+    let (go_on, may_go_on) = mpsc::channel();
+    let wait = move || may_go_on.recv_timeout(Duration::from_secs(10)).unwrap();
+    conn.post(wait, drop).unwrap();
+    go_on
+}
+
+/// Every connection is opened anew, and a read that has begun could not be waited for.
+#[test]
+fn a_connection_that_is_closed_before_its_read_comes_to_it_is_opened_again() {
+    run(async {
+        let directory = TemporaryDirectory::new().unwrap();
+        let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
+        let _file = opener.create().unwrap();
+        let readers = Readers::new(opener);
+        let place = readers.take_free().unwrap();
+        let read = reads(place.conn(), "read");
+        let go_on = hold_up(place.conn());
+        let mut takes = pin!(read.take_connection());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(takes.as_mut().poll(&mut context).is_pending());
+        let (sender, opened) = oneshot::channel();
+        place
+            .conn()
+            .post(|| (), |()| sender.send(()).unwrap())
+            .unwrap();
+        go_on.send(()).unwrap();
+        opened.await.unwrap();
+        readers.discard_idle();
+        takes.await.unwrap();
+        assert!(place.conn().lock().owned_by(read.id).is_ok());
+    });
+}
+
+fn reads(conn: &Arc<Conn>, method: &'static str) -> Arc<Session> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let (conn, offload) = (Arc::clone(conn), Execution::Offload);
+    let none = Duration::ZERO;
+    Session::new(conn, next_id(), Kind::Read, method, offload, none, &COUNT)
+}
+
+/// The read that was to be ended has ended by itself in this moment.
+#[test]
+fn ending_a_read_does_not_interrupt_the_next_one_on_its_connection() {
+    let opener = Opener::new(":memory:".into(), Config::in_memory());
+    let conn = Conn::new(Role::Reader, Arc::clone(&opener));
+    conn.adopt(opener.in_memory().unwrap());
+    let (old, new) = (reads(&conn, "old"), reads(&conn, "new"));
+    conn.lock().give_to(new.id).unwrap();
+    let (begins, begun) = oneshot::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    let counts: Work<'_, i64> = Work::Closure(Some(Box::new(move |c| {
+        begins.send(()).unwrap();
+        may_go_on.recv_timeout(Duration::from_secs(10)).unwrap();
+        let numbers = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 10000)";
+        let sql = format!("{numbers} SELECT count(*) FROM n");
+        Ok(c.query_row(&sql, (), |row| row.get(0))?)
+    })));
+    let ends_the_old = async {
+        begun.await.unwrap();
+        evict(old, Error::HandleEnded);
+        go_on.send(()).unwrap();
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let counted = runtime.block_on(async {
+        let both = async { tokio::join!(new.run(counts, true, &|| {}), ends_the_old) };
+        tokio::time::timeout(Duration::from_secs(20), both).await
+    });
+    assert_eq!(counted.unwrap().0.unwrap(), 10_000);
+}
+
+/// A waker may drop the task that it wakes, which leaves the queue then.
+#[test]
+fn who_waits_is_woken_when_the_queue_can_be_left() {
+    struct Looks(Arc<Queue>, AtomicU8);
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            let can_be_left = self.0.waiters.try_lock().is_ok();
+            self.1.fetch_add(can_be_left.into(), Ordering::SeqCst);
+        }
+    }
+    run(async {
+        let (readers, place) = busy();
+        let looks = Arc::new(Looks(Arc::clone(&readers.queue), AtomicU8::new(0)));
+        let waker = Waker::from(Arc::clone(&looks));
+        let mut waits = [(); 2].map(|()| Box::pin(readers.acquire("waits")));
+        for waits in &mut waits {
+            let polled = waits.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+        drop(place);
+        readers.shut();
+        assert_eq!(looks.1.load(Ordering::SeqCst), 2);
+    });
+}
+
+/// One who waits, and whether it has been woken.
+struct Sleeper<'a>(Waits<'a>, Arc<Woken>);
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Those who wait look, leave, and come too late, in thousands of orders.
+#[test]
+fn no_reader_is_free_while_everybody_who_waits_sleeps() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let mut random = 1_u64;
+    let mut below = |limit: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random >> 33).unwrap() % limit
+    };
+    for _ in 0..10_000 {
+        let readers = several(3);
+        let (mut places, mut waits) = (Vec::new(), Vec::new());
+        let look = |waits: &mut Vec<Sleeper<'_>>, places: &mut Vec<_>, index: usize| {
+            let Sleeper(waiting, woken) = &mut waits[index];
+            woken.0.store(false, Ordering::SeqCst);
+            let waker = Waker::from(Arc::clone(woken));
+            if let Poll::Ready(place) = waiting.as_mut().poll(&mut Context::from_waker(&waker)) {
+                places.push(place.unwrap());
+                drop(waits.remove(index));
+            }
+        };
+        for _ in 0..30 {
+            let step = below(6);
+            for _ in 0..=below(4) {
+                if step == 0 {
+                    let woken = Arc::new(Woken(AtomicBool::new(false)));
+                    waits.push(Sleeper(Box::pin(readers.acquire("waits")), woken));
+                    let newest = waits.len() - 1;
+                    look(&mut waits, &mut places, newest);
+                } else if step < 3 && !waits.is_empty() {
+                    let index = below(waits.len());
+                    look(&mut waits, &mut places, index);
+                } else if step == 3 && !waits.is_empty() {
+                    drop(waits.remove(below(waits.len())));
+                } else if step > 3 && !places.is_empty() {
+                    drop(places.remove(below(places.len())));
+                    if step == 5 {
+                        places.extend(readers.take_free());
+                    }
+                }
+            }
+            let is_taken = |reader: &&Arc<Reader>| reader.state.load(Ordering::SeqCst) == TAKEN;
+            let taken = readers.all.iter().filter(is_taken).count();
+            assert!(taken - places.len() <= 1, "more than one is kept");
+        }
+        let woken = |Sleeper(_, woken): &Sleeper<'_>| woken.0.load(Ordering::SeqCst);
+        while let Some(index) = waits.iter().position(woken) {
+            look(&mut waits, &mut places, index);
+        }
+        let length = readers.queue.length.load(Ordering::SeqCst);
+        let waiters = readers.queue.lock();
+        assert_eq!((length, waiters.count), (waits.len(), waits.len()));
+        assert!(!waiters.keeps_one);
+        assert!(waits.is_empty() || places.len() == readers.all.len());
+        drop(waiters);
+    }
+}
