@@ -926,6 +926,7 @@ fn a_configuration_that_cannot_be_used_is_failed() {
         let config = || Config::new(directory.path());
         for config in [
             config().readers(0),
+            config().readers(1_001),
             config().db_name(""),
             config().version(Version::parse("1.0.0-rc.1").unwrap()),
             config().version(Version::parse("1.0.0+build").unwrap()),
