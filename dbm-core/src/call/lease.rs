@@ -215,9 +215,6 @@ impl<'a> Lease<'a> {
                     .await?;
                 if !keep || kept.is_err() {
                     session.discard_if_unclean();
-                    if session.is_tainted() {
-                        writer.spoil();
-                    }
                 }
                 let Some(Hold::Write { turn, entered }) = self.hold.take() else {
                     return Err(Error::HandleEnded);
@@ -332,9 +329,6 @@ fn undo(frame: &Frame, hold: &Hold<'_>) {
                 let unclean = alone && session.is_unclean(db);
                 if session.kind == Kind::Connection || unclean {
                     slot.discard();
-                }
-                if session.is_tainted() {
-                    writer.spoil();
                 }
                 slot.take_back();
             }

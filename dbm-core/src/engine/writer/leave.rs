@@ -13,6 +13,10 @@ use crate::error::{Error, Result};
 impl Writer {
     /// Takes back what a call has done, once; what others have done in the same transaction stays.
     pub(crate) fn undo(&self, db: &Db, session: &Session) {
+        // What it has met may have spoilt the connections.
+        if session.is_tainted() {
+            self.spoil();
+        }
         if session.settle() {
             return;
         }
@@ -78,9 +82,6 @@ impl Writer {
                     writer.undo(db, &session);
                     if session.kind == Kind::Connection {
                         slot.discard();
-                    }
-                    if session.is_tainted() {
-                        writer.spoil();
                     }
                     slot.take_back();
                 }

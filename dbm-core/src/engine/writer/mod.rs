@@ -89,7 +89,7 @@ impl Writer {
     }
 
     /// Has every connection opened anew, before the next write.
-    pub(crate) fn spoil(&self) {
+    fn spoil(&self) {
         self.spoilt.store(true, Ordering::Release);
     }
 
