@@ -236,6 +236,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, Execution};
     use crate::engine::next_id;
+    use crate::test_support::run;
 
     /// The call was ended before its first statement.
     #[test]
@@ -253,10 +254,7 @@ mod tests {
                 assert!(frame.statement(nothing).await.is_err());
             }
         });
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        runtime.block_on(std::future::poll_fn(|context| {
+        run(std::future::poll_fn(|context| {
             assert!(tries.as_mut().poll(context).is_pending());
             Poll::Ready(())
         }));

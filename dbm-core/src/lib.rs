@@ -113,6 +113,8 @@ pub mod prelude;
 mod row;
 mod sharded;
 mod status;
+#[cfg(test)]
+mod test_support;
 #[cfg(feature = "testing")]
 #[expect(
     clippy::disallowed_methods,

@@ -440,28 +440,13 @@ fn renew(conn: &Conn, engine: &Engine) {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::{Pin, pin};
-    use std::sync::mpsc::channel;
-    use std::task::{Context, Waker};
-    use std::time::Duration;
+    use std::pin::pin;
+    use std::task::Waker;
 
     use super::*;
     use crate::config::Config;
     use crate::engine::{Opener, Role, TemporaryDirectory};
-
-    fn starts(call: Pin<&mut impl Future>) {
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(call.poll(&mut context).is_pending());
-    }
-
-    fn run(test: impl Future<Output = ()>) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        let limit = Duration::from_secs(20);
-        runtime.block_on(async { tokio::time::timeout(limit, test).await.unwrap() });
-    }
+    use crate::test_support::{hold_up, run, starts};
 
     /// It had met an error that spoils the connection, and was dropped when its work was part of the transaction.
     #[test]
@@ -488,13 +473,11 @@ mod tests {
             let busy = rusqlite::Error::SqliteFailure(busy, None);
             dropped.frame.session.set_failure(&busy.into(), false);
             let mut goes_on = pin!(write(&GOES_ON));
-            starts(goes_on.as_mut());
-            let (go_on, may_go_on) = channel();
-            let wait = move || may_go_on.recv_timeout(Duration::from_secs(10)).unwrap();
-            conn.post(wait, drop).unwrap();
+            starts(goes_on.as_mut(), Waker::noop());
+            let go_on = hold_up(&conn);
             {
                 let mut keeps = pin!(dropped.keep(&DROPPED));
-                starts(keeps.as_mut());
+                starts(keeps.as_mut(), Waker::noop());
                 let (sender, kept) = tokio::sync::oneshot::channel();
                 conn.post(|| (), |()| sender.send(()).unwrap()).unwrap();
                 go_on.send(()).unwrap();

@@ -35,7 +35,7 @@ const TAKEN: u8 = 2;
 #[repr(align(128))]
 pub(crate) struct Reader {
     number: usize,
-    pub(crate) conn: Arc<Conn>,
+    conn: Arc<Conn>,
     state: AtomicU8,
     serving: Mutex<Serving>,
     queue: Arc<Queue>,

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::config::{Config, Execution};
 use crate::engine::{Kind, Opener, TemporaryDirectory, Work, next_id};
+use crate::test_support::{hold_up, run};
 
 /// One reader, which is taken.
 fn busy() -> (Arc<Readers>, Place) {
@@ -21,14 +22,9 @@ fn several(count: usize) -> Arc<Readers> {
     Readers::new(Opener::new(":memory:".into(), config))
 }
 
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    let limit = Duration::from_secs(20);
-    let test = async { tokio::time::timeout(limit, test).await.unwrap() };
-    runtime.block_on(test);
+fn both_are_free(readers: &Readers) -> bool {
+    let places = [(); 2].map(|()| readers.take_free());
+    places.iter().all(Option::is_some)
 }
 
 type Waits<'a> = Pin<Box<dyn Future<Output = Result<Place>> + 'a>>;
@@ -89,8 +85,7 @@ fn who_does_not_look_at_its_reader_keeps_nobody_from_another_one() {
         let waits = newcomer(&readers, "waits").await;
         drop(places);
         drop((waits.await.unwrap(), does_not_look));
-        let places = [(); 2].map(|()| readers.take_free());
-        assert!(places.iter().all(Option::is_some));
+        assert!(both_are_free(&readers));
     });
 }
 
@@ -133,12 +128,7 @@ fn no_read_begins_while_every_connection_is_closed() {
         let places = quiet.await.unwrap();
         assert!(readers.take_free().is_none());
         drop(places);
-        assert!(
-            [(); 2]
-                .map(|()| readers.take_free())
-                .iter()
-                .all(Option::is_some)
-        );
+        assert!(both_are_free(&readers));
     });
 }
 
@@ -150,12 +140,7 @@ fn who_gives_up_waiting_for_quiet_leaves_every_reader_free() {
         let mut quiet = Box::pin(readers.quiesce());
         assert!(poll(quiet.as_mut()).is_pending());
         drop((quiet, place));
-        assert!(
-            [(); 2]
-                .map(|()| readers.take_free())
-                .iter()
-                .all(Option::is_some)
-        );
+        assert!(both_are_free(&readers));
         assert_eq!(readers.queue.length.load(Ordering::SeqCst), 0);
     });
 }
@@ -221,14 +206,6 @@ fn who_waits_for_a_reader_when_all_are_closed_is_refused() {
     });
 }
 
-/// What is posted waits until the sender is used.
-fn hold_up(conn: &Arc<Conn>) -> mpsc::Sender<()> {
-    let (go_on, may_go_on) = mpsc::channel();
-    let wait = move || may_go_on.recv_timeout(Duration::from_secs(10)).unwrap();
-    conn.post(wait, drop).unwrap();
-    go_on
-}
-
 /// Every connection is opened anew, and a read that has begun could not be waited for.
 #[test]
 fn a_connection_that_is_closed_before_its_read_comes_to_it_is_opened_again() {
@@ -241,8 +218,7 @@ fn a_connection_that_is_closed_before_its_read_comes_to_it_is_opened_again() {
         let read = reads(place.conn(), "read");
         let go_on = hold_up(place.conn());
         let mut takes = pin!(read.take_connection());
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(takes.as_mut().poll(&mut context).is_pending());
+        assert!(poll(takes.as_mut()).is_pending());
         let (sender, opened) = oneshot::channel();
         place
             .conn()
@@ -285,15 +261,10 @@ fn ending_a_read_does_not_interrupt_the_next_one_on_its_connection() {
         evict(old, Error::HandleEnded);
         go_on.send(()).unwrap();
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    let counted = runtime.block_on(async {
-        let both = async { tokio::join!(new.run(counts, true, &|| {}), ends_the_old) };
-        tokio::time::timeout(Duration::from_secs(20), both).await
+    run(async {
+        let (counted, ()) = tokio::join!(new.run(counts, true, &|| {}), ends_the_old);
+        assert_eq!(counted.unwrap(), 10_000);
     });
-    assert_eq!(counted.unwrap().0.unwrap(), 10_000);
 }
 
 /// A waker may drop the task that it wakes, which leaves the queue then.

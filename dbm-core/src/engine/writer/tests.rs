@@ -1,7 +1,6 @@
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use super::{Turn, Writer};
 use crate::config::{Config, Execution};
 use crate::engine::{Conn, Kind, Opener, Readers, Role, Session, next_id};
 use crate::error::Error;
+use crate::test_support::{hold_up, run, starts};
 
 static OFFLOADED: AtomicU64 = AtomicU64::new(0);
 
@@ -42,29 +42,6 @@ async fn in_transaction() -> (Arc<Writer>, Turn, Arc<Session>) {
     (writer, turn, session)
 }
 
-pub(super) fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let limit = Duration::from_secs(20);
-        tokio::time::timeout(limit, test).await.unwrap();
-    });
-}
-
-pub(super) fn starts(call: Pin<&mut impl Future>, waker: &Waker) {
-    assert!(call.poll(&mut Context::from_waker(waker)).is_pending());
-}
-
-/// What is posted waits until the sender is used.
-pub(super) fn hold_up(writer: &Writer) -> Sender<()> {
-    let (go_on, may_go_on) = channel();
-    let wait = move || may_go_on.recv_timeout(Duration::from_secs(10)).unwrap();
-    writer.conn.post(wait, drop).unwrap();
-    go_on
-}
-
 /// One of those who share it had a file error that leaves the transaction as it is.
 #[test]
 fn connections_are_not_opened_anew_in_the_middle_of_a_transaction() {
@@ -85,7 +62,7 @@ fn reads_are_held_up_no_longer_than_connections_are_opened_anew() {
         let first = session(&writer, "first");
         let _turn = writer.acquire(&first, None).await.unwrap();
         writer.spoil();
-        let go_on = hold_up(&writer);
+        let go_on = hold_up(&writer.conn);
         let mut mends = pin!(writer.mend());
         starts(mends.as_mut(), Waker::noop());
         go_on.send(()).unwrap();

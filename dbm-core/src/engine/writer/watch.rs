@@ -89,16 +89,39 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::pin::pin;
+    use std::pin::Pin;
     use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
     use std::task::{Context, Poll, Wake, Waker};
     use std::time::Duration;
 
-    use super::super::Ending;
-    use super::super::tests::{begin, hold_up, run, starts, writer};
+    use super::super::Turn;
+    use super::super::tests::{begin, writer};
     use super::*;
     use crate::config::Config;
-    use crate::error::Error;
+    use crate::engine::session::Session;
+    use crate::error::{Error, Result};
+    use crate::test_support::{hold_up, run, starts};
+
+    type Answer = Pin<Box<dyn Future<Output = Result<()>>>>;
+
+    fn started(answer: impl Future<Output = Result<()>> + 'static, waker: &Waker) -> Answer {
+        let mut answer: Answer = Box::pin(answer);
+        starts(answer.as_mut(), waker);
+        answer
+    }
+
+    /// Somebody who waits for the commit.
+    fn member(writer: &Arc<Writer>, waker: &Waker) -> Answer {
+        let (ending, writer) = (writer.lock().batch.members.join(), Arc::clone(writer));
+        started(async move { ending.wait(&writer).await }, waker)
+    }
+
+    /// Somebody who makes the commit, on the lane, and whose task does not run any more.
+    fn commits(writer: &Arc<Writer>, (turn, session): (Turn, Arc<Session>)) -> Answer {
+        let writer = Arc::clone(writer);
+        let commits = async move { writer.finish(turn, &session).await };
+        started(commits, Waker::noop())
+    }
 
     /// Waits until nobody is looked after.
     async fn ended(writer: &Writer) {
@@ -112,13 +135,10 @@ mod tests {
     fn members_are_told_of_a_commit_that_took_longer_than_the_thread_had_nothing_to_do() {
         run(async {
             let writer = writer(Config::in_memory());
-            let (turn, session) = begin(&writer, "commits").await;
-            let ending = writer.lock().batch.members.join();
-            let mut member = pin!(ending.wait(&writer));
-            starts(member.as_mut(), Waker::noop());
-            let go_on = hold_up(&writer);
-            let mut commits = pin!(writer.finish(turn, &session));
-            starts(commits.as_mut(), Waker::noop());
+            let call = begin(&writer, "commits").await;
+            let member = member(&writer, Waker::noop());
+            let go_on = hold_up(&writer.conn);
+            let _commits = commits(&writer, call);
             ended(&writer).await;
             go_on.send(()).unwrap();
             let told = member.await;
@@ -130,16 +150,13 @@ mod tests {
     fn members_are_told_of_a_commit_that_comes_after_the_close() {
         run(async {
             let writer = writer(Config::in_memory());
-            let (turn, session) = begin(&writer, "commits").await;
-            let ending = writer.lock().batch.members.join();
-            let mut member = pin!(ending.wait(&writer));
-            starts(member.as_mut(), Waker::noop());
-            let mut go_on = hold_up(&writer);
+            let call = begin(&writer, "commits").await;
+            let member = member(&writer, Waker::noop());
+            let close = hold_up(&writer.conn);
             let closing = Arc::clone(&writer);
             writer.conn.post(move || closing.close(), drop).unwrap();
-            let close = std::mem::replace(&mut go_on, hold_up(&writer));
-            let mut commits = pin!(writer.finish(turn, &session));
-            starts(commits.as_mut(), Waker::noop());
+            let go_on = hold_up(&writer.conn);
+            let _commits = commits(&writer, call);
             close.send(()).unwrap();
             ended(&writer).await;
             go_on.send(()).unwrap();
@@ -148,13 +165,12 @@ mod tests {
         });
     }
 
-    /// A transaction with a member, and the call that is to commit it but stands still.
-    async fn stalled() -> (Arc<Writer>, Arc<Ending>, impl Sized) {
+    /// A transaction, and the call that is to commit it but stands still.
+    async fn stalled() -> (Arc<Writer>, impl Sized) {
         let writer = writer(Config::in_memory());
         let (turn, session) = begin(&writer, "stalls").await;
         session.settle();
-        let ending = writer.lock().batch.members.join();
-        (writer, ending, (turn, session))
+        (writer, (turn, session))
     }
 
     struct Tells(Sender<()>);
@@ -170,13 +186,13 @@ mod tests {
     fn members_are_looked_after_without_a_runtime() {
         let mut stands_still = None;
         run(async { stands_still = Some(stalled().await) });
-        let (writer, ending, _holder) = stands_still.unwrap();
-        let mut member = pin!(ending.wait(&writer));
+        let (writer, _holder) = stands_still.unwrap();
         let (sender, woken) = channel();
-        let waker = Waker::from(Arc::new(Tells(sender)));
-        starts(member.as_mut(), &waker);
+        let mut member = member(&writer, &Waker::from(Arc::new(Tells(sender))));
         woken.recv_timeout(Duration::from_secs(20)).unwrap();
-        let told = member.poll(&mut Context::from_waker(Waker::noop()));
+        let told = member
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
         assert!(
             matches!(told, Poll::Ready(Err(Error::FileReplaced { .. }))),
             "{told:?}"
@@ -186,9 +202,9 @@ mod tests {
     #[test]
     fn members_look_after_themselves_when_there_is_no_thread() {
         run(async {
-            let (writer, ending, _holder) = stalled().await;
+            let (writer, _holder) = stalled().await;
             writer.watch.close();
-            let told = ending.wait(&writer).await;
+            let told = member(&writer, Waker::noop()).await;
             assert!(matches!(told, Err(Error::FileReplaced { .. })), "{told:?}");
             assert!(!writer.is_watched());
         });
@@ -235,27 +251,21 @@ mod tests {
     fn a_member_whose_executor_panics_does_not_leave_the_next_ones_alone() {
         run(async {
             let writer = writer(Config::in_memory());
-            let (turn, session) = begin(&writer, "first").await;
-            let ending = writer.lock().batch.members.join();
-            let mut abandoned = pin!(ending.wait(&writer));
+            let call = begin(&writer, "first").await;
             let panicked = Arc::<AtomicBool>::default();
             let waker = Waker::from(Arc::new(Panics(Arc::clone(&panicked))));
-            starts(abandoned.as_mut(), &waker);
-            let go_on = hold_up(&writer);
-            let mut commits = pin!(writer.finish(turn, &session));
-            starts(commits.as_mut(), Waker::noop());
+            let _abandoned = member(&writer, &waker);
+            let go_on = hold_up(&writer.conn);
+            let _commits = commits(&writer, call);
             go_on.send(()).unwrap();
             while !panicked.load(Ordering::SeqCst) {
                 tokio::task::yield_now().await;
             }
 
-            let (turn, session) = begin(&writer, "second").await;
-            let ending = writer.lock().batch.members.join();
-            let mut member = pin!(ending.wait(&writer));
-            starts(member.as_mut(), Waker::noop());
-            let go_on = hold_up(&writer);
-            let mut commits = pin!(writer.finish(turn, &session));
-            starts(commits.as_mut(), Waker::noop());
+            let call = begin(&writer, "second").await;
+            let member = member(&writer, Waker::noop());
+            let go_on = hold_up(&writer.conn);
+            let _commits = commits(&writer, call);
             go_on.send(()).unwrap();
             let told = member.await;
             assert!(matches!(told, Err(Error::FileReplaced { .. })), "{told:?}");

@@ -1,0 +1,32 @@
+//! What unit tests of several modules need.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use crate::engine::Conn;
+
+/// Runs a test on this thread, for a limited time.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let limit = Duration::from_secs(20);
+    runtime.block_on(async { tokio::time::timeout(limit, test).await.unwrap() });
+}
+
+/// Polls it once; it has to wait.
+pub(crate) fn starts<F: Future + ?Sized>(call: Pin<&mut F>, waker: &Waker) {
+    assert!(call.poll(&mut Context::from_waker(waker)).is_pending());
+}
+
+/// What is posted waits until the sender is used.
+pub(crate) fn hold_up(conn: &Arc<Conn>) -> Sender<()> {
+    let (go_on, may_go_on) = channel();
+    let wait = move || may_go_on.recv_timeout(Duration::from_secs(10)).unwrap();
+    conn.post(wait, drop).unwrap();
+    go_on
+}
