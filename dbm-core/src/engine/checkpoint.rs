@@ -221,7 +221,7 @@ pub(crate) fn empty_log(connection: &Connection) -> Result<bool> {
 
 /// Each attempt copies what it may into the file; once that is everything, new reads need the log no more, and only
 /// those that began before have to be waited for.
-fn copy_log(connection: &Connection, mode: &str, patience: Duration) -> Result<bool> {
+pub(crate) fn copy_log(connection: &Connection, mode: &str, patience: Duration) -> Result<bool> {
     let started = Instant::now();
     let sql = format!("PRAGMA wal_checkpoint({mode})");
     loop {

@@ -28,6 +28,8 @@ mod session;
 mod statement;
 #[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
 mod temporary;
+#[cfg(test)]
+mod tests;
 mod trust;
 mod writer;
 
@@ -49,7 +51,7 @@ pub use trust::Sharing;
 pub(crate) use trust::Trust;
 pub(crate) use writer::{Turn, Writer};
 
-use crate::config::Config;
+use crate::config::{Config, Execution};
 use crate::error::Result;
 
 /// The open connections of one running manager.
@@ -121,6 +123,23 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+    }
+
+    /// Closes where the task is, when that takes no more than a moment: nothing runs and nothing was written. False when
+    /// it needs a thread.
+    pub(crate) fn close_at_once(&self) -> bool {
+        let writer = &self.writer.conn;
+        let is_quick = self.opener.config.execution != Execution::Offload
+            && !writer.has_pending()
+            && !writer.is_open()
+            && self.readers.are_idle()
+            && self.opener.has_empty_log();
+        if is_quick {
+            self.readers.close();
+            self.opener.remove_log();
+            self.close();
+        }
+        is_quick
     }
 
     /// Closes so that no side files are left, which takes a writer, even where nothing was written.

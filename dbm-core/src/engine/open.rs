@@ -99,17 +99,22 @@ impl Opener {
         self.equip(connection, Role::Writer)
     }
 
-    /// A reader of a file in WAL mode makes side files that only a writer removes. When the log is empty, nothing
-    /// else can come of that.
-    pub(crate) fn remove_empty_log(&self) {
+    /// Whether there is a log with nothing in it.
+    pub(crate) fn has_empty_log(&self) -> bool {
         let Ok(mut log) = std::fs::canonicalize(&self.path).map(PathBuf::into_os_string) else {
-            return;
+            return false;
         };
         log.push("-wal");
-        if std::fs::metadata(log).is_ok_and(|log| log.len() == 0)
-            && let Ok(connection) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-        {
-            let _ = checkpoint::empty_log(&connection)
+        std::fs::metadata(log).is_ok_and(|log| log.len() == 0)
+    }
+
+    /// Removes an empty log and what belongs to it, unless somebody else uses the file: waits for nothing.
+    pub(crate) fn remove_log(&self) {
+        if let Ok(connection) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE) {
+            let _ = connection
+                .busy_timeout(Duration::ZERO)
+                .map_err(Error::from)
+                .and_then(|()| checkpoint::copy_log(&connection, "TRUNCATE", Duration::ZERO))
                 .and_then(|_| keep_log_on_close(&connection, false));
         }
     }

@@ -63,17 +63,24 @@ fn stop(gate: &Arc<Gate>, engine: &Arc<Engine>) {
         return;
     }
     gate.advance(Status::Stopping);
+    if engine.close_at_once() {
+        return stopped(gate, engine);
+    }
     let (gate, closing) = (Arc::clone(gate), Arc::clone(engine));
     engine.writer.conn.post_or_run(
         move || {
             closing.close_tidily();
-            if gate.status() != Status::Stopped {
-                tell(|| info!(path = %closing.opener.path.display(), "database closed"));
-                gate.advance(Status::Stopped);
-            }
+            stopped(&gate, &closing);
         },
         drop,
     );
+}
+
+fn stopped(gate: &Gate, engine: &Engine) {
+    if gate.status() != Status::Stopped {
+        tell(|| info!(path = %engine.opener.path.display(), "database closed"));
+        gate.advance(Status::Stopped);
+    }
 }
 
 /// A manager that goes away without `close`: nothing acknowledged is lost.

@@ -51,8 +51,9 @@ pub(crate) async fn prepare(
     let (engine, conn, required) = (Arc::clone(engine), Arc::clone(reader), required.clone());
     let prepare = move || {
         let prepared = prepare_now(&engine, &conn, &required);
-        if prepared.is_err() {
-            engine.opener.remove_empty_log();
+        // A reader of a file in WAL mode makes side files that only a writer removes.
+        if prepared.is_err() && engine.opener.has_empty_log() {
+            engine.opener.remove_log();
         }
         prepared
     };

@@ -1,0 +1,115 @@
+use std::fs;
+
+use super::*;
+use crate::test_support::hold_up;
+
+/// A database that was closed, and somebody who has read it since.
+struct Fixture {
+    directory: TemporaryDirectory,
+    engine: Arc<Engine>,
+    reader: Arc<Conn>,
+}
+
+fn fixture(execution: Execution) -> Fixture {
+    let directory = TemporaryDirectory::new().unwrap();
+    let path = directory.path().join("file");
+    let config = Config::new(directory.path()).execution(execution);
+    let open = || {
+        let opener = Opener::new(path.clone(), config.clone());
+        let writer = Conn::new(Role::Writer, Arc::clone(&opener));
+        Engine::new(opener, writer, None)
+    };
+    let first = open();
+    first.writer.conn.adopt(first.opener.create().unwrap());
+    execute(&first.writer.conn, "CREATE TABLE t (n)");
+    first.close();
+    let engine = open();
+    let reader = engine.readers.first();
+    reader.open().unwrap();
+    execute(&reader, "SELECT * FROM t");
+    let fixture = Fixture {
+        directory,
+        engine,
+        reader,
+    };
+    assert_eq!(fixture.files(), ["file", "file-shm", "file-wal"]);
+    fixture
+}
+
+fn execute(conn: &Conn, sql: &str) {
+    let mut slot = conn.lock();
+    let connection = &slot.db().unwrap().connection;
+    connection.execute_batch(sql).unwrap();
+}
+
+impl Fixture {
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.directory.path()).unwrap();
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<_> = entries
+            .map(|entry| name(entry).into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn another(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.directory.path().join("file")).unwrap()
+    }
+}
+
+#[test]
+fn what_was_only_read_is_closed_at_once_and_leaves_no_side_files() {
+    let fixture = fixture(Execution::Auto);
+    assert!(fixture.engine.close_at_once());
+    assert_eq!(fixture.files(), ["file"]);
+    assert!(fixture.reader.open().is_err());
+    assert!(!fixture.reader.has_lane());
+}
+
+#[test]
+fn a_close_waits_for_nobody_else_who_uses_the_file() {
+    let fixture = fixture(Execution::Auto);
+    let another = fixture.another();
+    another.execute_batch("BEGIN; SELECT * FROM t").unwrap();
+    assert!(fixture.engine.close_at_once());
+    assert_eq!(fixture.files(), ["file", "file-shm", "file-wal"]);
+    another
+        .execute_batch("COMMIT; INSERT INTO t VALUES (1)")
+        .unwrap();
+}
+
+#[test]
+fn a_log_is_copied_on_a_thread() {
+    let fixture = fixture(Execution::Auto);
+    let another = fixture.another();
+    another.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+    assert!(!fixture.engine.close_at_once());
+}
+
+#[test]
+fn a_writer_is_closed_on_a_thread() {
+    let fixture = fixture(Execution::Auto);
+    fixture.engine.writer.conn.open().unwrap();
+    assert!(!fixture.engine.close_at_once());
+}
+
+#[test]
+fn what_still_runs_is_waited_for_on_a_thread() {
+    let fixture = fixture(Execution::Auto);
+    for conn in [&fixture.reader, &fixture.engine.writer.conn] {
+        let go_on = hold_up(conn);
+        assert!(!fixture.engine.close_at_once());
+        go_on.send(()).unwrap();
+        while conn.has_pending() {
+            std::thread::yield_now();
+        }
+    }
+    assert!(fixture.engine.close_at_once());
+}
+
+#[test]
+fn nothing_is_closed_where_the_task_is_when_everything_is_to_run_on_threads() {
+    let fixture = fixture(Execution::Offload);
+    assert!(!fixture.engine.close_at_once());
+}
