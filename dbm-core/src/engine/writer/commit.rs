@@ -2,7 +2,6 @@
 //! contains it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -10,6 +9,7 @@ use tokio::sync::oneshot;
 use super::Writer;
 use super::company::Leader;
 use super::ending::{Ending, Members};
+use super::pace::Place;
 use super::queue::Turn;
 use crate::config::Execution;
 use crate::engine::checkpoint;
@@ -22,12 +22,6 @@ const MAX_MEMBERS: u32 = 256;
 
 /// …or is this old.
 pub(super) const MAX_AGE: Duration = Duration::from_millis(2);
-
-/// Commits faster than this on average are made where the task is.
-const FAST_COMMIT: Duration = Duration::from_micros(300);
-
-/// One such commit is reason enough to make the next ones elsewhere.
-const VERY_SLOW_COMMIT: Duration = Duration::from_millis(2);
 
 /// The open transaction and those who wait for its commit.
 #[derive(Default)]
@@ -125,8 +119,9 @@ impl Writer {
 
     /// Commits the open transaction where that is best, then passes the turn on.
     async fn commit(self: &Arc<Self>, mut turn: Turn, members: Members) -> Result<()> {
-        if (self.commits_fast() && !self.conn.has_pending()) || !self.conn.has_lane() {
-            let done = self.commit_now(turn.id, members);
+        let here = self.commits_here() && !self.conn.has_pending();
+        if here || !self.conn.has_lane() {
+            let done = self.commit_now(turn.id, members, Place::Here);
             let result = done.result.clone();
             turn.release();
             drop(done);
@@ -142,7 +137,7 @@ impl Writer {
         let (committing, telling) = (Arc::clone(self), Arc::clone(self));
         let commit = move || {
             let turn = Turn::new(&committing, id, false, solo);
-            (committing.commit_now(id, members), turn)
+            (committing.commit_now(id, members, Place::OnThread), turn)
         };
         self.conn.post(commit, move |(done, turn)| {
             let result = done.result.clone();
@@ -169,17 +164,15 @@ impl Writer {
         drop(done);
     }
 
-    pub(super) fn commits_fast(&self) -> bool {
+    fn commits_here(&self) -> bool {
         match self.opener.config.execution {
             Execution::Inline => true,
             Execution::Offload => false,
-            Execution::Auto => {
-                Duration::from_nanos(self.commit_time.load(Ordering::Relaxed)) < FAST_COMMIT
-            }
+            Execution::Auto => self.pace.next() == Place::Here,
         }
     }
 
-    pub(super) fn commit_now(&self, id: OwnerId, members: Members) -> Done {
+    pub(super) fn commit_now(&self, id: OwnerId, members: Members, place: Place) -> Done {
         let started = Instant::now();
         let mut slot = self.conn.lock();
         let result = match slot.owned_by(id) {
@@ -194,7 +187,7 @@ impl Writer {
         }
         slot.take_back();
         drop(slot);
-        self.record_commit(started.elapsed());
+        self.pace.record(started.elapsed(), place);
         if result.is_ok() {
             let pages = checkpoint::wal_pages();
             if self.checkpointer.after_commit(pages) {
@@ -213,24 +206,6 @@ impl Writer {
                 },
                 _ => error,
             })
-    }
-
-    /// One that is somewhat slow for once does not make a disk slow; a few do, and so does one that is very slow.
-    pub(super) fn record_commit(&self, took: Duration) {
-        let average = match self.commit_time.load(Ordering::Relaxed) {
-            u64::MAX => took,
-            nanos => {
-                let average = Duration::from_nanos(nanos);
-                let counts = if took < VERY_SLOW_COMMIT {
-                    took.min(2 * average.max(FAST_COMMIT))
-                } else {
-                    took
-                };
-                (7 * average + counts) / 8
-            }
-        };
-        let nanos = u64::try_from(average.as_nanos()).unwrap_or(u64::MAX);
-        self.commit_time.store(nanos, Ordering::Relaxed);
     }
 
     /// The transaction is gone: nobody in it has written anything.

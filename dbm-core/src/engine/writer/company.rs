@@ -1,8 +1,7 @@
 //! A transaction that waits for more calls: those that were just answered together are about to call again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Writer;
 use super::commit::MAX_AGE;
@@ -20,8 +19,7 @@ impl Leader<'_> {
     /// Lets other tasks run; when none of them comes, for as long as one commit more would cost at most. `None` when
     /// somebody else commits.
     pub(super) async fn wait_for_company(self, method: &'static str) -> Option<(Turn, Members)> {
-        let commit_time = Duration::from_nanos(self.writer.commit_time.load(Ordering::Relaxed));
-        let limit = commit_time.min(MAX_AGE);
+        let limit = self.writer.pace.typical().min(MAX_AGE);
         let (mut count, mut since) = (0, Instant::now());
         loop {
             tokio::task::yield_now().await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Writer;
+use super::pace::Place;
 use super::queue::{Holding, NOBODY, State};
 use crate::engine::connection::{Db, OwnerId};
 use crate::engine::session::{Kind, Session};
@@ -55,7 +56,7 @@ impl Writer {
             };
             released.and_then(|()| {
                 let members = writer.lock().batch.take_members();
-                drop(writer.commit_now(leaving.id, members));
+                drop(writer.commit_now(leaving.id, members, Place::OnThread));
                 leaving.set_shared(false);
                 leaving.take(leaving.conn.lock())
             })

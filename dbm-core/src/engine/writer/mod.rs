@@ -7,18 +7,20 @@ mod company;
 mod contention;
 mod ending;
 mod leave;
+mod pace;
 mod queue;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use self::contention::Contention;
 pub(crate) use self::ending::Ending;
+use self::pace::Pace;
 use self::queue::State;
 pub(crate) use self::queue::Turn;
 use self::watch::Watch;
@@ -34,8 +36,7 @@ pub(crate) struct Writer {
     checkpointer: Checkpointer,
     readers: Arc<Readers>,
     state: Mutex<State>,
-    /// Moving average of a COMMIT, in nanoseconds; unknown at first.
-    commit_time: AtomicU64,
+    pace: Pace,
     contention: Contention,
     watch: Watch,
     keeps_log: AtomicBool,
@@ -52,7 +53,7 @@ impl Writer {
             checkpointer,
             readers,
             state: Mutex::default(),
-            commit_time: AtomicU64::new(u64::MAX),
+            pace: Pace::default(),
             contention: Contention::default(),
             watch: Watch::default(),
             keeps_log: AtomicBool::new(false),

@@ -10,6 +10,7 @@ use super::Writer;
 use super::commit::{Batch, Done};
 use super::contention::Spin;
 use super::ending::Members;
+use super::pace::Place;
 use crate::engine::connection::{OwnerId, next_id};
 use crate::engine::session::Session;
 use crate::engine::trust::Trust;
@@ -269,7 +270,7 @@ impl Writer {
             match next {
                 Next::Commit(members) => {
                     let _ = writer.conn.lock().give_to(id);
-                    let done = writer.commit_now(id, members);
+                    let done = writer.commit_now(id, members, Place::OnThread);
                     drop(turn);
                     drop(done);
                 }

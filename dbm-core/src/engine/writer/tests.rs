@@ -200,30 +200,3 @@ fn a_turn_is_not_taken_while_the_library_commits() {
         assert!(!slot.db().unwrap().connection.is_autocommit());
     });
 }
-
-#[test]
-fn a_commit_that_is_slow_for_once_does_not_make_the_disk_slow() {
-    let writer = writer(Config::in_memory());
-    let (fast, slow) = (Duration::from_micros(200), Duration::from_millis(1));
-    writer.record_commit(fast);
-    assert!(writer.commits_fast());
-    writer.record_commit(slow);
-    assert!(writer.commits_fast());
-    for _ in 0..4 {
-        writer.record_commit(slow);
-    }
-    assert!(!writer.commits_fast());
-}
-
-#[test]
-fn a_commit_that_is_very_slow_sends_the_next_ones_to_a_thread() {
-    let writer = writer(Config::in_memory());
-    for _ in 0..100 {
-        writer.record_commit(Duration::from_micros(100));
-    }
-    writer.record_commit(Duration::from_millis(50));
-    for _ in 0..7 {
-        assert!(!writer.commits_fast());
-        writer.record_commit(Duration::from_micros(100));
-    }
-}
