@@ -106,7 +106,10 @@ impl Frame {
         if pin!(self.consume_budget()).poll(&mut nobody).is_pending() {
             return None;
         }
-        let _turn = self.turn.try_acquire().ok()?;
+        // Nobody can take the turn meanwhile: all that may belongs to this task.
+        if !self.has_turn() {
+            return None;
+        }
         self.check().ok()?;
         let shares = self.kind == Kind::Write;
         let result = self
@@ -161,6 +164,10 @@ impl Frame {
         result
     }
 
+    fn has_turn(&self) -> bool {
+        self.turn.available_permits() > 0
+    }
+
     async fn wait_for_turn(&self, method: &'static str) -> Result<SemaphorePermit<'_>> {
         let limit = self.session.conn.config().acquire_timeout;
         match Box::pin(tokio::time::timeout(limit, self.turn.acquire())).await {
@@ -184,12 +191,9 @@ impl Frame {
     /// Ends the frame once the statement that runs has ended: its handle is of no use from here on. A body that has
     /// leaked a statement has kept the turn for ever: then what it did cannot be trusted.
     pub(crate) async fn end(&self) {
-        let Ok(_turn) = self.turn.try_acquire() else {
-            if self.wait_for_turn(self.method).await.is_err() {
-                self.poisoned.store(true, Ordering::Relaxed);
-            }
-            return self.end_now();
-        };
+        if !self.has_turn() && self.wait_for_turn(self.method).await.is_err() {
+            self.poisoned.store(true, Ordering::Relaxed);
+        }
         self.end_now();
     }
 

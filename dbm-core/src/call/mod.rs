@@ -174,10 +174,9 @@ impl<H, R> TypedCall<'_, H, R> {
             trace::returned(site, result.as_ref().is_ok_and(is_ok));
             clock.stop(site);
             result
-        }
-        .instrument(span.clone());
+        };
         // Boxed, so that calls inside calls do not nest their types beyond what rustc computes.
-        let result = Box::pin(walk).await;
+        let result = Box::pin(walk).instrument(span.clone()).await;
         Outcome { site, span, result }
     }
 }

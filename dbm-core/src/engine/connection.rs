@@ -372,9 +372,16 @@ pub(crate) fn too_deep() -> Error {
 
 pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
     use std::hash::BuildHasher as _;
-    let secret = std::hash::RandomState::new().hash_one(Instant::now());
-    // Short, so that the cache finds them quickly.
-    let text = |words: &str| format!("{words}--{:08x}", secret >> 32);
+    let mut secret = std::hash::RandomState::new().hash_one(Instant::now());
+    // Short, so that the cache finds the texts quickly; with a digit behind them they are no words of SQL.
+    let name: String = (0..5)
+        .map(|_| {
+            let letter = b'a' + (secret % 26) as u8;
+            secret /= 26;
+            char::from(letter)
+        })
+        .collect();
+    let text = |words: &str| format!("{words}--{name}");
     Control {
         begin_read: text("BEGIN"),
         begin_write: text("BEGIN IMMEDIATE"),
@@ -383,9 +390,9 @@ pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
         rollback: text("ROLLBACK"),
         levels: (0..=MAX_DEPTH)
             .map(|depth| Level {
-                savepoint: text(&format!("SAVEPOINT dbm_{depth}")),
-                release: text(&format!("RELEASE dbm_{depth}")),
-                undo: text(&format!("ROLLBACK TO dbm_{depth}")),
+                savepoint: format!("SAVEPOINT {name}{depth}"),
+                release: format!("RELEASE {name}{depth}"),
+                undo: format!("ROLLBACK TO {name}{depth}"),
             })
             .collect(),
     }

@@ -1,7 +1,7 @@
 //! A statement as a value that can run where the task is or on a thread, and what is known of its cost.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -81,7 +81,7 @@ const MAX_PROFILES: usize = 1_000;
 
 /// What one connection knows of the statements it has run.
 #[derive(Debug, Default)]
-pub(crate) struct Profiles(HashMap<Box<str>, Profile>);
+pub(crate) struct Profiles(BTreeMap<Box<str>, Profile>);
 
 #[derive(Debug, Clone, Copy)]
 struct Profile {

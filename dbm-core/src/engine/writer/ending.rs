@@ -1,18 +1,19 @@
 //! The end of a transaction, told to all who have a part in it.
 
-use std::pin::pin;
-use std::sync::{Arc, OnceLock};
-
-use tokio::sync::Notify;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use super::Writer;
 use super::queue::UNCLAIMED;
 use crate::error::{Error, Result};
 
+/// Leaner than a `Notify`: nobody is told twice, so there is no need to go back out of the list.
 #[derive(Default)]
 pub(crate) struct Ending {
     result: OnceLock<Result<()>>,
-    told: Notify,
+    wakers: Mutex<Vec<Waker>>,
 }
 
 /// Those who wait for a commit. Dropped untold, they learn that it will not come.
@@ -31,7 +32,10 @@ impl Members {
     pub(super) fn tell(&mut self, result: Result<()>) {
         if let Some(ending) = self.0.take() {
             let _ = ending.result.set(result);
-            ending.told.notify_waiters();
+            for waker in std::mem::take(&mut *ending.wakers()) {
+                // An executor that panics does not keep the others from being woken.
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
         }
     }
 }
@@ -45,20 +49,40 @@ impl Drop for Members {
 impl Ending {
     pub(super) async fn wait(&self, writer: &Arc<Writer>) -> Result<()> {
         let watched = writer.is_watched();
+        let mut place = None;
+        let mut told = poll_fn(|context| self.poll(&mut place, context));
+        if watched {
+            return told.await;
+        }
         loop {
-            let mut told = pin!(self.told.notified());
-            told.as_mut().enable();
-            if let Some(result) = self.result.get() {
-                return result.clone();
-            }
-            if watched {
-                told.await;
-            } else if Box::pin(tokio::time::timeout(UNCLAIMED, told))
-                .await
-                .is_err()
-            {
-                writer.go_on_without_holder();
+            match Box::pin(tokio::time::timeout(UNCLAIMED, &mut told)).await {
+                Ok(result) => return result,
+                Err(_) => writer.go_on_without_holder(),
             }
         }
+    }
+
+    /// `place` is where in the list this one's waker is.
+    fn poll(&self, place: &mut Option<usize>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        if let Some(result) = self.result.get() {
+            return Poll::Ready(result.clone());
+        }
+        let mut wakers = self.wakers();
+        // Who tells sets the result before it looks into the list.
+        if let Some(result) = self.result.get() {
+            return Poll::Ready(result.clone());
+        }
+        match place.and_then(|place| wakers.get_mut(place)) {
+            Some(waker) => waker.clone_from(context.waker()),
+            None => {
+                *place = Some(wakers.len());
+                wakers.push(context.waker().clone());
+            }
+        }
+        Poll::Pending
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
