@@ -107,7 +107,10 @@ impl Writer {
                         let _ = self.conn.lock().give_to(turn.id);
                         self.commit(turn, members).await
                     }
-                    None => ending.wait(self).await,
+                    None => {
+                        ending.expect(self.pace.typical()).await;
+                        ending.wait(self).await
+                    }
                 }
             }
             End::Wait(ending) => {

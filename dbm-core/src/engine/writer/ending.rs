@@ -4,10 +4,14 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use super::Writer;
 use super::queue::UNCLAIMED;
 use crate::error::{Error, Result};
+
+/// Commits that usually take no longer are waited for awake, no longer.
+const QUICK: Duration = Duration::from_micros(100);
 
 /// Leaner than a `Notify`: nobody is told twice, so there is no need to go back out of the list.
 #[derive(Default)]
@@ -59,6 +63,17 @@ impl Ending {
                 Ok(result) => return result,
                 Err(_) => writer.go_on_without_holder(),
             }
+        }
+    }
+
+    /// Keeps the thread looking for tasks while a quick commit is made: to wake it would take as long again.
+    pub(super) async fn expect(&self, commit_time: Duration) {
+        if commit_time > QUICK {
+            return;
+        }
+        let started = Instant::now();
+        while self.result.get().is_none() && started.elapsed() < QUICK {
+            tokio::task::yield_now().await;
         }
     }
 
