@@ -110,7 +110,9 @@ impl Opener {
 
     /// Removes an empty log and what belongs to it, unless somebody else uses the file: waits for nothing.
     pub(crate) fn remove_log(&self) {
-        if let Ok(connection) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE) {
+        if self.check_identity().is_ok()
+            && let Ok(connection) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        {
             let _ = connection
                 .busy_timeout(Duration::ZERO)
                 .map_err(Error::from)

@@ -80,6 +80,18 @@ fn a_close_waits_for_nobody_else_who_uses_the_file() {
 }
 
 #[test]
+fn a_file_that_has_taken_the_place_of_the_one_that_was_read_is_not_touched() {
+    let fixture = fixture(Execution::Auto);
+    let path = fixture.directory.path().join("file");
+    let other = path.with_file_name("other");
+    fs::copy(&path, &other).unwrap();
+    fs::rename(&other, &path).unwrap();
+    fixture.engine.close_at_once();
+    // Of which file they are is not for this manager to say any more.
+    assert_eq!(fixture.files(), ["file", "file-shm", "file-wal"]);
+}
+
+#[test]
 fn a_log_is_copied_on_a_thread() {
     let fixture = fixture(Execution::Auto);
     let another = fixture.another();
