@@ -106,10 +106,7 @@ impl Frame {
         if pin!(self.consume_budget()).poll(&mut nobody).is_pending() {
             return None;
         }
-        // Nobody can take the turn meanwhile: all that may belongs to this task.
-        if !self.has_turn() {
-            return None;
-        }
+        let _turn = self.turn.try_acquire().ok()?;
         self.check().ok()?;
         let shares = self.kind == Kind::Write;
         let result = self
@@ -164,10 +161,6 @@ impl Frame {
         result
     }
 
-    fn has_turn(&self) -> bool {
-        self.turn.available_permits() > 0
-    }
-
     async fn wait_for_turn(&self, method: &'static str) -> Result<SemaphorePermit<'_>> {
         let limit = self.session.conn.config().acquire_timeout;
         match Box::pin(tokio::time::timeout(limit, self.turn.acquire())).await {
@@ -191,9 +184,12 @@ impl Frame {
     /// Ends the frame once the statement that runs has ended: its handle is of no use from here on. A body that has
     /// leaked a statement has kept the turn for ever: then what it did cannot be trusted.
     pub(crate) async fn end(&self) {
-        if !self.has_turn() && self.wait_for_turn(self.method).await.is_err() {
-            self.poisoned.store(true, Ordering::Relaxed);
-        }
+        let Ok(_turn) = self.turn.try_acquire() else {
+            if self.wait_for_turn(self.method).await.is_err() {
+                self.poisoned.store(true, Ordering::Relaxed);
+            }
+            return self.end_now();
+        };
         self.end_now();
     }
 
@@ -233,6 +229,7 @@ impl Drop for Lent {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::sync::atomic::AtomicU64;
     use std::task::Poll;
     use std::time::Duration;
@@ -240,7 +237,39 @@ mod tests {
     use super::*;
     use crate::config::{Config, Execution};
     use crate::engine::next_id;
+    use crate::params::Params as _;
     use crate::test_support::run;
+
+    /// Its handle may have been sent to another thread, while the body makes calls.
+    #[test]
+    fn a_statement_has_the_turn_while_it_runs() {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        thread_local! {
+            static FRAME: RefCell<Option<Arc<Frame>>> = const { RefCell::new(None) };
+        }
+        let engine = Engine::in_memory(&Config::in_memory()).unwrap();
+        let (conn, inline) = (Arc::clone(&engine.writer.conn), Execution::Inline);
+        let session = Session::new(
+            conn,
+            next_id(),
+            Kind::Read,
+            "looks",
+            inline,
+            Duration::ZERO,
+            &COUNT,
+        );
+        session.take(session.conn.lock()).unwrap();
+        let frame = Frame::outermost(next_id(), &engine, session, false);
+        FRAME.set(Some(Arc::clone(&frame)));
+        let mut looks = Work::Statement {
+            sql: "SELECT 1".into(),
+            params: ().into_params().unwrap(),
+            finish: |_| Ok(FRAME.take().unwrap().turn.available_permits()),
+        };
+        let permits = frame.try_statement(&mut looks).unwrap().unwrap();
+        assert_eq!(permits, 0);
+        assert_eq!(frame.turn.available_permits(), 1);
+    }
 
     /// The call was ended before its first statement.
     #[test]

@@ -241,7 +241,7 @@ fn one_that_ends_the_transaction_by_sql_is_refused() {
             },
             |_, db| Box::pin(async { db.execute("-- x\nROLLBACK", ()).await.map(|_| true) }),
             |_, db| Box::pin(async { db.execute("SAVEPOINT mine", ()).await.map(|_| true) }),
-            |_, db| Box::pin(async { db.execute("RELEASE dbm_0", ()).await.map(|_| true) }),
+            |_, db| Box::pin(async { db.execute("RELEASE x", ()).await.map(|_| true) }),
             |_, db| Box::pin(async { db.query_optional::<i64>("BEGIN", ()).await.map(|_| true) }),
             |_, db| {
                 Box::pin(async {

@@ -25,7 +25,7 @@ const NEARLY: u32 = 500;
 /// Above this many pages the writer is held whatever there is to copy, and the disk gets the space back.
 const TRUNCATE_ABOVE: u32 = 8_000;
 /// How long the writer is held for reads that still need a log of that size…
-const PATIENCE: Duration = Duration::from_millis(100);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 /// …or a smaller one.
 const MOMENT: Duration = Duration::from_millis(2);
 

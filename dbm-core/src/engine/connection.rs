@@ -152,6 +152,11 @@ impl Conn {
         self.lock().db.is_some()
     }
 
+    /// Whether no connection is open and none is being opened.
+    pub(crate) fn was_never_open(&self) -> bool {
+        self.try_lock().is_some_and(|slot| slot.db.is_none())
+    }
+
     /// The slot of an open connection, unless the lane has work: then the lock may be held for as long as an open takes.
     pub(crate) fn lock_open(&self) -> Option<MutexGuard<'_, Slot>> {
         (!self.has_pending())

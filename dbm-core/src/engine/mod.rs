@@ -36,8 +36,10 @@ mod writer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 pub(crate) use backup::{back_up, sync_directory};
+pub(crate) use checkpoint::PATIENCE;
 pub(crate) use connection::{Conn, Db, MAX_DEPTH, OwnerId, next_id, too_deep};
 pub(crate) use inspect::{
     Contents, contents, foreign_key_violations, into_reader, is_wal, look, look_now, not_a_database,
@@ -62,6 +64,8 @@ pub(crate) struct Engine {
     pub(crate) readers: Arc<Readers>,
     /// The schema has constraints that fail only at COMMIT, or triggers that roll back: no shared transactions.
     never_shares: AtomicBool,
+    /// Held by whoever closes.
+    closed: Mutex<bool>,
     /// The directory of a database that goes with its manager.
     temporary: Mutex<Option<TemporaryDirectory>>,
 }
@@ -78,6 +82,7 @@ impl Engine {
             readers,
             opener,
             never_shares: AtomicBool::new(true),
+            closed: Mutex::default(),
             temporary: Mutex::new(temporary),
         })
     }
@@ -126,28 +131,41 @@ impl Engine {
             .take();
     }
 
-    /// Closes where the task is, when that takes no more than a moment: nothing runs and nothing was written. False when
-    /// it needs a thread.
+    /// Closes where the task is, when that takes no more than a moment: nobody is inside, and nothing was written. False
+    /// when it needs a thread.
     pub(crate) fn close_at_once(&self) -> bool {
-        let writer = &self.writer.conn;
+        let Ok(mut closed) = self.closed.try_lock() else {
+            return false;
+        };
+        if *closed {
+            return true;
+        }
         let is_quick = self.opener.config.execution != Execution::Offload
-            && !writer.has_pending()
-            && !writer.is_open()
+            && self.writer.conn.was_never_open()
             && self.readers.are_idle()
             && self.opener.has_empty_log();
-        if is_quick {
-            self.readers.close();
-            self.opener.remove_log();
-            self.close();
+        if !is_quick {
+            return false;
         }
-        is_quick
+        self.readers.close();
+        self.opener.remove_log(Duration::ZERO);
+        if self.opener.has_empty_log() {
+            // Somebody else uses the file, perhaps only for a moment.
+            return false;
+        }
+        self.close();
+        *closed = true;
+        true
     }
 
     /// Closes so that no side files are left, which takes a writer, even where nothing was written.
     pub(crate) fn close_tidily(&self) {
-        self.readers.close();
-        let _ = self.writer.conn.open();
-        self.close();
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut *closed, true) {
+            self.readers.close();
+            let _ = self.writer.conn.open();
+            self.close();
+        }
     }
 
     /// Closes without emptying the log: quick, and nothing acknowledged is lost.

@@ -108,15 +108,15 @@ impl Opener {
         std::fs::metadata(log).is_ok_and(|log| log.len() == 0)
     }
 
-    /// Removes an empty log and what belongs to it, unless somebody else uses the file: waits for nothing.
-    pub(crate) fn remove_log(&self) {
+    /// Removes an empty log and what belongs to it, unless somebody else still uses the file after `patience`.
+    pub(crate) fn remove_log(&self, patience: Duration) {
         if self.check_identity().is_ok()
             && let Ok(connection) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)
         {
             let _ = connection
-                .busy_timeout(Duration::ZERO)
+                .busy_timeout(patience)
                 .map_err(Error::from)
-                .and_then(|()| checkpoint::copy_log(&connection, "TRUNCATE", Duration::ZERO))
+                .and_then(|()| checkpoint::copy_log(&connection, "TRUNCATE", patience))
                 .and_then(|_| keep_log_on_close(&connection, false));
         }
     }

@@ -77,6 +77,11 @@ impl ReadMark {
         }
     }
 
+    /// Whether a thread holds it.
+    pub(crate) fn is_running(&self) -> bool {
+        self.shared.running.load(Ordering::Acquire)
+    }
+
     /// Runs something that the held mark would be in the way of.
     pub(crate) fn while_released<T>(&self, run: impl FnOnce() -> T) -> T {
         let holder = self.shared.lock();

@@ -68,15 +68,31 @@ fn what_was_only_read_is_closed_at_once_and_leaves_no_side_files() {
 }
 
 #[test]
-fn a_close_waits_for_nobody_else_who_uses_the_file() {
+fn somebody_else_who_uses_the_file_is_waited_for_on_a_thread() {
     let fixture = fixture(Execution::Auto);
     let another = fixture.another();
     another.execute_batch("BEGIN; SELECT * FROM t").unwrap();
-    assert!(fixture.engine.close_at_once());
+    assert!(!fixture.engine.close_at_once());
+    fixture.engine.close_tidily();
     assert_eq!(fixture.files(), ["file", "file-shm", "file-wal"]);
     another
         .execute_batch("COMMIT; INSERT INTO t VALUES (1)")
         .unwrap();
+}
+
+#[test]
+fn of_two_who_close_at_once_one_does_nothing() {
+    let fixture = fixture(Execution::Auto);
+    let closing = fixture.engine.closed.lock().unwrap();
+    assert!(!fixture.engine.close_at_once());
+    drop(closing);
+    assert!(fixture.engine.close_at_once());
+    // Of somebody who comes after them.
+    let log = fixture.directory.path().join("file-wal");
+    fs::write(&log, "").unwrap();
+    assert!(fixture.engine.close_at_once());
+    fixture.engine.close_tidily();
+    assert!(log.exists());
 }
 
 #[test]

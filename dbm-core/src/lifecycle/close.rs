@@ -52,7 +52,13 @@ async fn ended(gate: &Gate) {
 
 /// The last call has left after `close`.
 pub(crate) fn finish(gate: &Arc<Gate>) {
-    if let Some(Ok(engine)) = gate.answer() {
+    let Some(Ok(engine)) = gate.answer() else {
+        return;
+    };
+    gate.advance(Status::Stopping);
+    if engine.close_at_once() {
+        stopped(gate, engine);
+    } else {
         stop(gate, engine);
     }
 }
@@ -63,9 +69,6 @@ fn stop(gate: &Arc<Gate>, engine: &Arc<Engine>) {
         return;
     }
     gate.advance(Status::Stopping);
-    if engine.close_at_once() {
-        return stopped(gate, engine);
-    }
     let (gate, closing) = (Arc::clone(gate), Arc::clone(engine));
     engine.writer.conn.post_or_run(
         move || {

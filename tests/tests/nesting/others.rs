@@ -1,10 +1,12 @@
 //! Other tasks and other managers.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_tests::{run, within};
+use serde::{Deserialize, Deserializer};
 
 use super::Store;
 
@@ -101,6 +103,65 @@ fn a_closure_that_calls_back_gives_up_and_names_the_holder() {
         assert_eq!(store.numbers().await.unwrap(), [1]);
         store.close().await.unwrap();
     });
+}
+
+thread_local! {
+    static STORE: RefCell<Option<Arc<Store>>> = const { RefCell::new(None) };
+    static ANSWER: RefCell<Option<Result<Vec<i64>>>> = const { RefCell::new(None) };
+}
+
+/// A row that makes a call while it is read, where it is read.
+struct CallsBack;
+
+impl<'de> Deserialize<'de> for CallsBack {
+    fn deserialize<D: Deserializer<'de>>(row: D) -> std::result::Result<Self, D::Error> {
+        i64::deserialize(row)?;
+        let store = STORE.take().unwrap();
+        let call = || tokio::runtime::Handle::current().block_on(store.numbers());
+        ANSWER.set(Some(tokio::task::block_in_place(call)));
+        Ok(Self)
+    }
+}
+
+impl Store {
+    #[database_safe]
+    async fn call_back_from_a_row(
+        self: &Arc<Self>,
+        db: &mut ReadTransaction,
+    ) -> Result<Result<Vec<i64>>> {
+        STORE.set(Some(Arc::clone(self)));
+        let _: CallsBack = db.query_one("SELECT n FROM number WHERE n = 1", ()).await?;
+        ANSWER.take().ok_or(Error::other("it ran elsewhere"))
+    }
+}
+
+#[test]
+fn a_row_that_calls_back_gives_up_and_names_the_holder() {
+    let runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    let (sender, said) = std::sync::mpsc::channel();
+    runtime.spawn(async move {
+        let store = Store::impatient().await;
+        store.add(1).await.unwrap();
+        let inside = store.call_back_from_a_row().await.unwrap();
+        store.close().await.unwrap();
+        sender.send(inside).unwrap();
+    });
+    // A thread that waits for itself cannot be given a limit from inside.
+    let said = said.recv_timeout(Duration::from_secs(20));
+    runtime.shutdown_background();
+    let error = said.unwrap().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::AcquireTimeout {
+                method: "numbers",
+                holder: "call_back_from_a_row",
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 // Two managers.

@@ -172,13 +172,13 @@ impl Readers {
         self.mark.discard();
     }
 
-    /// Whether nothing runs on any of them.
+    /// Whether nothing runs on any of them, nor beside them.
     pub(crate) fn are_idle(&self) -> bool {
         let is_idle = |reader: &Arc<Reader>| {
             let slot = reader.conn.try_lock();
             slot.is_some_and(|slot| slot.is_idle())
         };
-        self.all.iter().all(is_idle)
+        !self.mark.is_running() && self.all.iter().all(is_idle)
     }
 
     /// Closes every connection; blocks until the statements that run have ended.

@@ -36,7 +36,8 @@ impl Members {
     pub(super) fn tell(&mut self, result: Result<()>) {
         if let Some(ending) = self.0.take() {
             let _ = ending.result.set(result);
-            for waker in std::mem::take(&mut *ending.wakers()) {
+            let wakers = std::mem::take(&mut *ending.wakers());
+            for waker in wakers {
                 // An executor that panics does not keep the others from being woken.
                 let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
             }
@@ -82,22 +83,85 @@ impl Ending {
         if let Some(result) = self.result.get() {
             return Poll::Ready(result.clone());
         }
+        // Made and dropped outside of the lock: an executor's code may do anything.
+        let waker = context.waker().clone();
         let mut wakers = self.wakers();
         // Who tells sets the result before it looks into the list.
         if let Some(result) = self.result.get() {
             return Poll::Ready(result.clone());
         }
-        match place.and_then(|place| wakers.get_mut(place)) {
-            Some(waker) => waker.clone_from(context.waker()),
+        let old = match place.and_then(|place| wakers.get_mut(place)) {
+            Some(old) => Some(std::mem::replace(old, waker)),
             None => {
                 *place = Some(wakers.len());
-                wakers.push(context.waker().clone());
+                wakers.push(waker);
+                None
             }
-        }
+        };
+        drop(wakers);
+        drop(old);
         Poll::Pending
     }
 
     fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+    use std::task::Wake;
+
+    use super::super::tests::writer;
+    use super::*;
+    use crate::config::Config;
+    use crate::test_support::{run, starts};
+
+    /// Of a task that owns what ends the transaction.
+    struct Owns(#[expect(dead_code, reason = "it is dropped")] Mutex<Members>);
+
+    impl Wake for Owns {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn a_waker_that_is_replaced_may_end_the_transaction_with_its_drop() {
+        run(async {
+            let writer = writer(Config::in_memory());
+            let mut members = Members::default();
+            let ending = members.join();
+            let owner = Waker::from(Arc::new(Owns(Mutex::new(members))));
+            let mut member = Box::pin(ending.wait(&writer));
+            starts(member.as_mut(), &owner);
+            drop(owner);
+            starts(member.as_mut(), Waker::noop());
+            assert!(matches!(member.await, Err(Error::HandleEnded)));
+        });
+    }
+
+    /// Tells whether others may join meanwhile.
+    struct Looks(Arc<Ending>, Sender<bool>);
+
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            let is_free = self.0.wakers.try_lock().is_ok();
+            self.1.send(is_free).unwrap();
+        }
+    }
+
+    #[test]
+    fn members_are_woken_outside_of_the_lock() {
+        run(async {
+            let writer = writer(Config::in_memory());
+            let mut members = Members::default();
+            let ending = members.join();
+            let (sender, was_free) = channel();
+            let looks = Waker::from(Arc::new(Looks(Arc::clone(&ending), sender)));
+            let mut member = Box::pin(ending.wait(&writer));
+            starts(member.as_mut(), &looks);
+            members.tell(Ok(()));
+            assert!(was_free.recv().unwrap());
+        });
     }
 }

@@ -12,6 +12,8 @@ const VERY_SLOW: Duration = Duration::from_millis(2);
 /// While the commits on the thread take less than twice as long as a fast one, each eighth is made where the task is, to
 /// see: the same commit takes up to twice as long on a thread that has slept.
 const TRY_EVERY: u32 = 8;
+/// After tries that were not fast either the next ones come at longer intervals, up to this one.
+const TRY_SELDOM: u32 = 1_024;
 
 /// Where a commit is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,21 +23,37 @@ pub(super) enum Place {
     OnThread,
 }
 
-#[derive(Default)]
 pub(super) struct Pace {
     here: Average,
     on_thread: Average,
+    /// On the thread, since the last try.
     commits: AtomicU32,
+    try_every: AtomicU32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            here: Average::default(),
+            on_thread: Average::default(),
+            commits: AtomicU32::new(0),
+            try_every: AtomicU32::new(TRY_EVERY),
+        }
+    }
 }
 
 impl Pace {
     pub(super) fn next(&self) -> Place {
-        let is_try = self.commits.fetch_add(1, Ordering::Relaxed) % TRY_EVERY == TRY_EVERY - 1;
-        if self.typical() < FAST || (is_try && self.on_thread.get() < 2 * FAST) {
-            Place::Here
-        } else {
-            Place::OnThread
+        if self.typical() < FAST {
+            return Place::Here;
         }
+        let commits = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
+        let is_due = commits >= self.try_every.load(Ordering::Relaxed);
+        if !is_due || self.on_thread.get() >= 2 * FAST {
+            return Place::OnThread;
+        }
+        self.commits.store(0, Ordering::Relaxed);
+        Place::Here
     }
 
     /// A commit where the task is; very long while that is not known.
@@ -46,6 +64,15 @@ impl Pace {
     pub(super) fn record(&self, took: Duration, place: Place) {
         if place == Place::OnThread || took >= VERY_SLOW {
             self.on_thread.record(took);
+        }
+        if place == Place::Here {
+            let interval = self.try_every.load(Ordering::Relaxed);
+            let next = if took < FAST {
+                TRY_EVERY
+            } else {
+                TRY_SELDOM.min(2 * interval)
+            };
+            self.try_every.store(next, Ordering::Relaxed);
         }
         match place {
             Place::Here => self.here.record(took),
@@ -157,8 +184,10 @@ mod tests {
     fn a_disk_that_is_nearly_fast_is_tried_now_and_then() {
         let pace = Pace::default();
         here_of(&pace, 200, 310 * MICROSECOND, 310 * MICROSECOND);
-        let tries = here_of(&pace, 80, 310 * MICROSECOND, 310 * MICROSECOND);
-        assert_eq!(tries, 10);
+        let tries = here_of(&pace, 10_000, 310 * MICROSECOND, 310 * MICROSECOND);
+        assert!((8..=12).contains(&tries), "{tries}");
+        here_of(&pace, 10_000, 200 * MICROSECOND, 310 * MICROSECOND);
+        assert_eq!(pace.next(), Here, "it became fast");
     }
 
     #[test]
