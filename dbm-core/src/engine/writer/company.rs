@@ -1,13 +1,16 @@
 //! A transaction that waits for more calls: those that were just answered together are about to call again.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Writer;
 use super::commit::MAX_AGE;
 use super::ending::Members;
 use super::queue::{NOBODY, State, Turn};
 use crate::engine::connection::{OwnerId, next_id};
+
+/// Those who come would have to wait for one who looks all the time.
+const BETWEEN_LOOKS: Duration = Duration::from_micros(5);
 
 /// The duty to commit an open transaction while the turn is free for everybody. Dropped, it commits on the lane.
 pub(super) struct Leader<'a> {
@@ -21,8 +24,13 @@ impl Leader<'_> {
     pub(super) async fn wait_for_company(self, method: &'static str) -> Option<(Turn, Members)> {
         let limit = self.writer.pace.typical().min(MAX_AGE);
         let (mut count, mut since) = (0, Instant::now());
+        let mut looked = since;
         loop {
             tokio::task::yield_now().await;
+            if looked.elapsed() < BETWEEN_LOOKS {
+                continue;
+            }
+            looked = Instant::now();
             let mut state = self.writer.lock();
             if state.batch.leader != Some(self.id) {
                 return None;
