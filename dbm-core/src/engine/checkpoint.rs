@@ -146,7 +146,7 @@ impl Checkpointer {
         let started_over = self
             .mark
             .while_released(|| match (too_large, was_too_large) {
-                (true, _) => empty_log(connection),
+                (true, _) => empty_log(connection, PATIENCE),
                 (_, true) => copy_log(connection, "TRUNCATE", MOMENT),
                 _ => copy_log(connection, "RESTART", MOMENT),
             });
@@ -215,13 +215,13 @@ impl Own {
 }
 
 /// Empties the log; true when nothing of it is left. For the owner of the writer, on the lane: it blocks.
-pub(crate) fn empty_log(connection: &Connection) -> Result<bool> {
-    copy_log(connection, "TRUNCATE", PATIENCE)
+pub(crate) fn empty_log(connection: &Connection, patience: Duration) -> Result<bool> {
+    copy_log(connection, "TRUNCATE", patience)
 }
 
 /// Each attempt copies what it may into the file; once that is everything, new reads need the log no more, and only
 /// those that began before have to be waited for.
-pub(crate) fn copy_log(connection: &Connection, mode: &str, patience: Duration) -> Result<bool> {
+fn copy_log(connection: &Connection, mode: &str, patience: Duration) -> Result<bool> {
     let started = Instant::now();
     let sql = format!("PRAGMA wal_checkpoint({mode})");
     loop {

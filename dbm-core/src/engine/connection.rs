@@ -112,6 +112,11 @@ impl Conn {
         }
     }
 
+    /// The slot when nobody owns it either.
+    pub(crate) fn try_lock_idle(&self) -> Option<MutexGuard<'_, Slot>> {
+        self.try_lock().filter(|slot| slot.owner == NOBODY)
+    }
+
     pub(crate) fn has_pending(&self) -> bool {
         self.pending.load(Ordering::Acquire) > 0
     }
@@ -150,11 +155,6 @@ impl Conn {
 
     pub(crate) fn is_open(&self) -> bool {
         self.lock().db.is_some()
-    }
-
-    /// Whether no connection is open and none is being opened.
-    pub(crate) fn was_never_open(&self) -> bool {
-        self.try_lock().is_some_and(|slot| slot.db.is_none())
     }
 
     /// The slot of an open connection, unless the lane has work: then the lock may be held for as long as an open takes.
@@ -322,10 +322,6 @@ impl Slot {
             return Err(Error::HandleEnded);
         }
         self.db.as_mut().ok_or(Error::HandleEnded)
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        self.owner == NOBODY
     }
 
     pub(crate) fn take_back(&mut self) {

@@ -44,7 +44,7 @@ pub(crate) use connection::{Conn, Db, MAX_DEPTH, OwnerId, next_id, too_deep};
 pub(crate) use inspect::{
     Contents, contents, foreign_key_violations, into_reader, is_wal, look, look_now, not_a_database,
 };
-pub(crate) use open::{Opener, Role, SharedOpener};
+pub(crate) use open::{Opener, Role, SharedOpener, log_of};
 pub(crate) use readers::{Place, Readers, end_read};
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
 pub(crate) use session::{Kind, Session};
@@ -140,8 +140,10 @@ impl Engine {
         if *closed {
             return true;
         }
+        let writer = self.writer.conn.try_lock();
+        let has_no_writer = writer.is_some_and(|mut slot| slot.db().is_none());
         let is_quick = self.opener.config.execution != Execution::Offload
-            && self.writer.conn.was_never_open()
+            && has_no_writer
             && self.readers.are_idle()
             && self.opener.has_empty_log();
         if !is_quick {

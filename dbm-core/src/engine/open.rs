@@ -101,11 +101,9 @@ impl Opener {
 
     /// Whether there is a log with nothing in it.
     pub(crate) fn has_empty_log(&self) -> bool {
-        let Ok(mut log) = std::fs::canonicalize(&self.path).map(PathBuf::into_os_string) else {
-            return false;
-        };
-        log.push("-wal");
-        std::fs::metadata(log).is_ok_and(|log| log.len() == 0)
+        std::fs::canonicalize(&self.path)
+            .and_then(|path| std::fs::metadata(log_of(&path)))
+            .is_ok_and(|log| log.len() == 0)
     }
 
     /// Removes an empty log and what belongs to it, unless somebody else still uses the file after `patience`.
@@ -116,7 +114,7 @@ impl Opener {
             let _ = connection
                 .busy_timeout(patience)
                 .map_err(Error::from)
-                .and_then(|()| checkpoint::copy_log(&connection, "TRUNCATE", patience))
+                .and_then(|()| checkpoint::empty_log(&connection, patience))
                 .and_then(|_| keep_log_on_close(&connection, false));
         }
     }
@@ -189,6 +187,13 @@ impl Opener {
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
     }
+}
+
+/// Where SQLite puts the log of a database.
+pub(crate) fn log_of(database: &Path) -> PathBuf {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
 }
 
 /// The word that a PRAGMA answers with. It runs to its end: what it has announced may fail to be committed.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Execution;
 use crate::engine::{
-    Conn, Contents, Engine, Opener, PATIENCE, Role, into_reader, is_wal, look, look_now,
+    Conn, Contents, Engine, Opener, PATIENCE, Role, into_reader, is_wal, log_of, look, look_now,
     not_a_database, sync_directory,
 };
 use crate::error::{Error, Result};
@@ -63,12 +63,10 @@ pub(crate) async fn prepare(
 
 /// Whether whoever used the file last has closed it: there is no log that would have to be recovered.
 fn is_at_rest(opener: &Opener) -> bool {
-    let mut log = opener.path.clone().into_os_string();
-    log.push("-wal");
     opener.config.execution != Execution::Offload
         && fs::symlink_metadata(&opener.path)
             .is_ok_and(|metadata| metadata.is_file() && metadata.len() >= SMALLEST_PAGE)
-        && fs::symlink_metadata(log).is_err()
+        && fs::symlink_metadata(log_of(&opener.path)).is_err()
 }
 
 /// Opens a database that is ready as it is.

@@ -137,8 +137,7 @@ impl Store {
 
 #[test]
 fn a_row_that_calls_back_gives_up_and_names_the_holder() {
-    let runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = { runtime }.enable_all().build().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
     let (sender, said) = std::sync::mpsc::channel();
     runtime.spawn(async move {
         let store = Store::impatient().await;

@@ -163,9 +163,7 @@ impl Readers {
     /// Closes the connections that nobody uses; they are opened anew when they are needed.
     pub(crate) fn discard_idle(&self) {
         for reader in &self.all {
-            if let Some(mut slot) = reader.conn.try_lock()
-                && slot.is_idle()
-            {
+            if let Some(mut slot) = reader.conn.try_lock_idle() {
                 slot.discard();
             }
         }
@@ -174,10 +172,7 @@ impl Readers {
 
     /// Whether nothing runs on any of them, nor beside them.
     pub(crate) fn are_idle(&self) -> bool {
-        let is_idle = |reader: &Arc<Reader>| {
-            let slot = reader.conn.try_lock();
-            slot.is_some_and(|slot| slot.is_idle())
-        };
+        let is_idle = |reader: &Arc<Reader>| reader.conn.try_lock_idle().is_some();
         !self.mark.is_running() && self.all.iter().all(is_idle)
     }
 

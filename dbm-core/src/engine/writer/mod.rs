@@ -24,7 +24,7 @@ use self::pace::Pace;
 use self::queue::State;
 pub(crate) use self::queue::Turn;
 use self::watch::Watch;
-use super::checkpoint::{self, Checkpointer};
+use super::checkpoint::{self, Checkpointer, PATIENCE};
 use super::connection::Conn;
 use super::open::{SharedOpener, keep_log_on_close};
 use super::readers::Readers;
@@ -101,7 +101,7 @@ impl Writer {
         if let Some(db) = self.conn.lock().db() {
             db.roll_back();
             if !self.keeps_log.load(Ordering::Relaxed)
-                && checkpoint::empty_log(&db.connection).is_ok()
+                && checkpoint::empty_log(&db.connection, PATIENCE).is_ok()
             {
                 let _ = keep_log_on_close(&db.connection, false);
             }

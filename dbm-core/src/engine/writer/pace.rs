@@ -62,22 +62,25 @@ impl Pace {
     }
 
     pub(super) fn record(&self, took: Duration, place: Place) {
-        if place == Place::OnThread || took >= VERY_SLOW {
-            self.on_thread.record(took);
-        }
-        if place == Place::Here {
-            let interval = self.try_every.load(Ordering::Relaxed);
-            let next = if took < FAST {
-                TRY_EVERY
-            } else {
-                TRY_SELDOM.min(2 * interval)
-            };
-            self.try_every.store(next, Ordering::Relaxed);
-        }
         match place {
-            Place::Here => self.here.record(took),
-            // It would not have taken longer here.
-            Place::OnThread => self.here.limit(self.on_thread.get()),
+            Place::Here => {
+                self.here.record(took);
+                if took >= VERY_SLOW {
+                    self.on_thread.record(took);
+                }
+                let interval = self.try_every.load(Ordering::Relaxed);
+                let next = if took < FAST {
+                    TRY_EVERY
+                } else {
+                    TRY_SELDOM.min(2 * interval)
+                };
+                self.try_every.store(next, Ordering::Relaxed);
+            }
+            Place::OnThread => {
+                self.on_thread.record(took);
+                // It would not have taken longer here.
+                self.here.limit(self.on_thread.get());
+            }
         }
     }
 }
