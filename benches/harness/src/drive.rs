@@ -145,12 +145,12 @@ struct Clock {
 }
 
 impl Clock {
-    /// A quarter of the time, but no more than this, is warm-up and not measured.
-    const WARM_UP: Duration = Duration::from_millis(300);
+    /// Half as long as is measured, but no longer than this, is warm-up: a log that still grows takes longer to sync.
+    const WARM_UP: Duration = Duration::from_secs(1);
 
     fn start(limit: Limit) -> Self {
         let warm_up = match limit {
-            Limit::Time(time) => Self::WARM_UP.min(time / 4),
+            Limit::Time(time) => Self::WARM_UP.min(time / 2),
             Limit::Calls(_) => Duration::ZERO,
         };
         Self {

@@ -83,6 +83,8 @@ fn cargo_build(peer: &Peer) -> Result<bool> {
         false => root().join("peers").join(peer.name).join("Cargo.toml"),
     };
     let status = Command::new("cargo")
+        // Where cargo finds the profile.
+        .current_dir(root())
         .args([
             "build",
             "--release",

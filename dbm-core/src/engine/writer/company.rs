@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+
 use super::Writer;
 use super::commit::MAX_AGE;
 use super::ending::Members;
@@ -11,6 +13,12 @@ use crate::engine::connection::{OwnerId, next_id};
 
 /// Those who come would have to wait for one who looks all the time.
 const BETWEEN_LOOKS: Duration = Duration::from_micros(5);
+
+/// When nobody has come for so long, those who would may be waiting for this processor…
+const ALONE: Duration = Duration::from_micros(10);
+
+/// …which they get while its thread sleeps. The shortest sleep takes this long; a commit has to be worth it.
+const NAP: Duration = Duration::from_micros(60);
 
 /// The duty to commit an open transaction while the turn is free for everybody. Dropped, it commits on the lane.
 pub(super) struct Leader<'a> {
@@ -25,6 +33,7 @@ impl Leader<'_> {
         let limit = self.writer.pace.typical().min(MAX_AGE);
         let (mut count, mut since) = (0, Instant::now());
         let mut looked = since;
+        let mut may_nap = limit > NAP && has_other_workers();
         loop {
             tokio::task::yield_now().await;
             if looked.elapsed() < BETWEEN_LOOKS {
@@ -39,7 +48,12 @@ impl Leader<'_> {
                 if state.batch.count() != count {
                     (count, since) = (state.batch.count(), Instant::now());
                 }
-                if since.elapsed() < limit {
+                let alone = since.elapsed();
+                if alone < limit {
+                    drop(state);
+                    if alone > ALONE && std::mem::take(&mut may_nap) {
+                        nap();
+                    }
                     continue;
                 }
             }
@@ -47,6 +61,21 @@ impl Leader<'_> {
             return Some((turn, state.batch.take_members()));
         }
     }
+}
+
+/// Without them nobody could come while this one sleeps.
+fn has_other_workers() -> bool {
+    Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread)
+}
+
+/// Gives the processor away. The system may put a thread that is woken on the processor of the one that wakes it, which
+/// then waits with most of the members still to be woken.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it holds the worker up for no longer than a statement may"
+)]
+fn nap() {
+    std::thread::sleep(Duration::from_nanos(1));
 }
 
 impl Drop for Leader<'_> {
