@@ -112,6 +112,18 @@ impl Kind {
         self.entry().3
     }
 
+    /// The least and the greatest value it can have.
+    pub fn range(self) -> (f64, f64) {
+        match self.unit() {
+            // It may use several cores.
+            Unit::Percent if self == Self::ProcessCpu => (0.0, f64::INFINITY),
+            Unit::Percent => (0.0, 100.0),
+            Unit::Number | Unit::Bytes | Unit::ByteRate | Unit::Seconds => (0.0, f64::INFINITY),
+            Unit::Celsius => (f64::NEG_INFINITY, f64::INFINITY),
+            Unit::Running => (0.0, 1.0),
+        }
+    }
+
     /// Whether a rule on the bare kind means each one of them: every disk, every process.
     pub fn means_each(self) -> bool {
         matches!(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::runtime::Handle;
 
 use super::Writer;
 use super::commit::MAX_AGE;
@@ -65,7 +65,7 @@ impl Leader<'_> {
 
 /// Without them nobody could come while this one sleeps.
 fn has_other_workers() -> bool {
-    Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread)
+    Handle::try_current().is_ok_and(|handle| handle.metrics().num_workers() > 1)
 }
 
 /// Gives the processor away. The system may put a thread that is woken on the processor of the one that wakes it, which

@@ -149,6 +149,19 @@ impl FromStr for Rule {
                 _ => return Err(unclear()),
             }
         }
+        let (least, greatest) = rule.target.kind.range();
+        let extreme = if above { greatest } else { least };
+        if let Some(level) = rule
+            .levels
+            .iter()
+            .find(|level| !rule.is_worse(extreme, **level))
+        {
+            return Err(Error::refused(format!(
+                "There would never be an alert: {} is never {} {level}.",
+                rule.target,
+                if above { "above" } else { "below" },
+            )));
+        }
         if rule.is_worse(rule.clear, rule.levels[0]) {
             return Err(Error::refused(format!(
                 "An alert that begins at {} cannot end at {}.",
@@ -253,6 +266,8 @@ mod tests {
             ("tx > 1000 clear 0", "tx > 1000 clear 0"),
             ("load > 1024", "load > 1024"),
             ("memory < 5", "memory < 5"),
+            ("temperature < -5", "temperature < -5"),
+            ("process_cpu:nginx > 150", "process_cpu:nginx > 150"),
             ("disk > 90/95 again +3", "disk > 90/95 again 3"),
             ("process:my server stopped", "process:my server stopped"),
         ] {
@@ -277,6 +292,9 @@ mod tests {
             "memory > NaN",
             "memory > inf",
             "memory > 80 clear 90",
+            "memory > 100",
+            "disk > 90/95/200",
+            "swap < 0",
             "memory stopped",
             "process > 1",
             "memory > 85 sometimes",
