@@ -184,12 +184,10 @@ impl Frame {
     /// Ends the frame once the statement that runs has ended: its handle is of no use from here on. A body that has
     /// leaked a statement has kept the turn for ever: then what it did cannot be trusted.
     pub(crate) async fn end(&self) {
-        let Ok(_turn) = self.turn.try_acquire() else {
-            if self.wait_for_turn(self.method).await.is_err() {
-                self.poisoned.store(true, Ordering::Relaxed);
-            }
-            return self.end_now();
-        };
+        let turn = self.turn.try_acquire();
+        if turn.is_err() && self.wait_for_turn(self.method).await.is_err() {
+            self.poisoned.store(true, Ordering::Relaxed);
+        }
         self.end_now();
     }
 
