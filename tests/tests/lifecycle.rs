@@ -434,6 +434,28 @@ fn close_within_gives_up_a_start_that_does_not_end() {
 }
 
 #[test]
+fn close_within_interrupts_the_statement_of_a_hook() {
+    static RUNS: Notify = Notify::const_new();
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let hooks = Hooks {
+            init: Some(|_, db| {
+                Box::pin(db.call(|c| {
+                    RUNS.notify_one();
+                    Ok(c.query_row(ENDLESS, (), |_| Ok(()))?)
+                }))
+            }),
+            ..Hooks::default()
+        };
+        let store = Store::start_hooked(Config::new(directory.path()), hooks);
+        within(RUNS.notified()).await;
+        within(store.close_within(Duration::ZERO)).await.unwrap();
+        assert!(within(store.ensure_ready()).await.is_err());
+        eventually(|| open_files(directory.path()).is_empty()).await;
+    });
+}
+
+#[test]
 fn close_within_interrupts_what_still_runs_and_refuses_what_is_queued() {
     run(async {
         let directory = TempDir::new().unwrap();

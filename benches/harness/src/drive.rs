@@ -8,9 +8,7 @@ use crate::report::{cpu_seconds, peak_rss_kib};
 use crate::script::{Script, Step};
 use crate::{BoxError, Job, Limit, Peer, Report, Result, Workload};
 
-const WORKERS: usize = 2;
-
-/// Runs the job of the command line with spawned tasks on a runtime of two workers.
+/// Runs the job of the command line with spawned tasks on a runtime of as many workers as it asks for.
 ///
 /// # Errors
 /// When the arguments are wrong or the peer cannot open or close the database.
@@ -20,10 +18,10 @@ pub fn worker<P: Peer + Send + Sync + 'static>() -> Result<()> {
         Limit::Calls(_) => current_thread()?.block_on(on_this_thread::<P>(&job))?,
         Limit::Time(_) if job.workload == Workload::Open => {
             let job = job.clone();
-            let runtime = multi_thread()?;
+            let runtime = multi_thread(job.workers)?;
             runtime.block_on(runtime.spawn(async move { opens::<P>(&job).await }))??
         }
-        Limit::Time(_) => multi_thread()?.block_on(spawned::<P>(&job))?,
+        Limit::Time(_) => multi_thread(job.workers)?.block_on(spawned::<P>(&job))?,
     };
     print(&job, tally)
 }
@@ -49,9 +47,9 @@ fn current_thread() -> Result<Runtime> {
     Ok(Builder::new_current_thread().enable_all().build()?)
 }
 
-fn multi_thread() -> Result<Runtime> {
+fn multi_thread(workers: usize) -> Result<Runtime> {
     Ok(Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+        .worker_threads(workers)
         .enable_all()
         .build()?)
 }

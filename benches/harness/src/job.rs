@@ -42,11 +42,13 @@ pub enum Limit {
     Calls(u64),
 }
 
-/// One measurement: `<workload> <tasks> <durability> <seconds | calls"x"> <path> <rows>`.
+/// One measurement: `<workload> <tasks> <workers> <durability> <seconds | calls"x"> <path> <rows>`.
 #[derive(Clone, Debug)]
 pub struct Job {
     pub workload: Workload,
     pub tasks: usize,
+    /// Of the tokio runtime.
+    pub workers: usize,
     pub durability: Durability,
     pub limit: Limit,
     /// The database file, `<directory>/database.db`.
@@ -59,15 +61,16 @@ impl Job {
     /// # Errors
     /// When the arguments are not those of a job.
     pub fn from_args(args: &[String]) -> Result<Self> {
-        let [workload, tasks, durability, limit, path, rows] = args else {
+        let [workload, tasks, workers, durability, limit, path, rows] = args else {
             return Err(
-                "usage: <workload> <tasks> <durability> <seconds | calls\"x\"> <path> <rows>"
+                "usage: <workload> <tasks> <workers> <durability> <seconds | calls\"x\"> <path> <rows>"
                     .into(),
             );
         };
         Ok(Self {
             workload: workload.parse()?,
             tasks: tasks.parse()?,
+            workers: workers.parse()?,
             durability: durability.parse()?,
             limit: limit.parse()?,
             path: path.into(),
@@ -75,10 +78,11 @@ impl Job {
         })
     }
 
-    pub fn to_args(&self) -> [String; 6] {
+    pub fn to_args(&self) -> [String; 7] {
         [
             self.workload.to_string(),
             self.tasks.to_string(),
+            self.workers.to_string(),
             self.durability.to_string(),
             self.limit.to_string(),
             self.path.display().to_string(),

@@ -74,6 +74,7 @@ fn instructions(peer: &str, workload: Workload, calls: u64, scratch: &Scratch) -
     let job = Job {
         workload,
         tasks: 1,
+        workers: 1,
         durability: Durability::Normal,
         limit: Limit::Calls(calls),
         path: scratch.fresh_copy(ROWS)?,

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Measures every setting on every peer, round after round, each in a process and with a database of its own.
 pub(crate) fn all(options: &Measure, peers: &[&'static str]) -> Result<Vec<Sample>> {
     let settings = suite::settings(&options.groups);
-    let bench = Bench::new(&settings, options.time)?;
+    let bench = Bench::new(&settings, options)?;
     let mut samples = Vec::new();
     for round in 0..options.rounds {
         for (index, setting) in settings.iter().enumerate() {
@@ -56,11 +56,12 @@ fn takes_part(peer: &str, setting: Setting) -> bool {
 struct Bench {
     scratch: Scratch,
     time: Duration,
+    workers: usize,
     shim: Option<Shim>,
 }
 
 impl Bench {
-    fn new(settings: &[Setting], time: Duration) -> Result<Self> {
+    fn new(settings: &[Setting], options: &Measure) -> Result<Self> {
         let scratch = Scratch::new()?;
         for setting in settings {
             scratch.seed(setting.rows)?;
@@ -71,7 +72,8 @@ impl Bench {
         };
         Ok(Self {
             scratch,
-            time,
+            time: options.time,
+            workers: options.workers,
             shim,
         })
     }
@@ -99,6 +101,7 @@ impl Bench {
         let job = Job {
             workload: setting.workload,
             tasks: setting.tasks,
+            workers: self.workers,
             durability: setting.durability,
             limit: Limit::Time(self.time),
             path: path.clone(),

@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use harness::Result;
@@ -20,7 +21,10 @@ Options:
   --only A,B         these peers (raw is always among them)
   --workloads A,B    of a b c d e f g empty tasks rows fsync
   --rounds N         how often each is measured [default: 3]
-  --seconds S        how long each measurement lasts [default: 2]";
+  --seconds S        how long each measurement lasts [default: 2]
+  --workers N        threads of the tokio runtime [default: 2]";
+
+const WORKERS: usize = 2;
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
@@ -36,13 +40,17 @@ pub(crate) struct Measure {
     pub(crate) groups: Vec<Group>,
     pub(crate) rounds: usize,
     pub(crate) time: Duration,
+    pub(crate) workers: usize,
     quick: bool,
 }
 
 impl Measure {
     /// Everything, at full length: figures worth keeping.
     pub(crate) fn is_complete(&self) -> bool {
-        !self.quick && self.peers.len() == PEERS.len() && self.groups.len() == suite::GROUPS.len()
+        !self.quick
+            && self.workers == WORKERS
+            && self.peers.len() == PEERS.len()
+            && self.groups.len() == suite::GROUPS.len()
     }
 }
 
@@ -73,8 +81,8 @@ fn only(args: impl Iterator<Item = String>, command: Command) -> Result<Command>
 }
 
 fn measure(mut args: impl Iterator<Item = String>) -> Result<Measure> {
-    let (mut peers, mut groups, mut rounds, mut seconds, mut quick) =
-        (None, None, None, None, false);
+    let (mut peers, mut groups, mut rounds, mut seconds) = (None, None, None, None);
+    let (mut workers, mut quick) = (WORKERS, false);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
         match arg.as_str() {
@@ -82,6 +90,7 @@ fn measure(mut args: impl Iterator<Item = String>) -> Result<Measure> {
             "--only" => peers = Some(value()?),
             "--workloads" => groups = Some(value()?),
             "--rounds" => rounds = Some(value()?.parse()?),
+            "--workers" => workers = value()?.parse::<NonZeroUsize>()?.get(),
             "--seconds" => seconds = Some(Duration::try_from_secs_f64(value()?.parse()?)?),
             _ => return Err(format!("no option {arg:?}\n\n{USAGE}").into()),
         }
@@ -102,6 +111,7 @@ fn measure(mut args: impl Iterator<Item = String>) -> Result<Measure> {
         },
         rounds: rounds.unwrap_or(3),
         time: seconds.unwrap_or(Duration::from_millis(if quick { 200 } else { 2000 })),
+        workers,
         quick,
     })
 }
@@ -143,6 +153,7 @@ mod tests {
             |line| matches!(parse(line), Ok(Command::Measure(measure)) if measure.is_complete());
         assert!(complete(""));
         assert!(!complete("--quick"));
+        assert!(!complete("--workers 1"));
     }
 
     #[test]
@@ -152,6 +163,7 @@ mod tests {
             "--workloads x",
             "--rounds",
             "--rounds many",
+            "--workers 0",
             "--fast",
             "render now",
             "guard x",

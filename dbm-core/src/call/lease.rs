@@ -448,6 +448,35 @@ mod tests {
     use crate::engine::{Opener, Role, TemporaryDirectory};
     use crate::test_support::{hold_up, run, starts};
 
+    /// A database of its own, for calls that are made by hand.
+    fn engine(directory: &TemporaryDirectory) -> Arc<Engine> {
+        let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
+        let conn = Conn::new(Role::Writer, Arc::clone(&opener));
+        conn.adopt(opener.create().unwrap());
+        let engine = Engine::new(opener, conn, None);
+        let read = engine.read_schema(engine.writer.conn.lock().db().unwrap());
+        read.unwrap();
+        engine
+    }
+
+    /// The method that had the bare connection may have made tables whose constraints fail at a COMMIT only.
+    #[test]
+    fn nothing_is_shared_while_a_schema_that_may_have_changed_cannot_be_read() {
+        let directory = TemporaryDirectory::new().unwrap();
+        let engine = engine(&directory);
+        assert!(!engine.never_shares());
+        let (file, aside) = (
+            directory.path().join("file"),
+            directory.path().join("aside"),
+        );
+        std::fs::rename(&file, &aside).unwrap();
+        renew(&engine.writer.conn, &engine);
+        assert!(engine.never_shares());
+        std::fs::rename(&aside, &file).unwrap();
+        renew(&engine.writer.conn, &engine);
+        assert!(!engine.never_shares());
+    }
+
     /// It had met an error that spoils the connection, and was dropped when its work was part of the transaction.
     #[test]
     fn a_dropped_call_leaves_the_connection_to_those_who_go_on_with_its_transaction() {
@@ -460,11 +489,8 @@ mod tests {
         }
         run(async {
             let directory = TemporaryDirectory::new().unwrap();
-            let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
-            let conn = Conn::new(Role::Writer, Arc::clone(&opener));
-            conn.adopt(opener.create().unwrap());
-            let engine = Engine::new(opener, Arc::clone(&conn), None);
-            engine.read_schema(conn.lock().db().unwrap()).unwrap();
+            let engine = engine(&directory);
+            let conn = Arc::clone(&engine.writer.conn);
             let gate = Gate::new(|_| ());
             let write = |site| Lease::write(&gate, &engine, site, Kind::Write, None, false);
 

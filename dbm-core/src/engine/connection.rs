@@ -269,14 +269,6 @@ impl Conn {
         }
     }
 
-    /// Stops whatever is running.
-    pub(crate) fn interrupt_any(&self) {
-        let running = self.running();
-        if running.job.is_some() {
-            running.stop();
-        }
-    }
-
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -460,8 +452,28 @@ impl Db {
 #[expect(clippy::disallowed_methods, reason = "it is about threads")]
 mod tests {
     use std::collections::HashSet;
+    use std::sync::mpsc::channel;
+    use std::thread::{self, ThreadId};
 
+    use super::super::open::Opener;
     use super::*;
+
+    /// Where a job runs that must not be lost.
+    fn place_of_job(conn: &Arc<Conn>) -> ThreadId {
+        let (sender, place) = channel();
+        let job = || thread::current().id();
+        conn.post_or_run(job, move |id| sender.send(id).unwrap());
+        place.recv_timeout(Duration::from_secs(20)).unwrap()
+    }
+
+    #[test]
+    fn a_job_that_must_not_be_lost_runs_here_when_there_is_no_thread_for_it() {
+        let opener = Opener::new(":memory:".into(), Config::in_memory());
+        let conn = Conn::new(Role::Writer, opener);
+        assert_ne!(place_of_job(&conn), thread::current().id());
+        conn.lane.close();
+        assert_eq!(place_of_job(&conn), thread::current().id());
+    }
 
     #[test]
     fn no_id_is_given_twice() {

@@ -673,3 +673,39 @@ fn begin_read(db: &mut Db) -> Result<()> {
     }
     db.control(&CONTROL.snapshot)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::super::Engine;
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn only_errors_of_the_file_spoil_the_connection() {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let engine = Engine::in_memory(&Config::in_memory()).unwrap();
+        let spoils = |code, read_only| {
+            let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
+            let none = Duration::ZERO;
+            let session = Session::new(conn, next_id(), Kind::Write, "meets", auto, none, &COUNT);
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            session.set_failure(&error.into(), read_only);
+            session.is_tainted()
+        };
+        for code in [
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_CANTOPEN,
+            ffi::SQLITE_PROTOCOL,
+            ffi::SQLITE_IOERR,
+        ] {
+            assert!(spoils(code, false) && spoils(code, true), "{code}");
+        }
+        assert!(spoils(ffi::SQLITE_READONLY, false));
+        assert!(!spoils(ffi::SQLITE_READONLY, true), "a read may not write");
+        for code in [ffi::SQLITE_CONSTRAINT, ffi::SQLITE_FULL, ffi::SQLITE_ERROR] {
+            assert!(!spoils(code, false), "{code}");
+        }
+    }
+}

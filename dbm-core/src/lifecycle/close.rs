@@ -55,7 +55,6 @@ pub(crate) fn finish(gate: &Arc<Gate>) {
     let Some(Ok(engine)) = gate.answer() else {
         return;
     };
-    gate.advance(Status::Stopping);
     if engine.close_at_once() {
         stopped(gate, engine);
     } else {
@@ -68,7 +67,6 @@ fn stop(gate: &Arc<Gate>, engine: &Arc<Engine>) {
     if gate.status() == Status::Stopped {
         return;
     }
-    gate.advance(Status::Stopping);
     let (gate, closing) = (Arc::clone(gate), Arc::clone(engine));
     engine.writer.conn.post_or_run(
         move || {

@@ -125,7 +125,6 @@ async fn start_up<M: DbManager>(
         Ok(step) => Ok((engine, step)),
         Err(error) => {
             engine.opener.give_up();
-            engine.writer.conn.interrupt_any();
             close(&engine).await;
             Err(error.or_busy(started.elapsed()))
         }
