@@ -461,6 +461,10 @@ mod tests {
 
     /// The method that had the bare connection may have made tables whose constraints fail at a COMMIT only.
     #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the file is out of reach for a while"
+    )]
     fn nothing_is_shared_while_a_schema_that_may_have_changed_cannot_be_read() {
         let directory = TemporaryDirectory::new().unwrap();
         let engine = engine(&directory);

@@ -1,0 +1,205 @@
+//! One attempt to run a statement on a connection, and what it leaves there.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rusqlite::ErrorCode;
+
+use super::{Kind, Session};
+use crate::engine::connection::{CONTROL, Db};
+use crate::engine::guard::Permission;
+use crate::engine::open::is_busy;
+use crate::engine::statement::{FUSE, Work, is_harmless};
+use crate::error::{Error, Result};
+
+/// The result of one attempt to run something.
+pub(super) enum Attempt<T> {
+    Done(std::thread::Result<Result<T>>),
+    /// The fuse blew: run it again on the lane.
+    TooLong,
+}
+
+impl Session {
+    /// Nothing has been read yet and another process is in the way: the snapshot can be waited for.
+    pub(super) fn can_wait_for(&self, error: &Error) -> bool {
+        self.kind == Kind::Read && is_busy(error) && !self.begun.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn attempt<T>(
+        &self,
+        db: &mut Db,
+        work: &mut Work<'_, T>,
+        read_only: bool,
+        fuse: bool,
+    ) -> Attempt<T> {
+        if self.kind == Kind::Read
+            && db.connection.is_autocommit()
+            && self.check().is_ok()
+            && let Err(error) = db.control(&CONTROL.begin_read)
+        {
+            return Attempt::Done(Ok(Err(error)));
+        }
+        if self.kind != Kind::Connection {
+            db.guard.permit(Permission::InTransaction);
+        }
+        let started = Instant::now();
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            self.perform(db, work, read_only, fuse.then_some(started + FUSE))
+        }));
+        let took = started.elapsed();
+        let blown = db.guard.take_fuse();
+        self.note_rowid(db, work);
+        // Still as the body, whom the authorizer may refuse.
+        if let (Some(sql), true) = (work.sql(), blown || matches!(result, Ok(Ok(_)))) {
+            let (connection, whole) = (&db.connection, matches!(work, Work::Statement { .. }));
+            let took = if blown { 10 * took } else { took };
+            db.profiles
+                .record(sql, took, fuse, || whole && is_harmless(connection, sql));
+        }
+        db.guard.permit(Permission::Everything);
+        self.spent
+            .fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+        match result {
+            Ok(Err(error)) if blown && is_interrupt(&error) => Attempt::TooLong,
+            Ok(result) => Attempt::Done(Ok(self.inspect(db, work, result))),
+            Err(panic) => {
+                // What it left behind is looked at all the same.
+                let _ = self.inspect(db, work, Ok(()));
+                Attempt::Done(Err(panic))
+            }
+        }
+    }
+
+    fn perform<T>(
+        &self,
+        db: &Db,
+        work: &mut Work<'_, T>,
+        read_only: bool,
+        fuse: Option<Instant>,
+    ) -> Result<T> {
+        match work {
+            Work::Statement {
+                sql,
+                params,
+                finish,
+            } => {
+                let mut statement = db.connection.prepare_cached(sql).map_err(Error::from)?;
+                if statement.readonly() {
+                    match fuse {
+                        Some(fuse) => db.guard.set_fuse(fuse),
+                        None => self.conn.allow_interrupt(),
+                    }
+                } else if !(read_only && only_asks(sql)) {
+                    self.about_to_write(db, read_only)?;
+                }
+                params.bind(&mut statement)?;
+                finish(&mut statement)
+            }
+            Work::Script { sql, finish } => {
+                self.about_to_write(db, read_only)?;
+                db.connection.execute_batch(sql)?;
+                Ok(finish())
+            }
+            Work::Closure(closure) => {
+                let closure = closure.take().ok_or(Error::HandleEnded)?;
+                self.exposed.store(true, Ordering::Relaxed);
+                if read_only && self.kind == Kind::Write {
+                    return without_writing(db, || closure(&db.connection));
+                }
+                self.note_write(db);
+                closure(&db.connection)
+            }
+        }
+    }
+
+    fn about_to_write(&self, db: &Db, read_only: bool) -> Result<()> {
+        if read_only {
+            return Err(Error::Refused {
+                what: "a write",
+                why: "this method has `db: &mut ReadTransaction`",
+            });
+        }
+        self.note_write(db);
+        Ok(())
+    }
+
+    fn note_write(&self, db: &Db) {
+        if !self.wrote.swap(true, Ordering::Relaxed) {
+            self.first_rowid
+                .store(db.connection.last_insert_rowid(), Ordering::Relaxed);
+        }
+    }
+
+    /// Looks at the transaction after every statement: SQLite may have ended it.
+    fn inspect<T, R>(&self, db: &Db, work: &Work<'_, T>, result: Result<R>) -> Result<R> {
+        let result = result.map_err(|error| self.lost_or(db.guard.explain(error)));
+        if matches!(&result, Err(error) if self.can_wait_for(error)) {
+            return result;
+        }
+        if self.kind == Kind::Connection {
+            return result;
+        }
+        if db.connection.is_autocommit() {
+            let cause = match &result {
+                Err(error) => error.clone(),
+                Ok(_) => Error::other("the transaction was ended inside the call"),
+            };
+            self.lose(Error::TransactionLost {
+                cause: cause.cause(),
+            });
+            return Err(self.lost_or(Error::HandleEnded));
+        }
+        if work.sql().is_none() && !db.restore_guard() {
+            self.tainted.store(true, Ordering::Relaxed);
+            self.lose(Error::Refused {
+                what: "replacing the connection's authorizer",
+                why: "it keeps the transaction safe",
+            });
+            return Err(self.lost_or(Error::HandleEnded));
+        }
+        self.begun.store(true, Ordering::Relaxed);
+        result
+    }
+
+    /// SQLite's own memory of the last row id goes back beyond this call.
+    fn note_rowid<T>(&self, db: &Db, work: &Work<'_, T>) {
+        if !self.wrote.load(Ordering::Relaxed) {
+            return;
+        }
+        let rowid = db.connection.last_insert_rowid();
+        let inserted = work.inserts() && db.connection.changes() > 0;
+        if inserted || rowid != self.first_rowid.load(Ordering::Relaxed) {
+            self.last_rowid.store(rowid, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A closure of a read method inside a write transaction gets the writer's connection, where a cached statement
+/// would pass the authorizer.
+fn without_writing<T>(db: &Db, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    let set = |on: &str| {
+        db.guard.permit(Permission::Everything);
+        let result = db
+            .connection
+            .execute_batch(&format!("PRAGMA query_only = {on}"));
+        db.guard.permit(Permission::InTransaction);
+        result
+    };
+    set("ON")?;
+    let result = catch_unwind(AssertUnwindSafe(run));
+    set("OFF")?;
+    result.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// A PRAGMA without a value, which SQLite may count as a write: `PRAGMA journal_mode` is one.
+fn only_asks(sql: &str) -> bool {
+    let sql = sql.trim_start();
+    sql.get(..6)
+        .is_some_and(|start| start.eq_ignore_ascii_case("pragma"))
+        && !sql.contains(['=', '('])
+}
+
+fn is_interrupt(error: &Error) -> bool {
+    error.primary_code() == Some(ErrorCode::OperationInterrupted)
+}

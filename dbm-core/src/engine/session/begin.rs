@@ -1,0 +1,78 @@
+//! Transactions are begun where the task is; another process that is in the way is waited for without a thread.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{Kind, Session};
+use crate::engine::connection::{CONTROL, Db};
+use crate::engine::open::is_busy;
+use crate::error::{Error, Result};
+
+impl Session {
+    /// Opens the read transaction now, waiting for another process if need be.
+    pub(crate) async fn take_snapshot(self: &Arc<Self>) -> Result<()> {
+        if self.begun.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.retry_while_busy(begin_read).await?;
+        self.begun.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Opens the read transaction if nothing is in the way.
+    pub(crate) fn take_snapshot_now(&self) {
+        if self.kind != Kind::Read || self.begun.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(mut slot) = self.conn.try_lock() else {
+            return;
+        };
+        let Ok(db) = slot.owned_by(self.id) else {
+            return;
+        };
+        if begin_read(db).is_ok() {
+            self.begun.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Opens the write transaction.
+    pub(crate) async fn begin_write(self: &Arc<Self>) -> Result<()> {
+        self.retry_while_busy(|db| db.control(&CONTROL.begin_write))
+            .await
+    }
+
+    async fn retry_while_busy(self: &Arc<Self>, attempt: fn(&mut Db) -> Result<()>) -> Result<()> {
+        match self.control(attempt).await? {
+            Err(error) if is_busy(&error) => Box::pin(self.keep_trying(attempt, error)).await,
+            result => result,
+        }
+    }
+
+    /// SQLite's own busy handler would sleep in the worker and could not be cancelled.
+    async fn keep_trying(
+        self: &Arc<Self>,
+        attempt: fn(&mut Db) -> Result<()>,
+        mut error: Error,
+    ) -> Result<()> {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        while started.elapsed() < self.busy_timeout {
+            tokio::time::sleep(pause.min(self.busy_timeout.saturating_sub(started.elapsed())))
+                .await;
+            pause = (pause * 2).min(Duration::from_millis(20));
+            match self.control(attempt).await? {
+                Err(busy) if is_busy(&busy) => error = busy,
+                result => return result,
+            }
+        }
+        Err(error.or_busy(started.elapsed()))
+    }
+}
+
+fn begin_read(db: &mut Db) -> Result<()> {
+    if db.connection.is_autocommit() {
+        db.control(&CONTROL.begin_read)?;
+    }
+    db.control(&CONTROL.snapshot)
+}

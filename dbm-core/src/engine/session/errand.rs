@@ -1,0 +1,90 @@
+//! Work that the lane does for a session.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::oneshot;
+
+use super::Session;
+use crate::engine::connection::{Db, next_id};
+use crate::error::{Error, Result};
+
+impl Session {
+    /// Runs the library's own work on this connection: here if it is free, behind what runs there otherwise.
+    pub(crate) async fn control<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut Db) -> R + Send + 'static,
+    ) -> Result<R> {
+        if let Some(mut slot) = self.slot_here() {
+            return slot
+                .owned_by(self.id)
+                .map(work)
+                .map_err(|error| self.lost_or(error));
+        }
+        Box::pin(self.on_lane(Errand::Control, work)).await
+    }
+
+    /// Sends work to the lane and waits for its result. A statement whose caller has gone before its turn came is
+    /// not run; the library's own work always is.
+    pub(super) async fn on_lane<R: Send + 'static>(
+        self: &Arc<Self>,
+        errand: Errand<'_>,
+        work: impl FnOnce(&mut Db) -> R + Send + 'static,
+    ) -> Result<R> {
+        let (sender, receiver) = oneshot::channel();
+        let (this, job) = (Arc::clone(self), next_id());
+        let is_statement = matches!(errand, Errand::Statement { .. });
+        let mut guard = InterruptOnDrop {
+            session: self,
+            job,
+            errand,
+            abandoned: Arc::new(AtomicBool::new(false)),
+            armed: true,
+        };
+        let abandoned = Arc::clone(&guard.abandoned);
+        let run = move || {
+            let is_wanted =
+                || !is_statement || (!abandoned.load(Ordering::SeqCst) && this.check().is_ok());
+            let interruptible = is_statement && !this.is_shared();
+            let owner = is_statement.then_some(this.id);
+            match this.conn.lock().owned_by(this.id) {
+                Ok(db) => this
+                    .conn
+                    .as_job(job, owner, interruptible, is_wanted, || work(db))
+                    .ok_or_else(|| this.lost_or(Error::HandleEnded)),
+                Err(error) => Err(this.lost_or(error)),
+            }
+        };
+        let posted = self.conn.post(run, |result| drop(sender.send(result)));
+        posted.map_err(|error| self.lost_or(error))?;
+        let result = receiver.await;
+        guard.armed = false;
+        result.unwrap_or_else(|_| Err(self.lost_or(Error::HandleEnded)))
+    }
+}
+
+/// What is sent to the lane.
+pub(super) enum Errand<'a> {
+    /// A body's statement; `dropped` is called when its future goes away before it has ended.
+    Statement { dropped: &'a (dyn Fn() + Sync) },
+    /// The library's own work.
+    Control,
+}
+
+struct InterruptOnDrop<'a> {
+    session: &'a Session,
+    job: u64,
+    errand: Errand<'a>,
+    abandoned: Arc<AtomicBool>,
+    armed: bool,
+}
+
+impl Drop for InterruptOnDrop<'_> {
+    fn drop(&mut self) {
+        if let (true, Errand::Statement { dropped }) = (self.armed, &self.errand) {
+            dropped();
+            self.abandoned.store(true, Ordering::SeqCst);
+            self.session.conn.interrupt(self.job);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What is noted of a session while it lasts.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use rusqlite::ErrorCode;
+
+use super::Session;
+use crate::config::Execution;
+use crate::engine::connection::Db;
+use crate::engine::writer::Ending;
+use crate::error::Error;
+
+impl Session {
+    /// Whether an error or a closure has spoilt the connection.
+    pub(crate) fn is_tainted(&self) -> bool {
+        self.tainted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_failure(&self, error: &Error, read_only: bool) {
+        // Once SQLite could not open, lock or unlock a file it goes on like that for as long as it is open: read-only,
+        // or locked for nobody.
+        let spoilt = match error.primary_code() {
+            Some(ErrorCode::ReadOnly) => !read_only,
+            Some(
+                ErrorCode::DatabaseBusy
+                | ErrorCode::CannotOpen
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::SystemIoFailure,
+            ) => true,
+            _ => false,
+        };
+        if spoilt {
+            self.tainted.store(true, Ordering::Relaxed);
+        }
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// Notes that the call's work was taken over or undone; true when it was before.
+    pub(crate) fn settle(&self) -> bool {
+        self.settled.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// Undoing takes about as long as doing: too long for a destructor, unless everything is to run where the task is.
+    pub(crate) fn has_worked_long(&self) -> bool {
+        self.execution != Execution::Inline && self.spent.load(Ordering::Relaxed) > 1_000
+    }
+
+    pub(crate) fn last_rowid(&self) -> i64 {
+        self.last_rowid.load(Ordering::Relaxed)
+    }
+
+    /// Where the answer comes from when others have committed this call's work.
+    pub(crate) fn set_late_answer(&self, answer: Arc<Ending>) {
+        *self
+            .late_answer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(answer);
+    }
+
+    pub(crate) fn take_late_answer(&self) -> Option<Arc<Ending>> {
+        self.late_answer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    pub(crate) fn set_shared(&self, shared: bool) {
+        self.shared.store(shared, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_unshareable(&self) {
+        self.unshareable.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_asked(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Whether a statement has run.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_unshareable(&self) -> bool {
+        self.unshareable.load(Ordering::Relaxed)
+    }
+
+    /// Whether a closure has left a statement open, which only a new connection is free of.
+    pub(crate) fn has_left_something(&self, db: &Db) -> bool {
+        self.exposed.load(Ordering::Relaxed) && db.connection.is_busy()
+    }
+
+    /// Whether the connection must not be used again.
+    pub(crate) fn is_unclean(&self, db: &Db) -> bool {
+        self.is_tainted() || self.has_left_something(db)
+    }
+
+    /// Discards a connection that must not be used again.
+    pub(crate) fn discard_if_unclean(&self) {
+        if self.is_shared() {
+            return;
+        }
+        let mut slot = self.conn.lock();
+        if slot.owned_by(self.id).is_ok_and(|db| self.is_unclean(db)) {
+            slot.discard();
+        }
+    }
+
+    pub(crate) fn enter(&self) -> Active<'_> {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        Active(self)
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A statement or a nested call under way.
+pub(crate) struct Active<'a>(&'a Session);
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use std::sync::atomic::AtomicU64;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::engine::{Engine, Kind, next_id};
+
+    #[test]
+    fn only_errors_of_the_file_spoil_the_connection() {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let engine = Engine::in_memory(&Config::in_memory()).unwrap();
+        let spoils = |code, read_only| {
+            let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
+            let none = Duration::ZERO;
+            let session = Session::new(conn, next_id(), Kind::Write, "meets", auto, none, &COUNT);
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            session.set_failure(&error.into(), read_only);
+            session.is_tainted()
+        };
+        for code in [
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_CANTOPEN,
+            ffi::SQLITE_PROTOCOL,
+            ffi::SQLITE_IOERR,
+        ] {
+            assert!(spoils(code, false) && spoils(code, true), "{code}");
+        }
+        assert!(spoils(ffi::SQLITE_READONLY, false));
+        assert!(!spoils(ffi::SQLITE_READONLY, true), "a read may not write");
+        for code in [ffi::SQLITE_CONSTRAINT, ffi::SQLITE_FULL, ffi::SQLITE_ERROR] {
+            assert!(!spoils(code, false), "{code}");
+        }
+    }
+}
