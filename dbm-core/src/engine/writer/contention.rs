@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use crate::sharded::thread_number;
 
 /// How long a caller waits in its thread, at most, before it queues.
-const LIMIT: Duration = Duration::from_micros(80);
+const LIMIT: Duration = Duration::from_micros(100);
 /// How long of that it leaves the turn to the thread that had it last…
-const POLITE: Duration = Duration::from_micros(35);
+const POLITE: Duration = Duration::from_micros(65);
 /// …if that one comes back as soon as this.
 const PAUSE: Duration = Duration::from_micros(3);
 
