@@ -433,25 +433,42 @@ fn close_within_gives_up_a_start_that_does_not_end() {
     });
 }
 
+/// What it interrupts at a start: a hook's statement, whether its future goes away with the start or was leaked.
 #[test]
 fn close_within_interrupts_the_statement_of_a_hook() {
     static RUNS: Notify = Notify::const_new();
+    fn endless(db: &mut WriteTransaction) -> impl Future<Output = Result<()>> + Send {
+        db.call(|c| {
+            RUNS.notify_one();
+            Ok(c.query_row(ENDLESS, (), |_| Ok(()))?)
+        })
+    }
     run(async {
-        let directory = TempDir::new().unwrap();
-        let hooks = Hooks {
-            init: Some(|_, db| {
-                Box::pin(db.call(|c| {
-                    RUNS.notify_one();
-                    Ok(c.query_row(ENDLESS, (), |_| Ok(()))?)
-                }))
-            }),
-            ..Hooks::default()
-        };
-        let store = Store::start_hooked(Config::new(directory.path()), hooks);
-        within(RUNS.notified()).await;
-        within(store.close_within(Duration::ZERO)).await.unwrap();
-        assert!(within(store.ensure_ready()).await.is_err());
-        eventually(|| open_files(directory.path()).is_empty()).await;
+        let hooks = [
+            Hooks {
+                init: Some(|_, db| Box::pin(endless(db))),
+                ..Hooks::default()
+            },
+            Hooks {
+                init: Some(|_, db| {
+                    Box::pin(async {
+                        let mut leaked = Box::pin(endless(db));
+                        assert!(waits(&mut leaked).await);
+                        std::mem::forget(leaked);
+                        std::future::pending().await
+                    })
+                }),
+                ..Hooks::default()
+            },
+        ];
+        for hooks in hooks {
+            let directory = TempDir::new().unwrap();
+            let store = Store::start_hooked(Config::new(directory.path()), hooks);
+            within(RUNS.notified()).await;
+            within(store.close_within(Duration::ZERO)).await.unwrap();
+            assert_eq!(store.status(), Status::Failed);
+            assert!(open_files(directory.path()).is_empty());
+        }
     });
 }
 

@@ -48,6 +48,7 @@ fn measure(options: &Measure) -> Result<()> {
         machine: Machine::read(&peers)?,
         taken: measure::all(options, &peers)?,
     };
+    println!("tokio workers: {}\n", options.workers);
     println!("{}", tables::overview(&samples));
     println!("{}", tables::details(&samples));
     if options.is_complete() && peers.len() == options.peers.len() {

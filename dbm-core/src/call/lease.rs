@@ -465,7 +465,7 @@ mod tests {
         clippy::disallowed_methods,
         reason = "the file is out of reach for a while"
     )]
-    fn nothing_is_shared_while_a_schema_that_may_have_changed_cannot_be_read() {
+    fn nothing_is_shared_while_the_connection_cannot_be_opened_anew() {
         let directory = TemporaryDirectory::new().unwrap();
         let engine = engine(&directory);
         assert!(!engine.never_shares());

@@ -269,6 +269,14 @@ impl Conn {
         }
     }
 
+    /// Stops whatever is running.
+    pub(crate) fn interrupt_any(&self) {
+        let running = self.running();
+        if running.job.is_some() {
+            running.stop();
+        }
+    }
+
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -125,6 +125,8 @@ async fn start_up<M: DbManager>(
         Ok(step) => Ok((engine, step)),
         Err(error) => {
             engine.opener.give_up();
+            // A hook may have leaked its statement, and nobody drops the library's own checks.
+            engine.writer.conn.interrupt_any();
             close(&engine).await;
             Err(error.or_busy(started.elapsed()))
         }

@@ -1,4 +1,4 @@
-//! Transactions are begun where the task is; another process that is in the way is waited for without a thread.
+//! The beginning of a transaction. Another process that is in the way is waited for without a thread.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

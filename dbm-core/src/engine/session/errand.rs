@@ -10,20 +10,6 @@ use crate::engine::connection::{Db, next_id};
 use crate::error::{Error, Result};
 
 impl Session {
-    /// Runs the library's own work on this connection: here if it is free, behind what runs there otherwise.
-    pub(crate) async fn control<R: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&mut Db) -> R + Send + 'static,
-    ) -> Result<R> {
-        if let Some(mut slot) = self.slot_here() {
-            return slot
-                .owned_by(self.id)
-                .map(work)
-                .map_err(|error| self.lost_or(error));
-        }
-        Box::pin(self.on_lane(Errand::Control, work)).await
-    }
-
     /// Sends work to the lane and waits for its result. A statement whose caller has gone before its turn came is
     /// not run; the library's own work always is.
     pub(super) async fn on_lane<R: Send + 'static>(

@@ -176,6 +176,20 @@ impl Session {
         }
     }
 
+    /// Runs the library's own work on this connection: here if it is free, behind what runs there otherwise.
+    pub(crate) async fn control<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut Db) -> R + Send + 'static,
+    ) -> Result<R> {
+        if let Some(mut slot) = self.slot_here() {
+            return slot
+                .owned_by(self.id)
+                .map(work)
+                .map_err(|error| self.lost_or(error));
+        }
+        Box::pin(self.on_lane(Errand::Control, work)).await
+    }
+
     /// The connection, where nothing is in its way and not everything is to run on the lane.
     fn slot_here(&self) -> Option<MutexGuard<'_, Slot>> {
         if self.execution == Execution::Offload {

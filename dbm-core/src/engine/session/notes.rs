@@ -1,4 +1,4 @@
-//! What is noted of a session while it lasts.
+//! What is noted of a session while it lasts: how far it has come, whom it shares with, whether it has spoilt the connection.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -147,10 +147,10 @@ impl Drop for Active<'_> {
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::ffi;
-
     use std::sync::atomic::AtomicU64;
     use std::time::Duration;
+
+    use rusqlite::ffi;
 
     use super::*;
     use crate::config::Config;
