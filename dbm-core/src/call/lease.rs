@@ -445,15 +445,14 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::engine::{Opener, Role, TemporaryDirectory};
+    use crate::engine::{Opener, TemporaryDirectory};
     use crate::test_support::{hold_up, run, starts};
 
     /// A database of its own, for calls that are made by hand.
     fn engine(directory: &TemporaryDirectory) -> Arc<Engine> {
         let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
-        let conn = Conn::new(Role::Writer, Arc::clone(&opener));
-        conn.adopt(opener.create().unwrap());
-        let engine = Engine::new(opener, conn, None);
+        let engine = Engine::new(opener, None);
+        engine.writer.conn.adopt(engine.opener.create().unwrap());
         let read = engine.read_schema(engine.writer.conn.lock().db().unwrap());
         read.unwrap();
         engine

@@ -71,11 +71,8 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(
-        opener: SharedOpener,
-        writer: Arc<Conn>,
-        temporary: Option<TemporaryDirectory>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(opener: SharedOpener, temporary: Option<TemporaryDirectory>) -> Arc<Self> {
+        let writer = Conn::new(Role::Writer, Arc::clone(&opener));
         let readers = Readers::new(Arc::clone(&opener));
         Arc::new(Self {
             writer: Writer::new(writer, Arc::clone(&opener), Arc::clone(&readers)),
@@ -90,9 +87,9 @@ impl Engine {
     /// A database in memory, for one writer and no reader.
     pub(crate) fn in_memory(config: &Config) -> Result<Arc<Self>> {
         let opener = Opener::new(":memory:".into(), config.clone());
-        let writer = Conn::new(Role::Writer, Arc::clone(&opener));
-        writer.adopt(opener.in_memory()?);
-        Ok(Self::new(opener, writer, None))
+        let engine = Self::new(opener, None);
+        engine.writer.conn.adopt(engine.opener.in_memory()?);
+        Ok(engine)
     }
 
     pub(crate) fn never_shares(&self) -> bool {

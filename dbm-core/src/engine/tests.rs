@@ -16,8 +16,7 @@ fn fixture(execution: Execution) -> Fixture {
     let config = Config::new(directory.path()).execution(execution);
     let open = || {
         let opener = Opener::new(path.clone(), config.clone());
-        let writer = Conn::new(Role::Writer, Arc::clone(&opener));
-        Engine::new(opener, writer, None)
+        Engine::new(opener, None)
     };
     let first = open();
     first.writer.conn.adopt(first.opener.create().unwrap());

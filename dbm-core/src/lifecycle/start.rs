@@ -15,7 +15,7 @@ use super::prepare::{Step, prepare};
 use super::{create::create, migrate::migrate, not_from_inside, tell};
 use crate::call::{Entered, Gate};
 use crate::config::Config;
-use crate::engine::{Conn, Engine, Opener, Role};
+use crate::engine::{Engine, Opener};
 use crate::error::{Error, Result};
 use crate::manager::{DbManager, FromCore, ManagerCore};
 use crate::status::Status;
@@ -114,9 +114,7 @@ async fn start_up<M: DbManager>(
 ) -> Result<(Arc<Engine>, Step)> {
     let required = manager.__core().version()?;
     let (path, temporary) = config.resolve()?;
-    let opener = Opener::new(path, config);
-    let writer = Conn::new(Role::Writer, Arc::clone(&opener));
-    let engine = Engine::new(opener, writer, temporary);
+    let engine = Engine::new(Opener::new(path, config), temporary);
     let unfinished = Unfinished(Some(Arc::clone(&engine)));
     let started = Instant::now();
     let ready = unless_given_up(gate, make_ready(manager, gate, &engine, required, drift)).await;

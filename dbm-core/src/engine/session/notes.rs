@@ -1,4 +1,5 @@
-//! What is noted of a session while it lasts: how far it has come, whom it shares with, whether it has spoilt the connection.
+//! What is noted of a session while it lasts: how far it has come, whom it shares with, whether it has spoilt the
+//! connection.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
