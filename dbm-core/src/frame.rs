@@ -120,10 +120,7 @@ impl Frame {
         let _active = self.session.enter();
         self.consume_budget().await;
         self.session.set_asked();
-        let _turn = match self.turn.try_acquire() {
-            Ok(turn) => turn,
-            Err(_) => self.wait_for_turn(self.method).await?,
-        };
+        let _turn = self.take_turn().await?;
         self.check()?;
         let must_be_alone = match self.kind {
             Kind::Write => work.must_be_alone(),
@@ -161,6 +158,13 @@ impl Frame {
         result
     }
 
+    async fn take_turn(&self) -> Result<SemaphorePermit<'_>> {
+        match self.turn.try_acquire() {
+            Ok(turn) => Ok(turn),
+            Err(_) => self.wait_for_turn(self.method).await,
+        }
+    }
+
     async fn wait_for_turn(&self, method: &'static str) -> Result<SemaphorePermit<'_>> {
         let limit = self.session.conn.config().acquire_timeout;
         match Box::pin(tokio::time::timeout(limit, self.turn.acquire())).await {
@@ -184,8 +188,8 @@ impl Frame {
     /// Ends the frame once the statement that runs has ended: its handle is of no use from here on. A body that has
     /// leaked a statement has kept the turn for ever: then what it did cannot be trusted.
     pub(crate) async fn end(&self) {
-        let turn = self.turn.try_acquire();
-        if turn.is_err() && self.wait_for_turn(self.method).await.is_err() {
+        let turn = self.take_turn().await;
+        if turn.is_err() {
             self.poisoned.store(true, Ordering::Relaxed);
         }
         self.end_now();
