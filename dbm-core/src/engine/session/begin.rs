@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Kind, Session};
-use crate::engine::connection::{CONTROL, Db};
+use crate::engine::db::{CONTROL, Db};
 use crate::engine::open::is_busy;
 use crate::error::{Error, Result};
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use self::attempt::Attempt;
 use self::errand::Errand;
-use super::connection::{Conn, Db, OwnerId, Slot};
+use super::connection::{Conn, OwnerId, Slot};
+use super::db::Db;
 use super::guard::Permission;
 use super::statement::{Work, reads_single_rows};
 use super::writer::Ending;
