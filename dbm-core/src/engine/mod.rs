@@ -44,7 +44,7 @@ pub(crate) use inspect::{
 pub(crate) use open::{Opener, Role, log_of};
 pub(crate) use readers::{Place, end_read};
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
-pub(crate) use session::{Kind, Session};
+pub(crate) use session::{Kind, Session, Tried};
 pub(crate) use statement::Work;
 pub use trust::Sharing;
 pub(crate) use trust::Trust;
