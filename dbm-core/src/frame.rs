@@ -40,8 +40,6 @@ pub(crate) struct Frame {
     turn: Semaphore,
     ended: AtomicBool,
     poisoned: AtomicBool,
-    /// A nested call's savepoint has been kept or undone.
-    settled: AtomicBool,
     around: Option<Arc<Frame>>,
 }
 
@@ -63,7 +61,6 @@ impl Frame {
             turn: Semaphore::new(1),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
-            settled: AtomicBool::new(false),
             around: Self::current(),
         })
     }
@@ -80,7 +77,6 @@ impl Frame {
             turn: Semaphore::new(1),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
-            settled: AtomicBool::new(false),
             around: Self::current(),
         })
     }
@@ -231,20 +227,16 @@ impl Frame {
         if self.ended.load(Ordering::Acquire) {
             return Err(Error::HandleEnded);
         }
-        if self.is_poisoned() {
-            return Err(Error::StatementDropped);
-        }
+        self.check_whole()?;
         self.session.check()
     }
 
-    /// Notes that the nested call's savepoint was ended; true when it was before.
-    pub(crate) fn settle(&self) -> bool {
-        self.settled.swap(true, Ordering::AcqRel)
-    }
-
-    /// A statement was dropped while it ran.
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.poisoned.load(Ordering::Relaxed)
+    /// Fails when a statement was dropped while it ran: nobody knows what of it was done.
+    pub(crate) fn check_whole(&self) -> Result<()> {
+        if self.poisoned.load(Ordering::Relaxed) {
+            return Err(Error::StatementDropped);
+        }
+        Ok(())
     }
 }
 

@@ -34,13 +34,17 @@ struct Level {
 }
 
 /// Nested calls deeper than this are refused; without end they would overflow the stack.
-pub(crate) const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 64;
 
-pub(crate) fn too_deep() -> Error {
-    Error::Refused {
+/// Refuses a call that would be so deep.
+pub(crate) fn check_depth(depth: usize) -> Result<()> {
+    if depth <= MAX_DEPTH {
+        return Ok(());
+    }
+    Err(Error::Refused {
         what: "this nesting",
         why: "calls are nested more than 64 deep",
-    }
+    })
 }
 
 pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
@@ -97,10 +101,11 @@ impl Db {
     }
 
     pub(crate) fn savepoint(&self, depth: usize) -> Result<()> {
-        match CONTROL.levels.get(depth) {
-            Some(level) => self.control(&level.savepoint),
-            None => Err(too_deep()),
-        }
+        check_depth(depth)?;
+        CONTROL
+            .levels
+            .get(depth)
+            .map_or(Ok(()), |level| self.control(&level.savepoint))
     }
 
     pub(crate) fn release(&self, depth: usize) -> Result<()> {

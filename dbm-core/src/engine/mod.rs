@@ -11,6 +11,7 @@ mod backup;
 mod checkpoint;
 mod connection;
 mod db;
+mod end;
 mod guard;
 mod inspect;
 mod lane;
@@ -36,8 +37,9 @@ mod writer;
 pub(crate) use assembly::Engine;
 pub(crate) use backup::{back_up, sync_directory};
 pub(crate) use checkpoint::PATIENCE;
-pub(crate) use connection::{Conn, OwnerId, next_id};
-pub(crate) use db::{Db, MAX_DEPTH, too_deep};
+pub(crate) use connection::{Conn, next_id};
+pub(crate) use db::check_depth;
+pub(crate) use end::{Savepoint, undo_write};
 pub(crate) use inspect::{
     Contents, contents, foreign_key_violations, into_reader, is_wal, look, look_now, not_a_database,
 };
