@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::gate::{Entered, Gate};
 use super::site::Site;
 use crate::engine::{
-    Conn, Db, Engine, Kind, MAX_DEPTH, OwnerId, Place, Session, Turn, end_read, next_id, too_deep,
+    Conn, Db, Engine, Kind, MAX_DEPTH, OwnerId, Place, Session, WriterPermit, end_read, next_id, too_deep,
 };
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Lent};
@@ -23,7 +23,7 @@ enum Hold<'a> {
         entered: Option<Entered<'a>>,
     },
     Write {
-        turn: Turn,
+        turn: WriterPermit,
         entered: Option<Entered<'a>>,
     },
     Nested {
@@ -91,7 +91,7 @@ impl<'a> Lease<'a> {
         let mut turn = engine.writer.acquire(&session, trust).await?;
         if engine.never_shares() {
             // Asked when its turn has come: a new schema may have been read while the call waited.
-            turn.make_solo();
+            turn.make_exclusive();
         }
         let joins = turn.joins;
         session.set_shared(joins);
@@ -102,7 +102,7 @@ impl<'a> Lease<'a> {
         engine.writer.mend().await?;
         session.take_connection().await?;
         match kind {
-            Kind::Write if joins => session.control(|db| db.savepoint(0)).await??,
+            Kind::Write if joins => session.join_write().await?,
             Kind::Write => {
                 let begun = session.begin_write().await;
                 if let Err(error) = &begun {
@@ -206,7 +206,7 @@ impl<'a> Lease<'a> {
                 let writer = &frame.engine()?.writer;
                 if session.is_unshareable() {
                     site.trust.keep_alone();
-                    turn.make_solo();
+                    turn.make_exclusive();
                 }
                 let keep = keep && !poisoned;
                 let in_frame = Arc::clone(&frame);

@@ -8,7 +8,9 @@ mod backup;
     reason = "it warns of a log that cannot shrink"
 )]
 mod checkpoint;
+mod commit_outcome;
 mod connection;
+mod foreign;
 mod guard;
 mod inspect;
 mod lane;
@@ -52,7 +54,7 @@ pub(crate) use statement::Work;
 pub(crate) use temporary::TemporaryDirectory;
 pub use trust::Sharing;
 pub(crate) use trust::Trust;
-pub(crate) use writer::{Turn, Writer};
+pub(crate) use writer::{Writer, WriterPermit};
 
 use crate::config::{Config, Execution};
 use crate::error::Result;

@@ -42,6 +42,17 @@ impl Session {
             .await
     }
 
+    /// Opens a savepoint in the transaction of others.
+    pub(crate) async fn join_write(self: &Arc<Self>) -> Result<()> {
+        let this = Arc::clone(self);
+        self.control(move |db| {
+            db.savepoint(0)?;
+            this.savepoint.store(true, Ordering::Relaxed);
+            Ok(())
+        })
+        .await?
+    }
+
     async fn retry_while_busy(self: &Arc<Self>, attempt: fn(&mut Db) -> Result<()>) -> Result<()> {
         match self.control(attempt).await? {
             Err(error) if is_busy(&error) => Box::pin(self.keep_trying(attempt, error)).await,

@@ -15,7 +15,7 @@ use self::errand::Errand;
 use super::connection::{Conn, Db, OwnerId, Slot};
 use super::guard::Permission;
 use super::statement::{Work, reads_single_rows};
-use super::writer::Ending;
+use super::commit_outcome::CommitOutcome;
 use crate::config::Execution;
 use crate::error::{Error, Result};
 
@@ -46,6 +46,8 @@ pub(crate) struct Session {
     wrote: AtomicBool,
     /// Others have done work in the same transaction that waits for its commit.
     shared: AtomicBool,
+    /// In a shared transaction: the savepoint that the call's work can be taken back to is there.
+    savepoint: AtomicBool,
     /// A closure had the bare connection in its hands.
     exposed: AtomicBool,
     unshareable: AtomicBool,
@@ -62,7 +64,7 @@ pub(crate) struct Session {
     lost: OnceLock<Error>,
     /// The newest error of a statement, for the span of a call whose body passes it on.
     failure: Mutex<Option<Error>>,
-    late_answer: Mutex<Option<Arc<Ending>>>,
+    late_answer: Mutex<Option<Arc<CommitOutcome>>>,
 }
 
 impl Session {
@@ -87,6 +89,7 @@ impl Session {
             begun: AtomicBool::new(false),
             wrote: AtomicBool::new(false),
             shared: AtomicBool::new(false),
+            savepoint: AtomicBool::new(false),
             exposed: AtomicBool::new(false),
             tainted: AtomicBool::new(false),
             unshareable: AtomicBool::new(false),
