@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::gate::{Entered, Gate};
 use super::site::Site;
 use crate::engine::{
-    Conn, Db, Engine, Kind, MAX_DEPTH, OwnerId, Place, Session, WriterPermit, end_read, next_id, too_deep,
+    Conn, Db, Engine, Kind, MAX_DEPTH, OwnerId, Place, Session, WriterPermit, end_read, next_id,
+    too_deep,
 };
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Lent};

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use self::attempt::Attempt;
 use self::errand::Errand;
+use super::commit_outcome::CommitOutcome;
 use super::connection::{Conn, Db, OwnerId, Slot};
 use super::guard::Permission;
 use super::statement::{Work, reads_single_rows};
-use super::commit_outcome::CommitOutcome;
 use crate::config::Execution;
 use crate::error::{Error, Result};
 

@@ -55,8 +55,7 @@ impl Committer {
         slot.take_back();
         drop(slot);
         self.latency.record(started.elapsed(), run_on);
-        let restart_log =
-            result.is_ok() && self.checkpointer.after_commit(checkpoint::wal_pages());
+        let restart_log = result.is_ok() && self.checkpointer.after_commit(checkpoint::wal_pages());
         (FinishedBatch::new(followers, result), restart_log)
     }
 

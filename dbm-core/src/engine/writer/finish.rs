@@ -38,8 +38,8 @@ impl Writer {
         let (id, exclusive) = (permit.id, permit.exclusive);
         // Whatever the answer is, the call has not got the writer any more.
         permit.disarm();
-        let finished = self
-            .step(|scheduler, effects| scheduler.finish(id, exclusive, Instant::now, effects));
+        let finished =
+            self.step(|scheduler, effects| scheduler.finish(id, exclusive, Instant::now, effects));
         match finished {
             Finished::Commit(followers) => {
                 let permit = LibraryPermit::of_task(self);

@@ -102,7 +102,11 @@ enum Phase<S> {
         exclusive: bool,
     },
     /// The library, for a job that nobody may interrupt.
-    Library { job: LibraryJob, since: Instant, method: &'static str },
+    Library {
+        job: LibraryJob,
+        since: Instant,
+        method: &'static str,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -151,10 +155,14 @@ pub(super) struct Again {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Arrived {
     /// It has the writer. With `joins` the transaction is open, and it gets a savepoint in it.
-    Runs { joins: bool },
+    Runs {
+        joins: bool,
+    },
     Queued(Arrival),
     Closed,
-    Overloaded { queued: usize },
+    Overloaded {
+        queued: usize,
+    },
 }
 
 /// The answer to [`Scheduler::finish`].
@@ -402,7 +410,11 @@ impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
         now: impl Fn() -> Instant,
         effects: &mut Effects<W, S, F>,
     ) {
-        if self.batch.as_ref().is_some_and(|batch| batch.leader == Some(id)) {
+        if self
+            .batch
+            .as_ref()
+            .is_some_and(|batch| batch.leader == Some(id))
+        {
             effects.commit = self.close_commit_window(now);
         }
     }
@@ -557,12 +569,7 @@ impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
     }
 
     /// Gives the writer to the next one, or to the library when something has to be done before that.
-    fn next(
-        &mut self,
-        exclusive: bool,
-        now: impl Fn() -> Instant,
-        effects: &mut Effects<W, S, F>,
-    ) {
+    fn next(&mut self, exclusive: bool, now: impl Fn() -> Instant, effects: &mut Effects<W, S, F>) {
         if self.must_commit(exclusive, &now) {
             effects.commit = self.take_batch();
         }
@@ -648,7 +655,7 @@ impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
         };
         let nobody_joins = match self.queue.front() {
             Some(waiter) => waiter.is_exclusive(),
-            None => batch.leader.is_none() || !self.expects_joiners() || self.closed,
+            None => batch.leader.is_none() || !self.expects_joiners(),
         };
         exclusive || nobody_joins || self.is_full(now)
     }

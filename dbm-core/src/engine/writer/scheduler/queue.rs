@@ -49,7 +49,9 @@ impl<W> Queue<W> {
     }
 
     pub(super) fn insert(&mut self, arrival: Arrival, waiter: Waiter<W>) {
-        let position = self.entries.partition_point(|entry| entry.arrival < arrival);
+        let position = self
+            .entries
+            .partition_point(|entry| entry.arrival < arrival);
         let entry = Entry {
             arrival,
             waiter: Some(waiter),
@@ -66,7 +68,9 @@ impl<W> Queue<W> {
     }
 
     pub(super) fn remove(&mut self, arrival: Arrival) -> Option<W> {
-        let found = self.entries.binary_search_by_key(&arrival, |entry| entry.arrival);
+        let found = self
+            .entries
+            .binary_search_by_key(&arrival, |entry| entry.arrival);
         let waiter = self.entries.get_mut(found.ok()?)?.waiter.take()?;
         self.waiting -= 1;
         self.trim();
@@ -84,10 +88,18 @@ impl<W> Queue<W> {
 
     /// Both ends hold a waiter.
     fn trim(&mut self) {
-        while self.entries.front().is_some_and(|entry| entry.waiter.is_none()) {
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.waiter.is_none())
+        {
             self.entries.pop_front();
         }
-        while self.entries.back().is_some_and(|entry| entry.waiter.is_none()) {
+        while self
+            .entries
+            .back()
+            .is_some_and(|entry| entry.waiter.is_none())
+        {
             self.entries.pop_back();
         }
     }

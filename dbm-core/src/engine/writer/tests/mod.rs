@@ -30,7 +30,10 @@ fn session(writer: &Writer, method: &'static str) -> Arc<Session> {
 }
 
 /// A call in the middle of a transaction that others may join.
-pub(super) async fn begin(writer: &Arc<Writer>, method: &'static str) -> (WriterPermit, Arc<Session>) {
+pub(super) async fn begin(
+    writer: &Arc<Writer>,
+    method: &'static str,
+) -> (WriterPermit, Arc<Session>) {
     let session = session(writer, method);
     let permit = writer.acquire(&session, None).await.unwrap();
     session.take_connection().await.unwrap();
@@ -198,9 +201,8 @@ fn the_writer_is_not_taken_while_the_library_commits() {
         let (writer, permit, session) = in_transaction().await;
         let id = permit.id;
         permit.disarm();
-        let commits = writer.step(|scheduler, effects| {
-            scheduler.finish(id, true, Instant::now, effects)
-        });
+        let commits =
+            writer.step(|scheduler, effects| scheduler.finish(id, true, Instant::now, effects));
         assert!(matches!(commits, Finished::Commit(_)));
         evict(&writer, &session).await;
         assert!(writer.note(|scheduler| scheduler.holder().is_some()));

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::{begin, writer};
 use crate::config::Config;
+use crate::engine::session::Session;
 use crate::engine::writer::shell::Scheduler;
 use crate::engine::writer::{Writer, WriterPermit};
-use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::test_support::{hold_up, run, starts};
 
