@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use super::latency::{CommitLatency, RunOn};
 use crate::config::Execution;
-use crate::engine::checkpoint::{self, Checkpointer};
+use crate::engine::checkpoint::Checkpointer;
 use crate::engine::commit_outcome::{FinishedBatch, Followers};
-use crate::engine::connection::{CONTROL, Conn, Db, OwnerId};
+use crate::engine::connection::{Conn, OwnerId};
+use crate::engine::db::{CONTROL, Db};
 use crate::engine::open::SharedOpener;
+use crate::engine::wal::wal_pages;
 use crate::error::{Error, Result};
 
 pub(super) struct Committer {
@@ -55,7 +57,7 @@ impl Committer {
         slot.take_back();
         drop(slot);
         self.latency.record(started.elapsed(), run_on);
-        let restart_log = result.is_ok() && self.checkpointer.after_commit(checkpoint::wal_pages());
+        let restart_log = result.is_ok() && self.checkpointer.after_commit(wal_pages());
         (FinishedBatch::new(followers, result), restart_log)
     }
 

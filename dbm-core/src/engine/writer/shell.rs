@@ -14,7 +14,8 @@ use super::scheduler::{self, CallId, Effects, Follow, Waiting};
 use super::watchdog::{StallWatchdog, Watched};
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::commit_outcome::{CommitOutcome, FinishedBatch, Followers};
-use crate::engine::connection::{Conn, Db, OwnerId, next_id};
+use crate::engine::connection::{Conn, OwnerId, next_id};
+use crate::engine::db::Db;
 use crate::engine::foreign::contain;
 use crate::engine::open::SharedOpener;
 use crate::engine::readers::Readers;
@@ -265,8 +266,14 @@ impl Writer {
                     readers,
                     ..
                 } = &*permit.writer;
-                if let Some(db) = conn.lock().db() {
-                    committer.checkpointer.start_over(db, readers);
+                let still_read = {
+                    let mut slot = conn.lock();
+                    slot.db()
+                        .and_then(|db| committer.checkpointer.start_over(db))
+                };
+                // It writes an event: a subscriber is code of others.
+                if let Some(log) = still_read {
+                    readers.make_way_for(&log);
                 }
                 None
             });
