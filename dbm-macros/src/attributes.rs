@@ -1,6 +1,7 @@
 //! The grammar of the attributes, and how the outermost one gathers the others.
 
-use crate::check::Errors;
+use crate::attribute_name::AttributeName;
+use crate::errors::Errors;
 use crate::wording;
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::quote;
@@ -8,57 +9,18 @@ use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, Ident, LitStr, Meta, Path, Token};
 
-/// The attributes that stand on a method.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    DatabaseSafe,
-    RequiredArgument,
-    FailValue,
-    FailWithException,
-    Timed,
-    DuringInit,
-}
-
-impl Kind {
-    const ALL: [Self; 6] = [
-        Self::DatabaseSafe,
-        Self::RequiredArgument,
-        Self::FailValue,
-        Self::FailWithException,
-        Self::Timed,
-        Self::DuringInit,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::DatabaseSafe => "database_safe",
-            Self::RequiredArgument => "required_argument",
-            Self::FailValue => "fail_value",
-            Self::FailWithException => "fail_with_exception",
-            Self::Timed => "timed",
-            Self::DuringInit => "during_init",
-        }
-    }
-
-    /// By the last segment, so that `#[dbm_core::timed]` is one of ours, too.
-    fn of(path: &Path) -> Option<Self> {
-        let last = &path.segments.last()?.ident;
-        Self::ALL.into_iter().find(|kind| last == kind.name())
-    }
-}
-
 /// One attribute as it was written.
 pub(crate) struct Given {
-    pub(crate) kind: Kind,
+    pub(crate) name: AttributeName,
     pub(crate) span: Span,
     pub(crate) arguments: TokenStream,
 }
 
 impl Given {
     /// The outermost attribute: the compiler hands over its arguments and keeps its path.
-    pub(crate) fn outermost(kind: Kind, arguments: TokenStream) -> Self {
+    pub(crate) fn outermost(name: AttributeName, arguments: TokenStream) -> Self {
         Self {
-            kind,
+            name,
             span: Span::call_site(),
             arguments,
         }
@@ -66,7 +28,7 @@ impl Given {
 
     pub(crate) fn sibling(attribute: &Attribute) -> Option<Self> {
         let path = attribute.path();
-        let kind = Kind::of(path)?;
+        let name = AttributeName::of(path)?;
         let arguments = match &attribute.meta {
             Meta::Path(_) => TokenStream::new(),
             Meta::List(list) => list.tokens.clone(),
@@ -80,7 +42,7 @@ impl Given {
             .last()
             .map_or_else(Span::call_site, |last| last.ident.span());
         Some(Self {
-            kind,
+            name,
             span,
             arguments,
         })
@@ -102,7 +64,7 @@ impl Given {
         };
         parser
             .parse2(quote!(#group))
-            .map_err(|error| syn::Error::new(error.span(), wording::usage(self.kind)))
+            .map_err(|error| syn::Error::new(error.span(), wording::usage(self.name)))
     }
 
     fn nothing(&self) -> syn::Result<()> {
@@ -175,9 +137,9 @@ impl Attributes {
         for (place, one) in given.iter().enumerate() {
             if given[..place]
                 .iter()
-                .any(|earlier| earlier.kind == one.kind)
+                .any(|earlier| earlier.name == one.name)
             {
-                errors.push(one.span, wording::duplicate(one.kind));
+                errors.push(one.span, wording::duplicate(one.name));
                 continue;
             }
             if let Err(error) = read.add(one) {
@@ -188,38 +150,42 @@ impl Attributes {
     }
 
     /// An attribute that means nothing without `#[database_safe]`.
-    pub(crate) fn modifier(&self) -> Option<(Span, Kind)> {
+    pub(crate) fn modifier(&self) -> Option<(Span, AttributeName)> {
         let fail_value = self
             .fail_value
             .as_ref()
-            .map(|(span, _)| (*span, Kind::FailValue));
+            .map(|(span, _)| (*span, AttributeName::FailValue));
         let exception = self
             .fail_with_exception
-            .map(|span| (span, Kind::FailWithException));
-        let during_init = self.during_init.map(|span| (span, Kind::DuringInit));
+            .map(|span| (span, AttributeName::FailWithException));
+        let during_init = self
+            .during_init
+            .map(|span| (span, AttributeName::DuringInit));
         fail_value.or(exception).or(during_init)
     }
 
     fn add(&mut self, one: &Given) -> syn::Result<()> {
-        match one.kind {
-            Kind::DatabaseSafe => {
+        match one.name {
+            AttributeName::DatabaseSafe => {
                 self.database_safe = Some(one.span);
                 self.timeout = one.duration("timeout")?;
             }
-            Kind::Timed => {
+            AttributeName::Timed => {
                 self.timed = Some(one.span);
                 self.slow = one.duration("slow")?;
             }
-            Kind::RequiredArgument => self.required_argument = Some((one.span, one.names()?)),
-            Kind::FailValue => {
+            AttributeName::RequiredArgument => {
+                self.required_argument = Some((one.span, one.names()?));
+            }
+            AttributeName::FailValue => {
                 self.fail_value = Some((one.span, quote!(loop {})));
                 self.fail_value = Some((one.span, one.expression()?));
             }
-            Kind::FailWithException => {
+            AttributeName::FailWithException => {
                 self.fail_with_exception = Some(one.span);
                 one.nothing()?;
             }
-            Kind::DuringInit => {
+            AttributeName::DuringInit => {
                 self.during_init = Some(one.span);
                 one.nothing()?;
             }

@@ -3,7 +3,9 @@
 //! A broken rule about the attributes leaves a method that can be expanded without them; a broken rule about the
 //! signature leaves only its outside, see [`Plan::sound`].
 
-use crate::attributes::{Attributes, Kind};
+use crate::attribute_name::AttributeName;
+use crate::attributes::Attributes;
+use crate::errors::Errors;
 use crate::method::{Method, parameter_name};
 use crate::types::{
     bare, future_output, handle_name, is_fallible, is_mutable_reference, is_plainly_not,
@@ -16,32 +18,6 @@ use std::fmt::Display;
 use syn::{
     Error, GenericParam, Ident, Pat, PatType, Receiver, ReceiverKind, ReturnType, Type, Visibility,
 };
-
-/// The errors of one method, collected.
-#[derive(Default)]
-pub(crate) struct Errors(Option<Error>);
-
-impl Errors {
-    pub(crate) fn push(&mut self, span: Span, message: impl Display) {
-        self.add(Error::new(span, message));
-    }
-
-    fn push_on(&mut self, tokens: impl ToTokens, message: impl Display) {
-        self.add(Error::new_spanned(tokens, message));
-    }
-
-    pub(crate) fn add(&mut self, error: Error) {
-        match &mut self.0 {
-            None => self.0 = Some(error),
-            Some(first) => first.combine(error),
-        }
-    }
-
-    pub(crate) fn to_compile_errors(&self) -> TokenStream {
-        let errors = self.0.as_ref().map(Error::to_compile_error);
-        errors.unwrap_or_default()
-    }
-}
 
 /// The `db` parameter: its place after the receiver, its pattern, and the type behind its `&mut`.
 pub(crate) struct Handle {
@@ -73,8 +49,8 @@ pub(crate) fn check(method: Method, attributes: Attributes, mut errors: Errors) 
     }
     let database = attributes.database_safe.is_some() || (modifier.is_some() && handle.is_some());
     let mut sound = true;
-    if let (None, Some((span, kind))) = (attributes.database_safe, modifier) {
-        errors.push(span, wording::modifier_alone(kind));
+    if let (None, Some((span, name))) = (attributes.database_safe, modifier) {
+        errors.push(span, wording::modifier_alone(name));
         sound = database;
     }
     let handle = handle.filter(|_| database);
@@ -359,12 +335,12 @@ fn hook(method: Method, mut errors: Errors, span: Span) -> Plan {
 }
 
 /// What is no method, or none that can be read; of that the compiler has said more.
-pub(crate) fn not_a_method(kind: Kind, item: &TokenStream, why: &Error) -> Error {
+pub(crate) fn not_a_method(name: AttributeName, item: &TokenStream, why: &Error) -> Error {
     let is_function = |token: TokenTree| matches!(token, TokenTree::Ident(word) if word == "fn");
     if item.clone().into_iter().any(is_function) {
-        Error::new(why.span(), wording::unreadable(kind, why))
+        Error::new(why.span(), wording::unreadable(name, why))
     } else {
-        Error::new(Span::call_site(), wording::not_a_method(kind))
+        Error::new(Span::call_site(), wording::not_a_method(name))
     }
 }
 

@@ -1,7 +1,9 @@
 //! From what was understood to tokens. The generated code adapts a signature and hands over; it decides nothing.
 
-use crate::attributes::{Attributes, Given, Kind, take_siblings};
-use crate::check::{self, Errors, Handle, Plan};
+use crate::attribute_name::AttributeName;
+use crate::attributes::{Attributes, Given, take_siblings};
+use crate::check::{self, Handle, Plan};
+use crate::errors::Errors;
 use crate::method::Method;
 use crate::types::{bare, is_fallible, value_type};
 use proc_macro2::{Group, Ident, Literal, Span, TokenStream};
@@ -13,16 +15,20 @@ use syn::{
     WherePredicate,
 };
 
-/// The expansion of one method, by the outermost of its attributes; `kind` is that attribute.
-pub(crate) fn attribute(kind: Kind, arguments: TokenStream, item: &TokenStream) -> TokenStream {
+/// The expansion of one method, by the outermost of its attributes; `name` is that attribute.
+pub(crate) fn attribute(
+    name: AttributeName,
+    arguments: TokenStream,
+    item: &TokenStream,
+) -> TokenStream {
     let mut method = match syn::parse2::<Method>(item.clone()) {
         Ok(method) => method,
         Err(why) => {
-            let error = check::not_a_method(kind, item, &why).to_compile_error();
+            let error = check::not_a_method(name, item, &why).to_compile_error();
             return quote!(#error #item);
         }
     };
-    let mut given = vec![Given::outermost(kind, arguments)];
+    let mut given = vec![Given::outermost(name, arguments)];
     let (siblings, paths) = take_siblings(&mut method.attributes);
     given.extend(siblings);
     let mut errors = Errors::default();

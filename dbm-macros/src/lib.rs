@@ -4,15 +4,17 @@
 //! applies every rule (`types` judges what is written, `wording` has the sentences), `expand` turns what was
 //! understood into tokens. Whatever is wrong, the method is emitted beside the error, so that no second error follows.
 
+mod attribute_name;
 mod attributes;
 mod check;
 mod derive;
+mod errors;
 mod expand;
 mod method;
 mod types;
 mod wording;
 
-use attributes::Kind;
+use attribute_name::AttributeName;
 use proc_macro::TokenStream;
 
 /// Makes a method a call of its manager: lease, transaction, body, commit or rollback.
@@ -57,7 +59,7 @@ use proc_macro::TokenStream;
 /// (`use dbm_core::fail_value as otherwise`) is not recognised.
 #[proc_macro_attribute]
 pub fn database_safe(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(Kind::DatabaseSafe, arguments.into(), &item.into()).into()
+    expand::attribute(AttributeName::DatabaseSafe, arguments.into(), &item.into()).into()
 }
 
 /// At least one of the named parameters, each an `Option`, must be `Some`.
@@ -91,7 +93,12 @@ pub fn database_safe(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn required_argument(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(Kind::RequiredArgument, arguments.into(), &item.into()).into()
+    expand::attribute(
+        AttributeName::RequiredArgument,
+        arguments.into(),
+        &item.into(),
+    )
+    .into()
 }
 
 /// On failure the caller gets this value, never an error.
@@ -127,7 +134,7 @@ pub fn required_argument(arguments: TokenStream, item: TokenStream) -> TokenStre
 /// With [`macro@fail_with_exception`] the value is a tuple that ends in a place for the cause.
 #[proc_macro_attribute]
 pub fn fail_value(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(Kind::FailValue, arguments.into(), &item.into()).into()
+    expand::attribute(AttributeName::FailValue, arguments.into(), &item.into()).into()
 }
 
 /// A panic of the body, too, comes back as an error: `Err(E::from(Error::Panicked { .. }))`.
@@ -161,7 +168,12 @@ pub fn fail_value(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn fail_with_exception(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(Kind::FailWithException, arguments.into(), &item.into()).into()
+    expand::attribute(
+        AttributeName::FailWithException,
+        arguments.into(),
+        &item.into(),
+    )
+    .into()
 }
 
 /// Traces how long the method took; `#[timed(slow = "100ms")]` warns when it took longer.
@@ -177,7 +189,7 @@ pub fn fail_with_exception(arguments: TokenStream, item: TokenStream) -> TokenSt
 /// ```
 #[proc_macro_attribute]
 pub fn timed(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(Kind::Timed, arguments.into(), &item.into()).into()
+    expand::attribute(AttributeName::Timed, arguments.into(), &item.into()).into()
 }
 
 /// The method may be called from inside `init_db` and `migrate_db`, and joins their transaction.
@@ -213,7 +225,7 @@ pub fn timed(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn during_init(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(Kind::DuringInit, arguments.into(), &item.into()).into()
+    expand::attribute(AttributeName::DuringInit, arguments.into(), &item.into()).into()
 }
 
 /// Makes a struct that holds a `ManagerCore` a database manager.
