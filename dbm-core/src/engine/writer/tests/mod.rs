@@ -1,3 +1,4 @@
+mod hazards;
 mod watchdog;
 
 use std::pin::pin;
