@@ -142,20 +142,23 @@ fn nobody_waits_for_joiners_after_the_close() {
 
 #[test]
 fn two_calls_that_came_too_late_keep_their_order() {
-    let (mut scheduler, now) = scheduler(0);
-    for id in 1..=3 {
-        world::arrive(&mut scheduler, id, now);
+    for order in [[(2, 1), (3, 2)], [(3, 2), (2, 1)]] {
+        let (mut scheduler, now) = scheduler(0);
+        for id in 1..=3 {
+            world::arrive(&mut scheduler, id, now);
+        }
+        let mut effects = Effects::default();
+        scheduler.release(1, true, || now, &mut effects);
+        let too_late = now + POLICY.claim_within;
+        scheduler.tick(too_late, &mut effects);
+        scheduler.tick(too_late + POLICY.claim_within, &mut effects);
+        // Both come while another call runs.
+        world::arrive(&mut scheduler, 4, too_late);
+        for (id, arrival) in order {
+            world::arrive_again(&mut scheduler, id, arrival, too_late);
+        }
+        let mut effects = Effects::default();
+        scheduler.release(4, true, || too_late, &mut effects);
+        assert_eq!(effects.grant.map(|call| call.id()), Some(2));
     }
-    let mut effects = Effects::default();
-    scheduler.release(1, true, || now, &mut effects);
-    let too_late = now + POLICY.claim_within;
-    scheduler.tick(too_late, &mut effects);
-    scheduler.tick(too_late + POLICY.claim_within, &mut effects);
-    // Both come, the second one first, while another call runs.
-    world::arrive(&mut scheduler, 4, too_late);
-    world::arrive_again(&mut scheduler, 3, 2, too_late);
-    world::arrive_again(&mut scheduler, 2, 1, too_late);
-    let mut effects = Effects::default();
-    scheduler.release(4, true, || too_late, &mut effects);
-    assert_eq!(effects.grant.map(|call| call.id()), Some(2));
 }

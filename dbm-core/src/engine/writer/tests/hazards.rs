@@ -148,3 +148,19 @@ fn a_commit_is_told_whatever_the_waker_of_the_next_call_does() {
         drop(waits.await.unwrap());
     });
 }
+
+#[test]
+fn a_call_that_ends_does_not_panic_with_the_waker_of_the_next_one() {
+    run(async {
+        let writer = writer(Config::in_memory());
+        let permit = writer
+            .acquire(&session(&writer, "first"), None)
+            .await
+            .unwrap();
+        let second = session(&writer, "second");
+        let mut waits = pin!(writer.acquire(&second, None));
+        starts(waits.as_mut(), &Waker::from(Arc::new(Panics)));
+        drop(permit);
+        drop(waits.await.unwrap());
+    });
+}
