@@ -97,7 +97,7 @@
 //! migrations, testing, operations, observability. `ARCHITECTURE.md` says what goes on inside.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-/// The street that every call walks, in one place; what the attributes generate can be written by hand with it.
+/// The call pipeline in one place: what the attributes generate can be written by hand with it.
 ///
 /// required arguments → status gate → lease (lock, connection, transaction) → body → commit or rollback → failure
 /// policy → trace

@@ -6,7 +6,7 @@
 mod alone;
 mod commits;
 mod companions;
-mod company;
+mod joiners;
 mod deferred;
 mod rollbacks;
 mod stalls;
