@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::site::Site;
 use crate::engine::{
-    Conn, Engine, Kind, Place, Savepoint, Session, Turn, check_depth, end_read, next_id, undo_write,
+    Conn, Engine, Kind, Place, Savepoint, Session, WriterPermit, check_depth, end_read, next_id,
+    undo_write,
 };
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Lent};
@@ -26,7 +27,7 @@ enum Hold<'a> {
     },
     Write {
         session: Arc<Session>,
-        turn: Turn,
+        turn: WriterPermit,
         entered: Option<Entered<'a>>,
     },
     /// A part of the lease around it. Only a write has a savepoint: a read has nothing to undo.
@@ -97,7 +98,7 @@ impl<'a> Lease<'a> {
         let mut turn = engine.writer.acquire(&session, trust).await?;
         if engine.never_shares() {
             // Asked when its turn has come: a new schema may have been read while the call waited.
-            turn.make_solo();
+            turn.make_exclusive();
         }
         session.set_shared(turn.joins);
         let lease = Self {
@@ -193,7 +194,7 @@ impl<'a> Lease<'a> {
             && session.is_unshareable()
         {
             site.trust.keep_alone();
-            turn.make_solo();
+            turn.make_exclusive();
         }
     }
 

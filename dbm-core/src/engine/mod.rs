@@ -9,9 +9,11 @@ mod backup;
     reason = "it warns of a log that cannot shrink"
 )]
 mod checkpoint;
+mod commit_outcome;
 mod connection;
 mod db;
 mod end;
+mod foreign;
 mod guard;
 mod inspect;
 mod lane;
@@ -50,4 +52,4 @@ pub(crate) use session::{Kind, Session, Tried};
 pub(crate) use statement::Work;
 pub use trust::Sharing;
 pub(crate) use trust::Trust;
-pub(crate) use writer::Turn;
+pub(crate) use writer::WriterPermit;

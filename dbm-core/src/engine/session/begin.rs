@@ -39,7 +39,7 @@ impl Session {
     /// Makes the writer's connection ready for its new owner: opens the transaction, or joins the one that is open.
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<()> {
         match self.kind {
-            Kind::Write if self.is_shared() => self.control(|db| db.savepoint(0)).await?,
+            Kind::Write if self.is_shared() => self.join_write().await,
             Kind::Write => {
                 let begun = self.begin_write().await;
                 if let Err(error) = &begun {
@@ -67,6 +67,17 @@ impl Session {
     pub(crate) async fn begin_write(self: &Arc<Self>) -> Result<()> {
         self.retry_while_busy(|db| db.control(&CONTROL.begin_write))
             .await
+    }
+
+    /// Opens a savepoint in the transaction of others.
+    async fn join_write(self: &Arc<Self>) -> Result<()> {
+        let this = Arc::clone(self);
+        self.control(move |db| {
+            db.savepoint(0)?;
+            this.savepoint.store(true, Ordering::Relaxed);
+            Ok(())
+        })
+        .await?
     }
 
     async fn retry_while_busy(self: &Arc<Self>, attempt: fn(&mut Db) -> Result<()>) -> Result<()> {

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use super::commit_outcome::CommitOutcome;
 use super::connection::{Conn, OwnerId, Slot};
-use super::writer::Ending;
 use crate::config::Execution;
 use crate::error::{Error, Result};
 
@@ -44,6 +44,8 @@ pub(crate) struct Session {
     wrote: AtomicBool,
     /// Others have done work in the same transaction that waits for its commit.
     shared: AtomicBool,
+    /// In a shared transaction: the savepoint that the call's work can be taken back to is there.
+    savepoint: AtomicBool,
     /// A closure had the bare connection in its hands.
     exposed: AtomicBool,
     unshareable: AtomicBool,
@@ -60,7 +62,7 @@ pub(crate) struct Session {
     lost: OnceLock<Error>,
     /// The newest error of a statement, for the span of a call whose body passes it on.
     failure: Mutex<Option<Error>>,
-    late_answer: Mutex<Option<Arc<Ending>>>,
+    late_answer: Mutex<Option<Arc<CommitOutcome>>>,
 }
 
 impl Session {
@@ -85,6 +87,7 @@ impl Session {
             begun: AtomicBool::new(false),
             wrote: AtomicBool::new(false),
             shared: AtomicBool::new(false),
+            savepoint: AtomicBool::new(false),
             exposed: AtomicBool::new(false),
             tainted: AtomicBool::new(false),
             unshareable: AtomicBool::new(false),
