@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-
+use crate::baton::{Baton, Held};
 use crate::engine::{Engine, Kind, Session, Work};
 use crate::error::{Error, Result};
 
@@ -27,8 +26,8 @@ pub(crate) struct Frame {
     pub(crate) depth: usize,
     /// The session belongs to `init_db` or `migrate_db`.
     pub(crate) during_init: bool,
-    /// Its one permit is held for each statement, and for the whole of a nested call.
-    turn: Semaphore,
+    /// Held for each statement, and for the whole of a nested call.
+    turn: Baton,
     ended: AtomicBool,
     poisoned: AtomicBool,
     /// A nested call's savepoint has been kept or undone.
@@ -51,7 +50,7 @@ impl Frame {
             session,
             depth: 0,
             during_init,
-            turn: Semaphore::new(1),
+            turn: Baton::default(),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             settled: AtomicBool::new(false),
@@ -68,7 +67,7 @@ impl Frame {
             method,
             depth: parent.depth + 1,
             during_init: parent.during_init,
-            turn: Semaphore::new(1),
+            turn: Baton::default(),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             settled: AtomicBool::new(false),
@@ -106,7 +105,7 @@ impl Frame {
         if pin!(self.consume_budget()).poll(&mut nobody).is_pending() {
             return None;
         }
-        let _turn = self.turn.try_acquire().ok()?;
+        let _turn = self.turn.try_take()?;
         self.check().ok()?;
         let shares = self.kind == Kind::Write;
         let result = self
@@ -158,18 +157,18 @@ impl Frame {
         result
     }
 
-    async fn take_turn(&self) -> Result<SemaphorePermit<'_>> {
-        match self.turn.try_acquire() {
-            Ok(turn) => Ok(turn),
-            Err(_) => self.wait_for_turn(self.method).await,
+    async fn take_turn(&self) -> Result<Held<'_>> {
+        match self.turn.try_take() {
+            Some(turn) => Ok(turn),
+            None => self.wait_for_turn(self.method).await,
         }
     }
 
-    async fn wait_for_turn(&self, method: &'static str) -> Result<SemaphorePermit<'_>> {
+    async fn wait_for_turn(&self, method: &'static str) -> Result<Held<'_>> {
         let limit = self.session.conn.config().acquire_timeout;
-        match Box::pin(tokio::time::timeout(limit, self.turn.acquire())).await {
-            Ok(Ok(turn)) => Ok(turn),
-            _ => Err(Error::AcquireTimeout {
+        match Box::pin(tokio::time::timeout(limit, self.turn.take())).await {
+            Ok(turn) => Ok(turn),
+            Err(_) => Err(Error::AcquireTimeout {
                 method,
                 waited: limit,
                 holder: self.method,
@@ -181,7 +180,8 @@ impl Frame {
 
     /// The turn for the whole of the nested call `method`.
     pub(crate) async fn lend(self: &Arc<Self>, method: &'static str) -> Result<Lent> {
-        self.wait_for_turn(method).await?.forget();
+        tokio::task::coop::consume_budget().await;
+        self.wait_for_turn(method).await?.keep();
         Ok(Lent(Arc::clone(self)))
     }
 
@@ -225,7 +225,7 @@ pub(crate) struct Lent(Arc<Frame>);
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.0.turn.add_permits(1);
+        self.0.turn.pass_on();
     }
 }
 
@@ -266,11 +266,11 @@ mod tests {
         let mut looks = Work::Statement {
             sql: "SELECT 1".into(),
             params: ().into_params().unwrap(),
-            finish: |_| Ok(FRAME.take().unwrap().turn.available_permits()),
+            finish: |_| Ok(FRAME.take().unwrap().turn.try_take().is_some()),
         };
-        let permits = frame.try_statement(&mut looks).unwrap().unwrap();
-        assert_eq!(permits, 0);
-        assert_eq!(frame.turn.available_permits(), 1);
+        let was_free = frame.try_statement(&mut looks).unwrap().unwrap();
+        assert!(!was_free);
+        assert!(frame.turn.try_take().is_some());
     }
 
     /// The call was ended before its first statement.

@@ -97,6 +97,7 @@
 //! migrations, testing, operations, observability. `ARCHITECTURE.md` says what goes on inside.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod baton;
 pub mod call;
 mod config;
 #[expect(
@@ -113,6 +114,7 @@ pub mod prelude;
 mod row;
 mod sharded;
 mod status;
+mod sync;
 #[cfg(test)]
 mod test_support;
 #[cfg(feature = "testing")]
@@ -124,6 +126,7 @@ pub mod testing;
 mod transaction;
 mod value;
 mod version;
+mod waking;
 
 #[doc(hidden)]
 pub mod __private;

@@ -3,6 +3,7 @@
 //! required arguments → status gate → lease (lock, connection, transaction) → body → commit or rollback → failure
 //! policy → trace
 
+mod announced;
 mod arguments;
 mod body;
 mod failure;
@@ -13,6 +14,7 @@ mod profile;
 mod site;
 #[expect(clippy::disallowed_methods, reason = "it writes the events of a call")]
 mod trace;
+mod turnstile;
 
 use std::any::Any;
 use std::sync::Arc;

@@ -161,13 +161,11 @@ impl Checkpointer {
             .truncate_above
             .fetch_add(TRUNCATE_ABOVE, Ordering::Relaxed);
         if let Some((oldest, since)) = readers.oldest() {
-            let age_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-            warn!(
-                reader = oldest.method,
-                age_ms,
-                pages = above,
-                "a long read keeps the write-ahead log from shrinking"
-            );
+            let (reader, age) = (oldest.method, since.elapsed());
+            // The writer's connection is locked here, and who listens may do anything.
+            let _ = self
+                .lane
+                .post(move || warn_of_long_read(reader, age, above));
         }
         if let Some(age) = self.opener.config.max_read_age {
             readers.evict_older_than(age);
@@ -188,6 +186,14 @@ impl Checkpointer {
         }
         self.lane.close();
     }
+}
+
+fn warn_of_long_read(reader: &str, age: Duration, pages: u32) {
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    warn!(
+        reader,
+        age_ms, pages, "a long read keeps the write-ahead log from shrinking"
+    );
 }
 
 impl State {
