@@ -249,7 +249,7 @@ mod tests {
         thread_local! {
             static FRAME: RefCell<Option<Arc<Frame>>> = const { RefCell::new(None) };
         }
-        let engine = Engine::in_memory(&Config::in_memory()).unwrap();
+        let engine = Engine::in_memory(next_id(), &Config::in_memory()).unwrap();
         let (conn, inline) = (Arc::clone(&engine.writer.conn), Execution::Inline);
         let session = Session::new(
             conn,
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn a_body_that_tries_again_and_again_lets_other_tasks_run() {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let engine = Engine::in_memory(&Config::in_memory()).unwrap();
+        let engine = Engine::in_memory(next_id(), &Config::in_memory()).unwrap();
         let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
         let none = Duration::ZERO;
         let session = Session::new(conn, next_id(), Kind::Read, "ended", auto, none, &COUNT);

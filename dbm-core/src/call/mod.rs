@@ -17,12 +17,13 @@ mod trace;
 mod turnstile;
 
 use std::any::Any;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Instrument as _;
 
-use crate::engine::Kind;
+use crate::engine::{Kind, unless_inside};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::manager::{DbManager, ManagerCore};
@@ -248,7 +249,25 @@ async fn lease<'a>(
     Ok(lease)
 }
 
+/// Whatever it waits for, a statement does not wait with it.
 async fn acquire<'a>(site: &'static Site, gate: &'a Arc<Gate>, kind: Kind) -> Result<Lease<'a>> {
+    let lease = pin!(acquire_outside(site, gate, kind));
+    unless_inside(gate.id, lease, || nesting_in_statement(gate, site)).await
+}
+
+fn nesting_in_statement(gate: &Gate, site: &'static Site) -> Error {
+    Error::Nesting {
+        outer: Frame::of_manager(gate.id).map_or("a statement", |frame| frame.method),
+        inner: site.method,
+        why: "a statement of it is running, which would wait for itself",
+    }
+}
+
+async fn acquire_outside<'a>(
+    site: &'static Site,
+    gate: &'a Arc<Gate>,
+    kind: Kind,
+) -> Result<Lease<'a>> {
     if let Some(outer) = Frame::of_manager(gate.id) {
         if outer.during_init && !site.during_init {
             return Err(Error::NotDuringInit {

@@ -1,6 +1,7 @@
 //! One SQLite connection that is used from where the task is or from its lane, by whoever owns it at the time.
 
 use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -9,11 +10,13 @@ use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::oneshot;
 
 use super::guard::Guard;
+use super::inside;
 use super::lane::Lane;
 use super::open::{Role, SharedOpener};
 use super::statement::Profiles;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::waking::contained;
 
 /// Marks who may use a connection; never used twice.
 pub(crate) type OwnerId = u64;
@@ -40,7 +43,8 @@ pub(crate) fn next_id() -> OwnerId {
 /// A connection and the thread for its slow work.
 ///
 /// The lock is held for one statement or COMMIT, never across an await. Only the owner's statements run; whoever
-/// is not the owner any more (its call has ended, or it was evicted) gets an error under the same lock.
+/// is not the owner any more (its call has ended, or it was evicted) gets an error under the same lock. So does code of
+/// the program that a statement runs, when it comes back to the connection: see [`inside`].
 #[repr(align(128))]
 pub(crate) struct Conn {
     role: Role,
@@ -56,6 +60,15 @@ pub(crate) struct Slot {
     db: Option<Db>,
     owner: OwnerId,
     closed: bool,
+}
+
+/// A slot that nobody else is in.
+pub(crate) struct SlotGuard<'a>(Access<'a>);
+
+enum Access<'a> {
+    Locked(MutexGuard<'a, Slot>, inside::Entered),
+    /// This thread is inside already. What is done to this slot, which is closed and nobody's, does nothing.
+    Inside(Box<Slot>),
 }
 
 /// An open SQLite connection with what belongs to it.
@@ -81,11 +94,7 @@ impl Conn {
         Arc::new(Self {
             role,
             opener,
-            slot: Mutex::new(Slot {
-                db: None,
-                owner: NOBODY,
-                closed: false,
-            }),
+            slot: Mutex::new(Slot::new(false)),
             lane: Lane::default(),
             pending: AtomicUsize::new(0),
             running: Mutex::default(),
@@ -96,24 +105,37 @@ impl Conn {
         &self.opener.config
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Never waits for this thread itself.
+    pub(crate) fn lock(&self) -> SlotGuard<'_> {
+        SlotGuard(match self.enter() {
+            Some(entered) => {
+                let slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+                Access::Locked(slot, entered)
+            }
+            None => Access::Inside(Box::new(Slot::new(true))),
+        })
+    }
+
+    fn enter(&self) -> Option<inside::Entered> {
+        inside::enter(self.opener.manager, std::ptr::from_ref(self).addr())
     }
 
     /// The slot, when nothing runs or waits on the lane and nobody else is in it: never blocks.
-    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Slot>> {
+    pub(crate) fn try_lock(&self) -> Option<SlotGuard<'_>> {
         if self.has_pending() {
             return None;
         }
-        match self.slot.try_lock() {
-            Ok(slot) => Some(slot),
-            Err(TryLockError::Poisoned(slot)) => Some(slot.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        let entered = self.enter()?;
+        let slot = match self.slot.try_lock() {
+            Ok(slot) => slot,
+            Err(TryLockError::Poisoned(slot)) => slot.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(SlotGuard(Access::Locked(slot, entered)))
     }
 
     /// The slot when nobody owns it either.
-    pub(crate) fn try_lock_idle(&self) -> Option<MutexGuard<'_, Slot>> {
+    pub(crate) fn try_lock_idle(&self) -> Option<SlotGuard<'_>> {
         self.try_lock().filter(|slot| slot.owner == NOBODY)
     }
 
@@ -144,7 +166,7 @@ impl Conn {
         if self.has_lane() {
             let _ = self.post(job, then);
         } else {
-            then(job());
+            contained(|| then(job()));
         }
     }
 
@@ -158,7 +180,7 @@ impl Conn {
     }
 
     /// The slot of an open connection, unless the lane has work: then the lock may be held for as long as an open takes.
-    pub(crate) fn lock_open(&self) -> Option<MutexGuard<'_, Slot>> {
+    pub(crate) fn lock_open(&self) -> Option<SlotGuard<'_>> {
         (!self.has_pending())
             .then(|| self.lock())
             .filter(|slot| slot.db.is_some())
@@ -208,7 +230,10 @@ impl Conn {
             slot.db.take()
         };
         self.running().handle = None;
+        // With it go the program's functions, and what they own.
+        let entered = self.enter();
         drop(db);
+        drop(entered);
         self.lane.close();
     }
 
@@ -307,7 +332,35 @@ impl Drop for Pending {
     }
 }
 
+impl Deref for SlotGuard<'_> {
+    type Target = Slot;
+
+    fn deref(&self) -> &Slot {
+        match &self.0 {
+            Access::Locked(slot, _) => slot,
+            Access::Inside(slot) => slot,
+        }
+    }
+}
+
+impl DerefMut for SlotGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Slot {
+        match &mut self.0 {
+            Access::Locked(slot, _) => slot,
+            Access::Inside(slot) => slot,
+        }
+    }
+}
+
 impl Slot {
+    fn new(closed: bool) -> Self {
+        Self {
+            db: None,
+            owner: NOBODY,
+            closed,
+        }
+    }
+
     pub(crate) fn give_to(&mut self, owner: OwnerId) -> Result<()> {
         if self.closed {
             return Err(Error::HandleEnded);

@@ -10,6 +10,7 @@ mod backup;
 mod checkpoint;
 mod connection;
 mod guard;
+mod inside;
 mod inspect;
 mod lane;
 #[expect(
@@ -41,6 +42,7 @@ use std::time::Duration;
 pub(crate) use backup::{back_up, sync_directory};
 pub(crate) use checkpoint::PATIENCE;
 pub(crate) use connection::{Conn, Db, MAX_DEPTH, OwnerId, next_id, too_deep};
+pub(crate) use inside::{is_inside, unless_inside};
 pub(crate) use inspect::{
     Contents, contents, foreign_key_violations, into_reader, is_wal, look, look_now, not_a_database,
 };
@@ -85,8 +87,8 @@ impl Engine {
     }
 
     /// A database in memory, for one writer and no reader.
-    pub(crate) fn in_memory(config: &Config) -> Result<Arc<Self>> {
-        let opener = Opener::new(":memory:".into(), config.clone());
+    pub(crate) fn in_memory(manager: u64, config: &Config) -> Result<Arc<Self>> {
+        let opener = Opener::of_manager(manager, ":memory:".into(), config.clone());
         let engine = Self::new(opener, None);
         engine.writer.conn.adopt(engine.opener.in_memory()?);
         Ok(engine)

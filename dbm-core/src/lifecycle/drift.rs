@@ -136,8 +136,8 @@ impl<M: DbManager> Drift<M> {
             Model::Another(make) => Arc::new(make(ManagerCore::of(&self.config, M::VERSION))),
             Model::Same(manager) => manager.upgrade().ok_or(Error::HandleEnded)?,
         };
-        let engine = Engine::in_memory(&self.config)?;
         let gate = model.__core().gate();
+        let engine = Engine::in_memory(gate.id, &self.config)?;
         let mut expected = Err(Error::HandleEnded);
         let making = in_transaction(gate, &engine, &INIT, async |frame| {
             let db = &mut WriteTransaction::new(Arc::clone(frame));

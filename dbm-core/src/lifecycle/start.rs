@@ -12,7 +12,7 @@ use tracing::{error, info};
 
 use super::drift::{Drift, Model};
 use super::prepare::{Step, prepare};
-use super::{create::create, migrate::migrate, not_from_inside, tell};
+use super::{create::create, migrate::migrate, not_from_inside, reached, tell};
 use crate::call::{Entered, Gate};
 use crate::config::Config;
 use crate::engine::{Engine, Opener};
@@ -114,7 +114,7 @@ async fn start_up<M: DbManager>(
 ) -> Result<(Arc<Engine>, Step)> {
     let required = manager.__core().version()?;
     let (path, temporary) = config.resolve()?;
-    let engine = Engine::new(Opener::new(path, config), temporary);
+    let engine = Engine::new(Opener::of_manager(gate.id, path, config), temporary);
     let unfinished = Unfinished(Some(Arc::clone(&engine)));
     let started = Instant::now();
     let ready = unless_given_up(gate, make_ready(manager, gate, &engine, required, drift)).await;
@@ -245,7 +245,7 @@ impl Drop for Starting {
 
 pub(crate) async fn ensure_ready(gate: &Gate) -> Result<()> {
     not_from_inside(gate, "ensure_ready")?;
-    gate.started().await;
+    reached(gate, "ensure_ready", |status| status != Status::Starting).await?;
     match gate.answer() {
         Some(Ok(_)) => Ok(()),
         Some(Err(error)) => Err(error.clone()),

@@ -7,12 +7,12 @@ mod notes;
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use self::attempt::Attempt;
 use self::errand::Errand;
-use super::connection::{Conn, Db, OwnerId, Slot};
+use super::connection::{Conn, Db, OwnerId, SlotGuard};
 use super::guard::Permission;
 use super::statement::{Work, reads_single_rows};
 use super::writer::Ending;
@@ -112,7 +112,7 @@ impl Session {
         }
     }
 
-    pub(crate) fn take(&self, mut slot: MutexGuard<'_, Slot>) -> Result<()> {
+    pub(crate) fn take(&self, mut slot: SlotGuard<'_>) -> Result<()> {
         self.check()?;
         slot.give_to(self.id)
     }
@@ -191,7 +191,7 @@ impl Session {
     }
 
     /// The connection, where nothing is in its way and not everything is to run on the lane.
-    fn slot_here(&self) -> Option<MutexGuard<'_, Slot>> {
+    fn slot_here(&self) -> Option<SlotGuard<'_>> {
         if self.execution == Execution::Offload {
             return None;
         }

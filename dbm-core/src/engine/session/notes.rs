@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn only_errors_of_the_file_spoil_the_connection() {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let engine = Engine::in_memory(&Config::in_memory()).unwrap();
+        let engine = Engine::in_memory(next_id(), &Config::in_memory()).unwrap();
         let spoils = |code, read_only| {
             let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
             let none = Duration::ZERO;
