@@ -9,6 +9,7 @@ use std::task::{Context, Waker};
 use crate::baton::{Baton, Held};
 use crate::engine::{Engine, Kind, Session, Work};
 use crate::error::{Error, Result};
+use crate::limited::limited;
 
 tokio::task_local! {
     static CURRENT: Arc<Frame>;
@@ -166,9 +167,9 @@ impl Frame {
 
     async fn wait_for_turn(&self, method: &'static str) -> Result<Held<'_>> {
         let limit = self.session.conn.config().acquire_timeout;
-        match Box::pin(tokio::time::timeout(limit, self.turn.take())).await {
-            Ok(turn) => Ok(turn),
-            Err(_) => Err(Error::AcquireTimeout {
+        match limited(limit, self.turn.take()).await {
+            Some(turn) => Ok(turn),
+            None => Err(Error::AcquireTimeout {
                 method,
                 waited: limit,
                 holder: self.method,

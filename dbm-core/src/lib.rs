@@ -108,6 +108,7 @@ mod engine;
 mod error;
 mod frame;
 mod lifecycle;
+mod limited;
 mod manager;
 mod params;
 pub mod prelude;

@@ -9,6 +9,9 @@ use std::task::{Context, Poll, Waker};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Runs foreign code whose panic is not the caller's.
+///
+/// Not only for the sake of whoever called: what a function is about to return is leaked when a destructor that runs then
+/// panics (rust-lang/rust#47949).
 pub(crate) fn contained(foreign: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(foreign)) {
         // What was thrown may panic again when it is dropped.
@@ -53,11 +56,18 @@ impl Bell {
             state.listener.replace(listener)
         };
         drop(state);
-        drop(old);
+        contained(|| drop(old));
         if rung { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        let listener = self.lock().listener.take();
+        contained(|| drop(listener));
     }
 }

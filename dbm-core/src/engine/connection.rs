@@ -536,6 +536,28 @@ mod tests {
         assert_eq!(place_of_job(&conn), thread::current().id());
     }
 
+    /// It is code of the program that a statement runs.
+    #[test]
+    fn a_thread_that_is_inside_finds_a_slot_that_is_nobodys() {
+        let opener = Opener::new(":memory:".into(), Config::in_memory());
+        let conn = Conn::new(Role::Writer, Arc::clone(&opener));
+        conn.adopt(opener.in_memory().unwrap());
+        let mut slot = conn.lock();
+        slot.give_to(1).unwrap();
+        {
+            let mut inside = conn.lock();
+            assert!(inside.owned_by(1).is_err() && inside.give_to(2).is_err());
+            inside.take_back();
+            inside.discard();
+        }
+        assert!(conn.try_lock().is_none() && conn.open().is_err());
+        assert!(inside::is_inside(opener.manager));
+        assert!(slot.owned_by(1).is_ok());
+        drop(slot);
+        assert!(!inside::is_inside(opener.manager));
+        assert!(conn.lock().owned_by(1).is_ok());
+    }
+
     #[test]
     fn no_id_is_given_twice() {
         let many = || (0..2_500).map(|_| next_id()).collect::<Vec<_>>();

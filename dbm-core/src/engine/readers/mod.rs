@@ -13,6 +13,7 @@ use super::open::{Role, SharedOpener};
 use super::read_mark::ReadMark;
 use super::session::Session;
 use crate::error::{Error, Result};
+use crate::limited::limited;
 use crate::sharded::thread_number;
 
 /// How long reads are held up when every connection has to be opened anew.
@@ -72,10 +73,10 @@ impl Readers {
 
     async fn wait(&self, method: &'static str) -> Result<Place> {
         let limit = self.opener.config.acquire_timeout;
-        match tokio::time::timeout(limit, self.pool.wait(thread_number)).await {
-            Ok(Some(place)) => Ok(Place(place)),
-            Ok(None) => Err(Error::Closed { method }),
-            Err(_) => Err(self.acquire_timeout(method, limit)),
+        match limited(limit, self.pool.wait(thread_number)).await {
+            Some(Some(place)) => Ok(Place(place)),
+            Some(None) => Err(Error::Closed { method }),
+            None => Err(self.acquire_timeout(method, limit)),
         }
     }
 
