@@ -6,6 +6,7 @@
 mod hostile;
 mod statements;
 mod waits;
+mod writer;
 
 use std::sync::Arc;
 
