@@ -3,17 +3,16 @@
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use rusqlite::{Connection, InterruptHandle};
+use rusqlite::InterruptHandle;
 use tokio::sync::oneshot;
 
+use super::db::Db;
 use super::guard::Guard;
 use super::inside;
 use super::lane::Lane;
 use super::open::{Role, SharedOpener};
-use super::statement::Profiles;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::waking::contained;
@@ -63,19 +62,12 @@ pub(crate) struct Slot {
 }
 
 /// A slot that nobody else is in.
-pub(crate) struct SlotGuard<'a>(Access<'a>);
+pub(crate) struct SlotGuard<'a>(Entry<'a>);
 
-enum Access<'a> {
-    Locked(MutexGuard<'a, Slot>, inside::Entered),
+enum Entry<'a> {
+    Locked(MutexGuard<'a, Slot>, inside::InsideGuard),
     /// This thread is inside already. What is done to this slot, which is closed and nobody's, does nothing.
     Inside(Box<Slot>),
-}
-
-/// An open SQLite connection with what belongs to it.
-pub(crate) struct Db {
-    pub(crate) connection: Connection,
-    pub(crate) guard: Arc<Guard>,
-    pub(crate) profiles: Profiles,
 }
 
 /// The job that may be interrupted now; an interrupt is sent under this lock, so it never hits a later one.
@@ -110,13 +102,13 @@ impl Conn {
         SlotGuard(match self.enter() {
             Some(entered) => {
                 let slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-                Access::Locked(slot, entered)
+                Entry::Locked(slot, entered)
             }
-            None => Access::Inside(Box::new(Slot::new(true))),
+            None => Entry::Inside(Box::new(Slot::new(true))),
         })
     }
 
-    fn enter(&self) -> Option<inside::Entered> {
+    fn enter(&self) -> Option<inside::InsideGuard> {
         inside::enter(self.opener.manager, std::ptr::from_ref(self).addr())
     }
 
@@ -131,7 +123,7 @@ impl Conn {
             Err(TryLockError::Poisoned(slot)) => slot.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(SlotGuard(Access::Locked(slot, entered)))
+        Some(SlotGuard(Entry::Locked(slot, entered)))
     }
 
     /// The slot when nobody owns it either.
@@ -337,8 +329,8 @@ impl Deref for SlotGuard<'_> {
 
     fn deref(&self) -> &Slot {
         match &self.0 {
-            Access::Locked(slot, _) => slot,
-            Access::Inside(slot) => slot,
+            Entry::Locked(slot, _) => slot,
+            Entry::Inside(slot) => slot,
         }
     }
 }
@@ -346,8 +338,8 @@ impl Deref for SlotGuard<'_> {
 impl DerefMut for SlotGuard<'_> {
     fn deref_mut(&mut self) -> &mut Slot {
         match &mut self.0 {
-            Access::Locked(slot, _) => slot,
-            Access::Inside(slot) => slot,
+            Entry::Locked(slot, _) => slot,
+            Entry::Inside(slot) => slot,
         }
     }
 }
@@ -397,124 +389,13 @@ impl Slot {
     }
 }
 
-/// The library's own statements. They have a private text, so that a body that prepares the same words does not
-/// find them in the statement cache, behind the authorizer's back.
-pub(crate) struct Control {
-    pub(crate) begin_read: String,
-    pub(crate) begin_write: String,
-    pub(crate) snapshot: String,
-    pub(crate) commit: String,
-    pub(crate) rollback: String,
-    levels: Vec<Level>,
-}
-
-struct Level {
-    savepoint: String,
-    release: String,
-    undo: String,
-}
-
-/// Nested calls deeper than this are refused; without end they would overflow the stack.
-pub(crate) const MAX_DEPTH: usize = 64;
-
-pub(crate) fn too_deep() -> Error {
-    Error::Refused {
-        what: "this nesting",
-        why: "calls are nested more than 64 deep",
-    }
-}
-
-pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
-    use std::hash::BuildHasher as _;
-    let mut secret = std::hash::RandomState::new().hash_one(Instant::now());
-    // Short, so that the cache finds the texts quickly; with a digit behind them they are no words of SQL.
-    let name: String = (0..5)
-        .map(|_| {
-            let letter = b'a' + (secret % 26) as u8;
-            secret /= 26;
-            char::from(letter)
-        })
-        .collect();
-    let text = |words: &str| format!("{words}--{name}");
-    Control {
-        begin_read: text("BEGIN"),
-        begin_write: text("BEGIN IMMEDIATE"),
-        snapshot: text("SELECT 1 FROM sqlite_schema LIMIT 1"),
-        commit: text("COMMIT"),
-        rollback: text("ROLLBACK"),
-        levels: (0..=MAX_DEPTH)
-            .map(|depth| Level {
-                savepoint: format!("SAVEPOINT {name}{depth}"),
-                release: format!("RELEASE {name}{depth}"),
-                undo: format!("ROLLBACK TO {name}{depth}"),
-            })
-            .collect(),
-    }
-});
-
-impl Db {
-    pub(crate) fn new(connection: Connection, guard: Arc<Guard>) -> Self {
-        Self {
-            connection,
-            guard,
-            profiles: Profiles::default(),
-        }
-    }
-
-    /// Undoes what a closure may have set in the connection. False when it has replaced the authorizer, which cannot
-    /// be set again without expiring every cached statement.
-    pub(crate) fn restore_guard(&self) -> bool {
-        let restored = self.connection.busy_timeout(Duration::ZERO).is_ok()
-            && self.guard.set_hooks(&self.connection).is_ok();
-        restored && self.guard.still_authorizes(&self.connection)
-    }
-
-    /// Runs one of the library's own statements.
-    pub(crate) fn control(&self, sql: &str) -> Result<()> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.raw_query();
-        while rows.next()?.is_some() {}
-        Ok(())
-    }
-
-    pub(crate) fn savepoint(&self, depth: usize) -> Result<()> {
-        match CONTROL.levels.get(depth) {
-            Some(level) => self.control(&level.savepoint),
-            None => Err(too_deep()),
-        }
-    }
-
-    pub(crate) fn release(&self, depth: usize) -> Result<()> {
-        CONTROL
-            .levels
-            .get(depth)
-            .map_or(Ok(()), |level| self.control(&level.release))
-    }
-
-    /// Takes back everything since the savepoint, and the savepoint.
-    pub(crate) fn undo(&self, depth: usize) -> Result<()> {
-        CONTROL
-            .levels
-            .get(depth)
-            .map_or(Ok(()), |level| self.control(&level.undo))?;
-        self.release(depth)
-    }
-
-    /// Ends a transaction without keeping anything; false when the connection is still in one and must go.
-    pub(crate) fn roll_back(&self) -> bool {
-        self.connection.is_autocommit() || {
-            let _ = self.control(&CONTROL.rollback);
-            self.connection.is_autocommit()
-        }
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "it is about threads")]
 mod tests {
     use std::collections::HashSet;
     use std::sync::mpsc::channel;
     use std::thread::{self, ThreadId};
+    use std::time::Duration;
 
     use super::super::open::Opener;
     use super::*;

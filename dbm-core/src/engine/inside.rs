@@ -39,10 +39,10 @@ impl Inside {
 }
 
 /// The thread is inside of a connection until this is dropped, in the opposite order of entering, on this thread.
-pub(super) struct Entered(PhantomData<*const ()>);
+pub(super) struct InsideGuard(PhantomData<*const ()>);
 
 /// `None` when this thread is inside already.
-pub(super) fn enter(manager: u64, conn: usize) -> Option<Entered> {
+pub(super) fn enter(manager: u64, conn: usize) -> Option<InsideGuard> {
     INSIDE.with(|inside| {
         let depth = inside.depth.get();
         if depth > 0 && inside.any(|(_, entered)| entered == conn) {
@@ -50,11 +50,11 @@ pub(super) fn enter(manager: u64, conn: usize) -> Option<Entered> {
         }
         inside.entered.get(depth)?.set((manager, conn));
         inside.depth.set(depth + 1);
-        Some(Entered(PhantomData))
+        Some(InsideGuard(PhantomData))
     })
 }
 
-impl Drop for Entered {
+impl Drop for InsideGuard {
     fn drop(&mut self) {
         INSIDE.with(|inside| inside.depth.set(inside.depth.get() - 1));
     }

@@ -20,7 +20,7 @@ mod baton;
 mod pool;
 #[path = "../../../dbm-core/src/sharded.rs"]
 mod sharded;
-#[path = "../../../dbm-core/src/call/turnstile.rs"]
+#[path = "../../../dbm-core/src/turnstile.rs"]
 mod turnstile;
 #[path = "../../../dbm-core/src/waking.rs"]
 mod waking;

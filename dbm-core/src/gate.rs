@@ -5,12 +5,12 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, watch};
 
-use super::announced::Announced;
-use super::turnstile::Turnstile;
+use crate::announced::Announced;
 use crate::engine::{Engine, next_id};
 use crate::error::{Error, Result};
 use crate::sharded::thread_number;
 use crate::status::Status;
+use crate::turnstile::Turnstile;
 
 pub(crate) struct Gate {
     pub(crate) id: u64,
