@@ -19,7 +19,7 @@ use crate::limited::limited;
 use crate::sharded::thread_number;
 
 /// How long reads are held up when every connection has to be opened anew.
-const MOMENT: Duration = Duration::from_millis(100);
+const QUIESCE_WAIT: Duration = Duration::from_millis(100);
 
 pub(crate) struct Readers {
     opener: SharedOpener,
@@ -47,7 +47,7 @@ struct Read {
 }
 
 /// The right to use one reader. Dropped, it is free again.
-pub(crate) struct Place(pool::Place<Reader>);
+pub(crate) struct ReaderPermit(pool::ReaderPermit<Reader>);
 
 impl Readers {
     pub(crate) fn new(opener: SharedOpener) -> Arc<Self> {
@@ -61,22 +61,22 @@ impl Readers {
     }
 
     /// Waits for a reader. A caller that goes away leaves the queue undisturbed.
-    pub(crate) async fn acquire(&self, method: &'static str) -> Result<Place> {
+    pub(crate) async fn acquire(&self, method: &'static str) -> Result<ReaderPermit> {
         match self.take_free() {
-            Some(place) => Ok(place),
+            Some(permit) => Ok(permit),
             None => Box::pin(self.wait(method)).await,
         }
     }
 
     /// The reader that this thread had before, if it is free: its caches are warm. One that is open, if there is any.
-    fn take_free(&self) -> Option<Place> {
-        self.pool.take_free(thread_number()).map(Place)
+    fn take_free(&self) -> Option<ReaderPermit> {
+        self.pool.take_free(thread_number()).map(ReaderPermit)
     }
 
-    async fn wait(&self, method: &'static str) -> Result<Place> {
+    async fn wait(&self, method: &'static str) -> Result<ReaderPermit> {
         let limit = self.opener.config.acquire_timeout;
         match limited(limit, self.pool.wait(thread_number)).await {
-            Some(Some(place)) => Ok(Place(place)),
+            Some(Some(permit)) => Ok(ReaderPermit(permit)),
             Some(None) => Err(Error::Closed { method }),
             None => Err(self.acquire_timeout(method, limit)),
         }
@@ -116,7 +116,7 @@ impl Readers {
     /// The connection of the first reader, for start-up, which opens it.
     pub(crate) fn first(&self) -> Arc<Conn> {
         let first = &self.pool.all[0];
-        let _ = pool::Place::take(first, NEW);
+        let _ = pool::ReaderPermit::take(first, NEW);
         Arc::clone(&first.value.conn)
     }
 
@@ -162,16 +162,19 @@ impl Readers {
         }
     }
 
-    /// Waits until nobody reads, for a moment at most; no read begins while the places are held.
-    pub(crate) async fn quiesce(&self) -> Option<Vec<Place>> {
+    /// Waits until nobody reads, for a moment at most; no read begins while the permits are held.
+    pub(crate) async fn quiesce(&self) -> Option<Vec<ReaderPermit>> {
         let everybody = async {
-            let mut places = Vec::new();
+            let mut permits = Vec::new();
             for _ in self.all() {
-                places.push(self.acquire("quiesce").await?);
+                permits.push(self.acquire("quiesce").await?);
             }
-            Ok::<_, Error>(places)
+            Ok::<_, Error>(permits)
         };
-        tokio::time::timeout(MOMENT, everybody).await.ok()?.ok()
+        tokio::time::timeout(QUIESCE_WAIT, everybody)
+            .await
+            .ok()?
+            .ok()
     }
 
     /// Closes the connections that nobody uses; they are opened anew when they are needed.
@@ -205,7 +208,7 @@ impl Reader {
     }
 }
 
-impl Place {
+impl ReaderPermit {
     pub(crate) fn conn(&self) -> &Arc<Conn> {
         &self.0.value().conn
     }
@@ -226,7 +229,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ReaderPermit {
     fn drop(&mut self) {
         let served = self.0.value().serving().read.take();
         drop(served);

@@ -32,7 +32,7 @@ pub(super) struct Member<T> {
 }
 
 /// The right to use one. Dropped, it is free again.
-pub(super) struct Place<T>(Arc<Member<T>>);
+pub(super) struct ReaderPermit<T>(Arc<Member<T>>);
 
 pub(super) struct Queue<T> {
     pub(super) waiters: Mutex<Waiters<T>>,
@@ -64,7 +64,7 @@ enum News<T> {
     Nothing(u64),
     /// The one with this number is free.
     Free(usize),
-    Kept(Place<T>),
+    Kept(ReaderPermit<T>),
     /// It has looked.
     Old,
 }
@@ -85,32 +85,32 @@ impl<T> Pool<T> {
     }
 
     /// Those that `thread` had before come first, and those that were used before all others.
-    pub(super) fn take_free(&self, thread: usize) -> Option<Place<T>> {
+    pub(super) fn take_free(&self, thread: usize) -> Option<ReaderPermit<T>> {
         let (before, from) = self.all.split_at(thread % self.all.len());
         [FREE, NEW].into_iter().find_map(|state| {
             let mut members = from.iter().chain(before);
-            members.find_map(|member| Place::take(member, state))
+            members.find_map(|member| ReaderPermit::take(member, state))
         })
     }
 
     /// Waits for one; `None` when it is closed.
-    pub(super) async fn wait(&self, thread: impl Fn() -> usize) -> Option<Place<T>> {
+    pub(super) async fn wait(&self, thread: impl Fn() -> usize) -> Option<ReaderPermit<T>> {
         let in_queue = InQueue::enter(self);
         loop {
-            let place = match in_queue.take_news() {
-                News::Kept(place) => {
+            let permit = match in_queue.take_news() {
+                News::Kept(permit) => {
                     self.queue.lock().keeps_one = false;
-                    return Some(place);
+                    return Some(permit);
                 }
                 // This one first: nobody else has to know of it.
-                News::Free(number) => Place::take(&self.all[number], FREE),
+                News::Free(number) => ReaderPermit::take(&self.all[number], FREE),
                 News::Nothing(_) | News::Old => None,
             };
             if self.queue.lock().closed {
                 return None;
             }
-            if let Some(place) = place.or_else(|| self.take_free(thread())) {
-                return Some(place);
+            if let Some(permit) = permit.or_else(|| self.take_free(thread())) {
+                return Some(permit);
             }
             if !in_queue.queues_again() {
                 in_queue.waiter.bell.heard().await;
@@ -135,7 +135,7 @@ impl<T> Pool<T> {
     }
 }
 
-impl<T> Place<T> {
+impl<T> ReaderPermit<T> {
     pub(super) fn take(member: &Arc<Member<T>>, state: u8) -> Option<Self> {
         let order = Ordering::SeqCst;
         let is_so = member.state.load(order) == state;
@@ -148,7 +148,7 @@ impl<T> Place<T> {
     }
 }
 
-impl<T> Drop for Place<T> {
+impl<T> Drop for ReaderPermit<T> {
     fn drop(&mut self) {
         let member = &self.0;
         member.state.store(FREE, Ordering::SeqCst);
@@ -186,10 +186,10 @@ impl<T> Queue<T> {
         let keeps_it = !waiters.keeps_one && !waiters.late.is_empty();
         let news = if keeps_it {
             // If somebody is quicker again, they will tell of it in turn.
-            let Some(place) = Place::take(member, FREE) else {
+            let Some(permit) = ReaderPermit::take(member, FREE) else {
                 return;
             };
-            News::Kept(place)
+            News::Kept(permit)
         } else {
             News::Free(member.number)
         };
@@ -285,9 +285,9 @@ impl<T> Drop for InQueue<'_, T> {
         match unread {
             News::Nothing(_) | News::Old => {}
             News::Free(number) => queue.tell(&self.pool.all[number]),
-            News::Kept(place) => {
+            News::Kept(permit) => {
                 queue.lock().keeps_one = false;
-                drop(place);
+                drop(permit);
             }
         }
     }
