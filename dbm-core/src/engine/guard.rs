@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
@@ -32,12 +32,39 @@ pub(crate) struct Guard {
     cancelled: AtomicBool,
     fuse: AtomicU64,
     fused: AtomicBool,
+    /// The start that this connection was opened for was given up.
+    given_up: Arc<AtomicBool>,
     base: Instant,
+}
+
+/// How long statements may run on a file that has not been looked at yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    /// Looks at the clock: for a thread that may wait.
+    Time(Duration),
+    /// Counts thousands of virtual machine instructions: where nothing may wait, and the answer must not depend on
+    /// how busy the machine is.
+    Work(u32),
+}
+
+/// Ends a connection's statements when the start is given up or when patience is at its end.
+pub(super) fn bound(db: &Connection, given_up: &Arc<AtomicBool>, patience: Patience) -> Result<()> {
+    let (given_up, started, mut looks) = (Arc::clone(given_up), Instant::now(), 0);
+    let must_stop = move || {
+        looks += 1;
+        let is_over = match patience {
+            Patience::Time(limit) => started.elapsed() > limit,
+            Patience::Work(limit) => looks > limit,
+        };
+        is_over || given_up.load(Ordering::Relaxed)
+    };
+    db.progress_handler(PROGRESS_EVERY, Some(must_stop))?;
+    Ok(())
 }
 
 impl Guard {
     /// Sets the hooks of a new connection.
-    pub(crate) fn install(db: &Connection) -> Result<Arc<Self>> {
+    pub(crate) fn install(db: &Connection, given_up: &Arc<AtomicBool>) -> Result<Arc<Self>> {
         let guard = Arc::new(Self {
             permission: AtomicU8::new(Permission::Everything as u8),
             refused: AtomicU8::new(0),
@@ -45,6 +72,7 @@ impl Guard {
             cancelled: AtomicBool::new(false),
             fuse: AtomicU64::new(NO_FUSE),
             fused: AtomicBool::new(false),
+            given_up: Arc::clone(given_up),
             base: Instant::now(),
         });
         let for_authorizer = Arc::clone(&guard);
@@ -124,7 +152,7 @@ impl Guard {
     }
 
     fn must_stop(&self) -> bool {
-        if self.is_cancelled() {
+        if self.is_cancelled() || self.given_up.load(Ordering::Relaxed) {
             return true;
         }
         let fuse = self.fuse.load(Ordering::Relaxed);

@@ -9,6 +9,12 @@ mod backup;
 )]
 mod checkpoint;
 mod connection;
+mod foreign_keys;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it looks at the log, and waits for others who do, on a lane"
+)]
+mod foreign_log;
 mod guard;
 mod inspect;
 mod lane;
@@ -41,9 +47,9 @@ use std::time::Duration;
 pub(crate) use backup::{back_up, sync_directory};
 pub(crate) use checkpoint::PATIENCE;
 pub(crate) use connection::{Conn, Db, MAX_DEPTH, OwnerId, next_id, too_deep};
-pub(crate) use inspect::{
-    Contents, contents, foreign_key_violations, into_reader, is_wal, look, look_now, not_a_database,
-};
+pub(crate) use foreign_keys::ForeignKeys;
+pub(crate) use foreign_log::refuse_foreign_log;
+pub(crate) use inspect::{Contents, contents, into_reader, is_wal, look, look_now, not_a_database};
 pub(crate) use open::{Opener, Role, SharedOpener, log_of};
 pub(crate) use readers::{Place, Readers, end_read};
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};

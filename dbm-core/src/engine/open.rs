@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::checkpoint;
 use super::connection::Db;
-use super::guard::Guard;
+use super::guard::{Guard, Patience, bound};
 use crate::config::{Config, Durability};
 use crate::error::{Error, Result};
 
@@ -28,7 +28,8 @@ pub(crate) struct Opener {
     pub(crate) path: PathBuf,
     pub(crate) config: Config,
     identity: OnceLock<Identity>,
-    given_up: AtomicBool,
+    /// Shared with the guard of each connection.
+    given_up: Arc<AtomicBool>,
 }
 
 /// Which file a path leads to.
@@ -59,7 +60,7 @@ impl Opener {
             path,
             config,
             identity: OnceLock::new(),
-            given_up: AtomicBool::new(false),
+            given_up: Arc::default(),
         })
     }
 
@@ -149,7 +150,7 @@ impl Opener {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         checkpoint::watch_wal(&connection);
-        let guard = Guard::install(&connection)?;
+        let guard = Guard::install(&connection, &self.given_up)?;
         Ok(Db::new(connection, guard))
     }
 
@@ -173,7 +174,7 @@ impl Opener {
                 Err(error)
                     if is_busy(&error)
                         && started.elapsed() < self.config.busy_timeout
-                        && !self.given_up.load(Ordering::Relaxed) =>
+                        && !self.is_given_up() =>
                 {
                     std::thread::sleep(pause);
                     pause = (2 * pause).min(Duration::from_millis(20));
@@ -183,17 +184,31 @@ impl Opener {
         }
     }
 
-    /// Nobody waits any more for a connection that is being opened.
+    /// Nobody waits any more for the start: it stops opening connections, and its statements end.
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Bounds the statements of a connection whose file has not been looked at yet.
+    pub(super) fn bound(&self, connection: &Connection, patience: Patience) -> Result<()> {
+        bound(connection, &self.given_up, patience)
     }
 }
 
 /// Where SQLite puts the log of a database.
 pub(crate) fn log_of(database: &Path) -> PathBuf {
-    let mut log = database.as_os_str().to_owned();
-    log.push("-wal");
-    log.into()
+    side_of(database, "-wal")
+}
+
+/// Where SQLite puts a file that belongs to a database.
+pub(crate) fn side_of(database: &Path, ending: &str) -> PathBuf {
+    let mut side = database.as_os_str().to_owned();
+    side.push(ending);
+    side.into()
 }
 
 /// The word that a PRAGMA answers with. It runs to its end: what it has announced may fail to be committed.

@@ -8,8 +8,9 @@ use tracing::info;
 use super::drift::Drift;
 use super::{in_transaction, tell, version_row};
 use crate::call::{Gate, Site};
-use crate::engine::{Contents, Engine, back_up, contents, foreign_key_violations, read_schema};
+use crate::engine::{Contents, Db, Engine, ForeignKeys, back_up, contents, read_schema};
 use crate::error::{Error, Result};
+use crate::frame::Frame;
 use crate::manager::DbManager;
 use crate::transaction::{NewHandle as _, WriteTransaction};
 use crate::version::Version;
@@ -34,10 +35,7 @@ pub(crate) async fn migrate<M: DbManager>(
             Contents::Version(stored) if stored < *target => stored,
             _ => return Ok(false),
         };
-        let before = frame
-            .session
-            .control(|db| foreign_key_violations(&db.connection))
-            .await??;
+        let before = foreign_keys(frame).await?;
         save(engine, &stored).await?;
         let db = &mut WriteTransaction::new(Arc::clone(frame));
         tell(|| info!(from = %stored, to = %target, "migrating the database"));
@@ -48,26 +46,16 @@ pub(crate) async fn migrate<M: DbManager>(
             });
         }
         version_row::update(db, target).await?;
-        let after = frame
-            .session
-            .control(|db| foreign_key_violations(&db.connection))
-            .await??;
-        for ((child, parent), count) in after {
-            let known = before
-                .get(&(child.clone(), parent.clone()))
-                .copied()
-                .unwrap_or(0);
-            if count > known {
-                return Err(Error::ForeignKeys {
-                    child,
-                    parent,
-                    count: count - known,
-                });
-            }
+        if let Some(violation) = foreign_keys(frame).await?.worse_than(&before) {
+            return Err(Error::ForeignKeys {
+                child: violation.child,
+                parent: violation.parent,
+                count: violation.count,
+            });
         }
         let found = frame
             .session
-            .control(|db| read_schema(&db.connection))
+            .control_on_lane(|db| read_schema(&db.connection))
             .await?;
         drift.judge(found).await?;
         tell(|| info!(from = %stored, to = %target, "database migrated"));
@@ -76,6 +64,11 @@ pub(crate) async fn migrate<M: DbManager>(
     .await?;
     set_foreign_keys(engine, true).await?;
     Ok(migrated)
+}
+
+async fn foreign_keys(frame: &Frame) -> Result<ForeignKeys> {
+    let read = |db: &mut Db| ForeignKeys::read(&db.connection);
+    frame.session.control_on_lane(read).await?
 }
 
 /// The setting is ignored inside a transaction, and with it on, rebuilding a parent table would delete its children.

@@ -98,14 +98,19 @@ pub(crate) fn read(connection: &Connection) -> Result<SchemaDump> {
     Ok(SchemaDump { objects })
 }
 
+/// Whether a CREATE TABLE statement leaves the table to a module.
+pub(crate) fn is_virtual(sql: &str) -> bool {
+    names_a_module(&tokens(sql))
+}
+
+fn names_a_module(tokens: &[sql::Token]) -> bool {
+    tokens.get(1).is_some_and(|token| token.is("virtual"))
+}
+
 /// What a CREATE statement says after the name that it creates.
 fn after_name(sql: &str) -> String {
     let tokens = tokens(sql);
-    let words = if tokens.get(1).is_some_and(|token| token.is("virtual")) {
-        4
-    } else {
-        3
-    };
+    let words = if names_a_module(&tokens) { 4 } else { 3 };
     line(tokens.get(words..).unwrap_or_default())
 }
 

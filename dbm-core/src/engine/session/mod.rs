@@ -190,6 +190,14 @@ impl Session {
         Box::pin(self.on_lane(Errand::Control, work)).await
     }
 
+    /// The same for work that takes as long as the file is large: never where the task is.
+    pub(crate) async fn control_on_lane<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut Db) -> R + Send + 'static,
+    ) -> Result<R> {
+        self.on_lane(Errand::Control, work).await
+    }
+
     /// The connection, where nothing is in its way and not everything is to run on the lane.
     fn slot_here(&self) -> Option<MutexGuard<'_, Slot>> {
         if self.execution == Execution::Offload {
