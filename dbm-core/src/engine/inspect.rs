@@ -22,7 +22,7 @@ pub(crate) enum Contents {
 }
 
 /// How long the look at a file may take: a file that was made to take longer is none of ours.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 /// Thousands of virtual machine instructions after which a look is no longer for the task's own thread: a schema of some
 /// thousand objects.
 const AT_ONCE: u32 = 50;

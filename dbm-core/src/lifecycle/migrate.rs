@@ -53,11 +53,12 @@ pub(crate) async fn migrate<M: DbManager>(
                 count: violation.count,
             });
         }
-        let found = frame
-            .session
-            .control_on_lane(|db| read_schema(&db.connection))
-            .await?;
-        drift.judge(found).await?;
+        if drift.is_error() {
+            let read = |db: &mut Db| read_schema(&db.connection);
+            drift
+                .judge(frame.session.control_on_lane(read).await?)
+                .await?;
+        }
         tell(|| info!(from = %stored, to = %target, "database migrated"));
         Ok(true)
     })
@@ -76,11 +77,14 @@ async fn set_foreign_keys(engine: &Engine, on: bool) -> Result<()> {
     let (sender, receiver) = oneshot::channel();
     let conn = Arc::clone(&engine.writer.conn);
     let set = move || {
-        let value = if on { "ON" } else { "OFF" };
         conn.lock().db().map_or(Err(Error::HandleEnded), |db| {
-            Ok(db
-                .connection
-                .execute_batch(&format!("PRAGMA foreign_keys = {value}"))?)
+            db.connection.execute_batch(if on {
+                "PRAGMA foreign_keys = ON; PRAGMA legacy_alter_table = OFF"
+            } else {
+                "PRAGMA foreign_keys = OFF"
+            })?;
+            db.guard.set_migrating(!on);
+            Ok(())
         })
     };
     let told = |result| drop(sender.send(result));
@@ -92,7 +96,7 @@ async fn set_foreign_keys(engine: &Engine, on: bool) -> Result<()> {
 async fn save(engine: &Engine, version: &Version) -> Result<()> {
     let (sender, receiver) = oneshot::channel();
     let (opener, version) = (Arc::clone(&engine.opener), version.clone());
-    let save = move || back_up(&opener.path, &opener.config, &version);
+    let save = move || back_up(&opener, &version);
     let told = |result| drop(sender.send(result));
     engine.writer.conn.post(save, told)?;
     if let Some(path) = receiver.await.unwrap_or(Err(Error::HandleEnded))? {

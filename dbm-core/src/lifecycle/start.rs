@@ -117,13 +117,14 @@ async fn start_up<M: DbManager>(
     let engine = Engine::new(Opener::new(path, config), temporary);
     let unfinished = Unfinished(Some(Arc::clone(&engine)));
     let started = Instant::now();
-    let ready = unless_given_up(gate, make_ready(manager, gate, &engine, required, drift)).await;
+    let make_ready = make_ready(manager, gate, &engine, required, drift);
+    let ready = unless_given_up(gate, &engine.opener, make_ready).await;
     unfinished.finish();
     match ready {
         Ok(step) => Ok((engine, step)),
         Err(error) => {
             engine.opener.give_up();
-            // A hook may have leaked its statement, and nobody drops the library's own checks.
+            // A hook may have leaked its statement.
             engine.writer.conn.interrupt_any();
             close(&engine).await;
             Err(error.or_busy(started.elapsed()))
@@ -143,22 +144,39 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(engine) = self.0.take() {
-            engine.opener.give_up();
             engine.close();
         }
     }
 }
 
-async fn unless_given_up<T>(gate: &Gate, start: impl Future<Output = Result<T>>) -> Result<T> {
+async fn unless_given_up<T>(
+    gate: &Gate,
+    opener: &Opener,
+    start: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let (mut start, mut given_up) = (pin!(start), pin!(gate.given_up()));
-    poll_fn(|context| match start.as_mut().poll(context) {
-        Poll::Ready(result) => Poll::Ready(result),
-        Poll::Pending => given_up
-            .as_mut()
-            .poll(context)
-            .map(|()| Err(Error::Closed { method: "start" })),
+    // Dropped before what it ends: who takes a connection back waits for the library's own work on it.
+    let mut ending = GiveUpOnDrop(Some(opener));
+    let result = poll_fn(|context| match start.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => given_up.as_mut().poll(context).map(|()| None),
     })
-    .await
+    .await;
+    if result.is_some() {
+        ending.0 = None;
+    }
+    result.unwrap_or(Err(Error::Closed { method: "start" }))
+}
+
+/// Ends what a start does when it is given up, or dropped with its runtime.
+struct GiveUpOnDrop<'a>(Option<&'a Opener>);
+
+impl Drop for GiveUpOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(opener) = self.0 {
+            opener.give_up();
+        }
+    }
 }
 
 async fn make_ready<M: DbManager>(
