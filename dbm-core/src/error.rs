@@ -1,6 +1,6 @@
 use std::fmt;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -426,6 +426,24 @@ impl Error {
         }
     }
 
+    /// Names the database that failed to start, where the error has room for it.
+    pub(crate) fn at(mut self, path: &Path) -> Self {
+        let path = Bounded(&path.display()).to_string();
+        match &mut self {
+            Self::Sqlite(source) | Self::Busy { source, .. } => {
+                if let Some(failure) = failure_of(source) {
+                    let message = format!("{path}: {source}");
+                    *source = rusqlite::Error::SqliteFailure(failure, Some(message)).into();
+                }
+            }
+            Self::InvalidVersion { message } | Self::Backup { message } => {
+                message.push_str(&format!(" ({path})"));
+            }
+            _ => {}
+        }
+        self
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io {
             path: path.into(),
@@ -447,12 +465,8 @@ impl Error {
         }
     }
 
-    fn failure(&self) -> Option<&rusqlite::ffi::Error> {
-        match self.sqlite()? {
-            rusqlite::Error::SqliteFailure(failure, _) => Some(failure),
-            rusqlite::Error::SqlInputError { error, .. } => Some(error),
-            _ => None,
-        }
+    fn failure(&self) -> Option<rusqlite::ffi::Error> {
+        failure_of(self.sqlite()?)
     }
 
     /// The word for `error.type` in a span: stable, without data.
@@ -492,6 +506,14 @@ impl Error {
             | Self::Backup { .. } => "migration",
             Self::Other(_) => "other",
         }
+    }
+}
+
+fn failure_of(error: &rusqlite::Error) -> Option<rusqlite::ffi::Error> {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => Some(*failure),
+        rusqlite::Error::SqlInputError { error, .. } => Some(*error),
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::call::Gate;
 use crate::config::Config;
+use crate::engine::Verification;
 use crate::error::{Error, Result};
 use crate::lifecycle;
 use crate::status::Status;
@@ -267,6 +268,28 @@ pub trait DbManager: Schema + Sized {
     /// has not exactly one row.
     fn update_version(&self, version: &Version) -> impl Future<Output = Result<()>> + Send {
         lifecycle::update_version(self.__core(), version)
+    }
+
+    /// Checks the whole file: its pages, indexes and constraints (`PRAGMA integrity_check`), and each foreign key. What was
+    /// found is kept, also where the damage lets the check go no further.
+    ///
+    /// It is a read like any other, of one snapshot, and takes as long as reading the whole file.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f(store: &impl DbManager) -> Result<()> {
+    /// let found = store.verify().await?;
+    /// if !found.is_sound() {
+    ///     eprintln!("{found}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As any call. Damage is no error, but a finding.
+    fn verify(&self) -> impl Future<Output = Result<Verification>> + Send {
+        lifecycle::verify(self.__core())
     }
 
     /// Refuses new calls, lets running and queued ones finish, and closes the database; no side files are left

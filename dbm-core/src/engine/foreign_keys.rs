@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
 use super::schema::is_virtual;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What a migration is judged by, before it and after it.
 pub(crate) struct ForeignKeys {
@@ -55,6 +55,14 @@ pub(crate) struct Violation {
 
 impl ForeignKeys {
     pub(crate) fn read(connection: &Connection) -> Result<Self> {
+        Self::read_with(connection, &mut Err)
+    }
+
+    /// As [`read`](Self::read). A key that cannot be judged is left out where `keep` takes the error.
+    pub(crate) fn read_with(
+        connection: &Connection,
+        keep: &mut dyn FnMut(Error) -> Result<()>,
+    ) -> Result<Self> {
         let mut tables = tables(connection)?;
         add_columns(connection, &mut tables)?;
         add_keys(connection, &mut tables)?;
@@ -65,9 +73,13 @@ impl ForeignKeys {
         };
         for child in 0..all.tables.len() {
             for key in 0..all.tables[child].keys.len() {
-                let (fault, orphans) = all.judge(connection, child, key)?;
-                let key = &mut all.tables[child].keys[key];
-                (key.fault, key.orphans) = (fault, orphans);
+                match all.judge(connection, child, key) {
+                    Ok((fault, orphans)) => {
+                        let key = &mut all.tables[child].keys[key];
+                        (key.fault, key.orphans) = (fault, orphans);
+                    }
+                    Err(error) => keep(error)?,
+                }
             }
         }
         Ok(all)

@@ -38,6 +38,7 @@ mod temporary;
 #[expect(clippy::disallowed_methods, reason = "they look at the files")]
 mod tests;
 mod trust;
+mod verify;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,6 +59,8 @@ pub(crate) use statement::Work;
 pub(crate) use temporary::TemporaryDirectory;
 pub use trust::Sharing;
 pub(crate) use trust::Trust;
+pub(crate) use verify::verify;
+pub use verify::{ForeignKeyFault, Verification};
 pub(crate) use writer::{Turn, Writer};
 
 use crate::config::{Config, Execution};

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
@@ -51,6 +51,9 @@ impl Identity {
     }
 }
 
+/// Held while a file is made.
+static CREATING: Mutex<()> = Mutex::new(());
+
 /// Prepared statements that each connection keeps.
 const STATEMENT_CACHE: usize = 128;
 
@@ -95,9 +98,34 @@ impl Opener {
     /// The writer of a file that may not exist yet.
     pub(crate) fn create(&self) -> Result<Db> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let connection = connect(&self.path, flags)?;
+        let connection = {
+            // Closing a file drops the locks that this process has on it: nobody opens it in between.
+            let _alone = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+            self.create_private()?;
+            connect(&self.path, flags)?
+        };
         self.check_identity()?;
         self.equip(connection, Role::Writer)
+    }
+
+    /// Makes the file, for its user only, if that is wished and it is not there. Its side files take its mode.
+    fn create_private(&self) -> Result<()> {
+        let failed = |error| Error::io(&self.path, error);
+        if !self.config.private_files {
+            return Ok(());
+        }
+        match std::fs::metadata(&self.path) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let mut options = std::fs::OpenOptions::new();
+                // Not only new ones: a link may lead to a file that is missing.
+                options.write(true).create(true).truncate(false);
+                #[cfg(unix)]
+                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+                options.open(&self.path).map(drop).map_err(failed)
+            }
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Whether there is a log with nothing in it.

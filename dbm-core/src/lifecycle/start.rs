@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::panic::catch_unwind;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -19,6 +20,7 @@ use crate::engine::{Engine, Opener};
 use crate::error::{Error, Result};
 use crate::manager::{DbManager, FromCore, ManagerCore};
 use crate::status::Status;
+use crate::value::bounded;
 
 /// How often start-up looks again after another process has changed the file under it.
 const ATTEMPTS: usize = 10;
@@ -66,6 +68,7 @@ impl<M: DbManager> Start<M> {
             drift,
         } = self;
         let starting = Starting {
+            path: config.path_as_given(),
             entered: gate.enter("start").ok().map(Entered::into_owned),
             gate,
         };
@@ -127,7 +130,8 @@ async fn start_up<M: DbManager>(
             // A hook may have leaked its statement.
             engine.writer.conn.interrupt_any();
             close(&engine).await;
-            Err(error.or_busy(started.elapsed()))
+            let error = error.or_busy(started.elapsed());
+            Err(error.at(&engine.opener.path))
         }
     }
 }
@@ -220,6 +224,8 @@ async fn close(engine: &Arc<Engine>) {
 
 /// A start-up under way; one that is dropped with its runtime has failed.
 struct Starting {
+    /// For the log, also of a start that never came to know the absolute one.
+    path: PathBuf,
     entered: Option<Entered<'static>>,
     gate: Arc<Gate>,
 }
@@ -235,7 +241,10 @@ impl Starting {
         }
         tell(|| match &answer {
             Ok(engine) => info!(path = %engine.opener.path.display(), "database running"),
-            Err(cause) => error!(%cause, "database failed to start"),
+            Err(cause) => {
+                let path = bounded(self.path.display().to_string());
+                error!(path, %cause, "database failed to start");
+            }
         });
         let status = if answer.is_ok() {
             Status::Running
