@@ -259,17 +259,17 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// The write-ahead log beside the database was written for another file: most likely a backup was put back while the
-    /// log of a killed program was there. Nothing was changed.
+    /// The write-ahead log, or the rollback journal, beside the database was written for another file: most likely a backup
+    /// was put back while the log of a killed program was there. Nothing was changed.
     ///
     /// With the log in its place SQLite would make one database of the two. Remove the log, and the file of the same name
     /// that ends in `-shm`; or put the file back that it belongs to.
     #[error(
-        "the log {} belongs to another database file: {why}; remove it, and the -shm file beside it, or put its database back",
+        "the log {} belongs to another database file: {why}; remove it, and a -shm file beside it, or put its database back",
         Bounded(&log.display())
     )]
     ForeignLog {
-        /// The log, which ends in `-wal`.
+        /// The log, which ends in `-wal` or `-journal`.
         log: PathBuf,
         /// How that is known.
         why: &'static str,

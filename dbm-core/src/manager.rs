@@ -71,9 +71,9 @@ pub trait Schema: Send + Sync + 'static {
     /// Brings a database from the version `current` to `target`, and answers whether it could. The version itself is
     /// written afterwards.
     ///
-    /// A backup has been made before. Foreign keys are off, so that tables can be rebuilt; they are checked at the
-    /// end, and a migration that leaves more orphans than it found fails with
-    /// [`Error::ForeignKeys`](crate::Error::ForeignKeys).
+    /// A backup has been made before. Foreign keys are off, so that tables can be rebuilt; at the end each of them is
+    /// judged, and a migration that leaves one without its parent table, or a row without its parent, that was not so before
+    /// fails with [`Error::ForeignKeys`](crate::Error::ForeignKeys).
     ///
     /// # Errors
     ///
@@ -161,6 +161,7 @@ pub trait DbManager: Schema + Sized {
     /// - [`Error::Config`], [`Error::Runtime`]: the settings, or the runtime, are of no use;
     /// - [`Error::Io`], [`Error::Sqlite`], [`Error::Busy`]: the directory or the file cannot be used;
     /// - [`Error::ForeignDatabase`], [`Error::InvalidVersion`], [`Error::TooNew`]: the file is none of this program's;
+    /// - [`Error::ForeignLog`]: the log beside the file was written for another one;
     /// - [`Error::MigrationRefused`], [`Error::ForeignKeys`], [`Error::Backup`]: the migration failed;
     /// - whatever `init_db` or `migrate_db` returned; [`Error::Panicked`] when they panicked.
     ///

@@ -313,3 +313,73 @@ fn sqlite_lays_any_log_over_any_database() {
         assert_eq!(count, 2, "the log's row, though the database is a backup");
     });
 }
+
+/// A database in the middle of a transaction with a rollback journal, and the journal.
+fn hot(files: &Files, seed: u64) -> (Vec<u8>, Vec<u8>) {
+    let mut dice = Dice::new(seed);
+    let db = Sqlite::open(files.database()).unwrap();
+    db.execute_batch("PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1")
+        .unwrap();
+    db.execute_batch(GROW).unwrap();
+    db.execute_batch("BEGIN").unwrap();
+    let statements = [
+        GROW,
+        "UPDATE note SET text = text || 'x'",
+        "DELETE FROM note WHERE id % 2",
+        "CREATE TABLE extra (x)",
+        "PRAGMA user_version = 7",
+        "DROP TABLE note",
+    ];
+    for _ in 0..=dice.below(3) {
+        let _ = db.execute_batch(statements[dice.below(statements.len())]);
+    }
+    let journal = files.0.path().join("database.db-journal");
+    let copies = (
+        fs::read(files.database()).unwrap(),
+        fs::read(journal).unwrap(),
+    );
+    db.execute_batch("ROLLBACK").unwrap();
+    copies
+}
+
+#[test]
+fn a_journal_of_the_database_itself_is_rolled_back() {
+    run(async {
+        for seed in 0..40 {
+            let files = Files::new().await;
+            let (database, journal) = hot(&files, seed);
+            let copy = Files(TempDir::new().unwrap());
+            copy.put_back(&database);
+            fs::write(copy.0.path().join("database.db-journal"), journal).unwrap();
+            copy.opens(301).await;
+        }
+    });
+}
+
+#[test]
+fn a_journal_that_was_forgotten_is_refused() {
+    run(async {
+        let files = Files::new().await;
+        let backup = files.backup();
+        let older = fs::read(files.database()).unwrap();
+        files.closed_after("PRAGMA journal_mode = DELETE");
+        files.closed_after(GROW);
+        files.closed_after(GROW);
+        let (_, hot) = hot(&files, 1);
+        for database in [backup, older] {
+            files.put_back(&database);
+            let journal = files.0.path().join("database.db-journal");
+            fs::write(&journal, &hot).unwrap();
+            let before = bytes(files.0.path());
+            let store = start(files.0.path(), "1.0.0");
+            let error = within(store.ensure_ready()).await.unwrap_err();
+            assert!(
+                matches!(&error, Error::ForeignLog { log, .. } if *log == journal),
+                "{error:?}"
+            );
+            assert_eq!(bytes(files.0.path()), before, "nothing is changed");
+            fs::remove_file(journal).unwrap();
+            files.opens(1).await;
+        }
+    });
+}

@@ -113,18 +113,18 @@ fn alone(opener: &Opener) -> Result<Option<Connection>> {
 
 /// What the file says of itself.
 #[derive(Debug, Clone, Copy)]
-struct Database {
+pub(super) struct Database {
     is_wal: bool,
-    page_size: u32,
-    page_one: PageOne,
+    pub(super) page_size: u32,
+    pub(super) page_one: PageOne,
     /// By the length of the file.
     pages: u64,
 }
 
 /// What a version of page 1 says.
 #[derive(Debug, Clone, Copy)]
-struct PageOne {
-    counter: u32,
+pub(super) struct PageOne {
+    pub(super) counter: u32,
     /// Unless it was written by an SQLite that does not keep it.
     pages: Option<u32>,
 }
@@ -133,7 +133,7 @@ const DATABASE_HEADER: usize = 100;
 
 impl Database {
     /// `None` for what SQLite does not take for a database, such as an encrypted one.
-    fn read(path: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let mut header = [0; DATABASE_HEADER];
         let file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -159,17 +159,22 @@ impl Database {
             pages: length.checked_div(u64::from(page_size))?,
         })
     }
+
+    /// Whether this may be the number of its pages, by its header or by its length.
+    pub(super) fn may_have(&self, pages: u32) -> bool {
+        u64::from(pages) == self.pages || self.page_one.pages.is_none_or(|own| own == pages)
+    }
 }
 
 impl PageOne {
-    fn of(page: &[u8]) -> Self {
+    pub(super) fn of(page: &[u8]) -> Self {
         let counter = number(page, 24);
         let pages = (number(page, 92) == counter).then(|| number(page, 28));
         Self { counter, pages }
     }
 }
 
-fn number(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
     let bytes = bytes
         .get(at..at + 4)
         .and_then(|bytes| bytes.try_into().ok());
@@ -219,10 +224,7 @@ fn mismatch(database: Option<&Database>, log: &mut impl Read) -> io::Result<Opti
     if !first_counter.is_none_or(goes_on) {
         return Ok(Some("it goes on from another state of the database"));
     }
-    let has_pages = |pages| {
-        u64::from(pages) == file.pages || file.page_one.pages.is_none_or(|own| own == pages)
-    };
-    if !pages_before.is_none_or(has_pages) {
+    if !pages_before.is_none_or(|pages| file.may_have(pages)) {
         return Ok(Some("it is of a database of another size"));
     }
     Ok(None)
@@ -321,7 +323,7 @@ impl<'a, R: Read> Log<'a, R> {
 }
 
 /// Whether there was enough left to read.
-fn fill(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
+pub(super) fn fill(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
     match reader.read_exact(bytes) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
+use super::foreign_journal::refuse_foreign_journal;
 use super::guard::Patience;
 use super::open::connect;
 use super::schema::is_virtual;
@@ -34,6 +35,9 @@ pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
         .or_else(|error| {
             if !needs_recovery(&error) {
                 return Err(error);
+            }
+            if error.sqlite_code() == Some(ffi::SQLITE_READONLY_ROLLBACK) {
+                refuse_foreign_journal(opener)?;
             }
             // A killed writer left a hot journal, which only a writer can roll back.
             drop(look(OpenFlags::SQLITE_OPEN_READ_WRITE)?);

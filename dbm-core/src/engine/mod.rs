@@ -9,6 +9,8 @@ mod backup;
 )]
 mod checkpoint;
 mod connection;
+#[expect(clippy::disallowed_methods, reason = "it looks at the journal")]
+mod foreign_journal;
 mod foreign_keys;
 #[expect(
     clippy::disallowed_methods,
