@@ -162,6 +162,7 @@ pub trait DbManager: Schema + Sized {
     /// - [`Error::Io`], [`Error::Sqlite`], [`Error::Busy`]: the directory or the file cannot be used;
     /// - [`Error::ForeignDatabase`], [`Error::InvalidVersion`], [`Error::TooNew`]: the file is none of this program's;
     /// - [`Error::ForeignLog`]: the log beside the file was written for another one;
+    /// - [`Error::Timeout`]: looking at the file took more than 30 s; it has a schema that was made for that;
     /// - [`Error::MigrationRefused`], [`Error::ForeignKeys`], [`Error::Backup`]: the migration failed;
     /// - whatever `init_db` or `migrate_db` returned; [`Error::Panicked`] when they panicked.
     ///

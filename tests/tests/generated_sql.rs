@@ -41,6 +41,11 @@ impl Store {
     }
 
     #[database_safe]
+    async fn read(&self, db: &mut ReadTransaction, sql: &str) -> Result<Vec<i64>> {
+        db.query(sql, ()).await
+    }
+
+    #[database_safe]
     async fn number(&self, db: &mut ReadTransaction, sql: &str) -> Result<i64> {
         db.query_one(sql, ()).await
     }
@@ -227,7 +232,14 @@ fn a_savepoint_by_the_name_of_fts4s_ends_with_its_call() {
         }
         let undone = "SAVEPOINT fts3; INSERT INTO t VALUES (2); RELEASE fts3; INSERT INTO nowhere VALUES (1)";
         assert!(store.write(undone).await.is_err());
-        assert_eq!(store.number("SELECT sum(x) FROM t").await.unwrap(), 1);
+        // In a read, too, whose connection the next read has.
+        for _ in 0..8 {
+            store.read("SAVEPOINT fts3").await.unwrap();
+            assert_eq!(store.read("SELECT x FROM t").await.unwrap(), [1]);
+            assert!(store.read("RELEASE fts3").await.is_err());
+        }
+        store.write("INSERT INTO t VALUES (3)").await.unwrap();
+        assert_eq!(store.number("SELECT sum(x) FROM t").await.unwrap(), 4);
         store.close().await.unwrap();
     });
 }
