@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -241,8 +242,16 @@ fn the_end_of_a_runtime_ends_a_start_that_judges_a_file() {
         let first = runtime();
         let store = first.block_on(async {
             let store = Store::start_hooked(config(directory.path(), "2.0.0"), Hooks::default());
-            // Until it is at work.
-            eventually(|| directory.path().join("database.db-wal").exists()).await;
+            // Until its transaction stays open: the judgement is all that takes long in it.
+            let other = Sqlite::open(directory.path().join("database.db")).unwrap();
+            other.busy_timeout(Duration::ZERO).unwrap();
+            let held = Cell::new(0);
+            eventually(|| {
+                let is_locked = other.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_err();
+                held.set(if is_locked { held.get() + 1 } else { 0 });
+                held.get() == 100
+            })
+            .await;
             store
         });
         drop(first);
