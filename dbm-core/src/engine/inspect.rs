@@ -5,11 +5,11 @@ use std::time::Duration;
 use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
+use super::db::Db;
 use super::foreign_journal::refuse_foreign_journal;
 use super::guard::Patience;
-use super::open::connect;
+use super::open::{Opener, Role, connect};
 use super::schema::is_virtual;
-use super::{Db, Opener, Role};
 use crate::error::{Error, Result};
 use crate::version::{self, Version};
 
