@@ -10,7 +10,7 @@ use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::config::Config;
 use crate::engine::Verification;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lifecycle;
 use crate::manager_core::ManagerCore;
 use crate::schema::Schema;
@@ -274,7 +274,7 @@ pub trait DbManager: Schema + Sized {
     }
 }
 
-/// The way into the street: what `#[database_safe]` generates.
+/// The way into the call pipeline: what `#[database_safe]` generates.
 ///
 /// ```
 /// # use dbm_core::prelude::*;

@@ -3,7 +3,7 @@
 use crate::call::{Call, Site};
 use crate::engine::{self, Verification};
 use crate::error::Result;
-use crate::manager::ManagerCore;
+use crate::manager_core::ManagerCore;
 use crate::transaction::ReadTransaction;
 
 pub(crate) async fn verify(core: &ManagerCore) -> Result<Verification> {
