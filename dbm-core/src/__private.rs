@@ -2,3 +2,4 @@
 
 pub use crate::call::{Site, call, missing_argument, timed};
 pub use crate::manager::{DefaultField, FromCore};
+pub use crate::steps::{Files, Step, create, migrate};

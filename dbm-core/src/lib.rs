@@ -113,6 +113,7 @@ pub mod prelude;
 mod row;
 mod sharded;
 mod status;
+mod steps;
 #[cfg(test)]
 mod test_support;
 #[cfg(feature = "testing")]

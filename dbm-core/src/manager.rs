@@ -88,6 +88,11 @@ pub trait Schema: Send + Sync + 'static {
         let _ = (db, current, target);
         std::future::ready(Ok(false))
     }
+
+    /// Whether the schema is files that the derive has found: `init_db` then walks them up to the version in force, with
+    /// foreign keys off.
+    #[doc(hidden)]
+    const __FROM_FILES: bool = false;
 }
 
 /// A struct that manages one SQLite database; derive it with `#[derive(DbManager)]`.

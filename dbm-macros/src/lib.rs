@@ -10,8 +10,11 @@ mod check;
 mod derive;
 mod errors;
 mod expand;
+mod keys;
 mod method;
+mod schema;
 mod types;
+mod version;
 mod wording;
 
 use attribute_name::AttributeName;
@@ -258,5 +261,5 @@ pub fn during_init(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_derive(DbManager, attributes(db_manager))]
 pub fn db_manager(item: TokenStream) -> TokenStream {
-    derive::db_manager(item.into()).into()
+    derive::db_manager(item.into(), None).into()
 }

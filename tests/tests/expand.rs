@@ -15,10 +15,16 @@ mod derive;
 mod errors;
 #[path = "../../dbm-macros/src/expand.rs"]
 mod expand;
+#[path = "../../dbm-macros/src/keys.rs"]
+mod keys;
 #[path = "../../dbm-macros/src/method.rs"]
 mod method;
+#[path = "../../dbm-macros/src/schema/mod.rs"]
+mod schema;
 #[path = "../../dbm-macros/src/types.rs"]
 mod types;
+#[path = "../../dbm-macros/src/version.rs"]
+mod version;
 #[path = "../../dbm-macros/src/wording.rs"]
 mod wording;
 
@@ -212,7 +218,7 @@ fn expand_item(item: Item) -> TokenStream {
                 .collect();
             quote!(#block)
         }
-        Item::Struct(item) => derive::db_manager(item.to_token_stream()),
+        Item::Struct(item) => derive::db_manager(item.to_token_stream(), None),
         other => other.to_token_stream(),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::migrate::set_foreign_keys;
 use super::{in_transaction, tell, version_row};
 use crate::call::{Entered, Gate, Lease, Site};
 use crate::config::{Config, SchemaDrift};
@@ -137,6 +138,9 @@ impl<M: DbManager> Drift<M> {
             Model::Same(manager) => manager.upgrade().ok_or(Error::HandleEnded)?,
         };
         let engine = Engine::in_memory(&self.config)?;
+        if M::__FROM_FILES {
+            set_foreign_keys(&engine, false).await?;
+        }
         let gate = model.__core().gate();
         let mut expected = Err(Error::HandleEnded);
         let making = in_transaction(gate, &engine, &INIT, async |frame| {

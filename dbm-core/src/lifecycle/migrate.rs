@@ -79,7 +79,7 @@ pub(crate) async fn migrate<M: DbManager>(
 }
 
 /// The setting is ignored inside a transaction, and with it on, rebuilding a parent table would delete its children.
-async fn set_foreign_keys(engine: &Engine, on: bool) -> Result<()> {
+pub(super) async fn set_foreign_keys(engine: &Engine, on: bool) -> Result<()> {
     let (sender, receiver) = oneshot::channel();
     let conn = Arc::clone(&engine.writer.conn);
     let set = move || {
