@@ -3,9 +3,9 @@
 use std::pin::Pin;
 
 use crate::error::{Error, Result};
-use crate::manager::DbManager;
+use crate::schema::Schema;
 use crate::transaction::WriteTransaction;
-use crate::version::Version;
+use crate::version::{self, Version};
 
 /// What leads to a version: a file, and what only Rust can do after it.
 #[derive(Debug)]
@@ -51,20 +51,23 @@ impl<M> Step<M> {
 }
 
 /// The files of a manager, as the derive has found them.
-pub trait Files: DbManager {
+pub trait Files: Schema + Sized {
     /// The oldest one first.
     const STEPS: &'static [Step<Self>];
 }
 
-/// `init_db` of a manager with files: all that lead to the version in force.
+/// `init_db` of a manager with files: all that lead to the version in force, which the table `Version` holds.
 ///
 /// # Errors
 ///
 /// [`Error::Config`] when the version in force is older than the first file; whatever a step returns.
 pub async fn create<M: Files>(manager: &M, db: &mut WriteTransaction) -> Result<()> {
-    let target = manager.__core().version()?;
+    let (major, minor, patch) = db
+        .query_one("SELECT major, minor, patch FROM Version", ())
+        .await?;
+    let target = version::from_row(major, minor, patch)?;
     if let Some(base) = M::STEPS.first()
-        && *target < base.version
+        && target < base.version
     {
         return Err(Error::Config {
             message: format!(
@@ -73,7 +76,7 @@ pub async fn create<M: Files>(manager: &M, db: &mut WriteTransaction) -> Result<
             ),
         });
     }
-    for step in M::STEPS.iter().filter(|step| step.version <= *target) {
+    for step in M::STEPS.iter().filter(|step| step.version <= target) {
         step.run(manager, db).await?;
     }
     Ok(())

@@ -116,6 +116,18 @@ impl<T, E: From<Error>> Outcome<std::result::Result<T, E>> {
     }
 }
 
+/// Why a call has no result of its own.
+pub(crate) enum Failure {
+    Error(Error),
+    Panic(Box<dyn Any + Send>),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
 pub(crate) fn panicked(method: &'static str, panic: &(dyn Any + Send)) -> Error {
     Error::Panicked {
         method,

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::gate::{Entered, Gate};
 use super::site::Site;
 use crate::engine::{
     Conn, Db, Engine, Kind, MAX_DEPTH, OwnerId, Place, Session, Turn, end_read, next_id, too_deep,
 };
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Lent};
+use crate::gate::{Entered, Gate};
 
 /// Ended by [`keep`](Self::keep) or [`undo`](Self::undo); dropped, it undoes by itself.
 pub(crate) struct Lease<'a> {
@@ -445,7 +445,8 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::engine::{Opener, TemporaryDirectory};
+    use crate::engine::Opener;
+    use crate::temporary::TemporaryDirectory;
     use crate::test_support::{hold_up, run, starts};
 
     /// A database of its own, for calls that are made by hand.

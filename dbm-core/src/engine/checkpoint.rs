@@ -240,7 +240,8 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::engine::{Opener, TemporaryDirectory};
+    use crate::engine::Opener;
+    use crate::temporary::TemporaryDirectory;
 
     const LIMIT: Duration = Duration::from_secs(20);
 

@@ -26,8 +26,6 @@ mod readers;
 pub(crate) mod schema;
 mod session;
 mod statement;
-#[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
-mod temporary;
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "they look at the files")]
 mod tests;
@@ -49,13 +47,13 @@ pub(crate) use readers::{Place, Readers, end_read};
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
 pub(crate) use session::{Kind, Session};
 pub(crate) use statement::Work;
-pub(crate) use temporary::TemporaryDirectory;
 pub use trust::Sharing;
 pub(crate) use trust::Trust;
 pub(crate) use writer::{Turn, Writer};
 
 use crate::config::{Config, Execution};
 use crate::error::Result;
+use crate::temporary::TemporaryDirectory;
 
 /// The open connections of one running manager.
 pub(crate) struct Engine {

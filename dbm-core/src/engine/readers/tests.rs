@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::config::{Config, Execution};
-use crate::engine::{Kind, Opener, TemporaryDirectory, Work, next_id};
+use crate::engine::{Kind, Opener, Work, next_id};
+use crate::temporary::TemporaryDirectory;
 use crate::test_support::{hold_up, run};
 
 /// One reader, which is taken.
