@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::migrate::set_foreign_keys;
 use super::close::finish;
+use super::migrate::set_foreign_keys;
 use super::{in_transaction, tell, version_row};
 use crate::call::lease::Lease;
 use crate::call::site::Site;

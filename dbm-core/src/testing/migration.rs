@@ -154,7 +154,10 @@ impl Migration {
         })
     }
 
-    async fn prepare<M: DbManager>(self, build: impl Fn(ManagerCore) -> M) -> Result<TestDirectory> {
+    async fn prepare<M: DbManager>(
+        self,
+        build: impl Fn(ManagerCore) -> M,
+    ) -> Result<TestDirectory> {
         let (directory, version, sql) = match self.start {
             Start::Sql { version, sql } => (TestDirectory::new()?, parse(&version)?, sql),
             Start::Files { version } => {
