@@ -7,6 +7,8 @@
 mod attribute_name;
 mod attributes;
 mod check;
+#[cfg(feature = "checked")]
+mod checked;
 mod derive;
 mod errors;
 mod expand;
@@ -19,6 +21,18 @@ mod wording;
 
 use attribute_name::AttributeName;
 use proc_macro::TokenStream;
+
+/// What the feature `checked` adds to a method, and to a manager that asks for it.
+#[cfg(feature = "checked")]
+const CHECK: (expand::CheckStatements, Option<derive::CheckFiles>) =
+    (checked::statements, Some(checked::files));
+#[cfg(not(feature = "checked"))]
+const CHECK: (expand::CheckStatements, Option<derive::CheckFiles>) =
+    (|_| proc_macro2::TokenStream::new(), None);
+
+fn attribute(name: AttributeName, arguments: TokenStream, item: TokenStream) -> TokenStream {
+    expand::attribute(name, arguments.into(), &item.into(), CHECK.0).into()
+}
 
 /// Makes a method a call of its manager: lease, transaction, body, commit or rollback.
 ///
@@ -62,7 +76,7 @@ use proc_macro::TokenStream;
 /// (`use dbm_core::fail_value as otherwise`) is not recognised.
 #[proc_macro_attribute]
 pub fn database_safe(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(AttributeName::DatabaseSafe, arguments.into(), &item.into()).into()
+    attribute(AttributeName::DatabaseSafe, arguments, item)
 }
 
 /// At least one of the named parameters, each an `Option`, must be `Some`.
@@ -96,12 +110,7 @@ pub fn database_safe(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn required_argument(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(
-        AttributeName::RequiredArgument,
-        arguments.into(),
-        &item.into(),
-    )
-    .into()
+    attribute(AttributeName::RequiredArgument, arguments, item)
 }
 
 /// On failure the caller gets this value, never an error.
@@ -137,7 +146,7 @@ pub fn required_argument(arguments: TokenStream, item: TokenStream) -> TokenStre
 /// With [`macro@fail_with_exception`] the value is a tuple that ends in a place for the cause.
 #[proc_macro_attribute]
 pub fn fail_value(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(AttributeName::FailValue, arguments.into(), &item.into()).into()
+    attribute(AttributeName::FailValue, arguments, item)
 }
 
 /// A panic of the body, too, comes back as an error: `Err(E::from(Error::Panicked { .. }))`.
@@ -171,12 +180,7 @@ pub fn fail_value(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn fail_with_exception(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(
-        AttributeName::FailWithException,
-        arguments.into(),
-        &item.into(),
-    )
-    .into()
+    attribute(AttributeName::FailWithException, arguments, item)
 }
 
 /// Traces how long the method took; `#[timed(slow = "100ms")]` warns when it took longer.
@@ -192,7 +196,7 @@ pub fn fail_with_exception(arguments: TokenStream, item: TokenStream) -> TokenSt
 /// ```
 #[proc_macro_attribute]
 pub fn timed(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(AttributeName::Timed, arguments.into(), &item.into()).into()
+    attribute(AttributeName::Timed, arguments, item)
 }
 
 /// The method may be called from inside `init_db` and `migrate_db`, and joins their transaction.
@@ -228,7 +232,7 @@ pub fn timed(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn during_init(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(AttributeName::DuringInit, arguments.into(), &item.into()).into()
+    attribute(AttributeName::DuringInit, arguments, item)
 }
 
 /// Makes a struct that holds a `ManagerCore` a database manager.
@@ -261,5 +265,16 @@ pub fn during_init(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_derive(DbManager, attributes(db_manager))]
 pub fn db_manager(item: TokenStream) -> TokenStream {
-    derive::db_manager(item.into(), None).into()
+    derive::db_manager(item.into(), CHECK.1).into()
+}
+
+/// A text that was checked against the files of the package, for constants and helper functions.
+///
+/// `sql!("…")` is a `&'static str`; the schema is the one after the newest file. `sql!(at "1.2.0", "…")` is for a step in
+/// Rust that follows `schema/1.2.0.sql`: newer tables are not there yet. If the package has several folders, the text has
+/// to fit one of them.
+#[cfg(feature = "checked")]
+#[proc_macro]
+pub fn sql(input: TokenStream) -> TokenStream {
+    checked::sql(input.into()).into()
 }

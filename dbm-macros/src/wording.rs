@@ -44,6 +44,11 @@ pub(crate) const AFTER_KEY: &str =
 pub(crate) const NO_SCHEMA_KEY: &str =
     "this is for a schema that is files: write `schema`, and keep them in the folder `schema/`";
 pub(crate) const NO_FEATURE: &str = "SQL is checked with the feature `checked`: write `dbm-core = { version = \"..\", features = [\"checked\"] }`";
+#[allow(dead_code, reason = "of the feature `checked`")]
+pub(crate) const SQL: &str = "write the SQL as a text: `sql!(\"SELECT 1\")`, or `sql!(at \"1.2.0\", \"SELECT 1\")` for a step that follows 1.2.0";
+#[allow(dead_code, reason = "of the feature `checked`")]
+pub(crate) const NO_FILES: &str =
+    "there is no file to check this against: write the first release into `schema/1.0.0.sql`";
 pub(crate) const NO_PACKAGE: &str =
     "the files of a schema are found by CARGO_MANIFEST_DIR, which Cargo sets: build with it";
 pub(crate) const NO_CORE: &str = "a manager holds its core: add a field `core: ManagerCore`";

@@ -135,8 +135,13 @@ fn a_method_is_emitted_with_every_error() {
 fn a_half_typed_body_still_expands() {
     let method = "async fn f(&self, db: &mut ReadTransaction) -> Result<u8> { let users = db.; if users { } else }";
     let given = Given::outermost(AttributeName::DatabaseSafe, TokenStream::new());
-    let expanded =
-        expand::attribute(given.name, given.arguments, &method.parse().unwrap()).to_string();
+    let expanded = expand::attribute(
+        given.name,
+        given.arguments,
+        &method.parse().unwrap(),
+        |_| TokenStream::new(),
+    )
+    .to_string();
     assert!(!expanded.contains("compile_error"), "{expanded}");
     assert!(
         expanded.contains("let users = db .; if users { } else"),
@@ -151,6 +156,7 @@ fn what_cannot_be_read_is_left_to_the_compiler() {
         AttributeName::DatabaseSafe,
         TokenStream::new(),
         &method.parse().unwrap(),
+        |_| TokenStream::new(),
     )
     .to_string();
     assert!(
@@ -234,5 +240,10 @@ fn expand_method(item: ImplItem) -> TokenStream {
         .position(|attribute| Given::sibling(attribute).is_some())
         .unwrap();
     let given = Given::sibling(&method.attrs.remove(first)).unwrap();
-    expand::attribute(given.name, given.arguments, &method.to_token_stream())
+    expand::attribute(
+        given.name,
+        given.arguments,
+        &method.to_token_stream(),
+        |_| TokenStream::new(),
+    )
 }

@@ -289,8 +289,7 @@ fn drift_is_seen_against_the_files() {
 #[test]
 fn a_manager_of_anything_has_files_too() {
     run(async {
-        let store: Arc<Generic<u8>> =
-            Generic::create(Config::in_memory()).await.unwrap();
+        let store: Arc<Generic<u8>> = Generic::create(Config::in_memory()).await.unwrap();
         assert!(
             schema(&store)
                 .await

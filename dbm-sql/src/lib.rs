@@ -1,0 +1,58 @@
+//! What dbm refuses to say to SQLite: one list for the library, which refuses it when a program runs, and for the macros,
+//! which say so when it compiles. Depend on `dbm-core`.
+
+mod pragma;
+
+/// What a body may not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Refusal {
+    /// `BEGIN`, `COMMIT`, `SAVEPOINT`, ….
+    TransactionControl = 1,
+    /// `ATTACH` and `DETACH`.
+    Attach,
+    /// A PRAGMA that does more than read, or more than a rollback takes back.
+    Pragma,
+    /// A statement that writes, from a handle that reads.
+    Write,
+}
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::TransactionControl,
+        Self::Attach,
+        Self::Pragma,
+        Self::Write,
+    ];
+
+    /// Whether a PRAGMA is one that a body may not say.
+    #[must_use]
+    pub fn of_pragma(name: &str, value: Option<&str>) -> Option<Self> {
+        (!pragma::is_harmless(name, value)).then_some(Self::Pragma)
+    }
+
+    /// What is refused.
+    #[must_use]
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::TransactionControl => "transaction control",
+            Self::Attach => "ATTACH or DETACH",
+            Self::Pragma => "this PRAGMA",
+            Self::Write => "a write",
+        }
+    }
+
+    /// Why, and what to do instead.
+    #[must_use]
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::TransactionControl => "the call itself commits on Ok and rolls back on Err",
+            Self::Attach => "it needs a method with `db: &mut Connection`",
+            Self::Pragma => {
+                "its effect would outlive the transaction; use a method with `db: &mut Connection`"
+            }
+            Self::Write => "this method has `db: &mut ReadTransaction`",
+        }
+    }
+}
