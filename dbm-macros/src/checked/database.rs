@@ -80,6 +80,7 @@ pub(super) struct Database {
     spent: Arc<AtomicBool>,
     /// Stand-ins for what the program registers, with what SQLite says without them.
     stubs: BTreeMap<String, String>,
+    knows_all: bool,
     /// Tables of modules that only the program has.
     unknown_tables: Vec<String>,
     /// Something that shapes the schema took too long: nothing is known.
@@ -121,6 +122,7 @@ impl Database {
             budget,
             spent,
             stubs: BTreeMap::new(),
+            knows_all: false,
             unknown_tables: Vec::new(),
             unsure: false,
         })
@@ -131,9 +133,9 @@ impl Database {
         !self.unsure
     }
 
-    /// What only the program can know, as SQLite says it.
-    pub(super) fn first_unknown(&self) -> Option<&str> {
-        self.stubs.values().next().map(String::as_str)
+    /// From here on what is unknown is a fault.
+    pub(super) fn has_no_stand_ins(&mut self) {
+        self.knows_all = true;
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -229,6 +231,9 @@ impl Database {
 
     /// Whether a fault may come from a table that a module of the program makes.
     pub(super) fn is_of_unknown_module(&mut self, fault: &Fault, sql: &str) -> bool {
+        if self.knows_all {
+            return false;
+        }
         if fault.message.starts_with("no such module: ") {
             let name = table_of(sql);
             self.unknown_tables.extend(name);
@@ -284,7 +289,7 @@ impl Database {
         let Some(name) = function.or(collation) else {
             return false;
         };
-        if self.stubs.contains_key(name) {
+        if self.knows_all || self.stubs.contains_key(name) {
             return false;
         }
         let flags = FunctionFlags::SQLITE_UTF8
@@ -356,7 +361,10 @@ fn fault(error: &rusqlite::Error, sql: &str) -> Fault {
             ..Fault::new(msg.as_str())
         },
         rusqlite::Error::SqliteFailure(_, Some(message)) => Fault {
-            offset: subject_of(message).and_then(|name| only_place_of(sql, name)),
+            offset: match &**message {
+                "incomplete input" => Some(sql.trim_end().len()),
+                message => subject_of(message).and_then(|name| only_place_of(sql, name)),
+            },
             ..Fault::new(message.as_str())
         },
         rusqlite::Error::MultipleStatement => Fault::new(SEVERAL),

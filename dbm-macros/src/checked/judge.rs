@@ -7,39 +7,67 @@ use super::scan::{Method, Statement};
 use super::split::statements;
 use dbm_sql::Refusal;
 
-/// Judges the statements of a body that ends by what it does, in their order; the tables that it makes are known to those
-/// behind. With a fault comes the place of its statement.
+/// Judges the statements of a body in their order; the tables that it makes are known to those behind, and are gone at its
+/// end. With a fault comes the place of its statement.
 pub(super) fn body(
     database: &mut Database,
     body: &[Statement],
     reads: bool,
 ) -> Vec<(usize, Fault)> {
-    let faults = database.undone(|database| {
-        let mut made = String::new();
+    let judged = database.undone(|database| {
+        let mut makes = false;
         let mut faults = Vec::new();
         for (place, statement) in body.iter().enumerate() {
             match judge(database, statement, reads) {
-                Ok(makes) => made.push_str(&makes),
+                Ok(made) => makes |= made,
                 Err(fault) => faults.push((place, fault)),
             }
         }
-        (made, faults)
+        (makes, faults)
     });
-    let Ok((made, mut faults)) = faults else {
+    let Ok((makes, mut faults)) = judged else {
         return Vec::new();
     };
-    if !made.is_empty() && !faults.is_empty() {
-        // Which of its ways a body takes is not known: what passes before it or after all of it may be right.
-        let mut passes = |first: &str, place: usize| {
-            let judged = database.undone(|database| {
-                let _ = database.run(first);
-                judge(database, &body[place], reads)
-            });
-            !matches!(judged, Ok(Err(_)))
+    // Which of its ways a body takes is not known: a statement may run before the others, and where one has removed or
+    // changed a table, nothing is known of that.
+    let changed: Vec<_> = body
+        .iter()
+        .map(|other| names_changed(&other.text.sql))
+        .collect();
+    faults.retain(|(place, _)| {
+        let sql = &body[*place].text.sql;
+        let mut others = changed
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| other != place);
+        let is_changed = others.any(|(_, names)| {
+            names
+                .iter()
+                .any(|name| places_of(sql, name).next().is_some())
+        });
+        let passes_alone = makes && {
+            let alone = database.undone(|database| judge(database, &body[*place], reads));
+            !matches!(alone, Ok(Err(_)))
         };
-        faults.retain(|(place, _)| !passes("", *place) && !passes(&made, *place));
-    }
+        !is_changed && !passes_alone
+    });
     faults
+}
+
+/// What the statements of a text name that remove or change something.
+fn names_changed(sql: &str) -> Vec<&str> {
+    let begins = |sql: &str, word: &str| {
+        sql.get(..word.len())
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(word))
+    };
+    let changes = statements(sql)
+        .into_iter()
+        .map(|range| &sql[range])
+        .filter(|sql| begins(sql, "drop") || begins(sql, "alter"));
+    changes
+        .flat_map(|sql| sql.split(|sign: char| !(sign.is_alphanumeric() || sign == '_')))
+        .filter(|word| !word.is_empty())
+        .collect()
 }
 
 /// What is wrong with a text of which nothing is known but that it is SQL: not who says it, nor with which parameters.
@@ -48,8 +76,8 @@ pub(super) fn text(database: &mut Database, sql: &str) -> Option<Fault> {
     judged.ok()?.err().filter(|fault| !fault.strict)
 }
 
-/// What a right statement makes or changes in the schema, as SQL.
-fn judge(database: &mut Database, statement: &Statement, reads: bool) -> Result<String, Fault> {
+/// Whether a right statement has made or changed something in the schema.
+fn judge(database: &mut Database, statement: &Statement, reads: bool) -> Result<bool, Fault> {
     let sql = &*statement.text.sql;
     if statement.method == Method::ExecuteBatch {
         return script(database, sql, true);
@@ -81,18 +109,15 @@ fn judge(database: &mut Database, statement: &Statement, reads: bool) -> Result<
         )));
     }
     unknown(database, sql)?;
-    Ok(if facts.changes_schema {
-        let made = format!("{sql};\n");
-        let _ = database.run(&made);
-        made
-    } else {
-        String::new()
-    })
+    if facts.changes_schema {
+        let _ = database.run(sql);
+    }
+    Ok(facts.changes_schema)
 }
 
 /// Several statements, each after what the ones before it have made.
-fn script(database: &mut Database, sql: &str, as_body: bool) -> Result<String, Fault> {
-    let mut made = String::new();
+fn script(database: &mut Database, sql: &str, as_body: bool) -> Result<bool, Fault> {
+    let mut makes = false;
     for range in statements(sql) {
         let (begin, one) = (range.start, &sql[range]);
         let moved = |fault: Fault| Fault {
@@ -102,12 +127,11 @@ fn script(database: &mut Database, sql: &str, as_body: bool) -> Result<String, F
         let facts = single(database, one, as_body).map_err(moved)?;
         unknown(database, one).map_err(moved)?;
         if facts.changes_schema {
-            let one = format!("{one};\n");
-            let _ = database.run(&one);
-            made.push_str(&one);
+            let _ = database.run(one);
+            makes = true;
         }
     }
-    Ok(made)
+    Ok(makes)
 }
 
 fn single(database: &mut Database, sql: &str, as_body: bool) -> Result<Facts, Fault> {

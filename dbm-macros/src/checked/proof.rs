@@ -7,16 +7,9 @@ use rusqlite::Connection;
 
 /// What is wrong, a sentence each; the first one that does not run hides what is behind it.
 pub(super) fn faults(folder: &Folder, strict: bool) -> Vec<String> {
-    let steps = match walk(folder) {
-        Ok(database) if !database.is_sure() => return Vec::new(),
-        Ok(database) if strict => match database.first_unknown() {
-            Some(unknown) => Err(format!("{}: {unknown}", folder.path)),
-            None => Ok(database),
-        },
-        steps => steps,
-    };
-    let mut database = match steps {
-        Ok(database) => database,
+    let mut database = match walk(folder, strict) {
+        Ok(database) if database.is_sure() => database,
+        Ok(_) => return Vec::new(),
         Err(fault) => return vec![fault],
     };
     let mut faults = Vec::new();
@@ -27,7 +20,7 @@ pub(super) fn faults(folder: &Folder, strict: bool) -> Vec<String> {
                 "view" => unusable_view(&mut database, &name),
                 _ => unusable_trigger(&mut database, &name, &table),
             };
-            let fault = fault.filter(|fault| strict || !fault.strict);
+            let fault = fault.filter(|fault| !fault.strict);
             let place = place_of(folder, &kind, &name);
             faults
                 .extend(fault.map(|fault| format!("{place}: {kind} `{name}`: {}", fault.message)));
@@ -36,8 +29,11 @@ pub(super) fn faults(folder: &Folder, strict: bool) -> Vec<String> {
     faults
 }
 
-fn walk(folder: &Folder) -> Result<Database, String> {
+fn walk(folder: &Folder, strict: bool) -> Result<Database, String> {
     let mut database = Database::new().map_err(|error| error.to_string())?;
+    if strict {
+        database.has_no_stand_ins();
+    }
     for file in &folder.files {
         database.run(&file.sql).map_err(|fault| {
             let (line, column) = line_and_column(&file.sql, fault.offset.unwrap_or(0));

@@ -236,9 +236,10 @@ impl Scan<'_> {
         if !names(pattern).any(|name| name == self.handle) {
             return self.shadow(pattern, next);
         }
-        let value =
-            tokens[next.min(tokens.len())..(at + 1 + semicolon).max(next).min(tokens.len())].iter();
-        self.group(value.cloned().collect());
+        // That of `if let` ends at its block, where the name is the new one.
+        let rest = tokens.get(next..).unwrap_or_default();
+        let end = position(rest, |token| is_punct(Some(token), ';') || is_block(token));
+        self.group(rest[..end].iter().cloned().collect());
         Rest::Nothing
     }
 
@@ -352,8 +353,7 @@ fn closure_parameters(tokens: &[TokenTree]) -> Option<usize> {
 fn arm_begin(tokens: &[TokenTree], arrow: usize) -> usize {
     let is_before = |token: &TokenTree| match token {
         TokenTree::Punct(punct) => ",;".contains(punct.as_char()),
-        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
-        _ => false,
+        token => is_block(token),
     };
     // `Point { x, y } =>` ends in braces itself.
     let last = arrow.saturating_sub(1);
@@ -365,10 +365,7 @@ fn arm_begin(tokens: &[TokenTree], arrow: usize) -> usize {
 
 /// How many tokens an item takes, up to its body or its `;`.
 fn item(tokens: &[TokenTree]) -> usize {
-    let is_end = |token: &TokenTree| {
-        is_punct(Some(token), ';')
-            || matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace)
-    };
+    let is_end = |token: &TokenTree| is_punct(Some(token), ';') || is_block(token);
     (position(tokens, is_end) + 1).min(tokens.len())
 }
 
@@ -388,6 +385,10 @@ fn is_cfg(token: Option<&TokenTree>) -> bool {
             .into_iter()
             .next()
             .is_some_and(|word| is_word(&word, "cfg") || is_word(&word, "cfg_attr"))
+}
+
+fn is_block(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace)
 }
 
 fn is_group(token: Option<&TokenTree>) -> bool {

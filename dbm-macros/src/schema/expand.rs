@@ -36,8 +36,8 @@ pub(crate) fn impl_schema(
     });
     let schema = schema(
         input,
-        &quote!(::dbm_core::__private::create(self, db).await),
-        &quote!(::dbm_core::__private::migrate(self, db, current, target).await),
+        &quote_spanned!(place=> ::dbm_core::__private::create(self, db).await),
+        &quote_spanned!(place=> ::dbm_core::__private::migrate(self, db, current, target).await),
         place,
     );
     quote! {
@@ -63,14 +63,11 @@ fn schema(
     let name = &input.ident;
     let generics = shared(&input.generics);
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
-    // A second, hand-written impl is an error on the key.
-    let header = quote_spanned! {place=>
-        impl #impl_generics ::dbm_core::Schema for #name #ty_generics #where_clause
-    };
-    quote! {
+    // All of it stands at the key: a second, hand-written impl is an error there.
+    quote_spanned! {place=>
         #[automatically_derived]
         #[allow(unused_variables)]
-        #header {
+        impl #impl_generics ::dbm_core::Schema for #name #ty_generics #where_clause {
             const __FROM_FILES: bool = true;
             async fn init_db(&self, db: &mut ::dbm_core::WriteTransaction) -> ::dbm_core::Result<()> {
                 #create

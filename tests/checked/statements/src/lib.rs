@@ -30,7 +30,7 @@ macro_rules! statements {
     ($manager:ident) => {
         impl $manager {
             #[database_safe]
-            pub async fn by_macro(&self, db: &mut WriteTransaction) -> Result<u64> {
+            pub async fn by_macro(&self, db: &mut WriteTransaction) -> Result<usize> {
                 db.execute("DELETE FROM admins", ()).await
             }
         }
