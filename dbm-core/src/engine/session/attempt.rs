@@ -8,7 +8,7 @@ use dbm_sql::Refusal;
 use rusqlite::ErrorCode;
 
 use super::{Kind, Session};
-use crate::engine::connection::{CONTROL, Db};
+use crate::engine::db::{CONTROL, Db};
 use crate::engine::guard::Permission;
 use crate::engine::open::is_busy;
 use crate::engine::statement::{FUSE, Work, is_harmless};

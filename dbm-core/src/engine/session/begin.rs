@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Kind, Session};
-use crate::engine::connection::{CONTROL, Db};
+use crate::engine::db::{CONTROL, Db};
 use crate::engine::open::is_busy;
 use crate::error::{Error, Result};
 
@@ -34,6 +34,33 @@ impl Session {
         if begin_read(db).is_ok() {
             self.begun.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Makes the writer's connection ready for its new owner: opens the transaction, or joins the one that is open.
+    pub(crate) async fn begin(self: &Arc<Self>) -> Result<()> {
+        match self.kind {
+            Kind::Write if self.is_shared() => self.control(|db| db.savepoint(0)).await?,
+            Kind::Write => {
+                let begun = self.begin_write().await;
+                if let Err(error) = &begun {
+                    self.set_failure(error, false);
+                }
+                begun
+            }
+            // Its statements run on a thread, where SQLite may wait for another process.
+            Kind::Connection => {
+                let limit = self.busy_timeout;
+                let wait = move |db: &mut Db| db.connection.busy_timeout(limit);
+                Ok(self.control(wait).await??)
+            }
+            // Its snapshot is taken with the first statement.
+            Kind::Read => Ok(()),
+        }
+    }
+
+    /// Whether a transaction is open on the connection.
+    pub(crate) async fn is_in_transaction(self: &Arc<Self>) -> Result<bool> {
+        self.control(|db| !db.connection.is_autocommit()).await
     }
 
     /// Opens the write transaction.

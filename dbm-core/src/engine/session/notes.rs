@@ -8,7 +8,7 @@ use rusqlite::ErrorCode;
 
 use super::Session;
 use crate::config::Execution;
-use crate::engine::connection::Db;
+use crate::engine::db::Db;
 use crate::engine::writer::Ending;
 use crate::error::Error;
 
@@ -155,7 +155,9 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::engine::{Engine, Kind, next_id};
+    use crate::engine::assembly::Engine;
+    use crate::engine::connection::next_id;
+    use crate::engine::session::Kind;
 
     #[test]
     fn only_errors_of_the_file_spoil_the_connection() {

@@ -12,9 +12,10 @@ use super::ending::{Ending, Members};
 use super::pace::Place;
 use super::queue::Turn;
 use crate::config::Execution;
-use crate::engine::checkpoint;
-use crate::engine::connection::{CONTROL, Db, OwnerId};
+use crate::engine::connection::OwnerId;
+use crate::engine::db::{CONTROL, Db};
 use crate::engine::session::Session;
+use crate::engine::wal;
 use crate::error::{Error, Result};
 
 /// A shared transaction is committed when it has this many members…
@@ -192,7 +193,7 @@ impl Writer {
         drop(slot);
         self.pace.record(started.elapsed(), place);
         if result.is_ok() {
-            let pages = checkpoint::wal_pages();
+            let pages = wal::wal_pages();
             if self.checkpointer.after_commit(pages) {
                 self.lock().start_over = true;
             }

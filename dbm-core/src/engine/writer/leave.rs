@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 use super::Writer;
 use super::pace::Place;
 use super::queue::{Holding, NOBODY, State};
-use crate::engine::connection::{Db, OwnerId};
+use crate::engine::connection::OwnerId;
+use crate::engine::db::Db;
 use crate::engine::session::{Kind, Session};
 use crate::error::{Error, Result};
 

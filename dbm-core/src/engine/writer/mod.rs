@@ -24,10 +24,11 @@ use self::pace::Pace;
 use self::queue::State;
 pub(crate) use self::queue::Turn;
 use self::watch::Watch;
-use super::checkpoint::{self, Checkpointer, PATIENCE};
+use super::checkpoint::{Checkpointer, PATIENCE};
 use super::connection::Conn;
 use super::open::{SharedOpener, keep_log_on_close};
 use super::readers::Readers;
+use super::wal;
 use crate::error::{Error, Result};
 
 pub(crate) struct Writer {
@@ -101,7 +102,7 @@ impl Writer {
         if let Some(db) = self.conn.lock().db() {
             db.roll_back();
             if !self.keeps_log.load(Ordering::Relaxed)
-                && checkpoint::empty_log(&db.connection, PATIENCE).is_ok()
+                && wal::empty_log(&db.connection, PATIENCE).is_ok()
             {
                 let _ = keep_log_on_close(&db.connection, false);
             }

@@ -275,8 +275,10 @@ impl Writer {
                     drop(done);
                 }
                 Next::StartOver => {
-                    if let Some(db) = writer.conn.lock().db() {
-                        writer.checkpointer.start_over(db, &writer.readers);
+                    if let Some(db) = writer.conn.lock().db()
+                        && let Some(log) = writer.checkpointer.start_over(db)
+                    {
+                        writer.readers.make_way_for(&log);
                     }
                 }
             }

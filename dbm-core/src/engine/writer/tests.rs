@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use super::{Turn, Writer};
 use crate::config::{Config, Execution};
-use crate::engine::{Conn, Kind, Opener, Readers, Role, Session, next_id};
+use crate::engine::connection::{Conn, next_id};
+use crate::engine::open::{Opener, Role};
+use crate::engine::readers::Readers;
+use crate::engine::session::{Kind, Session};
 use crate::error::Error;
 use crate::test_support::{hold_up, run, starts};
 

@@ -1,7 +1,6 @@
 use std::fs;
 
 use super::*;
-use crate::temporary::TemporaryDirectory;
 use crate::test_support::hold_up;
 
 /// A database that was closed, and somebody who has read it since.
