@@ -2,6 +2,8 @@
 
 use std::pin::Pin;
 
+use dbm_sql::{Fault, Part};
+
 use crate::error::{Error, Result};
 use crate::schema::Schema;
 use crate::transaction::WriteTransaction;
@@ -42,11 +44,27 @@ impl<M> Step<M> {
     }
 
     async fn run(&self, manager: &M, db: &mut WriteTransaction) -> Result<()> {
-        db.execute_batch(self.sql).await?;
+        for (_, part) in dbm_sql::parts(self.sql).map_err(unreadable)? {
+            match part {
+                Part::Plain(sql) => db.execute_batch(sql).await?,
+                Part::Rebuild(rebuild) => db.call(move |db| rebuild.run(db).map_err(lost)).await?,
+            }
+        }
         match self.after {
             Some(after) => after(manager, db).await,
             None => Ok(()),
         }
+    }
+}
+
+fn unreadable((_, message): (usize, String)) -> Error {
+    Error::other(message)
+}
+
+fn lost(fault: Fault) -> Error {
+    match fault {
+        Fault::Sqlite(error) => error.into(),
+        lost @ Fault::Lost(_) => Error::other(lost),
     }
 }
 

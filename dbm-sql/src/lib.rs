@@ -1,7 +1,14 @@
-//! What dbm refuses to say to SQLite: one list for the library, which refuses it when a program runs, and for the macros,
-//! which say so when it compiles. Depend on `dbm-core`.
+//! What dbm-core and its macros both know of SQL, so that what compiles is what runs: what a body may not say, where a
+//! statement of a script ends, and how a file rebuilds a table. Depend on `dbm-core`.
 
 mod pragma;
+mod rebuild;
+mod script;
+mod split;
+
+pub use rebuild::{Fault, Rebuild};
+pub use script::{Part, parts};
+pub use split::statements;
 
 /// What a body may not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

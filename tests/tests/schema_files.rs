@@ -84,6 +84,27 @@ impl Schema for ByHand {
     }
 }
 
+/// Its later files rebuild a table with all that can go with one.
+#[derive(DbManager)]
+#[db_manager(version = "1.2.0", schema = "rebuilt")]
+struct Rebuilt {
+    core: ManagerCore,
+}
+
+impl Rebuilt {
+    #[database_safe]
+    async fn add(&self, db: &mut WriteTransaction, name: &str) -> Result<i64> {
+        db.execute("INSERT INTO user (name) VALUES (?1)", (name,))
+            .await?;
+        db.last_insert_rowid().await
+    }
+
+    #[database_safe]
+    async fn texts(&self, db: &mut ReadTransaction, sql: &str) -> Result<Vec<String>> {
+        db.query(sql, ()).await
+    }
+}
+
 /// A manager of anything.
 #[derive(DbManager)]
 #[db_manager(version = "1.2.0", schema = "squashed")]
@@ -283,6 +304,32 @@ fn drift_is_seen_against_the_files() {
             .unwrap();
         let error = Library::create(strict()).await.err().unwrap();
         assert!(matches!(error, Error::SchemaDrift { .. }), "{error}");
+    });
+}
+
+#[test]
+fn a_table_that_is_rebuilt_keeps_its_rows_its_children_and_all_that_went_with_it() {
+    run(async {
+        for (release, added) in [("1.0.0", 2), ("1.1.0", 2), ("1.2.0", 2)] {
+            let store = Migration::from_files(release)
+                .seed("INSERT INTO user (name) VALUES ('Bob'), ('Cyd')")
+                .seed("INSERT INTO note SELECT id, name FROM user")
+                .seed("DELETE FROM user WHERE name = 'Cyd'; DELETE FROM log")
+                .check::<Rebuilt>()
+                .await
+                .unwrap();
+            assert_eq!(store.add("Dee").await.unwrap(), added + 2, "{release}");
+            let texts = async |sql: &str| store.texts(sql).await.unwrap();
+            assert_eq!(texts("SELECT name FROM name").await, ["Ada", "Bob", "Dee"]);
+            assert_eq!(
+                texts("SELECT text FROM note").await,
+                ["a seed", "Ada", "Bob"]
+            );
+            assert_eq!(texts("SELECT text FROM log").await, ["Dee"], "{release}");
+            let parts =
+                "SELECT name FROM sqlite_schema WHERE tbl_name = 'user' AND type <> 'table'";
+            assert_eq!(texts(parts).await, ["user_name", "user_log"], "{release}");
+        }
     });
 }
 

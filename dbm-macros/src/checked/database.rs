@@ -1,8 +1,7 @@
 //! The schema of a folder in a database in memory, and what SQLite says of a statement there.
 
 use super::excerpt::{only_place_of, places_of};
-use super::split::statements;
-use dbm_sql::Refusal;
+use dbm_sql::{Part, Rebuild, Refusal, parts, statements};
 use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
@@ -148,7 +147,36 @@ impl Database {
         self.quotes_are_names(true)
     }
 
-    /// Runs a script as the library would; a fault says where in the script it is.
+    /// Runs a file as the library would; a fault says where in it it is.
+    pub(super) fn run_file(&mut self, file: &str) -> Result<(), Fault> {
+        let parts = parts(file).map_err(|(place, message)| Fault {
+            offset: Some(place),
+            ..Fault::new(message)
+        })?;
+        for (begin, part) in parts {
+            match part {
+                Part::Plain(sql) => self.run(sql).map_err(|fault| fault.after(begin))?,
+                Part::Rebuild(rebuild) => self.rebuild(&rebuild).map_err(|message| Fault {
+                    offset: Some(begin),
+                    ..Fault::new(message)
+                })?,
+            }
+        }
+        Ok(())
+    }
+
+    fn rebuild(&mut self, rebuild: &Rebuild<'_>) -> Result<(), String> {
+        self.budget.store(BUDGET, Ordering::Relaxed);
+        let rebuilt = rebuild.run(&self.connection);
+        self.unsure |= self.spent.swap(false, Ordering::Relaxed);
+        match rebuilt {
+            Err(dbm_sql::Fault::Sqlite(error)) => Err(fault(&error, "").message),
+            Err(dbm_sql::Fault::Lost(what)) => Err(what),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Runs a script.
     ///
     /// Each statement by itself: one that is stopped takes back its whole transaction.
     pub(super) fn run(&mut self, script: &str) -> Result<(), Fault> {
@@ -162,16 +190,11 @@ impl Database {
                 self.unsure |= lock(&self.seen).changes_schema;
                 continue;
             }
-            match ran {
-                Err(fault) if self.is_of_unknown_module(&fault, sql) => {}
-                Err(fault) => {
-                    let fault = Fault {
-                        offset: fault.offset.or(Some(0)),
-                        ..fault
-                    };
-                    return Err(fault.after(begin));
-                }
-                Ok(()) => {}
+            if let Err(fault) = ran
+                && !self.is_of_unknown_module(&fault, sql)
+            {
+                let offset = fault.offset.or(Some(0));
+                return Err(Fault { offset, ..fault }.after(begin));
             }
         }
         Ok(())

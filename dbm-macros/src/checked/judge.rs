@@ -4,8 +4,7 @@ use super::arguments::Given;
 use super::database::{Database, Facts, Fault, SEVERAL};
 use super::excerpt::places_of;
 use super::scan::{Method, Statement};
-use super::split::statements;
-use dbm_sql::Refusal;
+use dbm_sql::{Refusal, statements};
 
 /// Judges the statements of a body in their order; the tables that it makes are known to those behind, and are gone at its
 /// end. With a fault comes the place of its statement.

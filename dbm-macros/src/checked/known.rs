@@ -80,7 +80,7 @@ fn read(package: &Path) -> Vec<Folder> {
 fn make(folder: &Folder, version: Version) -> Option<Database> {
     let mut database = Database::new().ok()?;
     for file in folder.files.iter().filter(|file| file.version <= version) {
-        database.run(&file.sql).ok()?;
+        database.run_file(&file.sql).ok()?;
     }
     database.ready().ok()?;
     Some(database).filter(Database::is_sure)

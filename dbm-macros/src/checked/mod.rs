@@ -13,7 +13,6 @@ mod judge;
 mod known;
 mod proof;
 mod scan;
-mod split;
 mod sql;
 mod text;
 

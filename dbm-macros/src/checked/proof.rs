@@ -35,7 +35,7 @@ fn walk(folder: &Folder, strict: bool) -> Result<Database, String> {
         database.has_no_stand_ins();
     }
     for file in &folder.files {
-        database.run(&file.sql).map_err(|fault| {
+        database.run_file(&file.sql).map_err(|fault| {
             let (line, column) = line_and_column(&file.sql, fault.offset.unwrap_or(0));
             format!("{}:{line}:{column}: {}", file.path, fault.message)
         })?;
@@ -49,7 +49,7 @@ fn walk(folder: &Folder, strict: bool) -> Result<Database, String> {
 fn twin(folder: &Folder) -> Option<String> {
     let mut database = Database::new().ok()?;
     for file in &folder.files {
-        if let Err(fault) = database.run(&file.sql) {
+        if let Err(fault) = database.run_file(&file.sql) {
             let (line, column) = line_and_column(&file.sql, fault.offset.unwrap_or(0));
             let place = format!("{}:{line}:{column}", file.path);
             return fault

@@ -99,7 +99,8 @@ mod tests {
     async fn from_1_2_0_alerts_go_on_where_they_were() {
         let store = migrated(
             "1.2.0",
-            "INSERT INTO rule VALUES (1, 'memory > 85', 10, 'console'), (2, 'cpu > 50 for 1m', 10, 'console');
+            "DELETE FROM rule;
+             INSERT INTO rule VALUES (1, 'memory > 85', 10, 'console'), (2, 'cpu > 50 for 1m', 10, 'console');
              INSERT INTO alert VALUES (1, 1, 'memory > 85', 'memory', 1, 91, 93, 900, 950, 'ada', NULL);
              INSERT INTO event VALUES (1, 1, 900, 'raised', 91), (2, 1, 950, 'acknowledged', 91);
              INSERT INTO delivery VALUES ('discord', 1);

@@ -61,6 +61,7 @@ impl<T: Send + Sync + 'static> Store<T> {
     pub async fn right(&self, db: &mut WriteTransaction, id: i64) -> Result<()> {
         db.execute("INSERT INTO user (name) VALUES (?1)", ("Ada",)).await?;
         db.execute("INSERT INTO behind DEFAULT VALUES", ()).await?;
+        db.execute("UPDATE log SET at = 1", ()).await?;
         db.execute("UPDATE names SET name = :new WHERE name = :old", ((":new", "a"), (":old", "b"))).await?;
         db.execute("UPDATE names SET name = @new WHERE name = $old", named_params! {"@new": "a", "$old": "b"}).await?;
         db.execute("DELETE FROM user WHERE id IN (?, ?, ?)", params![id, id, id]).await?;

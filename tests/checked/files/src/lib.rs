@@ -30,6 +30,8 @@ manager!(Begin, version = "1.1.0", schema = "begin", checked);
 manager!(View, version = "1.1.0", schema = "view", checked);
 manager!(Trigger, version = "1.1.0", schema = "trigger", checked);
 manager!(NullColumn, version = "1.1.0", schema = "null_column", checked);
+manager!(Rebuild, version = "1.1.0", schema = "rebuild", checked);
+manager!(RebuildLost, version = "1.1.0", schema = "rebuild_lost", checked);
 manager!(Nul, version = "1.0.0", schema = "nul", checked);
 manager!(Named, version = "1.1.0", schema = "named", checked);
 manager!(Empty, version = "1.0.0", schema = "empty", checked);

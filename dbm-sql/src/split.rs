@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Where each statement of a script is, without what is before it. A trigger's `;` are its own.
-pub(super) fn statements(script: &str) -> Vec<Range<usize>> {
+pub fn statements(script: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut statement = Statement::default();
     let mut at = 0;
