@@ -4,6 +4,7 @@ use crate::version::Version;
 use crate::wording;
 use proc_macro2::{Span, TokenTree};
 use syn::meta::ParseNestedMeta;
+use syn::parse::ParseBuffer;
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Ident, LitStr, Path, Result, Token, parenthesized};
 
@@ -72,7 +73,7 @@ impl Keys {
         let key = &meta.path;
         let usage = |usage: &'static str| move |error: Error| Error::new(error.span(), usage);
         if key.is_ident("version") && self.version.is_none() {
-            let version = meta.value().and_then(|value| value.parse());
+            let version = meta.value().and_then(ParseBuffer::parse);
             self.version = Some(version.map_err(usage(wording::NO_VERSION))?);
         } else if key.is_ident("schema") && self.schema.is_none() {
             let folder = folder(meta).map_err(usage(wording::SCHEMA_KEY))?;

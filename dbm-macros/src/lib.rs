@@ -3,6 +3,9 @@
 //! One way through: `method` parses the method but not its body, `attributes` reads what stands on it, `check`
 //! applies every rule (`types` judges what is written, `wording` has the sentences), `expand` turns what was
 //! understood into tokens. Whatever is wrong, the method is emitted beside the error, so that no second error follows.
+//!
+//! The derive reads its `keys`, and the files of a `schema`. With the feature `checked` both hand over to the module of that
+//! name, which asks SQLite.
 
 mod attribute_name;
 mod attributes;
@@ -238,6 +241,13 @@ pub fn during_init(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a struct that holds a `ManagerCore` a database manager.
 ///
 /// - `#[db_manager(version = "1.2.0")]` on the struct is the schema version this program needs: three numbers.
+/// - `schema` says that the schema is files in this package, `schema/1.0.0.sql` and so on, each with what leads from the
+///   version before to its own; `schema = "cache"` has them in `schema/cache/`. The derive then writes
+///   `impl Schema`: a new database walks all of them, an older one those above its version. `version` is the newest.
+/// - `after("1.1.0" = Store::seed)` goes on in Rust behind a file, in the same transaction. The step is an
+///   `async fn(&self, db: &mut WriteTransaction) -> Result<()>`.
+/// - `checked`, with the feature of that name, has the SQL of its methods checked against the files when it compiles.
+///   `checked(strict)` says that the program registers no function, collation or module, so an unknown one is wrong.
 /// - The core is the field of type `ManagerCore`, or the one marked `#[db_manager(core)]`.
 /// - The other fields are free. If all of them are `Default`, the manager can be made with `start` and `create`, else
 ///   with `start_with` and `create_with`.

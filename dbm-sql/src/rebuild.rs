@@ -160,6 +160,11 @@ fn copy_common_columns(connection: &Connection, table: &str) -> Result<()> {
     )?;
     let names = statement.query_map((table, &old), |row| row.get::<_, String>(0))?;
     let names: Vec<String> = names.collect::<rusqlite::Result<_>>()?;
+    if names.is_empty() {
+        return Err(Fault::Lost(format!(
+            "rebuilding {table}: it has no column of before, so write `INSERT INTO {table} SELECT .. FROM {old}`"
+        )));
+    }
     let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
     let (names, table, old) = (names.join(", "), quoted(table), quoted(&old));
     let copy = format!("INSERT INTO {table} ({names}) SELECT {names} FROM {old}");

@@ -322,7 +322,7 @@ impl Database {
             Some(name) => self
                 .connection
                 .create_scalar_function(name, -1, flags, |_| Ok(Null)),
-            None => self.connection.create_collation(name, |a, b| a.cmp(b)),
+            None => self.connection.create_collation(name, Ord::cmp),
         };
         self.stubs.insert(name.to_owned(), message.to_owned());
         added.is_ok()
