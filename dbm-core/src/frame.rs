@@ -231,12 +231,18 @@ impl Frame {
         self.session.check()
     }
 
-    /// Fails when a statement was dropped while it ran: nobody knows what of it was done.
+    /// Fails when a statement was dropped while it ran.
     pub(crate) fn check_whole(&self) -> Result<()> {
-        if self.poisoned.load(Ordering::Relaxed) {
-            return Err(Error::StatementDropped);
+        if self.is_whole() {
+            Ok(())
+        } else {
+            Err(Error::StatementDropped)
         }
-        Ok(())
+    }
+
+    /// Whether every statement that ran was left to end: otherwise nobody knows what it has done.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.poisoned.load(Ordering::Relaxed)
     }
 }
 

@@ -166,14 +166,14 @@ impl<'a> Lease<'a> {
                 }
             }
             Some(Hold::Nested { savepoint, .. }) => {
-                let mut whole = Ok(());
-                if let Some(savepoint) = savepoint {
-                    whole = self.frame.check_whole();
-                    savepoint.end(keep && whole.is_ok()).await?;
-                }
-                // The outer call goes on at once.
+                let Some(savepoint) = savepoint else {
+                    // The outer call goes on at once.
+                    self.hold = None;
+                    return Ok(());
+                };
+                savepoint.end(keep && self.frame.is_whole()).await?;
                 self.hold = None;
-                whole
+                self.frame.check_whole()
             }
             Some(Hold::Write { session, .. }) if session.kind == Kind::Connection => {
                 Box::pin(self.end_connection(keep)).await
@@ -198,8 +198,8 @@ impl<'a> Lease<'a> {
     }
 
     async fn end_transaction(&mut self, keep: bool) -> Result<()> {
-        let (engine, whole) = (self.frame.engine()?, self.frame.check_whole());
-        let keep = keep && whole.is_ok();
+        let engine = self.frame.engine()?;
+        let keep = keep && self.frame.is_whole();
         let kept = engine.end_transaction(&self.frame.session, keep).await?;
         let Some(Hold::Write {
             session,
@@ -218,7 +218,8 @@ impl<'a> Lease<'a> {
             drop(turn);
         }
         drop(entered);
-        kept.and(whole)
+        kept?;
+        self.frame.check_whole()
     }
 
     /// Nothing that was set in the connection outlives the body.

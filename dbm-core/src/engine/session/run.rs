@@ -63,11 +63,12 @@ impl Session {
             Err(error) => return Tried::Done(Ok(Err(self.lost_or(error)))),
         };
         let force = self.execution == Execution::Inline;
-        match expect(db, work, shares, force) {
-            Expected::Short => {}
-            Expected::Long if force => {}
-            Expected::Long => return Tried::NotHere,
-            Expected::Harmful => return Tried::MustBeAlone,
+        if shares || !force {
+            match expect(db, work, shares, force) {
+                Expected::Harmful => return Tried::MustBeAlone,
+                Expected::Long if !force => return Tried::NotHere,
+                Expected::Long | Expected::Short => {}
+            }
         }
         match self.attempt(db, work, read_only, !force) {
             Attempt::Done(Ok(Err(error))) if self.can_wait_for(&error) => Tried::NotHere,
