@@ -1,4 +1,4 @@
-//! The attributes by name. The other files of this crate match on it, so the compiler lists what a new one needs.
+//! The names of the attributes. Other files match on them, so the compiler lists what a new attribute needs.
 
 use syn::Path;
 
@@ -34,7 +34,7 @@ impl AttributeName {
         }
     }
 
-    /// By the last segment, so that `#[dbm_core::timed]` is one of ours, too.
+    /// Only the last segment counts, so `#[dbm_core::timed]` is recognised, too.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let last = &path.segments.last()?.ident;
         Self::ALL.into_iter().find(|name| last == name.as_str())

@@ -1,4 +1,4 @@
-//! The grammar of the attributes, and how the outermost one gathers the others.
+//! What each attribute may say, and how the outermost one collects the others on the method.
 
 use crate::attribute_name::AttributeName;
 use crate::errors::Errors;
@@ -17,7 +17,7 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// The outermost attribute: the compiler hands over its arguments and keeps its path.
+    /// The outermost attribute. The compiler passes its arguments on, but not its path.
     pub(crate) fn outermost(name: AttributeName, arguments: TokenStream) -> Self {
         Self {
             name,
@@ -48,7 +48,7 @@ impl Given {
         })
     }
 
-    /// Parses the arguments; every failure, also at their end, gets the one sentence of how the attribute is used.
+    /// Parses the arguments. Every error, also about what is left over, has one message: how the attribute is written.
     fn parse<T>(&self, grammar: impl Fn(ParseStream<'_>) -> syn::Result<T>) -> syn::Result<T> {
         let mut group = Group::new(Delimiter::Parenthesis, self.arguments.clone());
         group.set_span(self.span);
@@ -105,7 +105,7 @@ impl Given {
         })
     }
 
-    /// One expression, kept as the user's own tokens; `value = None` is none that anybody means.
+    /// One expression, kept as the user's own tokens. `value = None` is an assignment, and nobody means one.
     fn expression(&self) -> syn::Result<TokenStream> {
         self.parse(|input| {
             let place = input.fork();
@@ -117,7 +117,7 @@ impl Given {
     }
 }
 
-/// What the attributes of one method say together; each at most once.
+/// What all the attributes of one method say. Each may be given once.
 #[derive(Default)]
 pub(crate) struct Attributes {
     pub(crate) database_safe: Option<Span>,
@@ -131,7 +131,7 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    /// Understands what it can; the rest goes to `errors`, and the attribute counts as given without arguments.
+    /// Reads what it can. What is wrong goes to `errors`, and that attribute counts as given without arguments.
     pub(crate) fn read(given: &[Given], errors: &mut Errors) -> Self {
         let mut read = Self::default();
         for (place, one) in given.iter().enumerate() {
@@ -194,7 +194,7 @@ impl Attributes {
     }
 }
 
-/// Takes our attributes out of `attributes`: what they say, and their paths.
+/// Removes our attributes from `attributes`, and returns what they say and their paths.
 pub(crate) fn take_siblings(attributes: &mut Vec<Attribute>) -> (Vec<Given>, Vec<Path>) {
     let mut paths = Vec::new();
     let mut siblings = Vec::new();
@@ -209,7 +209,8 @@ pub(crate) fn take_siblings(attributes: &mut Vec<Attribute>) -> (Vec<Given>, Vec
     (siblings, paths)
 }
 
-/// The milliseconds of `"250ms"`, `"5s"`, `"2m"`, `"1h"`; none is not a duration here.
+/// The milliseconds of `"250ms"`, `"5s"`, `"2m"`, `"1h"`. Nothing else is a
+/// duration here, nor is zero.
 fn milliseconds(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let factor = match unit {

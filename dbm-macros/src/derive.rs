@@ -1,5 +1,5 @@
-//! `#[derive(DbManager)]`: where the core is, which version the program needs, how to make one from a core alone, and its
-//! schema where that is files.
+//! `#[derive(DbManager)]`: where the core is, which version the program needs, how a core becomes a manager, and its schema
+//! where that is files.
 
 use crate::keys::{Checked, Keys, SchemaKey};
 use crate::schema::{self, Folder};
@@ -36,7 +36,7 @@ pub(crate) fn db_manager(item: TokenStream, check: Option<CheckFiles>) -> TokenS
         .as_ref()
         .map_or([0, 0, 0], |(version, _)| version.0)
         .map(Literal::u64_unsuffixed);
-    // After an error the manager still is one, so that its calls are no further errors.
+    // After an error it is a manager all the same, so that its calls are no further errors.
     let (core, from_core) = match &fields {
         Ok(fields) => (fields.core(), fields.impl_from_core(&input)),
         Err(_) => (
@@ -117,7 +117,7 @@ fn files(keys: &Keys, key: &SchemaKey, (version, place): &(Version, Span)) -> Re
     }
 }
 
-/// A manager of any `T` is one for each `T` that its schema is written for.
+/// A generic struct is a manager only for the types for which it implements `Schema`.
 fn with_schema(generics: &Generics) -> Generics {
     let mut generics = generics.clone();
     if generics.type_params().next().is_some() {
@@ -151,8 +151,8 @@ impl Fields<'_> {
     }
 }
 
-/// A field that is not `Default` is an error where `create` is called, not here: under `for<'a>` the compiler puts
-/// off a bound that it could already refute.
+/// A field that is not `Default` is an error where `create` is called, not here. The `for<'__put_off>` does that:
+/// without it the compiler would reject the bound at once.
 fn impl_from_core(input: &DeriveInput, made: &TokenStream, defaults: &[&Type]) -> TokenStream {
     let name = &input.ident;
     let mut generics = input.generics.clone();

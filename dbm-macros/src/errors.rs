@@ -1,4 +1,4 @@
-//! Where the errors of one method are collected, so that the user reads them all at once.
+//! The errors of one method are collected here, so that the user reads all of them at once.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;

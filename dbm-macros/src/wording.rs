@@ -1,4 +1,4 @@
-//! Every sentence a user reads when a rule of `check` or of `derive` is broken: each says what to write.
+//! Every message of `check` and `derive`. Each says what to write instead.
 
 use crate::attribute_name::AttributeName;
 use crate::version::Version;
@@ -94,7 +94,7 @@ pub(crate) fn not_a_method(name: AttributeName) -> String {
     format!("`#[{name}]` stands on a method: move it to an `async fn` with a body")
 }
 
-/// The compiler has said it in its own words before.
+/// The compiler has reported the same before, in its own words.
 pub(crate) fn unreadable(name: AttributeName, why: &syn::Error) -> String {
     let name = name.as_str();
     format!("`#[{name}]` cannot read this method: {why}")

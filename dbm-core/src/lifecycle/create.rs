@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::migrate::set_foreign_keys;
+use super::foreign_keys::set_foreign_keys;
 use super::{in_transaction, version_row};
 use crate::call::site::Site;
 use crate::engine::{Contents, Engine, contents, foreign_key_violations};

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::close::finish;
-use super::migrate::set_foreign_keys;
+use super::foreign_keys::set_foreign_keys;
 use super::{in_transaction, tell, version_row};
 use crate::call::lease::Lease;
 use crate::call::site::Site;

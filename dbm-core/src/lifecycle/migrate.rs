@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use super::drift::Drift;
+use super::foreign_keys::set_foreign_keys;
 use super::{in_transaction, tell, version_row};
 use crate::call::site::Site;
 use crate::engine::{Contents, Engine, back_up, contents, foreign_key_violations, read_schema};
@@ -77,23 +78,6 @@ pub(crate) async fn migrate<M: Schema>(
     .await?;
     set_foreign_keys(engine, true).await?;
     Ok(migrated)
-}
-
-/// The setting is ignored inside a transaction, and with it on, rebuilding a parent table would delete its children.
-pub(super) async fn set_foreign_keys(engine: &Engine, on: bool) -> Result<()> {
-    let (sender, receiver) = oneshot::channel();
-    let conn = Arc::clone(&engine.writer.conn);
-    let set = move || {
-        let value = if on { "ON" } else { "OFF" };
-        conn.lock().db().map_or(Err(Error::HandleEnded), |db| {
-            Ok(db
-                .connection
-                .execute_batch(&format!("PRAGMA foreign_keys = {value}"))?)
-        })
-    };
-    let told = |result| drop(sender.send(result));
-    engine.writer.conn.post(set, told)?;
-    receiver.await.unwrap_or(Err(Error::HandleEnded))
 }
 
 /// Copies the committed state away, on a thread.
