@@ -1,12 +1,13 @@
 //! The schema of a folder in a database in memory, and what SQLite says of a statement there.
 
-use super::excerpt::{only_place_of, places_of};
+use super::excerpt::places_of;
+use super::fault::{Fault, fault};
 use dbm_sql::{Part, Rebuild, Refusal, parts, statements};
 use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::Null;
-use rusqlite::{Connection, ErrorCode, Statement};
+use rusqlite::{Connection, Statement};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,41 +18,6 @@ const PROGRESS_EVERY: i32 = 1_000;
 const BUDGET: u64 = 10_000;
 /// For each one after that.
 const LEFT: u64 = 100;
-
-/// Why SQLite does not take a statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) message: String,
-    /// In bytes, where it is known.
-    pub(super) offset: Option<usize>,
-    /// The program may have what is unknown here: only for managers that say they do not.
-    pub(super) strict: bool,
-}
-
-impl Fault {
-    pub(super) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            offset: None,
-            strict: false,
-        }
-    }
-
-    fn refused(refusal: Refusal) -> Self {
-        Self::new(format!(
-            "{} is refused here: {}",
-            refusal.what(),
-            refusal.why()
-        ))
-    }
-
-    fn after(self, begin: usize) -> Self {
-        Self {
-            offset: self.offset.map(|offset| begin + offset),
-            ..self
-        }
-    }
-}
 
 /// What was asked for while a statement was prepared.
 #[derive(Default)]
@@ -374,46 +340,6 @@ fn run_to_end(statement: &mut Statement<'_>) -> rusqlite::Result<()> {
     let mut rows = statement.raw_query();
     while rows.next()?.is_some() {}
     Ok(())
-}
-
-/// SQLite's words, and the place they are about.
-fn fault(error: &rusqlite::Error, sql: &str) -> Fault {
-    match error {
-        rusqlite::Error::SqlInputError { msg, offset, .. } => Fault {
-            offset: usize::try_from(*offset).ok(),
-            ..Fault::new(msg.as_str())
-        },
-        rusqlite::Error::SqliteFailure(_, Some(message)) => Fault {
-            offset: match &**message {
-                "incomplete input" => Some(sql.trim_end().len()),
-                message => subject_of(message).and_then(|name| only_place_of(sql, name)),
-            },
-            ..Fault::new(message.as_str())
-        },
-        rusqlite::Error::MultipleStatement => Fault::new(SEVERAL),
-        rusqlite::Error::SqliteFailure(code, None) if code.code == ErrorCode::Unknown => {
-            Fault::new("SQL logic error")
-        }
-        other => Fault {
-            // Nothing that a program's own connection would have to say.
-            strict: true,
-            ..Fault::new(other.to_string())
-        },
-    }
-}
-
-/// What SQLite says of two statements in the place of one.
-pub(super) const SEVERAL: &str = "this is more than one statement";
-
-/// The name that a message ends in: `no such table: main.admins`, `table user has no column named nam`.
-fn subject_of(message: &str) -> Option<&str> {
-    let message = message.split(" - should this be").next()?;
-    let name = message
-        .rsplit_once(": ")
-        .or_else(|| message.rsplit_once(" named "))?
-        .1;
-    let name = name.rsplit('.').next()?;
-    Some(name.trim_matches(['"', '\'']))
 }
 
 /// The table of `CREATE VIRTUAL TABLE [IF NOT EXISTS] [schema.]table USING`.

@@ -1,7 +1,7 @@
 //! From a fault to what the compiler says.
 
-use super::database::Fault;
 use super::excerpt::marked;
+use super::fault::Fault;
 use super::text::Text;
 use crate::keys::Checked;
 use proc_macro2::{Literal, Span, TokenStream};

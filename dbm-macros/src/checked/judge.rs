@@ -1,8 +1,9 @@
 //! What is wrong with the statements of a body, or of a `sql!`.
 
 use super::arguments::Given;
-use super::database::{Database, Facts, Fault, SEVERAL};
+use super::database::{Database, Facts};
 use super::excerpt::places_of;
+use super::fault::{Fault, SEVERAL};
 use super::scan::{Method, Statement};
 use dbm_sql::{Refusal, statements};
 
@@ -88,8 +89,7 @@ fn judge(database: &mut Database, statement: &Statement, reads: bool) -> Result<
         _ => fault,
     })?;
     if reads && facts.writes {
-        let (what, why) = (Refusal::Write.what(), Refusal::Write.why());
-        return Err(Fault::new(format!("{what} is refused here: {why}")));
+        return Err(Fault::refused(Refusal::Write));
     }
     if statement.method.asks() && facts.columns == 0 {
         return Err(Fault::new(
@@ -119,10 +119,7 @@ fn script(database: &mut Database, sql: &str, as_body: bool) -> Result<bool, Fau
     let mut makes = false;
     for range in statements(sql) {
         let (begin, one) = (range.start, &sql[range]);
-        let moved = |fault: Fault| Fault {
-            offset: fault.offset.map(|offset| begin + offset),
-            ..fault
-        };
+        let moved = |fault: Fault| fault.after(begin);
         let facts = single(database, one, as_body).map_err(moved)?;
         unknown(database, one).map_err(moved)?;
         if facts.changes_schema {

@@ -9,6 +9,7 @@ mod arguments;
 mod database;
 mod emit;
 mod excerpt;
+mod fault;
 mod judge;
 mod known;
 mod proof;
@@ -54,7 +55,7 @@ pub(crate) fn statements(plan: &Plan) -> TokenStream {
     });
     let faults = faults.unwrap_or_default();
     let is_wrong_everywhere = |place: usize| {
-        let has = |faults: &Option<Vec<(usize, database::Fault)>>| {
+        let has = |faults: &Option<Vec<(usize, fault::Fault)>>| {
             faults.iter().flatten().any(|(other, _)| *other == place)
         };
         faults.iter().all(|(_, faults)| has(faults))

@@ -1,7 +1,8 @@
 //! Whether the files of a manager are right: each step runs, on tables with rows too, and what they make can be used.
 
-use super::database::{Database, Fault};
+use super::database::Database;
 use super::excerpt::{line_and_column, places_of};
+use super::fault::Fault;
 use crate::schema::Folder;
 use rusqlite::Connection;
 

@@ -425,3 +425,6 @@ fn all_names(group: &Group) -> Vec<String> {
     let tokens: Vec<TokenTree> = group.stream().into_iter().collect();
     names(&tokens).collect()
 }
+
+#[cfg(test)]
+mod tests;

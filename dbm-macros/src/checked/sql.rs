@@ -1,6 +1,6 @@
 //! `sql!("…")` and `sql!(at "1.2.0", "…")`.
 
-use super::database::Fault;
+use super::fault::Fault;
 use super::text::Text;
 use super::{emit, judge, known};
 use crate::schema::ROOT;
