@@ -2,8 +2,8 @@
 
 mod attempt;
 mod begin;
-mod errand;
-mod notes;
+mod dispatch;
+mod flags;
 mod run;
 
 pub(crate) use self::run::Tried;
@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use super::commit_outcome::CommitOutcome;
 use super::connection::{Conn, OwnerId, Slot};
-use super::writer::Ending;
 use crate::config::Execution;
 use crate::error::{Error, Result};
 
 /// What kind of lease a session has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum Access {
     /// A snapshot on a reader connection.
     Read,
     /// A transaction on the writer.
@@ -31,11 +31,11 @@ pub(crate) enum Kind {
 pub(crate) struct Session {
     pub(crate) conn: Arc<Conn>,
     pub(crate) id: OwnerId,
-    pub(crate) kind: Kind,
+    pub(crate) access: Access,
     pub(crate) method: &'static str,
     execution: Execution,
     busy_timeout: Duration,
-    /// Counts statements that run on the lane.
+    /// Counts statements that run on the worker thread.
     offloaded: &'static AtomicU64,
     /// A statement was asked for, whatever has become of it.
     asked: AtomicBool,
@@ -44,13 +44,15 @@ pub(crate) struct Session {
     wrote: AtomicBool,
     /// Others have done work in the same transaction that waits for its commit.
     shared: AtomicBool,
+    /// In a shared transaction: the savepoint that the call's work can be taken back to is there.
+    savepoint: AtomicBool,
     /// A closure had the bare connection in its hands.
     exposed: AtomicBool,
-    unshareable: AtomicBool,
+    exclusive: AtomicBool,
     /// A closure has replaced what guards the connection.
     tainted: AtomicBool,
     /// The body's work is part of the transaction that will be committed.
-    settled: AtomicBool,
+    resolved: AtomicBool,
     first_rowid: AtomicI64,
     last_rowid: AtomicI64,
     /// Microseconds spent in statements.
@@ -60,14 +62,14 @@ pub(crate) struct Session {
     lost: OnceLock<Error>,
     /// The newest error of a statement, for the span of a call whose body passes it on.
     failure: Mutex<Option<Error>>,
-    late_answer: Mutex<Option<Arc<Ending>>>,
+    late_answer: Mutex<Option<Arc<CommitOutcome>>>,
 }
 
 impl Session {
     pub(crate) fn new(
         conn: Arc<Conn>,
         id: OwnerId,
-        kind: Kind,
+        access: Access,
         method: &'static str,
         execution: Execution,
         busy_timeout: Duration,
@@ -76,7 +78,7 @@ impl Session {
         Arc::new(Self {
             conn,
             id,
-            kind,
+            access,
             method,
             execution,
             busy_timeout,
@@ -85,10 +87,11 @@ impl Session {
             begun: AtomicBool::new(false),
             wrote: AtomicBool::new(false),
             shared: AtomicBool::new(false),
+            savepoint: AtomicBool::new(false),
             exposed: AtomicBool::new(false),
             tainted: AtomicBool::new(false),
-            unshareable: AtomicBool::new(false),
-            settled: AtomicBool::new(false),
+            exclusive: AtomicBool::new(false),
+            resolved: AtomicBool::new(false),
             first_rowid: AtomicI64::new(0),
             last_rowid: AtomicI64::new(0),
             spent: AtomicU64::new(0),
@@ -106,7 +109,7 @@ impl Session {
                 return self.take(slot);
             }
             // Until it is its own it may be closed again, to be opened anew.
-            Box::pin(self.conn.open_on_lane()).await?;
+            Box::pin(self.conn.open_on_worker()).await?;
         }
     }
 

@@ -1,0 +1,164 @@
+//! Every order of events, for a few callers, against the invariants that the module names.
+
+mod random;
+mod world;
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use self::world::{Event, Kind, World};
+use super::{Arrived, Effects, Finished, Scheduler, Waiting as _};
+use crate::engine::writer::policy::POLICY;
+
+/// Visits every state that can be reached from the first one. `also` looks at each of them.
+fn explore(first: World, mut also: impl FnMut(&World)) -> usize {
+    let mut seen = HashSet::from([first.clone()]);
+    let mut open = vec![first];
+    while let Some(world) = open.pop() {
+        also(&world);
+        let mut goes_on = world.has_ended();
+        for event in world.events() {
+            let mut next = world.clone();
+            next.apply(event);
+            goes_on |= event.is_progress() && next != world;
+            if seen.insert(next.clone()) {
+                open.push(next);
+            }
+        }
+        assert!(
+            goes_on,
+            "nothing can happen any more, but calls wait: {world:#?}"
+        );
+    }
+    seen.len()
+}
+
+/// A caller that does not run any more, wherever it stands, keeps nobody waiting who shares its transaction.
+fn others_go_on_without(stopped: usize, world: &World) {
+    let mut world = world.clone();
+    if world.holds_alone(stopped) {
+        // Allowed: the others get an `AcquireTimeout` that names it.
+        return;
+    }
+    for _ in 0..200 {
+        let before = world.clone();
+        for event in world.events() {
+            if event.is_progress() && !event.is_of(stopped) {
+                world.apply(event);
+                break;
+            }
+        }
+        if world == before {
+            if world.others_have_ended(stopped) {
+                return;
+            }
+            world.pass_time();
+        }
+    }
+    panic!("they wait for caller {stopped}: {world:#?}");
+}
+
+use Kind::{Exclusive, Shares, TurnsExclusive};
+
+#[test]
+fn two_callers_in_every_order() {
+    for kinds in [
+        [Shares, Shares],
+        [Shares, Exclusive],
+        [Exclusive, Exclusive],
+        [Shares, TurnsExclusive],
+        [TurnsExclusive, TurnsExclusive],
+    ] {
+        for expected in [0, 2] {
+            let states = explore(World::new(&kinds, expected), |world| {
+                others_go_on_without(0, world);
+                others_go_on_without(1, world);
+            });
+            assert!(states > 100, "{states} states of {kinds:?}");
+        }
+    }
+}
+
+#[test]
+fn three_callers_in_every_order() {
+    for kinds in [
+        [Shares, Shares, Shares],
+        [Shares, Shares, Exclusive],
+        [Shares, Exclusive, TurnsExclusive],
+    ] {
+        let states = explore(World::without_time(&kinds, 3), |_| ());
+        assert!(states > 1_000, "{states} states of {kinds:?}");
+    }
+}
+
+/// The exploration finds what it is made for.
+#[test]
+#[should_panic(expected = "is told Ok, but its work is not on the disk")]
+fn a_lie_about_a_commit_is_found() {
+    let mut world = World::new(&[Shares], 0);
+    for event in [Event::Arrive(0), Event::Include(0), Event::Finish(0)] {
+        world.apply(event);
+    }
+    world.forget_included();
+    world.apply(Event::Committed { ok: true });
+}
+
+/// A scheduler of its own, for a hazard that needs a certain moment.
+fn scheduler(last_members: u32) -> (world::TestScheduler, Instant) {
+    let mut scheduler = Scheduler::new(POLICY, None);
+    scheduler.last_members = last_members;
+    (scheduler, Instant::now())
+}
+
+#[test]
+fn a_call_that_claims_late_has_its_time_from_then_on() {
+    let (mut scheduler, begin) = scheduler(0);
+    let late = begin + POLICY.stalled_after;
+    let runs = world::arrive(&mut scheduler, 1, begin);
+    assert_eq!(runs, Arrived::Runs { joins: false });
+    let queued = world::arrive(&mut scheduler, 2, begin);
+    assert_eq!(queued, Arrived::Queued(1));
+    scheduler.include(|| begin);
+    let mut effects = Effects::default();
+    scheduler.finish(1, false, || begin, &mut effects);
+    assert!(effects.grant.is_some());
+    assert_eq!(world::claim(&mut scheduler, 2, late), Some(true));
+    let mut effects = Effects::default();
+    scheduler.tick(late, &mut effects);
+    assert_eq!(effects.evict, None, "it has only begun");
+    scheduler.tick(late + POLICY.stalled_after, &mut effects);
+    assert_eq!(effects.evict, Some(2));
+}
+
+#[test]
+fn nobody_waits_for_joiners_after_the_close() {
+    let (mut scheduler, now) = scheduler(5);
+    world::arrive(&mut scheduler, 1, now);
+    scheduler.include(|| now);
+    scheduler.shut(|| now, &mut Effects::default());
+    let finished = scheduler.finish(1, false, || now, &mut Effects::default());
+    assert!(matches!(finished, Finished::Commit(_)), "{finished:?}");
+}
+
+#[test]
+fn two_calls_that_came_too_late_keep_their_order() {
+    for order in [[(2, 1), (3, 2)], [(3, 2), (2, 1)]] {
+        let (mut scheduler, now) = scheduler(0);
+        for id in 1..=3 {
+            world::arrive(&mut scheduler, id, now);
+        }
+        let mut effects = Effects::default();
+        scheduler.release(1, true, || now, &mut effects);
+        let too_late = now + POLICY.claim_within;
+        scheduler.tick(too_late, &mut effects);
+        scheduler.tick(too_late + POLICY.claim_within, &mut effects);
+        // Both come while another call runs.
+        world::arrive(&mut scheduler, 4, too_late);
+        for (id, arrival) in order {
+            world::arrive_again(&mut scheduler, id, arrival, too_late);
+        }
+        let mut effects = Effects::default();
+        scheduler.release(4, true, || too_late, &mut effects);
+        assert_eq!(effects.grant.map(|call| call.id()), Some(2));
+    }
+}
