@@ -98,6 +98,8 @@
 //! migrations, testing, operations, observability. `ARCHITECTURE.md` says what goes on inside.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod announced;
+mod baton;
 /// The call pipeline in one place: what the attributes generate can be written by hand with it.
 ///
 /// required arguments → status gate → lease (lock, connection, transaction) → body → commit or rollback → failure
@@ -139,6 +141,7 @@ mod frame;
 #[expect(clippy::disallowed_methods, reason = "it keeps the status")]
 mod gate;
 mod lifecycle;
+mod limited;
 mod manager;
 mod manager_core;
 mod params;
@@ -148,6 +151,7 @@ mod schema;
 mod sharded;
 mod status;
 mod steps;
+mod sync;
 #[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
 mod temporary;
 #[cfg(test)]
@@ -159,8 +163,11 @@ mod test_support;
 )]
 pub mod testing;
 mod transaction;
+mod turnstile;
+mod unique_id;
 mod value;
 mod version;
+mod waking;
 
 #[doc(hidden)]
 pub mod __private;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::site::Site;
 use crate::engine::{
     Access, Conn, Engine, ReaderPermit, Savepoint, Session, WriterPermit, check_depth, end_read,
-    next_id, undo_write,
+    undo_write,
 };
 use crate::error::{Error, Result};
 use crate::frame::{Frame, LentPermit};
 use crate::gate::{CallToken, Gate};
+use crate::unique_id::next_id;
 
 /// BodyOutcome by [`keep`](Self::keep) or [`undo`](Self::undo); dropped, it undoes by itself.
 pub(crate) struct Lease<'a> {

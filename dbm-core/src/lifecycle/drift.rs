@@ -151,7 +151,7 @@ impl<M: Schema> Drift<M> {
         let (Some(model), Some(gate)) = (model, gate) else {
             return Err(Error::HandleEnded);
         };
-        let engine = Engine::in_memory(&self.config)?;
+        let engine = Engine::in_memory(gate.id, &self.config)?;
         if M::__FROM_FILES {
             set_foreign_keys(&engine, false).await?;
         }

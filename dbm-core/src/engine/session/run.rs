@@ -1,14 +1,14 @@
 //! Where a statement runs.
 
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard};
 
 use super::attempt::Attempt;
 use super::dispatch::JobKind;
 use super::{Access, Session};
 use crate::config::Execution;
-use crate::engine::connection::Slot;
+use crate::engine::connection::SlotGuard;
 use crate::engine::db::Db;
 use crate::engine::guard::Permission;
 use crate::engine::statement::{Expected, Work, reads_single_rows};
@@ -117,7 +117,7 @@ impl Session {
     }
 
     /// The connection, where nothing is in its way and not everything is to run on the worker thread.
-    fn slot_here(&self) -> Option<MutexGuard<'_, Slot>> {
+    fn slot_here(&self) -> Option<SlotGuard<'_>> {
         if self.execution == Execution::Offload {
             return None;
         }
