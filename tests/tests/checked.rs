@@ -103,7 +103,11 @@ fn output_of(said: &[Json], package: &str) -> String {
             .as_array()
             .is_some_and(Vec::is_empty);
         if let (true, false, Some(rendered)) = (is_its, is_summary, rendered) {
-            write!(output, "{}", rendered.replace(&format!("{package}/"), "")).unwrap();
+            // A place is written with the signs of its system.
+            let places = rendered
+                .replace("src\\", "src/")
+                .replace(&format!("{package}\\"), "");
+            write!(output, "{}", places.replace(&format!("{package}/"), "")).unwrap();
         }
     }
     output
