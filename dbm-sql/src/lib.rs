@@ -33,10 +33,12 @@ impl Refusal {
         Self::Write,
     ];
 
-    /// Whether a PRAGMA is one that a body may not say.
+    /// Whether a PRAGMA is one that a body may not say, or a migration.
     #[must_use]
-    pub fn of_pragma(name: &str, value: Option<&str>) -> Option<Self> {
-        (!pragma::is_harmless(name, value)).then_some(Self::Pragma)
+    pub fn of_pragma(name: &str, value: Option<&str>, migrating: bool) -> Option<Self> {
+        let passes =
+            pragma::is_harmless(name, value) || (migrating && pragma::is_for_migrations(name));
+        (!passes).then_some(Self::Pragma)
     }
 
     /// What is refused.
@@ -55,9 +57,11 @@ impl Refusal {
     pub fn why(self) -> &'static str {
         match self {
             Self::TransactionControl => "the call itself commits on Ok and rolls back on Err",
-            Self::Attach => "it needs a method with `db: &mut Connection`",
+            Self::Attach => {
+                "it needs a method with `db: &mut Connection`; init_db and migrate_db have no such thing"
+            }
             Self::Pragma => {
-                "its effect would outlive the transaction; use a method with `db: &mut Connection`"
+                "its effect would outlive the transaction; leave it out in init_db and migrate_db, and elsewhere use a method with `db: &mut Connection`"
             }
             Self::Write => "this method has `db: &mut ReadTransaction`",
         }

@@ -60,3 +60,11 @@ pub(crate) fn is_harmless(name: &str, value: Option<&str>) -> bool {
         Some(value) => name.eq_ignore_ascii_case("defer_foreign_keys") && on(value),
     }
 }
+
+/// What generated migrations say around their statements: within a transaction SQLite ignores the first one, the second
+/// one has nothing to forget while foreign keys are off, and the third is taken back after the migration.
+pub(crate) fn is_for_migrations(name: &str) -> bool {
+    ["foreign_keys", "defer_foreign_keys", "legacy_alter_table"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
+}

@@ -55,14 +55,11 @@ impl Rebuild<'_> {
     /// trigger or a view does not fit the new table.
     pub fn run(&self, connection: &Connection) -> Result<()> {
         let legacy = DbConfig::SQLITE_DBCONFIG_LEGACY_ALTER_TABLE;
+        let before = connection.db_config(legacy)?;
         // What refers to the table by its name goes on to do so.
-        let before = connection
-            .set_db_config(legacy, true)
-            .and_then(|_| connection.db_config(legacy));
-        let done = before
-            .map_err(Fault::from)
-            .and_then(|_| self.exchange(connection));
-        connection.set_db_config(legacy, false)?;
+        connection.set_db_config(legacy, true)?;
+        let done = self.exchange(connection);
+        connection.set_db_config(legacy, before)?;
         done
     }
 

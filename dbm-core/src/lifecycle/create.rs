@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use super::foreign_keys::set_foreign_keys;
+use super::foreign_keys::{foreign_keys, set_foreign_keys};
 use super::{in_transaction, version_row};
 use crate::call::site::Site;
-use crate::engine::{Contents, Engine, contents, foreign_key_violations};
+use crate::engine::{Contents, Engine, contents};
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::schema::Schema;
@@ -36,19 +36,18 @@ pub(crate) async fn create<S: Schema>(
         }
         let db = &mut WriteTransaction::new(Arc::clone(frame));
         version_row::create(db, version).await?;
-        schema.init_db(db).await?;
         if S::__FROM_FILES {
-            let orphans = frame
-                .session
-                .control(|db| foreign_key_violations(&db.connection))
-                .await??;
-            if let Some(((child, parent), count)) = orphans.into_iter().next() {
+            let before = foreign_keys(frame).await?;
+            schema.init_db(db).await?;
+            if let Some(violation) = foreign_keys(frame).await?.worse_than(&before) {
                 return Err(Error::ForeignKeys {
-                    child,
-                    parent,
-                    count,
+                    child: violation.child,
+                    parent: violation.parent,
+                    count: violation.count,
                 });
             }
+        } else {
+            schema.init_db(db).await?;
         }
         match frame
             .session

@@ -6,10 +6,10 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use super::drift::Drift;
-use super::foreign_keys::set_foreign_keys;
+use super::foreign_keys::{foreign_keys, set_foreign_keys};
 use super::{in_transaction, tell, version_row};
 use crate::call::site::Site;
-use crate::engine::{Contents, Engine, back_up, contents, foreign_key_violations, read_schema};
+use crate::engine::{Contents, Db, Engine, back_up, contents, read_schema};
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::schema::Schema;
@@ -36,10 +36,7 @@ pub(crate) async fn migrate<M: Schema>(
             Contents::Version(stored) if stored < *target => stored,
             _ => return Ok(false),
         };
-        let before = frame
-            .session
-            .control(|db| foreign_key_violations(&db.connection))
-            .await??;
+        let before = foreign_keys(frame).await?;
         save(engine, &stored).await?;
         let db = &mut WriteTransaction::new(Arc::clone(frame));
         tell(|| info!(from = %stored, to = %target, "migrating the database"));
@@ -50,28 +47,19 @@ pub(crate) async fn migrate<M: Schema>(
             });
         }
         version_row::update(db, target).await?;
-        let after = frame
-            .session
-            .control(|db| foreign_key_violations(&db.connection))
-            .await??;
-        for ((child, parent), count) in after {
-            let known = before
-                .get(&(child.clone(), parent.clone()))
-                .copied()
-                .unwrap_or(0);
-            if count > known {
-                return Err(Error::ForeignKeys {
-                    child,
-                    parent,
-                    count: count - known,
-                });
-            }
+        if let Some(violation) = foreign_keys(frame).await?.worse_than(&before) {
+            return Err(Error::ForeignKeys {
+                child: violation.child,
+                parent: violation.parent,
+                count: violation.count,
+            });
         }
-        let found = frame
-            .session
-            .control(|db| read_schema(&db.connection))
-            .await?;
-        drift.judge(found).await?;
+        if drift.is_error() {
+            let read = |db: &mut Db| read_schema(&db.connection);
+            drift
+                .judge(frame.session.control_on_lane(read).await?)
+                .await?;
+        }
         tell(|| info!(from = %stored, to = %target, "database migrated"));
         Ok(true)
     })
@@ -84,7 +72,7 @@ pub(crate) async fn migrate<M: Schema>(
 async fn save(engine: &Engine, version: &Version) -> Result<()> {
     let (sender, receiver) = oneshot::channel();
     let (opener, version) = (Arc::clone(&engine.opener), version.clone());
-    let save = move || back_up(&opener.path, &opener.config, &version);
+    let save = move || back_up(&opener, &version);
     let told = |result| drop(sender.send(result));
     engine.writer.conn.post(save, told)?;
     if let Some(path) = receiver.await.unwrap_or(Err(Error::HandleEnded))? {

@@ -19,10 +19,19 @@ const BUDGET: u64 = 10_000;
 /// For each one after that.
 const LEFT: u64 = 100;
 
+/// Who says a statement, and so what it may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Speaker {
+    #[default]
+    Library,
+    File,
+    Body,
+}
+
 /// What was asked for while a statement was prepared.
 #[derive(Default)]
 struct Seen {
-    as_body: bool,
+    speaker: Speaker,
     refused: Option<Refusal>,
     writes: bool,
     changes_schema: bool,
@@ -109,7 +118,8 @@ impl Database {
 
     /// From here on like a call's connection: foreign keys are on, and what is in double quotes is a name.
     pub(super) fn ready(&self) -> rusqlite::Result<()> {
-        self.connection.execute_batch("PRAGMA foreign_keys = ON")?;
+        self.connection
+            .execute_batch("PRAGMA foreign_keys = ON; PRAGMA legacy_alter_table = OFF")?;
         self.quotes_are_names(true)
     }
 
@@ -149,7 +159,7 @@ impl Database {
         for range in statements(script) {
             let begin = range.start;
             let sql = &script[range];
-            let ran = self.knowing(sql, true, run_to_end);
+            let ran = self.knowing(sql, Speaker::File, run_to_end);
             if self.spent.swap(false, Ordering::Relaxed) {
                 self.budget.store(LEFT, Ordering::Relaxed);
                 // Rows do not matter, tables do.
@@ -169,7 +179,12 @@ impl Database {
     /// What one statement is like; `as_body` is what a body may say.
     pub(super) fn facts(&mut self, sql: &str, as_body: bool) -> Result<Facts, Fault> {
         self.budget.store(BUDGET, Ordering::Relaxed);
-        let facts = self.knowing(sql, as_body, |statement| {
+        let speaker = if as_body {
+            Speaker::Body
+        } else {
+            Speaker::Library
+        };
+        let facts = self.knowing(sql, speaker, |statement| {
             let count = statement.parameter_count();
             Ok(Facts {
                 columns: statement.column_count(),
@@ -202,7 +217,7 @@ impl Database {
         if self.quotes_are_names(false).is_err() {
             return true;
         }
-        let passes = self.knowing(sql, true, |_| Ok(())).is_ok();
+        let passes = self.knowing(sql, Speaker::Body, |_| Ok(())).is_ok();
         self.quotes_are_names(true).is_err() || passes
     }
 
@@ -241,19 +256,19 @@ impl Database {
     fn knowing<T>(
         &mut self,
         sql: &str,
-        as_body: bool,
+        speaker: Speaker,
         look: impl Fn(&mut Statement<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, Fault> {
         loop {
             *lock(&self.seen) = Seen {
-                as_body,
+                speaker,
                 ..Seen::default()
             };
             let looked = self
                 .connection
                 .prepare(sql)
                 .and_then(|mut it| look(&mut it));
-            lock(&self.seen).as_body = false;
+            lock(&self.seen).speaker = Speaker::Library;
             let error = match looked {
                 Ok(looked) => return Ok(looked),
                 Err(error) => error,
@@ -304,13 +319,20 @@ impl Database {
 impl Seen {
     fn authorize(&mut self, action: &AuthAction<'_>) -> Authorization {
         use AuthAction as A;
+        let in_file = self.speaker == Speaker::File;
         let refused = match *action {
             A::Transaction { .. } | A::Savepoint { .. } => Some(Refusal::TransactionControl),
             A::Attach { .. } | A::Detach { .. } => Some(Refusal::Attach),
             A::Pragma {
                 pragma_name,
                 pragma_value,
-            } => Refusal::of_pragma(pragma_name, pragma_value),
+            } => match Refusal::of_pragma(pragma_name, pragma_value, in_file) {
+                None if in_file && pragma_name.eq_ignore_ascii_case("foreign_keys") => {
+                    // A transaction, which the library has open here, ignores it.
+                    return Authorization::Ignore;
+                }
+                refused => refused,
+            },
             A::Read { .. } | A::Select | A::Function { .. } | A::Recursive => None,
             A::Insert { .. } | A::Update { .. } | A::Delete { .. } => {
                 self.writes = true;
@@ -323,7 +345,7 @@ impl Seen {
             }
         };
         match refused {
-            Some(refusal) if self.as_body => {
+            Some(refusal) if self.speaker != Speaker::Library => {
                 self.refused = Some(refusal);
                 Authorization::Deny
             }

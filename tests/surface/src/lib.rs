@@ -11,9 +11,9 @@ pub use dbm_core::testing::{
 };
 pub use dbm_core::{
     BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,
-    ExceptionSlot, Execution, Fallible, FromCore, Handle, ManagerCore, Params, Profile,
+    ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, Handle, ManagerCore, Params, Profile,
     ReadTransaction, Result, Row, Schema, SchemaDrift, Shared, Sharing, Statement, Status, ToValue,
-    Value, ValueOf, Version, WriteTransaction, named_params, params, profiles,
+    Value, ValueOf, Verification, Version, WriteTransaction, named_params, params, profiles,
 };
 #[cfg(feature = "macros")]
 pub use dbm_core::{
@@ -57,6 +57,7 @@ pub fn every_setting() -> Config {
         .max_queue(1_000)
         .max_read_age(Duration::from_secs(60))
         .keep_backups(3)
+        .private_files(true)
         .schema_drift(SchemaDrift::Ignore)
         .version(Version::new(1, 0, 0))
 }
