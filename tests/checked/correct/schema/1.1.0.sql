@@ -1,3 +1,5 @@
+PRAGMA foreign_keys = OFF;
+PRAGMA legacy_alter_table = ON;
 ALTER TABLE user ADD COLUMN email TEXT;
 ALTER TABLE user ADD COLUMN rank INTEGER NOT NULL DEFAULT 0;
 DELETE FROM seen;
