@@ -86,7 +86,7 @@ impl Keys {
         } else if key.is_ident("after") {
             let (place, step) = after(meta).map_err(usage(wording::AFTER_KEY))?;
             self.add_after(place, step)?;
-        } else if self.version.is_none() {
+        } else if self.version.is_none() || key.is_ident("version") {
             return Err(Error::new_spanned(key, wording::NO_VERSION));
         } else {
             return Err(Error::new_spanned(key, wording::KEYS));
