@@ -10,6 +10,7 @@ use rusqlite::ErrorCode;
 use super::{Access, Session};
 use crate::engine::db::{CONTROL, Db};
 use crate::engine::guard::Permission;
+use crate::engine::inside;
 use crate::engine::open::is_busy;
 use crate::engine::statement::{FUSE, Work, is_harmless};
 use crate::error::{Error, Result};
@@ -44,6 +45,7 @@ impl Session {
         if self.access != Access::Connection {
             db.guard.permit(Permission::InTransaction);
         }
+        inside::runs(self.method);
         let started = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| {
             self.perform(db, work, read_only, fuse.then_some(started + FUSE))
