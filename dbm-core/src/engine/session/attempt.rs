@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use dbm_sql::Refusal;
 use rusqlite::ErrorCode;
 
 use super::{Access, Session};
@@ -117,10 +118,7 @@ impl Session {
 
     fn about_to_write(&self, db: &Db, read_only: bool) -> Result<()> {
         if read_only {
-            return Err(Error::Refused {
-                what: "a write",
-                why: "this method has `db: &mut ReadTransaction`",
-            });
+            return Err(Error::refused(Refusal::Write));
         }
         self.note_write(db);
         Ok(())
