@@ -381,7 +381,6 @@ impl Slot {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "it is about threads")]
 mod tests {
     use std::sync::mpsc::channel;
     use std::thread::{self, ThreadId};
