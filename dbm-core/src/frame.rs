@@ -152,10 +152,10 @@ impl Frame {
     }
 
     fn note_failure<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(error) = &result {
-            self.session.set_failure(error, self.kind == Kind::Read);
-        }
-        result
+        result.map_err(|error| {
+            self.session.set_failure(&error, self.kind == Kind::Read);
+            error.in_method(self.method)
+        })
     }
 
     async fn take_turn(&self) -> Result<SemaphorePermit<'_>> {
@@ -266,7 +266,7 @@ mod tests {
         let mut looks = Work::Statement {
             sql: "SELECT 1".into(),
             params: ().into_params().unwrap(),
-            finish: |_| Ok(FRAME.take().unwrap().turn.available_permits()),
+            finish: |_, _| Ok(FRAME.take().unwrap().turn.available_permits()),
         };
         let permits = frame.try_statement(&mut looks).unwrap().unwrap();
         assert_eq!(permits, 0);

@@ -28,6 +28,8 @@ pub(crate) enum Permission {
 pub(crate) struct Guard {
     permission: AtomicU8,
     refused: AtomicU8,
+    /// A PRAGMA was given the name of a table, which may be a bound value (`pragma_integrity_check(?1)`).
+    takes_a_name: AtomicBool,
     changes_schema: AtomicBool,
     cancelled: AtomicBool,
     fuse: AtomicU64,
@@ -41,6 +43,7 @@ impl Guard {
         let guard = Arc::new(Self {
             permission: AtomicU8::new(Permission::Everything as u8),
             refused: AtomicU8::new(0),
+            takes_a_name: AtomicBool::new(false),
             changes_schema: AtomicBool::new(true),
             cancelled: AtomicBool::new(false),
             fuse: AtomicU64::new(NO_FUSE),
@@ -111,7 +114,9 @@ impl Guard {
 
     /// The library's own words for a statement that the authorizer refused.
     pub(crate) fn explain(&self, error: Error) -> Error {
+        let takes_a_name = self.takes_a_name.swap(false, Ordering::Relaxed);
         match self.refused.swap(0, Ordering::Relaxed) {
+            0 if takes_a_name => error.of_run(),
             0 => error,
             code => Refusal::from_code(code).error(),
         }
@@ -136,6 +141,14 @@ impl Guard {
     }
 
     fn authorize(&self, action: &AuthAction<'_>) -> Authorization {
+        if let AuthAction::Pragma {
+            pragma_name,
+            pragma_value: Some(_),
+        } = *action
+            && pragma_name.to_ascii_lowercase().ends_with("_check")
+        {
+            self.takes_a_name.store(true, Ordering::Relaxed);
+        }
         if self.permission.load(Ordering::Relaxed) == Permission::Everything as u8 {
             return Authorization::Allow;
         }
