@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::gate::{Entered, Gate};
 use super::site::Site;
 use crate::engine::{
-    Conn, Db, Engine, Kind, MAX_DEPTH, OwnerId, Place, Session, Turn, end_read, next_id, too_deep,
+    Conn, Db, Engine, Kind, MAX_DEPTH, OwnerId, Place, Session, Turn, end_read, next_id,
 };
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Lent};
@@ -128,9 +128,6 @@ impl<'a> Lease<'a> {
                 inner: site.method,
                 why,
             });
-        }
-        if outer.depth >= MAX_DEPTH {
-            return Err(too_deep());
         }
         let turn = outer.lend(site.method).await?;
         outer.check()?;
@@ -364,6 +361,8 @@ fn cannot_join(outer: &Frame, inner: Kind) -> Option<&'static str> {
         (Kind::Read, Kind::Write) => {
             Some("a read cannot become a write; give the outer method `db: &mut WriteTransaction`")
         }
+        // Without end they would overflow the stack.
+        _ if outer.depth >= MAX_DEPTH => Some("calls are nested more than 64 deep"),
         _ => None,
     }
 }

@@ -361,15 +361,8 @@ struct Level {
     undo: String,
 }
 
-/// Nested calls deeper than this are refused; without end they would overflow the stack.
+/// Nested calls deeper than this are refused.
 pub(crate) const MAX_DEPTH: usize = 64;
-
-pub(crate) fn too_deep() -> Error {
-    Error::Refused {
-        what: "this nesting",
-        why: "calls are nested more than 64 deep",
-    }
-}
 
 pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
     use std::hash::BuildHasher as _;
@@ -425,10 +418,12 @@ impl Db {
     }
 
     pub(crate) fn savepoint(&self, depth: usize) -> Result<()> {
-        match CONTROL.levels.get(depth) {
-            Some(level) => self.control(&level.savepoint),
-            None => Err(too_deep()),
-        }
+        CONTROL
+            .levels
+            .get(depth)
+            .map_or(Err(Error::HandleEnded), |level| {
+                self.control(&level.savepoint)
+            })
     }
 
     pub(crate) fn release(&self, depth: usize) -> Result<()> {

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 pub(crate) use backup::{back_up, sync_directory};
 pub(crate) use checkpoint::PATIENCE;
-pub(crate) use connection::{Conn, Db, MAX_DEPTH, OwnerId, next_id, too_deep};
+pub(crate) use connection::{Conn, Db, MAX_DEPTH, OwnerId, next_id};
 pub(crate) use inspect::{
     Contents, contents, foreign_key_violations, into_reader, is_wal, look, look_now, not_a_database,
 };
@@ -48,7 +48,7 @@ pub(crate) use open::{Opener, Role, SharedOpener, log_of};
 pub(crate) use readers::{Place, Readers, end_read};
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
 pub(crate) use session::{Kind, Session};
-pub(crate) use statement::Work;
+pub(crate) use statement::{Finish, Work, execute};
 pub(crate) use temporary::TemporaryDirectory;
 pub use trust::Sharing;
 pub(crate) use trust::Trust;

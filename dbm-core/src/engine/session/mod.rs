@@ -6,7 +6,7 @@ mod errand;
 mod notes;
 
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -43,7 +43,6 @@ pub(crate) struct Session {
     asked: AtomicBool,
     /// Whether the transaction is open; a read opens it with its first statement.
     begun: AtomicBool,
-    wrote: AtomicBool,
     /// Others have done work in the same transaction that waits for its commit.
     shared: AtomicBool,
     /// A closure had the bare connection in its hands.
@@ -53,8 +52,6 @@ pub(crate) struct Session {
     tainted: AtomicBool,
     /// The body's work is part of the transaction that will be committed.
     settled: AtomicBool,
-    first_rowid: AtomicI64,
-    last_rowid: AtomicI64,
     /// Microseconds spent in statements.
     spent: AtomicU64,
     /// Statements and nested calls under way; a body that waits while there are none waits for something else.
@@ -85,14 +82,11 @@ impl Session {
             offloaded,
             asked: AtomicBool::new(false),
             begun: AtomicBool::new(false),
-            wrote: AtomicBool::new(false),
             shared: AtomicBool::new(false),
             exposed: AtomicBool::new(false),
             tainted: AtomicBool::new(false),
             unshareable: AtomicBool::new(false),
             settled: AtomicBool::new(false),
-            first_rowid: AtomicI64::new(0),
-            last_rowid: AtomicI64::new(0),
             spent: AtomicU64::new(0),
             active: AtomicUsize::new(0),
             lost: OnceLock::new(),
