@@ -12,8 +12,9 @@ pub use dbm_core::testing::{
 pub use dbm_core::{
     BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,
     ExceptionSlot, Execution, Fallible, FromCore, Handle, ManagerCore, Params, Profile,
-    ReadTransaction, Result, Row, Schema, SchemaDrift, Shared, Sharing, Statement, Status, ToValue,
-    Value, ValueOf, Version, WriteTransaction, named_params, params, profiles,
+    ReadTransaction, Result, Row, Schema, SchemaDrift, Shared, Sharing, SqliteError, Statement,
+    Status, ToValue, Value, ValueOf, Version, WriteTransaction, column, named_params, params,
+    profiles,
 };
 #[cfg(feature = "macros")]
 pub use dbm_core::{
