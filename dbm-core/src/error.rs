@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::ffi;
+use semver::Version;
 
-use crate::version::Version;
 use cause::Bounded;
 use words::Origin;
 
