@@ -209,7 +209,8 @@ pub enum Error {
         message: String,
     },
 
-    /// A call inside another call of the same manager that cannot join it.
+    /// A call inside another call of the same manager that cannot join it: for what it is, or because it was made while a
+    /// statement runs, by a closure, a `Deserialize` or an SQL function, which would wait for itself.
     #[error("{inner} cannot run inside {outer}: {why}")]
     Nesting {
         /// The method that is running.
@@ -265,7 +266,7 @@ pub enum Error {
         cause: Cause,
     },
 
-    /// A lifecycle operation that waits for running calls was called from inside one.
+    /// A lifecycle operation that waits for running calls was called from inside one, or from inside of a statement.
     #[error("{operation} was called from inside {method}: it would wait for itself")]
     FromInside {
         /// The lifecycle operation.

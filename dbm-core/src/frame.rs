@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-
+use crate::baton::{Baton, Held};
 use crate::engine::{Access, Engine, Session, Tried, Work};
 use crate::error::{Error, Result};
+use crate::limited::limited;
 
 tokio::task_local! {
     static CURRENT: Arc<Frame>;
@@ -19,7 +19,7 @@ tokio::task_local! {
 pub(crate) enum Started<'a, T> {
     Done(Result<T>),
     /// It runs on the worker thread, with the statement permit that it has.
-    OnLane(SemaphorePermit<'a>),
+    OnLane(Held<'a>),
     /// It has to wait before it is decided where it runs.
     NotYet,
 }
@@ -36,8 +36,8 @@ pub(crate) struct Frame {
     pub(crate) depth: usize,
     /// The session belongs to `init_db` or `migrate_db`.
     pub(crate) during_init: bool,
-    /// Its one permit is held for each statement, and for the whole of a nested call.
-    statement_permit: Semaphore,
+    /// Held for each statement, and for the whole of a nested call.
+    statement_permit: Baton,
     ended: AtomicBool,
     poisoned: AtomicBool,
     around: Option<Arc<Frame>>,
@@ -58,7 +58,7 @@ impl Frame {
             session,
             depth: 0,
             during_init,
-            statement_permit: Semaphore::new(1),
+            statement_permit: Baton::default(),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             around: Self::current(),
@@ -74,7 +74,7 @@ impl Frame {
             method,
             depth: parent.depth + 1,
             during_init: parent.during_init,
-            statement_permit: Semaphore::new(1),
+            statement_permit: Baton::default(),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             around: Self::current(),
@@ -109,8 +109,10 @@ impl Frame {
         let mut nobody = Context::from_waker(Waker::noop());
         let may_go_on =
             work.sql().is_some() && pin!(self.consume_budget()).poll(&mut nobody).is_ready();
-        let permit = may_go_on.then(|| self.statement_permit.try_acquire());
-        let Some(Ok(permit)) = permit else {
+        let permit = may_go_on
+            .then(|| self.statement_permit.try_take())
+            .flatten();
+        let Some(permit) = permit else {
             return Started::NotYet;
         };
         if self.check().is_err() {
@@ -132,7 +134,7 @@ impl Frame {
     pub(crate) async fn statement<T: Send + 'static>(
         &self,
         work: Work<'_, T>,
-        permit: Option<SemaphorePermit<'_>>,
+        permit: Option<Held<'_>>,
     ) -> Result<T> {
         let _active = self.session.enter();
         let is_decided = permit.is_some();
@@ -183,18 +185,18 @@ impl Frame {
         })
     }
 
-    async fn take_statement_permit(&self) -> Result<SemaphorePermit<'_>> {
-        match self.statement_permit.try_acquire() {
-            Ok(permit) => Ok(permit),
-            Err(_) => self.wait_for_statement_permit(self.method).await,
+    async fn take_statement_permit(&self) -> Result<Held<'_>> {
+        match self.statement_permit.try_take() {
+            Some(permit) => Ok(permit),
+            None => self.wait_for_statement_permit(self.method).await,
         }
     }
 
-    async fn wait_for_statement_permit(&self, method: &'static str) -> Result<SemaphorePermit<'_>> {
+    async fn wait_for_statement_permit(&self, method: &'static str) -> Result<Held<'_>> {
         let limit = self.session.conn.config().acquire_timeout;
-        match Box::pin(tokio::time::timeout(limit, self.statement_permit.acquire())).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Error::AcquireTimeout {
+        match limited(limit, self.statement_permit.take()).await {
+            Some(permit) => Ok(permit),
+            None => Err(Error::AcquireTimeout {
                 method,
                 waited: limit,
                 holder: self.method,
@@ -206,7 +208,8 @@ impl Frame {
 
     /// The statement permit for the whole of the nested call `method`.
     pub(crate) async fn lend(self: &Arc<Self>, method: &'static str) -> Result<LentPermit> {
-        self.wait_for_statement_permit(method).await?.forget();
+        tokio::task::coop::consume_budget().await;
+        self.wait_for_statement_permit(method).await?.keep();
         Ok(LentPermit(Arc::clone(self)))
     }
 
@@ -232,12 +235,18 @@ impl Frame {
         self.session.check()
     }
 
-    /// Fails when a statement was dropped while it ran: nobody knows what of it was done.
+    /// Fails when a statement was dropped while it ran.
     pub(crate) fn check_whole(&self) -> Result<()> {
-        if self.poisoned.load(Ordering::Relaxed) {
-            return Err(Error::StatementDropped);
+        if self.is_whole() {
+            Ok(())
+        } else {
+            Err(Error::StatementDropped)
         }
-        Ok(())
+    }
+
+    /// Whether every statement that ran was left to end: otherwise nobody knows what it has done.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.poisoned.load(Ordering::Relaxed)
     }
 }
 
@@ -246,7 +255,7 @@ pub(crate) struct LentPermit(Arc<Frame>);
 
 impl Drop for LentPermit {
     fn drop(&mut self) {
-        self.0.statement_permit.add_permits(1);
+        self.0.statement_permit.pass_on();
     }
 }
 
@@ -259,9 +268,9 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Execution};
-    use crate::engine::next_id;
     use crate::params::Params as _;
     use crate::test_support::run;
+    use crate::unique_id::next_id;
 
     /// Its handle may have been sent to another thread, while the body makes calls.
     #[test]
@@ -270,7 +279,7 @@ mod tests {
         thread_local! {
             static FRAME: RefCell<Option<Arc<Frame>>> = const { RefCell::new(None) };
         }
-        let engine = Engine::in_memory(&Config::in_memory()).unwrap();
+        let engine = Engine::in_memory(next_id(), &Config::in_memory()).unwrap();
         let (conn, inline) = (Arc::clone(&engine.writer.conn), Execution::Inline);
         let session = Session::new(
             conn,
@@ -287,20 +296,20 @@ mod tests {
         let mut looks = Work::Statement {
             sql: "SELECT 1".into(),
             params: ().into_params().unwrap(),
-            finish: |_, _| Ok(FRAME.take().unwrap().statement_permit.available_permits()),
+            finish: |_, _| Ok(FRAME.take().unwrap().statement_permit.try_take().is_some()),
         };
-        let Started::Done(permits) = frame.try_statement(&mut looks) else {
+        let Started::Done(was_free) = frame.try_statement(&mut looks) else {
             panic!("it runs here");
         };
-        assert_eq!(permits.unwrap(), 0);
-        assert_eq!(frame.statement_permit.available_permits(), 1);
+        assert!(!was_free.unwrap());
+        assert!(frame.statement_permit.try_take().is_some());
     }
 
     /// The call was ended before its first statement.
     #[test]
     fn a_body_that_tries_again_and_again_lets_other_tasks_run() {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let engine = Engine::in_memory(&Config::in_memory()).unwrap();
+        let engine = Engine::in_memory(next_id(), &Config::in_memory()).unwrap();
         let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
         let none = Duration::ZERO;
         let session = Session::new(conn, next_id(), Access::Read, "ended", auto, none, &COUNT);

@@ -1,22 +1,23 @@
 //! The status gate: calls wait while the manager starts, run while it runs, and are refused afterwards.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, watch};
 
-use crate::engine::{Engine, next_id};
+use crate::announced::Announced;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::sharded::{Sharded, thread_number};
+use crate::sharded::thread_number;
 use crate::status::Status;
+use crate::turnstile::Turnstile;
+use crate::unique_id::next_id;
 
 pub(crate) struct Gate {
     pub(crate) id: u64,
-    calls: Sharded,
-    /// `close` was called.
-    closing: AtomicBool,
-    status: watch::Sender<Status>,
+    /// Closed when `close` was called.
+    turnstile: Turnstile,
+    status: Announced,
     /// The answer of start-up, given once.
     engine: OnceLock<Result<Arc<Engine>>>,
     give_up: Notify,
@@ -35,9 +36,8 @@ impl Gate {
     pub(crate) fn new(drained: fn(&Arc<Gate>)) -> Arc<Self> {
         Arc::new(Self {
             id: next_id(),
-            calls: Sharded::default(),
-            closing: AtomicBool::new(false),
-            status: watch::Sender::new(Status::Starting),
+            turnstile: Turnstile::default(),
+            status: Announced::new(Status::Starting),
             engine: OnceLock::new(),
             give_up: Notify::new(),
             drained,
@@ -76,12 +76,12 @@ impl Gate {
 
     /// Waits until start-up has ended, one way or the other.
     pub(crate) async fn started(&self) {
-        // The sender lives as long as this gate: waiting cannot fail.
-        let _ = self
-            .status
-            .subscribe()
-            .wait_for(|status| *status != Status::Starting)
-            .await;
+        self.reached(|status| status != Status::Starting).await;
+    }
+
+    /// Waits for such a status.
+    pub(crate) async fn reached(&self, is_it: impl Fn(Status) -> bool) {
+        self.status.reached(is_it).await;
     }
 
     /// The answer of start-up, the same every time.
@@ -103,29 +103,23 @@ impl Gate {
     }
 
     pub(crate) fn status(&self) -> Status {
-        *self.status.borrow()
+        self.status.status()
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Status> {
-        self.status.subscribe()
+        self.status.watch()
     }
 
     /// Moves the status forward; it never goes back.
     pub(crate) fn advance(&self, to: Status) {
-        self.status.send_if_modified(|status| {
-            let forward = *status < to && *status != Status::Stopped;
-            if forward {
-                *status = to;
-            }
-            forward
-        });
+        self.status.advance(to);
     }
 
     /// Refuses new calls.
     pub(crate) fn begin_closing(self: &Arc<Self>) {
         // Counted in for a moment: nobody is the last to leave before the status says so.
         let token = CallToken::new(Cow::Borrowed(self), thread_number());
-        self.closing.store(true, Ordering::SeqCst);
+        self.turnstile.close();
         if self.status() == Status::Running {
             self.advance(Status::Stopping);
         }
@@ -133,13 +127,13 @@ impl Gate {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::SeqCst)
+        self.turnstile.is_closed()
     }
 }
 
 impl<'a> CallToken<'a> {
     fn new(gate: Cow<'a, Arc<Gate>>, thread: usize) -> Self {
-        gate.calls.of(thread).fetch_add(1, Ordering::SeqCst);
+        gate.turnstile.enter(thread);
         Self { gate, thread }
     }
 
@@ -152,9 +146,7 @@ impl<'a> CallToken<'a> {
 impl Drop for CallToken<'_> {
     fn drop(&mut self) {
         let gate = &*self.gate;
-        gate.calls.of(self.thread).fetch_sub(1, Ordering::SeqCst);
-        // Of those who leave after `close`, the last one finds nobody in any shard.
-        if gate.is_closing() && gate.calls.sum() == 0 {
+        if gate.turnstile.leave(self.thread) {
             (gate.drained)(gate);
         }
     }
@@ -179,6 +171,15 @@ mod tests {
             drop(call);
         }
         assert_eq!(gate.status(), Status::Stopped);
+    }
+
+    /// They would count in one another's way.
+    #[test]
+    fn every_thread_has_a_number_of_its_own() {
+        let here = thread_number();
+        assert_eq!(here, thread_number());
+        let there = std::thread::scope(|scope| scope.spawn(thread_number).join().unwrap());
+        assert_ne!(here, there);
     }
 
     #[test]

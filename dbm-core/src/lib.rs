@@ -96,7 +96,9 @@
 //! migrations, testing, operations, observability. `ARCHITECTURE.md` says what goes on inside.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-/// The street that every call walks, in one place; what the attributes generate can be written by hand with it.
+mod announced;
+mod baton;
+/// The call pipeline in one place: what the attributes generate can be written by hand with it.
 ///
 /// required arguments → status gate → lease (lock, connection, transaction) → body → commit or rollback → failure
 /// policy → trace
@@ -136,6 +138,7 @@ mod frame;
 #[expect(clippy::disallowed_methods, reason = "it keeps the status")]
 mod gate;
 mod lifecycle;
+mod limited;
 mod manager;
 mod manager_core;
 mod params;
@@ -144,6 +147,7 @@ mod row;
 mod schema;
 mod sharded;
 mod status;
+mod sync;
 #[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
 mod temporary;
 #[cfg(test)]
@@ -155,8 +159,11 @@ mod test_support;
 )]
 pub mod testing;
 mod transaction;
+mod turnstile;
+mod unique_id;
 mod value;
 mod version;
+mod waking;
 
 #[doc(hidden)]
 pub mod __private;

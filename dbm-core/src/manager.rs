@@ -9,6 +9,8 @@ use tokio::sync::watch;
 use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::config::Config;
+#[expect(unused_imports, reason = "the documentation links to it")]
+use crate::error::Error;
 use crate::error::Result;
 use crate::lifecycle;
 use crate::manager_core::ManagerCore;

@@ -1,7 +1,7 @@
 //! A counter that threads count side by side, each on a cache line of its own: processors that count on the same line
 //! wait for one another.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 const SHARDS: usize = 8;
 
@@ -27,34 +27,9 @@ impl Sharded {
 
 /// The number of this thread; those of other threads are others.
 pub(crate) fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     thread_local! {
         static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
     }
     NUMBER.with(|number| *number)
-}
-
-#[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "it is about threads")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_every_thread_has_counted_is_summed() {
-        let counter = Sharded::default();
-        std::thread::scope(|scope| {
-            for _ in 0..2 * SHARDS {
-                scope.spawn(|| counter.of(thread_number()).fetch_add(1, Ordering::Relaxed));
-            }
-        });
-        assert_eq!(counter.sum(), 2 * SHARDS as u64);
-    }
-
-    #[test]
-    fn every_thread_has_a_number_of_its_own() {
-        let here = thread_number();
-        assert_eq!(here, thread_number());
-        let there = std::thread::spawn(thread_number).join().unwrap();
-        assert_ne!(here, there);
-    }
 }

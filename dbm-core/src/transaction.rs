@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::baton::Held;
 use serde_core::de::Deserialize;
-use tokio::sync::SemaphorePermit;
 
 use crate::engine::{Access, Finish, Work, execute};
 use crate::error::{Error, Result};
@@ -159,7 +159,7 @@ enum Stage<'a, T> {
         frame: &'a Frame,
         work: Work<'a, T>,
         /// A function pointer, because only what can go to a thread can wait: `query_map` gives what cannot.
-        wait: fn(&'a Frame, Work<'a, T>, Option<SemaphorePermit<'a>>) -> Waiting<'a, T>,
+        wait: fn(&'a Frame, Work<'a, T>, Option<Held<'a>>) -> Waiting<'a, T>,
     },
     Waiting(Waiting<'a, T>),
     Ended,

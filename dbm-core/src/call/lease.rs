@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::site::Site;
 use crate::engine::{
     Access, Conn, Engine, MAX_DEPTH, ReaderPermit, Savepoint, Session, WriterPermit, end_read,
-    next_id, undo_write,
+    undo_write,
 };
 use crate::error::{Error, Result};
 use crate::frame::{Frame, LentPermit};
 use crate::gate::{CallToken, Gate};
+use crate::unique_id::next_id;
 
 /// BodyOutcome by [`keep`](Self::keep) or [`undo`](Self::undo); dropped, it undoes by itself.
 pub(crate) struct Lease<'a> {
@@ -170,14 +171,14 @@ impl<'a> Lease<'a> {
                 }
             }
             Some(Hold::Nested { savepoint, .. }) => {
-                let mut whole = Ok(());
-                if let Some(savepoint) = savepoint {
-                    whole = self.frame.check_whole();
-                    savepoint.end(keep && whole.is_ok()).await?;
-                }
-                // The outer call goes on at once.
+                let Some(savepoint) = savepoint else {
+                    // The outer call goes on at once.
+                    self.hold = None;
+                    return Ok(());
+                };
+                savepoint.end(keep && self.frame.is_whole()).await?;
                 self.hold = None;
-                whole
+                self.frame.check_whole()
             }
             Some(Hold::Write { session, .. }) if session.access == Access::Connection => {
                 Box::pin(self.end_connection(keep)).await
@@ -202,8 +203,8 @@ impl<'a> Lease<'a> {
     }
 
     async fn end_transaction(&mut self, keep: bool) -> Result<()> {
-        let (engine, whole) = (self.frame.engine()?, self.frame.check_whole());
-        let keep = keep && whole.is_ok();
+        let engine = self.frame.engine()?;
+        let keep = keep && self.frame.is_whole();
         let kept = engine.end_transaction(&self.frame.session, keep).await?;
         let Some(Hold::Write {
             session,
@@ -222,7 +223,8 @@ impl<'a> Lease<'a> {
             drop(permit);
         }
         drop(token);
-        kept.and(whole)
+        kept?;
+        self.frame.check_whole()
     }
 
     /// Nothing that was set in the connection outlives the body.

@@ -1,5 +1,6 @@
 //! The stages of a call, put together in one function, [`execute`].
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::failure::{self, Failure, Fallible, Outcome};
 use super::lease::Lease;
 use super::site::Site;
 use super::{arguments, profile, trace};
-use crate::engine::Access;
+use crate::engine::{Access, unless_inside};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::gate::Gate;
@@ -186,7 +187,25 @@ async fn lease<'a>(
     Ok(lease)
 }
 
+/// Whatever it waits for, a statement does not wait with it.
 async fn acquire<'a>(
+    site: &'static Site,
+    gate: &'a Arc<Gate>,
+    access: Access,
+) -> Result<Lease<'a>> {
+    let lease = pin!(acquire_outside(site, gate, access));
+    unless_inside(gate.id, lease, || nesting_in_statement(gate, site)).await
+}
+
+fn nesting_in_statement(gate: &Gate, site: &'static Site) -> Error {
+    Error::Nesting {
+        outer: Frame::of_manager(gate.id).map_or("a statement", |frame| frame.method),
+        inner: site.method,
+        why: "a statement of it is running, which would wait for itself",
+    }
+}
+
+async fn acquire_outside<'a>(
     site: &'static Site,
     gate: &'a Arc<Gate>,
     access: Access,

@@ -1,11 +1,11 @@
 //! How a transaction ended, told to all who have a part in it.
 
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Error, Result};
+use crate::waking::contained;
 
 /// Leaner than a `Notify`: nobody is told twice, so a waker need not leave the list.
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl Followers {
             let wakers = std::mem::take(&mut *outcome.wakers());
             for waker in wakers {
                 // An executor that panics does not keep the others from being woken.
-                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+                contained(|| waker.wake());
             }
         }
     }
@@ -98,7 +98,7 @@ impl CommitOutcome {
             }
         };
         drop(wakers);
-        drop(old);
+        contained(|| drop(old));
         Poll::Pending
     }
 

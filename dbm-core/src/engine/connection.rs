@@ -1,7 +1,7 @@
 //! One SQLite connection that is used from where the task is or from its worker thread, by whoever owns it at the time.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rusqlite::InterruptHandle;
@@ -9,37 +9,23 @@ use tokio::sync::oneshot;
 
 use super::db::Db;
 use super::guard::Guard;
+use super::inside;
 use super::open::{Role, SharedOpener};
 use super::worker_thread::WorkerThread;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::waking::contained;
 
 /// Marks who may use a connection; never used twice.
 pub(crate) type OwnerId = u64;
 
 const NO_OWNER: OwnerId = 0;
 
-pub(crate) fn next_id() -> OwnerId {
-    /// Threads take them a thousand at a time, so that they do not wait for one another.
-    const BLOCK: OwnerId = 1_000;
-    static BLOCKS: AtomicU64 = AtomicU64::new(0);
-    thread_local! {
-        static LAST: Cell<OwnerId> = const { Cell::new(NO_OWNER) };
-    }
-    let last = LAST.get();
-    let next = if last.is_multiple_of(BLOCK) {
-        BLOCKS.fetch_add(1, Ordering::Relaxed) * BLOCK + 1
-    } else {
-        last + 1
-    };
-    LAST.set(next);
-    next
-}
-
 /// A connection and the thread for its slow work.
 ///
 /// The lock is held for one statement or COMMIT, never across an await. Only the owner's statements run; whoever
-/// is not the owner any more (its call has ended, or it was evicted) gets an error under the same lock.
+/// is not the owner any more (its call has ended, or it was evicted) gets an error under the same lock. So does code of
+/// the program that a statement runs, when it comes back to the connection: see [`inside`].
 #[repr(align(128))]
 pub(crate) struct Conn {
     role: Role,
@@ -55,6 +41,15 @@ pub(crate) struct Slot {
     db: Option<Db>,
     owner: OwnerId,
     closed: bool,
+}
+
+/// A slot that nobody else is in.
+pub(crate) struct SlotGuard<'a>(Entry<'a>);
+
+enum Entry<'a> {
+    Locked(MutexGuard<'a, Slot>, inside::InsideGuard),
+    /// This thread is inside already. What is done to this slot, which is closed and nobody's, does nothing.
+    Inside(Box<Slot>),
 }
 
 /// The job that may be interrupted now; an interrupt is sent under this lock, so it never hits a later one.
@@ -73,11 +68,7 @@ impl Conn {
         Arc::new(Self {
             role,
             opener,
-            slot: Mutex::new(Slot {
-                db: None,
-                owner: NO_OWNER,
-                closed: false,
-            }),
+            slot: Mutex::new(Slot::new(false)),
             worker: WorkerThread::default(),
             pending: AtomicUsize::new(0),
             running: Mutex::default(),
@@ -88,24 +79,37 @@ impl Conn {
         &self.opener.config
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Never waits for this thread itself.
+    pub(crate) fn lock(&self) -> SlotGuard<'_> {
+        SlotGuard(match self.enter() {
+            Some(entered) => {
+                let slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+                Entry::Locked(slot, entered)
+            }
+            None => Entry::Inside(Box::new(Slot::new(true))),
+        })
+    }
+
+    fn enter(&self) -> Option<inside::InsideGuard> {
+        inside::enter(self.opener.manager, std::ptr::from_ref(self).addr())
     }
 
     /// The slot, when nothing runs or waits on the worker thread and nobody else is in it: never blocks.
-    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Slot>> {
+    pub(crate) fn try_lock(&self) -> Option<SlotGuard<'_>> {
         if self.has_pending() {
             return None;
         }
-        match self.slot.try_lock() {
-            Ok(slot) => Some(slot),
-            Err(TryLockError::Poisoned(slot)) => Some(slot.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        let entered = self.enter()?;
+        let slot = match self.slot.try_lock() {
+            Ok(slot) => slot,
+            Err(TryLockError::Poisoned(slot)) => slot.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(SlotGuard(Entry::Locked(slot, entered)))
     }
 
     /// The slot when nobody owns it either.
-    pub(crate) fn try_lock_idle(&self) -> Option<MutexGuard<'_, Slot>> {
+    pub(crate) fn try_lock_idle(&self) -> Option<SlotGuard<'_>> {
         self.try_lock().filter(|slot| slot.owner == NO_OWNER)
     }
 
@@ -136,7 +140,7 @@ impl Conn {
         if self.has_worker() {
             let _ = self.post(job, then);
         } else {
-            then(job());
+            contained(|| then(job()));
         }
     }
 
@@ -150,7 +154,7 @@ impl Conn {
     }
 
     /// The slot of an open connection, unless the worker thread has work: then the lock may be held for as long as an open takes.
-    pub(crate) fn lock_open(&self) -> Option<MutexGuard<'_, Slot>> {
+    pub(crate) fn lock_open(&self) -> Option<SlotGuard<'_>> {
         (!self.has_pending())
             .then(|| self.lock())
             .filter(|slot| slot.db.is_some())
@@ -200,7 +204,10 @@ impl Conn {
             slot.db.take()
         };
         self.running().handle = None;
+        // With it go the program's functions, and what they own.
+        let entered = self.enter();
         drop(db);
+        drop(entered);
         self.worker.close();
     }
 
@@ -299,7 +306,35 @@ impl Drop for Pending {
     }
 }
 
+impl Deref for SlotGuard<'_> {
+    type Target = Slot;
+
+    fn deref(&self) -> &Slot {
+        match &self.0 {
+            Entry::Locked(slot, _) => slot,
+            Entry::Inside(slot) => slot,
+        }
+    }
+}
+
+impl DerefMut for SlotGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Slot {
+        match &mut self.0 {
+            Entry::Locked(slot, _) => slot,
+            Entry::Inside(slot) => slot,
+        }
+    }
+}
+
 impl Slot {
+    fn new(closed: bool) -> Self {
+        Self {
+            db: None,
+            owner: NO_OWNER,
+            closed,
+        }
+    }
+
     pub(crate) fn give_to(&mut self, owner: OwnerId) -> Result<()> {
         if self.closed {
             return Err(Error::HandleEnded);
@@ -339,7 +374,6 @@ impl Slot {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "it is about threads")]
 mod tests {
-    use std::collections::HashSet;
     use std::sync::mpsc::channel;
     use std::thread::{self, ThreadId};
     use std::time::Duration;
@@ -364,15 +398,25 @@ mod tests {
         assert_eq!(place_of_job(&conn), thread::current().id());
     }
 
+    /// It is code of the program that a statement runs.
     #[test]
-    fn no_id_is_given_twice() {
-        let many = || (0..2_500).map(|_| next_id()).collect::<Vec<_>>();
-        let threads = [(); 4].map(|()| std::thread::spawn(many));
-        let ids: Vec<_> = threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap())
-            .collect();
-        assert!(!ids.contains(&NO_OWNER));
-        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+    fn a_thread_that_is_inside_finds_a_slot_that_is_nobodys() {
+        let opener = Opener::new(":memory:".into(), Config::in_memory());
+        let conn = Conn::new(Role::Writer, Arc::clone(&opener));
+        conn.adopt(opener.in_memory().unwrap());
+        let mut slot = conn.lock();
+        slot.give_to(1).unwrap();
+        {
+            let mut inside = conn.lock();
+            assert!(inside.owned_by(1).is_err() && inside.give_to(2).is_err());
+            inside.take_back();
+            inside.discard();
+        }
+        assert!(conn.try_lock().is_none() && conn.open().is_err());
+        assert!(inside::is_inside(opener.manager));
+        assert!(slot.owned_by(1).is_ok());
+        drop(slot);
+        assert!(!inside::is_inside(opener.manager));
+        assert!(conn.lock().owned_by(1).is_ok());
     }
 }

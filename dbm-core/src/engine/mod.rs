@@ -13,8 +13,8 @@ mod connection;
 mod db;
 mod end;
 mod engine;
-mod foreign;
 mod guard;
+mod inside;
 mod inspect;
 #[expect(
     clippy::disallowed_methods,
@@ -41,10 +41,11 @@ mod writer;
 
 pub(crate) use backup::{back_up, sync_directory};
 pub(crate) use checkpoint::TRUNCATE_WAIT;
-pub(crate) use connection::{Conn, next_id};
+pub(crate) use connection::Conn;
 pub(crate) use db::MAX_DEPTH;
 pub(crate) use end::{Savepoint, undo_write};
 pub(crate) use engine::Engine;
+pub(crate) use inside::{is_inside, unless_inside};
 pub(crate) use inspect::{
     Contents, contents, foreign_key_violations, into_reader, is_wal, look, look_now, not_a_database,
 };

@@ -14,6 +14,8 @@ use super::guard::Guard;
 use super::wal;
 use crate::config::{Config, Durability};
 use crate::error::{Error, Result};
+#[cfg(any(test, feature = "testing"))]
+use crate::unique_id::next_id;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub(crate) enum Role {
 /// How to open connections to one database file.
 #[derive(Debug)]
 pub(crate) struct Opener {
+    /// Whose connections they are.
+    pub(super) manager: u64,
     pub(crate) path: PathBuf,
     pub(crate) config: Config,
     identity: OnceLock<Identity>,
@@ -54,8 +58,15 @@ impl Identity {
 const STATEMENT_CACHE: usize = 128;
 
 impl Opener {
+    /// Of a file that no manager has.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn new(path: PathBuf, config: Config) -> SharedOpener {
+        Self::of_manager(next_id(), path, config)
+    }
+
+    pub(crate) fn of_manager(manager: u64, path: PathBuf, config: Config) -> SharedOpener {
         Arc::new(Self {
+            manager,
             path,
             config,
             identity: OnceLock::new(),

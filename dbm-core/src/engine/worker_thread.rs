@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use crate::error::{Error, Result};
+use crate::waking::contained;
 
 /// Jobs run one after the other, in the order in which they were posted.
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ impl WorkerThread {
     pub(crate) fn post(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
         let thread = self.start()?;
         let contained = move |_: &mut rusqlite::Connection| {
-            let _ = catch_unwind(AssertUnwindSafe(job));
+            contained(job);
         };
         // The first poll sends the job; its answer is not needed.
         let call = pin!(thread.call_raw(contained));
@@ -38,7 +39,8 @@ impl WorkerThread {
 
     /// Takes no further job; the thread ends after those it has.
     pub(crate) fn close(&self) {
-        *self.state() = ThreadState::Closed;
+        let thread = std::mem::replace(&mut *self.state(), ThreadState::Closed);
+        drop(thread);
     }
 
     /// Starts the thread if there is none yet; it has no connection to speak of, the jobs bring theirs.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use super::{not_from_inside, tell};
+use super::{not_from_inside, reached, tell};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::gate::Gate;
@@ -15,15 +15,14 @@ use crate::status::Status;
 pub(crate) async fn close(gate: &Arc<Gate>) -> Result<()> {
     not_from_inside(gate, "close")?;
     gate.begin_closing();
-    ended(gate).await;
-    Ok(())
+    ended(gate, "close").await
 }
 
 pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()> {
     not_from_inside(gate, "close_within")?;
     gate.begin_closing();
-    if tokio::time::timeout(limit, ended(gate)).await.is_ok() {
-        return Ok(());
+    if let Ok(ended) = tokio::time::timeout(limit, ended(gate, "close_within")).await {
+        return ended;
     }
     tell(|| {
         warn!(
@@ -34,20 +33,18 @@ pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()
     if gate.answer().is_none() {
         gate.give_up();
         // It may have come to its end in this moment, and calls wait for it.
-        gate.started().await;
+        reached(gate, "close_within", |status| status != Status::Starting).await?;
     }
     if let Some(Ok(engine)) = gate.answer() {
         engine.shut();
         stop(gate, engine);
     }
-    ended(gate).await;
-    Ok(())
+    ended(gate, "close_within").await
 }
 
-async fn ended(gate: &Gate) {
-    let is_end = |status: &Status| matches!(status, Status::Stopped | Status::Failed);
-    // The sender lives as long as the gate: waiting cannot fail.
-    let _ = gate.watch().wait_for(is_end).await;
+async fn ended(gate: &Gate, operation: &'static str) -> Result<()> {
+    let is_end = |status| matches!(status, Status::Stopped | Status::Failed);
+    reached(gate, operation, is_end).await
 }
 
 /// The last call has left after `close`.

@@ -150,7 +150,7 @@ impl<M: Schema> Drift<M> {
         let (Some(model), Some(gate)) = (model, gate) else {
             return Err(Error::HandleEnded);
         };
-        let engine = Engine::in_memory(&self.config)?;
+        let engine = Engine::in_memory(gate.id, &self.config)?;
         let mut expected = Err(Error::HandleEnded);
         let making = in_transaction(&gate, &engine, &INIT, async |frame| {
             let db = &mut WriteTransaction::new(Arc::clone(frame));

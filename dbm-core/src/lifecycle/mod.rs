@@ -23,17 +23,19 @@ pub(crate) use close::{close, close_within};
 pub(crate) use start::{Start, ensure_ready};
 pub(crate) use version_row::{get_version, update_version};
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 
 use crate::call::body::{self, BodyOutcome};
 use crate::call::failure::panicked;
 use crate::call::lease::Lease;
 use crate::call::site::Site;
-use crate::engine::{Access, Engine};
+use crate::engine::{Access, Engine, is_inside, unless_inside};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::gate::Gate;
+use crate::status::Status;
+use crate::waking::contained;
 
 /// Runs a step of start-up in a write transaction of its own: kept when it answers true.
 async fn in_transaction(
@@ -56,15 +58,30 @@ async fn in_transaction(
 
 /// Lifecycle operations that wait for calls to end cannot be made from inside one.
 fn not_from_inside(gate: &Gate, operation: &'static str) -> Result<()> {
-    Frame::of_manager(gate.id).map_or(Ok(()), |frame| {
-        Err(Error::FromInside {
-            operation,
-            method: frame.method,
-        })
-    })
+    if Frame::of_manager(gate.id).is_some() || is_inside(gate.id) {
+        Err(from_inside(gate, operation))
+    } else {
+        Ok(())
+    }
+}
+
+fn from_inside(gate: &Gate, operation: &'static str) -> Error {
+    Error::FromInside {
+        operation,
+        method: Frame::of_manager(gate.id).map_or("a statement", |frame| frame.method),
+    }
+}
+
+/// Waits until the status is one of these, unless a statement would wait with it.
+async fn reached(gate: &Gate, operation: &'static str, is_it: fn(Status) -> bool) -> Result<()> {
+    let wait = pin!(async {
+        gate.reached(is_it).await;
+        Ok(())
+    });
+    unless_inside(gate.id, wait, || from_inside(gate, operation)).await
 }
 
 /// Tells of something. A listener that panics keeps nobody from starting or closing.
 fn tell(event: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(event));
+    contained(event);
 }

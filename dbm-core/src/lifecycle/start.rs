@@ -13,7 +13,7 @@ use tracing::{error, info};
 use super::close::finish;
 use super::drift::{Drift, Model};
 use super::prepare::{Step, prepare};
-use super::{create::create, migrate::migrate, not_from_inside, tell};
+use super::{create::create, migrate::migrate, not_from_inside, reached, tell};
 use crate::config::Config;
 use crate::engine::{Engine, Opener};
 use crate::error::{Error, Result};
@@ -126,7 +126,7 @@ async fn start_up<M: Schema>(
 ) -> Result<(Arc<Engine>, Step)> {
     let required = required?;
     let (path, temporary) = config.resolve()?;
-    let engine = Engine::new(Opener::new(path, config), temporary);
+    let engine = Engine::new(Opener::of_manager(gate.id, path, config), temporary);
     let unfinished = Unfinished(Some(Arc::clone(&engine)));
     let started = Instant::now();
     let ready = unless_given_up(gate, make_ready(manager, gate, &engine, &required, drift)).await;
@@ -257,7 +257,7 @@ impl Drop for Starting {
 
 pub(crate) async fn ensure_ready(gate: &Gate) -> Result<()> {
     not_from_inside(gate, "ensure_ready")?;
-    gate.started().await;
+    reached(gate, "ensure_ready", |status| status != Status::Starting).await?;
     match gate.answer() {
         Some(Ok(_)) => Ok(()),
         Some(Err(error)) => Err(error.clone()),

@@ -6,8 +6,8 @@
 mod alone;
 mod commits;
 mod companions;
-mod company;
 mod deferred;
+mod joiners;
 mod rollbacks;
 mod stalls;
 mod storm;

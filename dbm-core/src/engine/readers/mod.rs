@@ -1,14 +1,13 @@
 //! A few reader connections, opened when first needed. A read that begins takes a free one; when there is none it queues.
 
-mod queue;
+mod pool;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::queue::Queue;
+use self::pool::{NEW, Pool};
 use super::checkpoint::StillRead;
 use super::connection::Conn;
 use super::db::CONTROL;
@@ -16,6 +15,7 @@ use super::open::{Role, SharedOpener};
 use super::read_mark::ReadMark;
 use super::session::Session;
 use crate::error::{Error, Result};
+use crate::limited::limited;
 use crate::sharded::thread_number;
 
 /// How long reads are held up when every connection has to be opened anew.
@@ -23,24 +23,14 @@ const QUIESCE_WAIT: Duration = Duration::from_millis(100);
 
 pub(crate) struct Readers {
     opener: SharedOpener,
-    all: Box<[Arc<Reader>]>,
-    queue: Arc<Queue>,
+    pool: Pool<Reader>,
     pub(crate) mark: Arc<ReadMark>,
 }
 
-/// Nobody has used it yet.
-const NEW: u8 = 0;
-const FREE: u8 = 1;
-const TAKEN: u8 = 2;
-
-/// One connection and the read that it serves. Reads on several processors share nothing but what they only look at.
-#[repr(align(128))]
-pub(crate) struct Reader {
-    number: usize,
+/// One connection and the read that it serves.
+struct Reader {
     conn: Arc<Conn>,
-    state: AtomicU8,
     serving: Mutex<Serving>,
-    queue: Arc<Queue>,
 }
 
 #[derive(Default)]
@@ -57,28 +47,17 @@ struct Read {
 }
 
 /// The right to use one reader. Dropped, it is free again.
-pub(crate) struct ReaderPermit(Arc<Reader>);
+pub(crate) struct ReaderPermit(pool::ReaderPermit<Reader>);
 
 impl Readers {
     pub(crate) fn new(opener: SharedOpener) -> Arc<Self> {
-        let queue = Arc::<Queue>::default();
-        let reader = |number| {
-            Arc::new(Reader {
-                number,
-                conn: Conn::new(Role::Reader, Arc::clone(&opener)),
-                state: AtomicU8::new(NEW),
-                serving: Mutex::default(),
-                queue: Arc::clone(&queue),
-            })
+        let reader = |_| Reader {
+            conn: Conn::new(Role::Reader, Arc::clone(&opener)),
+            serving: Mutex::default(),
         };
-        let all = (0..opener.config.readers).map(reader).collect();
+        let pool = Pool::new((0..opener.config.readers).map(reader));
         let mark = Arc::new(ReadMark::new(Arc::clone(&opener)));
-        Arc::new(Self {
-            opener,
-            all,
-            queue,
-            mark,
-        })
+        Arc::new(Self { opener, pool, mark })
     }
 
     /// Waits for a reader. A caller that goes away leaves the queue undisturbed.
@@ -91,16 +70,39 @@ impl Readers {
 
     /// The reader that this thread had before, if it is free: its caches are warm. One that is open, if there is any.
     fn take_free(&self) -> Option<ReaderPermit> {
-        let (before, from) = self.all.split_at(thread_number() % self.all.len());
-        [FREE, NEW].into_iter().find_map(|state| {
-            let mut readers = from.iter().chain(before);
-            readers.find_map(|reader| ReaderPermit::take(reader, state))
-        })
+        self.pool.take_free(thread_number()).map(ReaderPermit)
+    }
+
+    async fn wait(&self, method: &'static str) -> Result<ReaderPermit> {
+        let limit = self.opener.config.acquire_timeout;
+        match limited(limit, self.pool.wait(thread_number)).await {
+            Some(Some(permit)) => Ok(ReaderPermit(permit)),
+            Some(None) => Err(Error::Closed { method }),
+            None => Err(self.acquire_timeout(method, limit)),
+        }
+    }
+
+    fn acquire_timeout(&self, method: &'static str, waited: Duration) -> Error {
+        let (holder, held) = match self.oldest() {
+            Some((session, since)) => (session.method, since.elapsed()),
+            None => ("nobody", Duration::ZERO),
+        };
+        Error::AcquireTimeout {
+            method,
+            waited,
+            holder,
+            held,
+            // This one has left already.
+            queued: self.pool.waiting() + 1,
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Reader> {
+        self.pool.all.iter().map(|member| &member.value)
     }
 
     fn running(&self) -> impl Iterator<Item = Read> {
-        self.all
-            .iter()
+        self.all()
             .filter_map(|reader| reader.serving().read.clone())
     }
 
@@ -113,15 +115,15 @@ impl Readers {
 
     /// The connection of the first reader, for start-up, which opens it.
     pub(crate) fn first(&self) -> Arc<Conn> {
-        let reader = &self.all[0];
-        let _ = ReaderPermit::take(reader, NEW);
-        Arc::clone(&reader.conn)
+        let first = &self.pool.all[0];
+        let _ = pool::ReaderPermit::take(first, NEW);
+        Arc::clone(&first.value.conn)
     }
 
     /// Refuses new reads and ends those that run; their bodies get an error from then on.
     pub(crate) fn shut(&self) {
-        self.queue.close();
-        for reader in &self.all {
+        self.pool.close();
+        for reader in self.all() {
             let read = {
                 let mut serving = reader.serving();
                 serving.closed = true;
@@ -164,7 +166,7 @@ impl Readers {
     pub(crate) async fn quiesce(&self) -> Option<Vec<ReaderPermit>> {
         let everybody = async {
             let mut permits = Vec::new();
-            for _ in &self.all {
+            for _ in self.all() {
                 permits.push(self.acquire("quiesce").await?);
             }
             Ok::<_, Error>(permits)
@@ -177,7 +179,7 @@ impl Readers {
 
     /// Closes the connections that nobody uses; they are opened anew when they are needed.
     pub(crate) fn discard_idle(&self) {
-        for reader in &self.all {
+        for reader in self.all() {
             if let Some(mut slot) = reader.conn.try_lock_idle() {
                 slot.discard();
             }
@@ -187,14 +189,14 @@ impl Readers {
 
     /// Whether nothing runs on any of them, nor beside them.
     pub(crate) fn are_idle(&self) -> bool {
-        let is_idle = |reader: &Arc<Reader>| reader.conn.try_lock_idle().is_some();
-        !self.mark.is_running() && self.all.iter().all(is_idle)
+        let is_idle = |reader: &Reader| reader.conn.try_lock_idle().is_some();
+        !self.mark.is_running() && self.all().all(is_idle)
     }
 
     /// Closes every connection; blocks until the statements that run have ended.
     pub(crate) fn close(&self) {
         self.mark.close();
-        for reader in &self.all {
+        for reader in self.all() {
             reader.conn.close();
         }
     }
@@ -207,20 +209,13 @@ impl Reader {
 }
 
 impl ReaderPermit {
-    fn take(reader: &Arc<Reader>, state: u8) -> Option<Self> {
-        let order = Ordering::SeqCst;
-        let is_so = reader.state.load(order) == state;
-        let exchanged = || reader.state.compare_exchange(state, TAKEN, order, order);
-        (is_so && exchanged().is_ok()).then(|| Self(Arc::clone(reader)))
-    }
-
     pub(crate) fn conn(&self) -> &Arc<Conn> {
-        &self.0.conn
+        &self.0.value().conn
     }
 
     /// Tells whose session the reader serves. Too late once all are closed.
     pub(crate) fn serve(&self, session: &Arc<Session>) -> Result<()> {
-        let mut serving = self.0.serving();
+        let mut serving = self.0.value().serving();
         if serving.closed {
             return Err(Error::Closed {
                 method: session.method,
@@ -236,11 +231,8 @@ impl ReaderPermit {
 
 impl Drop for ReaderPermit {
     fn drop(&mut self) {
-        let reader = &self.0;
-        let served = reader.serving().read.take();
+        let served = self.0.value().serving().read.take();
         drop(served);
-        reader.state.store(FREE, Ordering::SeqCst);
-        reader.queue.tell(reader);
     }
 }
 

@@ -1,18 +1,19 @@
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::sync::oneshot;
 
+use super::pool::{Member, Queue, TAKEN};
 use super::*;
 use crate::config::{Config, Execution};
-use crate::engine::connection::next_id;
 use crate::engine::open::Opener;
 use crate::engine::session::Access;
 use crate::engine::statement::Work;
 use crate::temporary::TemporaryDirectory;
 use crate::test_support::{hold_up, run};
+use crate::unique_id::next_id;
 
 /// One reader, which is taken.
 fn busy() -> (Arc<Readers>, ReaderPermit) {
@@ -74,7 +75,7 @@ fn who_leaves_the_queue_with_a_reader_leaves_it_to_the_next() {
         assert!(poll(leaves.as_mut()).is_pending());
         drop(quicker);
         drop(leaves);
-        assert_eq!(readers.queue.length.load(Ordering::SeqCst), 0);
+        assert_eq!(readers.pool.queue.length.load(Ordering::SeqCst), 0);
         assert!(waits.await.is_ok());
     });
 }
@@ -115,9 +116,9 @@ fn who_is_told_of_a_reader_does_not_leave_it_free_unknown_to_the_others() {
         let mut waits = waits.into_iter();
         let [first, second, leaves] = [(); 3].map(|()| waits.next().unwrap());
         let _places = (second.await.unwrap(), first.await.unwrap());
-        assert_eq!(readers.queue.length.load(Ordering::SeqCst), 1);
+        assert_eq!(readers.pool.queue.length.load(Ordering::SeqCst), 1);
         drop(leaves);
-        assert_eq!(readers.queue.length.load(Ordering::SeqCst), 0);
+        assert_eq!(readers.pool.queue.length.load(Ordering::SeqCst), 0);
     });
 }
 
@@ -145,7 +146,7 @@ fn who_gives_up_waiting_for_quiet_leaves_every_reader_free() {
         assert!(poll(quiet.as_mut()).is_pending());
         drop((quiet, permit));
         assert!(both_are_free(&readers));
-        assert_eq!(readers.queue.length.load(Ordering::SeqCst), 0);
+        assert_eq!(readers.pool.queue.length.load(Ordering::SeqCst), 0);
     });
 }
 
@@ -274,7 +275,7 @@ fn ending_a_read_does_not_interrupt_the_next_one_on_its_connection() {
 /// A waker may drop the task that it wakes, which leaves the queue then.
 #[test]
 fn who_waits_is_woken_when_the_queue_can_be_left() {
-    struct Looks(Arc<Queue>, AtomicU8);
+    struct Looks(Arc<Queue<Reader>>, AtomicU8);
     impl Wake for Looks {
         fn wake(self: Arc<Self>) {
             let can_be_left = self.0.waiters.try_lock().is_ok();
@@ -283,7 +284,7 @@ fn who_waits_is_woken_when_the_queue_can_be_left() {
     }
     run(async {
         let (readers, permit) = busy();
-        let looks = Arc::new(Looks(Arc::clone(&readers.queue), AtomicU8::new(0)));
+        let looks = Arc::new(Looks(Arc::clone(&readers.pool.queue), AtomicU8::new(0)));
         let waker = Waker::from(Arc::clone(&looks));
         let mut waits = [(); 2].map(|()| Box::pin(readers.acquire("waits")));
         for waits in &mut waits {
@@ -354,19 +355,20 @@ fn no_reader_is_free_while_everybody_who_waits_sleeps() {
                     }
                 }
             }
-            let is_taken = |reader: &&Arc<Reader>| reader.state.load(Ordering::SeqCst) == TAKEN;
-            let taken = readers.all.iter().filter(is_taken).count();
+            let is_taken =
+                |reader: &&Arc<Member<Reader>>| reader.state.load(Ordering::SeqCst) == TAKEN;
+            let taken = readers.pool.all.iter().filter(is_taken).count();
             assert!(taken - permits.len() <= 1, "more than one is kept");
         }
         let woken = |Sleeper(_, woken): &Sleeper<'_>| woken.0.load(Ordering::SeqCst);
         while let Some(index) = waits.iter().position(woken) {
             look(&mut waits, &mut permits, index);
         }
-        let length = readers.queue.length.load(Ordering::SeqCst);
-        let waiters = readers.queue.lock();
+        let length = readers.pool.queue.length.load(Ordering::SeqCst);
+        let waiters = readers.pool.queue.lock();
         assert_eq!((length, waiters.count), (waits.len(), waits.len()));
         assert!(!waiters.keeps_one);
-        assert!(waits.is_empty() || permits.len() == readers.all.len());
+        assert!(waits.is_empty() || permits.len() == readers.pool.all.len());
         drop(waiters);
     }
 }

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::oneshot;
 
 use super::Session;
-use crate::engine::connection::next_id;
 use crate::engine::db::Db;
 use crate::error::{Error, Result};
+use crate::unique_id::next_id;
 
 impl Session {
     /// Sends work to the worker thread and waits for its result. A statement whose caller has gone before its turn came is

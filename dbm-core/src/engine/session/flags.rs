@@ -34,7 +34,12 @@ impl Session {
         if spoilt {
             self.tainted.store(true, Ordering::Relaxed);
         }
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+        let newest = Some(error.clone());
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let older = std::mem::replace(&mut *failure, newest);
+        drop(failure);
+        // With it may go an error of the program's.
+        drop(older);
     }
 
     pub(crate) fn take_failure(&self) -> Option<Error> {
@@ -60,10 +65,11 @@ impl Session {
 
     /// Where the answer comes from when others have committed this call's work.
     pub(crate) fn set_late_answer(&self, answer: Arc<CommitOutcome>) {
-        *self
-            .late_answer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        let late_answer = self.late_answer.lock();
+        let older = late_answer
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(answer);
+        drop(older);
     }
 
     pub(crate) fn take_late_answer(&self) -> Option<Arc<CommitOutcome>> {
@@ -156,14 +162,14 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::engine::connection::next_id;
     use crate::engine::engine::Engine;
     use crate::engine::session::Access;
+    use crate::unique_id::next_id;
 
     #[test]
     fn only_errors_of_the_file_spoil_the_connection() {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let engine = Engine::in_memory(&Config::in_memory()).unwrap();
+        let engine = Engine::in_memory(next_id(), &Config::in_memory()).unwrap();
         let spoils = |code, read_only| {
             let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
             let none = Duration::ZERO;

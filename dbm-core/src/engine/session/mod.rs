@@ -9,11 +9,11 @@ mod run;
 pub(crate) use self::run::Tried;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::commit_outcome::CommitOutcome;
-use super::connection::{Conn, OwnerId, Slot};
+use super::connection::{Conn, OwnerId, SlotGuard};
 use crate::config::Execution;
 use crate::error::{Error, Result};
 
@@ -107,7 +107,7 @@ impl Session {
         }
     }
 
-    pub(crate) fn take(&self, mut slot: MutexGuard<'_, Slot>) -> Result<()> {
+    pub(crate) fn take(&self, mut slot: SlotGuard<'_>) -> Result<()> {
         self.check()?;
         slot.give_to(self.id)
     }

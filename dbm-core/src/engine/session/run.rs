@@ -1,14 +1,14 @@
 //! Where a statement runs.
 
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard};
 
 use super::attempt::Attempt;
 use super::dispatch::JobKind;
 use super::{Access, Session};
 use crate::config::Execution;
-use crate::engine::connection::Slot;
+use crate::engine::connection::SlotGuard;
 use crate::engine::db::Db;
 use crate::engine::guard::Permission;
 use crate::engine::statement::{Expected, Work, reads_single_rows};
@@ -63,11 +63,12 @@ impl Session {
             Err(error) => return Tried::Done(Ok(Err(self.lost_or(error)))),
         };
         let force = self.execution == Execution::Inline;
-        match expect(db, work, shares, force) {
-            Expected::Short => {}
-            Expected::Long if force => {}
-            Expected::Long => return Tried::NotHere,
-            Expected::Harmful => return Tried::MustBeAlone,
+        if shares || !force {
+            match expect(db, work, shares, force) {
+                Expected::Harmful => return Tried::MustBeAlone,
+                Expected::Long if !force => return Tried::NotHere,
+                Expected::Long | Expected::Short => {}
+            }
         }
         match self.attempt(db, work, read_only, !force) {
             Attempt::Done(Ok(Err(error))) if self.can_wait_for(&error) => Tried::NotHere,
@@ -116,7 +117,7 @@ impl Session {
     }
 
     /// The connection, where nothing is in its way and not everything is to run on the worker thread.
-    fn slot_here(&self) -> Option<MutexGuard<'_, Slot>> {
+    fn slot_here(&self) -> Option<SlotGuard<'_>> {
         if self.execution == Execution::Offload {
             return None;
         }

@@ -12,10 +12,11 @@ use super::scheduler::{CallId, Finished, Looked};
 use super::shell::{LibraryPermit, Writer, WriterPermit};
 use super::watchdog::Watched as _;
 use crate::engine::commit_outcome::{CommitOutcome, Followers};
-use crate::engine::connection::{OwnerId, next_id};
-use crate::engine::foreign::contain;
+use crate::engine::connection::OwnerId;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
+use crate::unique_id::next_id;
+use crate::waking::contained;
 
 impl Writer {
     /// Ends a call whose work is part of the open transaction (or was taken back out of it), and waits until that
@@ -109,7 +110,7 @@ impl Writer {
                 tells_here |= !writer.is_watched();
             }
             // First of all: what comes after it runs code of others.
-            tells_here |= contain(|| drop(sender.send(result)));
+            tells_here |= contained(|| drop(sender.send(result)));
             drop(permit);
             if tells_here {
                 writer.tell_finished();

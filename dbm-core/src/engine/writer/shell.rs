@@ -14,14 +14,15 @@ use super::scheduler::{self, CallId, Effects, Follow, Waiting};
 use super::watchdog::{StallWatchdog, Watched};
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::commit_outcome::{CommitOutcome, FinishedBatch, Followers};
-use crate::engine::connection::{Conn, OwnerId, next_id};
+use crate::engine::connection::{Conn, OwnerId};
 use crate::engine::db::Db;
-use crate::engine::foreign::contain;
 use crate::engine::open::SharedOpener;
 use crate::engine::readers::Readers;
 use crate::engine::session::{Access, Session};
 use crate::engine::share_policy::SharePolicy;
 use crate::error::Error;
+use crate::unique_id::next_id;
+use crate::waking::contained;
 
 pub(super) type Scheduler = scheduler::Scheduler<QueuedCall, Arc<Session>, Followers>;
 type WriterEffects = Effects<QueuedCall, Arc<Session>, Followers>;
@@ -284,10 +285,10 @@ impl Writer {
         if let Some(call) = grant {
             let permit = WriterPermit::new(self, call.id, false, call.is_exclusive());
             // A call that went away in this instant drops the permit.
-            contain(|| drop(call.grant.send(permit)));
+            contained(|| drop(call.grant.send(permit)));
         }
         for call in refused {
-            contain(|| drop(call));
+            contained(|| drop(call));
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::policy::POLICY;
-use crate::engine::foreign::contain;
 use crate::engine::worker_thread::WorkerThread;
+use crate::waking::contained;
 
 /// Whom the watchdog looks after.
 pub(super) trait Watched: Send + Sync + 'static {
@@ -65,7 +65,7 @@ impl Shared {
             let watched = watched.upgrade();
             if let Some(watched) = &watched {
                 // A panic of a waker must not end the watch over the others.
-                contain(|| watched.tick());
+                contained(|| watched.tick());
             }
             let closed = self.lock();
             // Whoever joins from here on finds that the thread may pause, and waits for what comes of it.

@@ -35,37 +35,19 @@
 //! only outside of one, a savepoint only inside; each member is told once, and Ok only after its commit; calls run in the
 //! order of arrival; nobody waits for ever.
 
+mod interface;
 mod queue;
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
 
+pub(super) use self::interface::{
+    Again, Arrived, CallId, Caller, Effects, Finished, Follow, Looked, NOBODY, SpinHint, Waiting,
+};
 pub(super) use self::queue::Arrival;
 use self::queue::{Queue, Waiter};
 use super::policy::Policy;
-
-/// A call. An id is used by one call only.
-pub(super) type CallId = u64;
-
-/// The method of a holder that is no call.
-pub(super) const NOBODY: &str = "nobody";
-
-/// A queued call, as far as the scheduler needs to know it.
-pub(super) trait Waiting {
-    fn id(&self) -> CallId;
-    fn method(&self) -> &'static str;
-    /// Asked when its turn comes: by then, other calls of the method may have shown what it does.
-    fn is_exclusive(&self) -> bool;
-}
-
-/// The members of a batch that wait for its commit.
-pub(super) trait Follow: Default {
-    /// What a member waits on.
-    type Outcome;
-    fn join(&mut self) -> Self::Outcome;
-    fn is_empty(&self) -> bool;
-}
 
 /// `W` is a queued call, `S` the session of a running one, `F` those who wait for the commit. The scheduler only passes
 /// them on.
@@ -132,101 +114,6 @@ struct Batch<F> {
     members: u32,
     leader: Option<CallId>,
     followers: F,
-}
-
-/// A call that wants the writer.
-pub(super) struct Caller<'a, S> {
-    pub(super) id: CallId,
-    pub(super) method: &'static str,
-    pub(super) exclusive: bool,
-    pub(super) session: &'a S,
-    /// It came too late for the writer before.
-    pub(super) again: Option<Again>,
-}
-
-/// What a call keeps that came too late for the writer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Again {
-    pub(super) arrival: Arrival,
-    pub(super) claim_within: Duration,
-}
-
-/// The answer to [`Scheduler::arrive`].
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Arrived {
-    /// It has the writer. With `joins` the transaction is open, and it gets a savepoint in it.
-    Runs {
-        joins: bool,
-    },
-    Queued(Arrival),
-    Closed,
-    Overloaded {
-        queued: usize,
-    },
-}
-
-/// The answer to [`Scheduler::finish`].
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Finished<F: Follow> {
-    /// The caller commits, as the library.
-    Commit(F),
-    /// The caller leads: it commits once no more joiners come.
-    Lead(F::Outcome),
-    /// Somebody else commits.
-    Wait(F::Outcome),
-    /// The transaction was lost: nobody will commit it.
-    Lost,
-    /// The writer was taken from the call.
-    NotHeld,
-}
-
-/// The answer to [`Scheduler::look`].
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Looked<F> {
-    /// The batch stays open; it has this many members.
-    Keep { members: u32 },
-    /// The caller commits, as the library.
-    Commit(F),
-    /// Somebody else commits.
-    Relieved,
-}
-
-/// What has to be done in the world, after unlocking.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Effects<W, S, F> {
-    /// Tell it that it has the writer.
-    pub(super) grant: Option<W>,
-    /// Commit on the worker thread, then [`done`](Scheduler::done).
-    pub(super) commit: Option<F>,
-    /// Restart the log on the worker thread, then [`done`](Scheduler::done).
-    pub(super) restart_log: bool,
-    /// Take the writer from this call: [`reclaim`](Scheduler::reclaim), undo its work, then [`done`](Scheduler::done).
-    pub(super) evict: Option<S>,
-    /// Tell them that the writer is closed.
-    pub(super) refused: Vec<W>,
-}
-
-/// Whether a caller on another thread should wait there for the writer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SpinHint {
-    /// There is nothing to wait for in a thread.
-    Quiet,
-    /// A body that lets others join is running.
-    Running,
-    /// The batch is open for the next one.
-    Open,
-}
-
-impl<W, S, F> Default for Effects<W, S, F> {
-    fn default() -> Self {
-        Self {
-            grant: None,
-            commit: None,
-            restart_log: false,
-            evict: None,
-            refused: Vec::new(),
-        }
-    }
 }
 
 impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {

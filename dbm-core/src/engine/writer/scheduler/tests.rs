@@ -4,8 +4,11 @@ mod random;
 mod world;
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use self::world::{Event, Kind, World};
+use super::{Arrived, Effects, Finished, Scheduler, Waiting as _};
+use crate::engine::writer::policy::POLICY;
 
 /// Visits every state that can be reached from the first one. `also` looks at each of them.
 fn explore(first: World, mut also: impl FnMut(&World)) -> usize {
@@ -98,4 +101,64 @@ fn a_lie_about_a_commit_is_found() {
     }
     world.forget_included();
     world.apply(Event::Committed { ok: true });
+}
+
+/// A scheduler of its own, for a hazard that needs a certain moment.
+fn scheduler(last_members: u32) -> (world::TestScheduler, Instant) {
+    let mut scheduler = Scheduler::new(POLICY, None);
+    scheduler.last_members = last_members;
+    (scheduler, Instant::now())
+}
+
+#[test]
+fn a_call_that_claims_late_has_its_time_from_then_on() {
+    let (mut scheduler, begin) = scheduler(0);
+    let late = begin + POLICY.stalled_after;
+    let runs = world::arrive(&mut scheduler, 1, begin);
+    assert_eq!(runs, Arrived::Runs { joins: false });
+    let queued = world::arrive(&mut scheduler, 2, begin);
+    assert_eq!(queued, Arrived::Queued(1));
+    scheduler.include(|| begin);
+    let mut effects = Effects::default();
+    scheduler.finish(1, false, || begin, &mut effects);
+    assert!(effects.grant.is_some());
+    assert_eq!(world::claim(&mut scheduler, 2, late), Some(true));
+    let mut effects = Effects::default();
+    scheduler.tick(late, &mut effects);
+    assert_eq!(effects.evict, None, "it has only begun");
+    scheduler.tick(late + POLICY.stalled_after, &mut effects);
+    assert_eq!(effects.evict, Some(2));
+}
+
+#[test]
+fn nobody_waits_for_joiners_after_the_close() {
+    let (mut scheduler, now) = scheduler(5);
+    world::arrive(&mut scheduler, 1, now);
+    scheduler.include(|| now);
+    scheduler.shut(|| now, &mut Effects::default());
+    let finished = scheduler.finish(1, false, || now, &mut Effects::default());
+    assert!(matches!(finished, Finished::Commit(_)), "{finished:?}");
+}
+
+#[test]
+fn two_calls_that_came_too_late_keep_their_order() {
+    for order in [[(2, 1), (3, 2)], [(3, 2), (2, 1)]] {
+        let (mut scheduler, now) = scheduler(0);
+        for id in 1..=3 {
+            world::arrive(&mut scheduler, id, now);
+        }
+        let mut effects = Effects::default();
+        scheduler.release(1, true, || now, &mut effects);
+        let too_late = now + POLICY.claim_within;
+        scheduler.tick(too_late, &mut effects);
+        scheduler.tick(too_late + POLICY.claim_within, &mut effects);
+        // Both come while another call runs.
+        world::arrive(&mut scheduler, 4, too_late);
+        for (id, arrival) in order {
+            world::arrive_again(&mut scheduler, id, arrival, too_late);
+        }
+        let mut effects = Effects::default();
+        scheduler.release(4, true, || too_late, &mut effects);
+        assert_eq!(effects.grant.map(|call| call.id()), Some(2));
+    }
 }

@@ -1,3 +1,4 @@
+mod hazards;
 mod watchdog;
 
 use std::pin::pin;
@@ -9,12 +10,13 @@ use std::time::{Duration, Instant};
 use super::scheduler::Finished;
 use super::{Writer, WriterPermit};
 use crate::config::{Config, Execution};
-use crate::engine::connection::{Conn, next_id};
+use crate::engine::connection::Conn;
 use crate::engine::open::{Opener, Role};
 use crate::engine::readers::Readers;
 use crate::engine::session::{Access, Session};
 use crate::error::Error;
 use crate::test_support::{hold_up, run, starts};
+use crate::unique_id::next_id;
 
 static OFFLOADED: AtomicU64 = AtomicU64::new(0);
 

@@ -21,9 +21,52 @@ pub(super) enum Kind {
     TurnsExclusive,
 }
 
+pub(super) type TestScheduler = Scheduler<Queued, CallId, Joined>;
+
+/// A call that shares comes.
+pub(super) fn arrive(scheduler: &mut TestScheduler, id: CallId, now: Instant) -> Arrived {
+    let queued = || Queued {
+        id,
+        exclusive: false,
+    };
+    scheduler.arrive(&caller(&id, None), || now, queued)
+}
+
+/// It came too late before.
+pub(super) fn arrive_again(
+    scheduler: &mut TestScheduler,
+    id: CallId,
+    arrival: Arrival,
+    now: Instant,
+) -> Arrived {
+    let again = Again {
+        arrival,
+        claim_within: POLICY.claim_within,
+    };
+    let queued = || Queued {
+        id,
+        exclusive: false,
+    };
+    scheduler.arrive(&caller(&id, Some(again)), || now, queued)
+}
+
+pub(super) fn claim(scheduler: &mut TestScheduler, id: CallId, now: Instant) -> Option<bool> {
+    scheduler.claim(&caller(&id, None), now)
+}
+
+fn caller(id: &CallId, again: Option<Again>) -> Caller<'_, CallId> {
+    Caller {
+        id: *id,
+        method: "call",
+        exclusive: false,
+        session: id,
+        again,
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct World {
-    scheduler: Scheduler<Queued, CallId, Joined>,
+    scheduler: TestScheduler,
     calls: Vec<Call>,
     transaction: Option<Transaction>,
     /// How the transactions ended so far: true when committed.
@@ -40,7 +83,7 @@ pub(super) struct World {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Queued {
+pub(super) struct Queued {
     id: CallId,
     exclusive: bool,
 }
@@ -61,7 +104,7 @@ impl Waiting for Queued {
 
 /// Whether anybody waits for the commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-struct Joined(bool);
+pub(super) struct Joined(bool);
 
 impl Follow for Joined {
     type Outcome = ();
@@ -377,10 +420,7 @@ impl World {
 
     fn step<R>(
         &mut self,
-        event: impl FnOnce(
-            &mut Scheduler<Queued, CallId, Joined>,
-            &mut Effects<Queued, CallId, Joined>,
-        ) -> R,
+        event: impl FnOnce(&mut TestScheduler, &mut Effects<Queued, CallId, Joined>) -> R,
     ) -> R {
         let mut effects = Effects::default();
         let reply = event(&mut self.scheduler, &mut effects);

@@ -1,4 +1,4 @@
-//! The street every call walks: arguments, gate, lease, transaction, body, commit or rollback, failure policy. In this
+//! The pipeline of a call: arguments, gate, lease, transaction, body, commit or rollback, failure policy. In this
 //! order, whatever the order of the attributes.
 
 #![allow(clippy::unwrap_used, clippy::panic)]

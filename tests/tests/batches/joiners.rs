@@ -9,8 +9,8 @@ use dbm_tests::{poll_once, run, within};
 
 use super::{Call, Store, config, next_item, together};
 
-/// A store whose calls expect the company of two others, with one that waits for them.
-async fn waits_for_company<'a>(store: &'a Store, item: i64) -> Call<'a> {
+/// A store whose calls expect two joiners, with a leader that waits for them.
+async fn waits_for_joiners<'a>(store: &'a Store, item: i64) -> Call<'a> {
     let three = || -> Call<'a> { Box::pin(store.add(next_item())) };
     for result in together(store, vec![three(), three(), three()]).await {
         result.unwrap();
@@ -29,11 +29,11 @@ fn calls_that_come_together_share_a_transaction_without_queueing() {
     run(async {
         let store = store().await;
         let items = [next_item(), next_item(), next_item()];
-        let leader = waits_for_company(&store, items[0]).await;
+        let leader = waits_for_joiners(&store, items[0]).await;
         let mut second: Call<'_> = Box::pin(store.add(items[1]));
         assert!(poll_once(&mut second).await.is_pending());
         assert_eq!(store.halves(items[0]).await.unwrap(), 0, "not committed");
-        // The company is complete: the last one commits for all.
+        // All have joined: the last one commits for all.
         within(store.add(items[2])).await.unwrap();
         for item in items {
             assert_eq!(store.halves(item).await.unwrap(), 2);
@@ -44,21 +44,21 @@ fn calls_that_come_together_share_a_transaction_without_queueing() {
 }
 
 #[test]
-fn who_waits_for_company_in_vain_commits_alone() {
+fn a_leader_whom_nobody_joins_commits_alone() {
     run(async {
         let store = store().await;
         let item = next_item();
-        within(waits_for_company(&store, item).await).await.unwrap();
+        within(waits_for_joiners(&store, item).await).await.unwrap();
         assert_eq!(store.halves(item).await.unwrap(), 2);
     });
 }
 
 #[test]
-fn who_waits_for_company_may_go_away() {
+fn a_leader_may_go_away() {
     run(async {
         let store = store().await;
         let items = [next_item(), next_item()];
-        let leader = waits_for_company(&store, items[0]).await;
+        let leader = waits_for_joiners(&store, items[0]).await;
         let mut second: Call<'_> = Box::pin(store.add(items[1]));
         assert!(poll_once(&mut second).await.is_pending());
         drop(leader);
@@ -68,18 +68,18 @@ fn who_waits_for_company_may_go_away() {
         }
         // Alone, too.
         let item = next_item();
-        drop(waits_for_company(&store, item).await);
+        drop(waits_for_joiners(&store, item).await);
         within(store.add(next_item())).await.unwrap();
         assert_eq!(store.halves(item).await.unwrap(), 2);
     });
 }
 
 #[test]
-fn nobody_waits_for_ever_for_one_who_waits_for_company() {
+fn nobody_waits_for_a_leader_that_does_not_run() {
     run(async {
         let store = store().await;
         let items = [next_item(), next_item()];
-        let leader = waits_for_company(&store, items[0]).await;
+        let leader = waits_for_joiners(&store, items[0]).await;
         within(store.add(items[1])).await.unwrap();
         for item in items {
             assert_eq!(store.halves(item).await.unwrap(), 2);
@@ -102,17 +102,17 @@ impl Store {
 }
 
 #[test]
-fn a_call_that_runs_alone_comes_after_those_who_wait_for_company() {
+fn an_exclusive_call_comes_after_the_batch_of_a_leader() {
     run(async {
         let store = store().await;
         let item = next_item();
-        let leader = waits_for_company(&store, item).await;
+        let leader = waits_for_joiners(&store, item).await;
         within(store.bare()).await.unwrap();
         assert_eq!(store.halves(item).await.unwrap(), 2);
         within(leader).await.unwrap();
 
         let item = next_item();
-        let leader = waits_for_company(&store, item).await;
+        let leader = waits_for_joiners(&store, item).await;
         within(store.closure()).await.unwrap();
         assert_eq!(store.halves(item).await.unwrap(), 2);
         within(leader).await.unwrap();
@@ -120,14 +120,14 @@ fn a_call_that_runs_alone_comes_after_those_who_wait_for_company() {
 }
 
 #[test]
-fn close_waits_for_nobodys_company() {
+fn close_does_not_wait_for_joiners() {
     run(async {
         for goes_on in [true, false] {
             let directory = tempfile::tempdir().unwrap();
             let config = config(directory.path(), Execution::Inline);
             let store = Store::new(config.clone()).await;
             let item = next_item();
-            let leader = waits_for_company(&store, item).await;
+            let leader = waits_for_joiners(&store, item).await;
             let mut closing = Box::pin(store.close_within(Duration::from_millis(1)));
             if goes_on {
                 assert!(poll_once(&mut closing).await.is_pending());

@@ -1,0 +1,128 @@
+//! A permit that one task has at a time, first come, first served. It is passed on by whoever has it, outside of the lock:
+//! the next one's waker may do anything.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::waking::Bell;
+
+#[derive(Default)]
+pub(crate) struct Baton(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    taken: bool,
+    queue: VecDeque<Arc<Waiter>>,
+}
+
+#[derive(Default)]
+struct Waiter {
+    /// It is its own; written under the lock. What the one before has done is seen by who finds it set.
+    given: AtomicBool,
+    bell: Bell,
+}
+
+/// The permit. Dropped, it goes to the next in the queue.
+pub(crate) struct Held<'a>(Option<&'a Baton>);
+
+impl Baton {
+    pub(crate) fn try_take(&self) -> Option<Held<'_>> {
+        let was_taken = std::mem::replace(&mut self.lock().taken, true);
+        (!was_taken).then(|| Held(Some(self)))
+    }
+
+    pub(crate) async fn take(&self) -> Held<'_> {
+        if let Some(held) = self.try_take() {
+            return held;
+        }
+        let mut place = Place::enter(self);
+        while !place.waiter.given.load(Ordering::Acquire) {
+            place.waiter.bell.heard().await;
+        }
+        place.claimed = true;
+        Held(Some(self))
+    }
+
+    /// Passes on a permit that was [kept](Held::keep).
+    pub(crate) fn pass_on(&self) {
+        let next = {
+            let mut state = self.lock();
+            let next = state.queue.pop_front();
+            match &next {
+                Some(next) => next.given.store(true, Ordering::Release),
+                None => state.taken = false,
+            }
+            next
+        };
+        if let Some(next) = next {
+            next.bell.ring();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held<'_> {
+    /// Lets the permit outlive this borrow; somebody has to [pass it on](Baton::pass_on).
+    pub(crate) fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(baton) = self.0 {
+            baton.pass_on();
+        }
+    }
+}
+
+/// A place in the queue. Dropped, it is left, or the permit passed on that was given to it meanwhile.
+struct Place<'a> {
+    baton: &'a Baton,
+    waiter: Arc<Waiter>,
+    claimed: bool,
+}
+
+impl<'a> Place<'a> {
+    fn enter(baton: &'a Baton) -> Self {
+        let waiter = Arc::<Waiter>::default();
+        let mut state = baton.lock();
+        if state.taken {
+            state.queue.push_back(Arc::clone(&waiter));
+        } else {
+            // It was passed on in this instant.
+            state.taken = true;
+            waiter.given.store(true, Ordering::Relaxed);
+        }
+        Self {
+            baton,
+            waiter,
+            claimed: false,
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.claimed {
+            return;
+        }
+        let given = {
+            let mut state = self.baton.lock();
+            let given = self.waiter.given.load(Ordering::Relaxed);
+            if !given {
+                let is_other = |waiter: &Arc<Waiter>| !Arc::ptr_eq(waiter, &self.waiter);
+                state.queue.retain(is_other);
+            }
+            given
+        };
+        if given {
+            self.baton.pass_on();
+        }
+    }
+}

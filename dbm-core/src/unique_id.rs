@@ -1,0 +1,41 @@
+//! Numbers that are given once in a process: of managers, sessions and jobs.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Never 0, which stands for nobody.
+pub(crate) fn next_id() -> u64 {
+    /// Threads take them a thousand at a time, so that they do not wait for one another.
+    const BLOCK: u64 = 1_000;
+    static BLOCKS: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static LAST: Cell<u64> = const { Cell::new(0) };
+    }
+    let last = LAST.get();
+    let next = if last.is_multiple_of(BLOCK) {
+        BLOCKS.fetch_add(1, Ordering::Relaxed) * BLOCK + 1
+    } else {
+        last + 1
+    };
+    LAST.set(next);
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_id_is_given_twice() {
+        let many = || (0..2_500).map(|_| next_id()).collect::<Vec<_>>();
+        let threads = [(); 4].map(|()| std::thread::spawn(many));
+        let ids: Vec<_> = threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect();
+        assert!(!ids.contains(&0));
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+    }
+}
