@@ -34,6 +34,7 @@ const MAX_READERS: usize = 1_000;
 /// | [`max_queue`](Self::max_queue) | none |
 /// | [`max_read_age`](Self::max_read_age) | none |
 /// | [`keep_backups`](Self::keep_backups) | 1 |
+/// | [`private_files`](Self::private_files) | false |
 /// | [`schema_drift`](Self::schema_drift) | [`SchemaDrift::Warn`]; [`SchemaDrift::Ignore`] after `start_with`, `create_with` |
 /// | [`version`](Self::version) | the manager's own |
 ///
@@ -51,6 +52,7 @@ pub struct Config {
     pub(crate) max_queue: Option<usize>,
     pub(crate) max_read_age: Option<Duration>,
     pub(crate) keep_backups: usize,
+    pub(crate) private_files: bool,
     pub(crate) schema_drift: Option<SchemaDrift>,
     pub(crate) version: Option<Version>,
 }
@@ -127,6 +129,7 @@ impl Config {
             max_queue: None,
             max_read_age: None,
             keep_backups: 1,
+            private_files: false,
             schema_drift: None,
             version: None,
         }
@@ -146,7 +149,8 @@ impl Config {
     /// Name of the database file: one plain name, without a directory. Default `database.db`.
     ///
     /// Refused are separators, NUL, `.` and `..`, names with a meaning in SQLite (`:memory:`, `file:…`), the endings of
-    /// its side files (`-wal`, `-shm`, `-journal`), and more than 200 bytes.
+    /// its side files (`-wal`, `-shm`, `-journal`), and more than 200 bytes. On Windows also what is no file there: a drive
+    /// or a stream (`C:x`, `a:b`), a device (`CON`, `nul.db`), a dot or a space at the end, and signs that it forbids.
     pub fn db_name(mut self, name: impl Into<String>) -> Self {
         self.db_name = name.into();
         self
@@ -208,6 +212,14 @@ impl Config {
         self
     }
 
+    /// Whether a new database is readable and writable for its user only (mode 0600), whatever the umask says. Default:
+    /// false. Its log and its backups have its mode in any case. The mode of a file that is there is left as it is. Without
+    /// effect where files have no such mode.
+    pub fn private_files(mut self, private: bool) -> Self {
+        self.private_files = private;
+        self
+    }
+
     /// What to do when the schema is not the one that `init_db` makes. Default: [`SchemaDrift::Warn`], and
     /// [`SchemaDrift::Ignore`] for a manager that was given its fields (`start_with`, `create_with`).
     ///
@@ -240,6 +252,14 @@ impl Config {
 
     pub(crate) fn name(&self) -> &str {
         &self.db_name
+    }
+
+    /// The path of the file as the settings have it, whether they are of use or not.
+    pub(crate) fn path_as_given(&self) -> PathBuf {
+        match &self.location {
+            Location::Directory(directory) => directory.join(&self.db_name),
+            Location::Temporary => PathBuf::from(&self.db_name),
+        }
     }
 
     /// The path of the file, and the guard that removes it at the end when it is a temporary one.
@@ -300,6 +320,9 @@ fn check_name(name: &str) -> Result<()> {
     {
         return refuse("ends like one of SQLite's side files");
     }
+    if cfg!(windows) && !is_file_on_windows(name) {
+        return refuse("is not the name of a file on Windows");
+    }
     // The longest side file or backup must fit into a file name too (255 bytes on common file systems).
     if name.len() > 200 {
         return refuse("is longer than 200 bytes");
@@ -307,9 +330,81 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether Windows takes a plain name for that of a file:
+/// <https://learn.microsoft.com/windows/win32/fileio/naming-a-file>.
+fn is_file_on_windows(name: &str) -> bool {
+    const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
+    const NUMBERED: [&str; 2] = ["COM", "LPT"];
+    let is_forbidden = |c: char| c.is_control() || r#"<>:"|?*"#.contains(c);
+    // What stands before the first dot decides, without the spaces before that.
+    let stem = name.split('.').next().unwrap_or_default();
+    let stem = stem.trim_end_matches(' ').to_ascii_uppercase();
+    let is_numbered = NUMBERED.iter().any(|device| {
+        let number = stem.strip_prefix(device).unwrap_or_default();
+        let mut signs = number.chars();
+        matches!(
+            (signs.next(), signs.next()),
+            (Some('0'..='9' | '¹' | '²' | '³'), None)
+        )
+    });
+    !name.contains(is_forbidden)
+        && !name.ends_with(['.', ' '])
+        && !DEVICES.contains(&stem.as_str())
+        && !is_numbered
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_windows_takes_for_a_drive_a_stream_or_a_device_is_no_file_there() {
+        for name in [
+            "C:x",
+            "a:b",
+            "a.db:stream",
+            "x::$DATA",
+            "CON",
+            "con",
+            "Con.db",
+            "nul.tar.gz",
+            "PRN .txt",
+            "AUX",
+            "COM1",
+            "com9.db",
+            "LPT0",
+            "COM¹",
+            "lpt³.db",
+            "CONIN$",
+            "conout$.x",
+            "a.",
+            "a ",
+            "a\u{1}b",
+            "a?",
+            "a*",
+            "a<b",
+            "a|b",
+            "a\"b",
+        ] {
+            assert!(!is_file_on_windows(name), "{name:?}");
+        }
+        for name in [
+            "database.db",
+            "CONSOLE",
+            "COM",
+            "COM10",
+            "COMA",
+            "console.db",
+            "a.con",
+            ".hidden",
+            "ünï 🦀.db",
+            "NULL",
+            "x-con",
+            " con",
+        ] {
+            assert!(is_file_on_windows(name), "{name:?}");
+        }
+    }
 
     #[test]
     fn db_name_is_one_plain_file_name() {

@@ -5,7 +5,7 @@ mod sqlite;
 mod words;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -282,6 +282,22 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// The write-ahead log, or the rollback journal, beside the database was written for another file: most likely a backup
+    /// was put back while the log of a killed program was there. Nothing was changed.
+    ///
+    /// With the log in its place SQLite would make one database of the two. Remove the log, and the file of the same name
+    /// that ends in `-shm`; or put the file back that it belongs to.
+    #[error(
+        "the log {} belongs to another database file: {why}; remove it, and a -shm file beside it, or put its database back",
+        Bounded(&log.display())
+    )]
+    ForeignLog {
+        /// The log, which ends in `-wal` or `-journal`.
+        log: PathBuf,
+        /// How that is known.
+        why: &'static str,
+    },
+
     /// A setting is not usable.
     #[error("invalid configuration: {}", Bounded(message))]
     Config {
@@ -343,18 +359,15 @@ pub enum Error {
         differences: String,
     },
 
-    /// A migration left rows whose parent is missing.
-    #[error(
-        "the migration leaves {count} new foreign key violations from {} to {}",
-        Bounded(child),
-        Bounded(parent)
-    )]
+    /// A migration left rows whose parent is missing, or a foreign key that no row can satisfy: its parent is no table, or
+    /// has no such columns, or they are not unique.
+    #[error("{}", ForeignKeyFault { child, parent, count: *count })]
     ForeignKeys {
         /// Table of the orphaned rows.
         child: String,
         /// Table they point to.
         parent: String,
-        /// How many there are more than before.
+        /// How many there are that were none before; 0 where it is the key itself that is of no use.
         count: u64,
     },
 
@@ -489,6 +502,19 @@ impl Error {
         }
     }
 
+    /// Names the database that failed to start, where the error has room for it.
+    pub(crate) fn at(mut self, path: &Path) -> Self {
+        let path = Bounded(&path.display()).to_string();
+        match &mut self {
+            Self::Sqlite(source) | Self::Busy { source, .. } => source.set_file(&path),
+            Self::InvalidVersion { message } | Self::Backup { message } => {
+                message.push_str(&format!(" ({path})"));
+            }
+            _ => {}
+        }
+        self
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io {
             path: path.into(),
@@ -572,6 +598,7 @@ impl Error {
             Self::BatchLost { .. } => "batch_lost",
             Self::CommitUnknown { .. } => "commit_unknown",
             Self::FileReplaced { .. } => "file_replaced",
+            Self::ForeignLog { .. } => "foreign_log",
             Self::Config { .. } | Self::Runtime { .. } => "config",
             Self::Io { .. } => "io",
             Self::ForeignDatabase | Self::InvalidVersion { .. } | Self::TooNew { .. } => "version",
@@ -612,6 +639,29 @@ impl fmt::Debug for Error {
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         Self::other(error)
+    }
+}
+
+struct ForeignKeyFault<'a> {
+    child: &'a str,
+    parent: &'a str,
+    count: u64,
+}
+
+impl fmt::Display for ForeignKeyFault<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (child, parent) = (Bounded(self.child), Bounded(self.parent));
+        match self.count {
+            0 => write!(
+                f,
+                "the migration leaves a foreign key from {child} to {parent} that no row can satisfy: the parent is no table, \
+                 or does not have the columns, or they are not unique"
+            ),
+            count => write!(
+                f,
+                "the migration leaves {count} new foreign key violations from {child} to {parent}"
+            ),
+        }
     }
 }
 

@@ -170,7 +170,7 @@ pub mod __private;
 
 pub use call::{ExceptionSlot, Fallible, Profile, ValueOf, profiles};
 pub use config::{Config, Durability, Execution, SchemaDrift};
-pub use engine::Sharing;
+pub use engine::{ForeignKeyFault, Sharing, Verification};
 pub use error::{Cause, Error, Result, Shared, SqliteError};
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::config::Config;
+use crate::engine::Verification;
 #[expect(unused_imports, reason = "the documentation links to it")]
 use crate::error::Error;
 use crate::error::Result;
@@ -88,6 +89,8 @@ pub trait DbManager: Schema + Sized {
     /// - [`Error::Config`], [`Error::Runtime`]: the settings, or the runtime, are of no use;
     /// - [`Error::Io`], [`Error::Sqlite`], [`Error::Busy`]: the directory or the file cannot be used;
     /// - [`Error::ForeignDatabase`], [`Error::InvalidVersion`], [`Error::TooNew`]: the file is none of this program's;
+    /// - [`Error::ForeignLog`]: the log beside the file was written for another one;
+    /// - [`Error::Timeout`]: looking at the file took more than 30 s; it has a schema that was made for that;
     /// - [`Error::MigrationRefused`], [`Error::ForeignKeys`], [`Error::Backup`]: the migration failed;
     /// - whatever `init_db` or `migrate_db` returned; [`Error::Panicked`] when they panicked.
     ///
@@ -198,6 +201,28 @@ pub trait DbManager: Schema + Sized {
     /// has not exactly one row.
     fn update_version(&self, version: &Version) -> impl Future<Output = Result<()>> + Send {
         lifecycle::update_version(self.__core(), version)
+    }
+
+    /// Checks the whole file: its pages, indexes and constraints (`PRAGMA integrity_check`), and each foreign key. What was
+    /// found is kept, also where the damage lets the check go no further.
+    ///
+    /// It is a read like any other, of one snapshot, and takes as long as reading the whole file.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f(store: &impl DbManager) -> Result<()> {
+    /// let found = store.verify().await?;
+    /// if !found.is_sound() {
+    ///     eprintln!("{found}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As any call. Damage is no error, but a finding.
+    fn verify(&self) -> impl Future<Output = Result<Verification>> + Send {
+        lifecycle::verify(self.__core())
     }
 
     /// Refuses new calls, lets running and queued ones finish, and closes the database; no side files are left

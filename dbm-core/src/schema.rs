@@ -59,9 +59,9 @@ pub trait Schema: Send + Sync + 'static {
     /// Brings a database from the version `current` to `target`, and answers whether it could. The version itself is
     /// written afterwards.
     ///
-    /// A backup has been made before. Foreign keys are off, so that tables can be rebuilt; they are checked at the
-    /// end, and a migration that leaves more orphans than it found fails with
-    /// [`Error::ForeignKeys`](crate::Error::ForeignKeys).
+    /// A backup has been made before. Foreign keys are off, so that tables can be rebuilt; at the end each of them is
+    /// judged. A migration that leaves a key without its parent table, or a row without its parent, that was not so
+    /// before fails with [`Error::ForeignKeys`](crate::Error::ForeignKeys).
     ///
     /// # Errors
     ///

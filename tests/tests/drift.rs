@@ -453,3 +453,87 @@ fn a_check_beside_the_calls_keeps_nothing_open() {
         assert!(!is_open(directory.path()));
     });
 }
+
+release!(
+    Written,
+    "1.0.0",
+    "CREATE TABLE team (id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE UNIQUE);
+     CREATE TABLE user (
+         id INTEGER PRIMARY KEY,
+         name TEXT NOT NULL COLLATE NOCASE DEFAULT 'Nobody' CHECK (name <> x'AB' AND id = id),
+         nick TEXT,
+         team INTEGER REFERENCES team (id) ON DELETE CASCADE,
+         UNIQUE (nick COLLATE RTRIM)
+     );
+     CREATE INDEX by_name ON user (nick COLLATE NOCASE DESC, name);
+     CREATE UNIQUE INDEX by_expression ON user (lower(nick) COLLATE NOCASE) WHERE nick IS NOT NULL;
+     CREATE VIEW adult AS SELECT id FROM user WHERE name = 'x' COLLATE NOCASE;
+     CREATE TRIGGER t AFTER UPDATE ON user BEGIN DELETE FROM team WHERE id = new.id; END",
+    ""
+);
+release!(
+    Respelled,
+    "1.0.0",
+    "create table Team (id integer primary key, name text collate \"NoCase\" unique);
+     create table if not exists [USER] (
+         \"id\" INTEGER PRIMARY KEY,
+         `name` text collate 'nocase' not null default \"Nobody\" check (NAME != X'ab' and \"id\" == ID),
+         nick TEXT COLLATE binary,
+         team Integer references \"TEAM\" ([ID]) on delete cascade,
+         unique (\"nick\" collate rtrim)
+     );
+     create index BY_NAME on USER (Nick collate noCase desc, NAME collate [nocase]);
+     create unique index by_expression on user (LOWER(nick) collate \"nocase\") where NICK is not null;
+     create view ADULT as select ID from [user] where NAME == 'x' collate nocase;
+     create trigger T after update on User begin delete from TEAM where ID = NEW.id; end",
+    ""
+);
+release!(
+    Meant,
+    "1.0.0",
+    "CREATE TABLE team (id INTEGER PRIMARY KEY, name TEXT COLLATE RTRIM UNIQUE);
+     CREATE TABLE user (
+         id INTEGER PRIMARY KEY,
+         name TEXT NOT NULL DEFAULT 'nobody' CHECK (name <> x'AC' AND id = id),
+         nick TEXT,
+         team INTEGER REFERENCES team (name) ON DELETE CASCADE,
+         UNIQUE (nick)
+     );
+     CREATE INDEX by_name ON user (nick DESC, name);
+     CREATE UNIQUE INDEX by_expression ON user (lower(nick) COLLATE NOCASE) WHERE nick IS NOT NULL;
+     CREATE VIEW adult AS SELECT id FROM user WHERE name = 'X' COLLATE NOCASE;
+     CREATE TRIGGER t AFTER UPDATE ON user BEGIN DELETE FROM team WHERE id <> new.id; END",
+    ""
+);
+
+#[test]
+fn another_spelling_of_the_same_is_no_drift() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let written = Written::create(config(&directory)).await.unwrap();
+        written.close().await.unwrap();
+        let respelled = Respelled::create(strict(&directory)).await.unwrap();
+        respelled.close().await.unwrap();
+
+        let differences = differences(
+            Meant::create(strict(&directory))
+                .await
+                .map(drop)
+                .unwrap_err(),
+        );
+        for line in [
+            "name TEXT COLLATE RTRIM",
+            "name TEXT NOT NULL DEFAULT 'nobody'",
+            "CHECK (name <> x'ac' and id = id)",
+            "FOREIGN KEY (team) REFERENCES team (name) ON DELETE CASCADE",
+            "UNIQUE (nick)",
+            "ON user (nick DESC, name)",
+            "as select id from user where name = 'X' collate nocase",
+            "id <> new.id",
+        ] {
+            let added = |text: &str| text.starts_with('+') && text.contains(line);
+            assert!(differences.lines().any(added), "{line}:\n{differences}");
+        }
+        assert!(!differences.contains("by_expression"), "{differences}");
+    });
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dbm_core::prelude::*;
 use dbm_core::rusqlite;
-use dbm_tests::{Child, Hooks, Store, names, open_files, run, watch, within};
+use dbm_tests::{Child, Hooks, Store, logged, names, open_files, run, watch, within};
 use tempfile::TempDir;
 
 #[test]
@@ -175,6 +175,139 @@ fn the_mode_of_an_existing_file_is_not_widened() {
             }
             store.close().await.unwrap();
         }
+    });
+}
+
+fn mode(path: &std::path::Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn new_files_are_private_where_that_is_wished() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("database.db");
+        let config = Config::new(directory.path()).private_files(true);
+        let store = Store::create_hooked(config.clone(), Hooks::default())
+            .await
+            .unwrap();
+        store.add(1, "x").await.unwrap();
+        let found = names(directory.path());
+        assert_eq!(found, ["database.db", "database.db-shm", "database.db-wal"]);
+        for name in found {
+            assert_eq!(mode(&directory.path().join(&name)), 0o600, "{name}");
+        }
+        store.close().await.unwrap();
+        let newer = config.clone().version(Version::new(2, 0, 0));
+        let store = Store::create_hooked(newer, Hooks::default()).await.unwrap();
+        store.close().await.unwrap();
+        let backup = directory.path().join("database.db.1.0.0.backup");
+        assert_eq!((mode(&path), mode(&backup)), (0o600, 0o600));
+
+        // A file that is there keeps the mode that somebody gave it.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let newer = config.version(Version::new(2, 0, 0));
+        let store = Store::create_hooked(newer, Hooks::default()).await.unwrap();
+        store.add(2, "x").await.unwrap();
+        store.close().await.unwrap();
+        assert_eq!(mode(&path), 0o640);
+    });
+}
+
+#[test]
+fn a_private_file_is_made_where_a_link_leads() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let (real, link) = (
+            directory.path().join("real.db"),
+            directory.path().join("database.db"),
+        );
+        symlink(&real, &link).unwrap();
+        let config = Config::new(directory.path()).private_files(true);
+        let store = Store::create_hooked(config, Hooks::default())
+            .await
+            .unwrap();
+        store.add(1, "x").await.unwrap();
+        store.close().await.unwrap();
+        assert_eq!(mode(&real), 0o600);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    });
+}
+
+/// Each closes files that the others have locked.
+#[test]
+fn many_starts_make_one_private_file_together() {
+    run(async {
+        for _ in 0..20 {
+            let directory = TempDir::new().unwrap();
+            let config = Config::new(directory.path()).private_files(true);
+            let start = || Store::start_hooked(config.clone(), Hooks::default());
+            let stores: Vec<_> = (0..6).map(|_| start()).collect();
+            for (id, store) in (0..).zip(&stores) {
+                within(store.add(id, "x")).await.unwrap();
+            }
+            let made: usize = stores.iter().map(|store| store.calls().len()).sum();
+            assert_eq!(made, 1, "init_db ran once");
+            assert_eq!(stores[0].ids().await.unwrap().len(), 6);
+            for store in stores {
+                within(store.close()).await.unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_start_that_fails_names_the_file_in_its_error_and_in_the_log() {
+    run(async {
+        let _ = logged();
+        let make = |name: &str, content: &str| {
+            let directory = TempDir::with_prefix(name).unwrap();
+            let path = directory.path().join("database.db");
+            if content == "garbage" {
+                fs::write(&path, content.repeat(1_000)).unwrap();
+            } else {
+                let db = rusqlite::Connection::open(&path).unwrap();
+                db.execute_batch(content).unwrap();
+            }
+            directory
+        };
+        let in_error = [
+            make("garbage", "garbage"),
+            make("empty", "CREATE TABLE Version (major, minor, patch)"),
+            make("virtual", "CREATE VIRTUAL TABLE Version USING fts5(x)"),
+        ];
+        let in_log_only = [
+            make("foreign", "CREATE TABLE theirs (x)"),
+            make(
+                "newer",
+                "CREATE TABLE Version (major, minor, patch); INSERT INTO Version VALUES (7, 0, 0)",
+            ),
+        ];
+        for directory in in_error.iter().chain(&in_log_only) {
+            let path = directory.path().join("database.db").display().to_string();
+            let error = Store::open(directory.path(), "1.0.0").await.unwrap_err();
+            if in_error
+                .iter()
+                .any(|other| other.path() == directory.path())
+            {
+                assert!(error.to_string().contains(&path), "{error}");
+            }
+            let log = logged();
+            let mut lines = log.lines();
+            let is_told = |line: &str| {
+                line.contains("ERROR")
+                    && line.contains("database failed to start")
+                    && line.contains(&path)
+            };
+            assert!(lines.any(is_told), "{path} is not in the log");
+        }
+        let file = in_error[0].path().join("database.db");
+        let store = Store::start_hooked(Config::new(&file), Hooks::default());
+        let error = within(store.ensure_ready()).await.unwrap_err().to_string();
+        assert!(error.contains(&file.display().to_string()), "{error}");
+        let store = Store::start_hooked(Config::new("nowhere").db_name("a/b"), Hooks::default());
+        assert!(within(store.ensure_ready()).await.is_err());
+        assert!(logged().contains("nowhere/a/b"), "as it was given");
     });
 }
 

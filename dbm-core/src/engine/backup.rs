@@ -4,13 +4,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::OpenFlags;
-use rusqlite::backup::Backup;
+use rusqlite::backup::{Backup, StepResult};
 
-use super::open::{connect, connect_read_only, run_to_end};
-use crate::config::Config;
+use super::guard::Patience;
+use super::open::{Opener, connect, connect_read_only, run_to_end};
 use crate::error::{Error, Result};
 use crate::version::Version;
 
@@ -19,14 +18,15 @@ const UNFINISHED: &str = "backup-unfinished";
 
 /// Copies the database beside itself as `<name>.<version>.backup`, with a number when that exists: nothing is ever
 /// overwritten. Older backups of ours beyond `keep` are removed.
-pub(crate) fn back_up(path: &Path, config: &Config, version: &Version) -> Result<Option<PathBuf>> {
+pub(crate) fn back_up(opener: &Opener, version: &Version) -> Result<Option<PathBuf>> {
+    let (path, config) = (&opener.path, &opener.config);
     if config.keep_backups == 0 {
         return Ok(None);
     }
     // Beside the file itself, where there is room for it and the same file system, not beside a link to it.
     let file = fs::canonicalize(path).map_err(|error| Error::io(path, error))?;
     let unfinished = with_ending(&file, UNFINISHED);
-    let finished = copy(&file, &unfinished, config.busy_timeout).and_then(|()| {
+    let finished = copy(opener, &file, &unfinished).and_then(|()| {
         publish(
             &unfinished,
             &with_ending(&file, &format!("{version}.backup")),
@@ -48,14 +48,21 @@ fn with_ending(file: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn copy(from: &Path, to: &Path, busy_timeout: Duration) -> Result<()> {
+fn copy(opener: &Opener, from: &Path, to: &Path) -> Result<()> {
     let failed = |error| Error::io(to, error);
     remove_unfinished(to).map_err(failed)?;
     create_private(to).map_err(failed)?;
     {
-        let source = connect_read_only(from, busy_timeout)?;
+        let source = connect_read_only(from, opener.config.busy_timeout)?;
         let mut copy = connect(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        Backup::new(&source, &mut copy)?.run_to_completion(1_000, Duration::ZERO, None)?;
+        let backup = Backup::new(&source, &mut copy)?;
+        while backup.step(1_000)? != StepResult::Done {
+            if opener.is_given_up() {
+                return Err(Error::Closed { method: "start" });
+            }
+        }
+        drop(backup);
+        opener.bound(&copy, Patience::GivenUp)?;
         // A copy of a WAL database is one too; checking it must leave no side files.
         run_to_end(&copy, "PRAGMA journal_mode = DELETE")?;
         let verdict: String = copy.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
@@ -31,23 +31,57 @@ pub(crate) struct Guard {
     /// A PRAGMA was given the name of a table, which may be a bound value (`pragma_integrity_check(?1)`).
     takes_a_name: AtomicBool,
     changes_schema: AtomicBool,
+    /// A migration's transaction: foreign keys are off, and what else it sets is reset afterwards.
+    migrating: AtomicBool,
     cancelled: AtomicBool,
     fuse: AtomicU64,
     fused: AtomicBool,
+    /// The start that this connection was opened for was given up.
+    given_up: Arc<AtomicBool>,
     base: Instant,
+}
+
+/// How long statements may run on a file that has not been looked at yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    /// Looks at the clock: for a thread that may wait.
+    Time(Duration),
+    /// Counts thousands of virtual machine instructions: where nothing may wait, and the answer must not depend on
+    /// how busy the machine is.
+    Work(u32),
+    /// As long as they take, unless the start is given up.
+    GivenUp,
+}
+
+/// Ends a connection's statements when the start is given up or when patience is at its end.
+pub(super) fn bound(db: &Connection, given_up: &Arc<AtomicBool>, patience: Patience) -> Result<()> {
+    let (given_up, started, mut looks) = (Arc::clone(given_up), Instant::now(), 0);
+    let must_stop = move || {
+        looks += 1;
+        let is_over = match patience {
+            Patience::Time(limit) => started.elapsed() > limit,
+            Patience::Work(limit) => looks > limit,
+            Patience::GivenUp => false,
+        };
+        is_over || given_up.load(Ordering::Relaxed)
+    };
+    db.progress_handler(PROGRESS_EVERY, Some(must_stop))?;
+    Ok(())
 }
 
 impl Guard {
     /// Sets the hooks of a new connection.
-    pub(crate) fn install(db: &Connection) -> Result<Arc<Self>> {
+    pub(crate) fn install(db: &Connection, given_up: &Arc<AtomicBool>) -> Result<Arc<Self>> {
         let guard = Arc::new(Self {
             permission: AtomicU8::new(Permission::Everything as u8),
             refused: AtomicU8::new(0),
             takes_a_name: AtomicBool::new(false),
             changes_schema: AtomicBool::new(true),
+            migrating: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             fuse: AtomicU64::new(NO_FUSE),
             fused: AtomicBool::new(false),
+            given_up: Arc::clone(given_up),
             base: Instant::now(),
         });
         let for_authorizer = Arc::clone(&guard);
@@ -112,6 +146,10 @@ impl Guard {
         self.changes_schema.swap(false, Ordering::Relaxed)
     }
 
+    pub(crate) fn set_migrating(&self, migrating: bool) {
+        self.migrating.store(migrating, Ordering::Relaxed);
+    }
+
     /// The library's own words for a statement that the authorizer refused.
     pub(crate) fn explain(&self, error: Error) -> Error {
         let takes_a_name = self.takes_a_name.swap(false, Ordering::Relaxed);
@@ -129,7 +167,7 @@ impl Guard {
     }
 
     fn must_stop(&self) -> bool {
-        if self.is_cancelled() {
+        if self.is_cancelled() || self.given_up.load(Ordering::Relaxed) {
             return true;
         }
         let fuse = self.fuse.load(Ordering::Relaxed);
@@ -153,6 +191,12 @@ impl Guard {
             return Authorization::Allow;
         }
         let refusal = match *action {
+            // FTS3 and FTS4 set it within a statement, for `optimize`. It is undone and released with the library's own
+            // savepoint around it.
+            AuthAction::Savepoint {
+                savepoint_name: "fts3",
+                ..
+            } => return Authorization::Allow,
             AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => {
                 Refusal::TransactionControl
             }
@@ -161,7 +205,10 @@ impl Guard {
                 pragma_name,
                 pragma_value,
             } => {
-                if is_harmless(pragma_name, pragma_value) {
+                let migrating = self.migrating.load(Ordering::Relaxed);
+                if is_harmless(pragma_name, pragma_value)
+                    || migrating && is_for_migrations(pragma_name)
+                {
                     return Authorization::Allow;
                 }
                 Refusal::Pragma
@@ -204,11 +251,11 @@ impl Refusal {
             ),
             Self::Attach => (
                 "ATTACH or DETACH",
-                "it needs a method with `db: &mut Connection`",
+                "it needs a method with `db: &mut Connection`; init_db and migrate_db have no such thing",
             ),
             Self::Pragma => (
                 "this PRAGMA",
-                "its effect would outlive the transaction; use a method with `db: &mut Connection`",
+                "its effect would outlive the transaction; leave it out in init_db and migrate_db, and elsewhere use a method with `db: &mut Connection`",
             ),
         };
         Error::Refused { what, why }
@@ -274,4 +321,12 @@ fn is_harmless(name: &str, value: Option<&str>) -> bool {
         // OFF would forget violations.
         Some(value) => name.eq_ignore_ascii_case("defer_foreign_keys") && on(value),
     }
+}
+
+/// What generated migrations say around their statements: within a transaction SQLite ignores the first one, the second
+/// one has nothing to forget while foreign keys are off, and the third is taken back after the migration.
+fn is_for_migrations(name: &str) -> bool {
+    ["foreign_keys", "defer_foreign_keys", "legacy_alter_table"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
 }

@@ -1,14 +1,15 @@
 //! What a database file holds, as far as its version is concerned.
 
-use std::collections::BTreeMap;
-use std::ffi::CStr;
 use std::time::Duration;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::db::Db;
+use super::foreign_journal::refuse_foreign_journal;
+use super::guard::Patience;
 use super::open::{Opener, Role, connect};
+use super::schema::is_virtual;
 use crate::error::{Error, Result};
 use crate::version::{self, Version};
 
@@ -21,28 +22,51 @@ pub(crate) enum Contents {
     Version(Version),
 }
 
+/// How long the look at a file may take: a file that was made to take longer is none of ours.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Thousands of virtual machine instructions after which a look is no longer for the task's own thread: a schema of some
+/// thousand objects.
+const AT_ONCE: u32 = 50;
+
 /// Looks into a file without changing it; gives back the connection for further use.
 pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
-    let look = |access| opener.patiently(|| look_once(opener, access));
-    look(OpenFlags::SQLITE_OPEN_READ_ONLY).or_else(|error| {
-        if !needs_recovery(&error) {
-            return Err(error);
-        }
-        // A killed writer left a hot journal, which only a writer can roll back.
-        drop(look(OpenFlags::SQLITE_OPEN_READ_WRITE)?);
-        look(OpenFlags::SQLITE_OPEN_READ_ONLY)
-    })
+    let look = |access| opener.patiently(|| look_once(opener, access, Patience::Time(LIMIT)));
+    look(OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .or_else(|error| {
+            if !needs_recovery(&error) {
+                return Err(error);
+            }
+            if error.sqlite_code() == Some(ffi::SQLITE_READONLY_ROLLBACK) {
+                refuse_foreign_journal(opener)?;
+            }
+            // A killed writer left a hot journal, which only a writer can roll back.
+            drop(look(OpenFlags::SQLITE_OPEN_READ_WRITE)?);
+            look(OpenFlags::SQLITE_OPEN_READ_ONLY)
+        })
+        .map_err(|error| match error.primary_code() {
+            Some(ErrorCode::OperationInterrupted) => Error::Timeout {
+                method: "start",
+                limit: LIMIT,
+            },
+            _ => error,
+        })
 }
 
 /// The same for a file that nobody else uses and that needs no recovery: waits for nothing, and says nothing when there is
 /// something to wait for.
 pub(crate) fn look_now(opener: &Opener) -> Option<(Contents, Connection)> {
-    look_once(opener, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()
+    let access = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    look_once(opener, access, Patience::Work(AT_ONCE)).ok()
 }
 
-fn look_once(opener: &Opener, access: OpenFlags) -> Result<(Contents, Connection)> {
+fn look_once(
+    opener: &Opener,
+    access: OpenFlags,
+    patience: Patience,
+) -> Result<(Contents, Connection)> {
     let connection = connect(&opener.path, access)?;
     connection.busy_timeout(Duration::ZERO)?;
+    opener.bound(&connection, patience)?;
     opener.check_identity()?;
     Ok((contents(&connection)?, connection))
 }
@@ -71,22 +95,19 @@ fn needs_recovery(error: &Error) -> bool {
         || error.primary_code() == Some(ErrorCode::CannotOpen)
 }
 
-/// Reads the version row, strictly.
+/// Reads the version row, strictly. Nothing of `Version` is run before it is known to be a plain table: a view, a
+/// virtual table or a generated column can take for ever.
 pub(crate) fn contents(connection: &Connection) -> Result<Contents> {
-    let mut statement = match connection.prepare("SELECT major, minor, patch FROM Version LIMIT 2")
-    {
-        Ok(statement) => statement,
-        Err(error) => return without_version(connection, error.into()),
+    let Shape::Table = shape(connection)? else {
+        return Ok(Contents::Nothing);
     };
-    let is_table = connection.table_exists(None::<&CStr>, c"Version")?;
+    let mut statement =
+        connection.prepare("SELECT major, minor, patch FROM main.Version LIMIT 2")?;
     let mut rows = statement.query(())?;
     let Some(row) = rows.next()? else {
         return Err(invalid("it has 0 rows, but 1 was expected"));
     };
-    if !is_table {
-        return Err(Error::ForeignDatabase);
-    }
-    for (column, name) in ["major", "minor", "patch"].into_iter().enumerate() {
+    for (column, name) in COLUMNS.into_iter().enumerate() {
         let found = row.get_ref(column)?.data_type();
         if found != Type::Integer {
             return Err(invalid(format!(
@@ -97,89 +118,80 @@ pub(crate) fn contents(connection: &Connection) -> Result<Contents> {
     }
     let version = version::from_row(row.get(0)?, row.get(1)?, row.get(2)?)?;
     if rows.next()?.is_some() {
-        let count: i64 =
-            connection.query_row("SELECT count(*) FROM Version", (), |row| row.get(0))?;
-        return Err(invalid(format!("it has {count} rows, but 1 was expected")));
+        return Err(invalid(format!(
+            "it has {} rows, but 1 was expected",
+            rows_of_version(connection)?
+        )));
     }
     Ok(Contents::Version(version))
 }
 
-/// What a file is whose version cannot be asked for.
-fn without_version(connection: &Connection, error: Error) -> Result<Contents> {
-    if error.sqlite_code() != Some(ffi::SQLITE_ERROR) {
-        return Err(error);
+const COLUMNS: [&str; 3] = ["major", "minor", "patch"];
+
+/// How many rows there are. There may be any number, so they are not all counted.
+fn rows_of_version(connection: &Connection) -> Result<String> {
+    const ENOUGH: i64 = 100_000;
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM main.Version LIMIT ?1)";
+    let count: i64 = connection.query_row(sql, (ENOUGH,), |row| row.get(0))?;
+    Ok(if count < ENOUGH {
+        count.to_string()
+    } else {
+        format!("{ENOUGH} or more")
+    })
+}
+
+/// What a file says of its table `Version`, before anything of it is run.
+enum Shape {
+    /// There is nothing at all.
+    NoSchema,
+    /// A plain table with the right columns.
+    Table,
+}
+
+/// `sqlite_master` and PRAGMA statements, here and nowhere else: a file can have a view of its own by the name of
+/// `sqlite_schema` or of any `pragma_…`, which SQLite would take.
+fn shape(connection: &Connection) -> Result<Shape> {
+    const SQL: &str = "
+        WITH object (type, name, owner, sql) AS (SELECT lower(type), name, tbl_name, sql FROM main.sqlite_master)
+        SELECT count(*),
+            max(type) FILTER (WHERE type IN ('table', 'view') AND name = 'Version' COLLATE NOCASE),
+            max(sql) FILTER (WHERE type = 'table' AND name = 'Version' COLLATE NOCASE),
+            count(*) FILTER (WHERE type = 'trigger' AND owner = 'Version' COLLATE NOCASE) > 0
+        FROM object";
+    type Found = (i64, Option<String>, Option<String>, bool);
+    let (objects, kind, sql, has_triggers): Found =
+        connection.query_row(SQL, (), |row| row.try_into())?;
+    if objects == 0 {
+        return Ok(Shape::NoSchema);
     }
-    let (objects, has_version): (i64, bool) = connection.query_row(
-        "SELECT count(*), coalesce(max(type = 'table' AND name = 'Version' COLLATE NOCASE), 0) FROM sqlite_schema",
-        (),
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    match (objects, has_version) {
-        (0, _) => Ok(Contents::Nothing),
-        (_, false) => Err(Error::ForeignDatabase),
-        (_, true) => Err(invalid("it needs the columns major, minor and patch")),
+    if kind.as_deref() != Some("table") {
+        return Err(Error::ForeignDatabase);
     }
+    if is_virtual(&sql.unwrap_or_default()) {
+        return Err(invalid("it is a virtual table"));
+    }
+    if has_triggers {
+        return Err(invalid("it has triggers"));
+    }
+    let mut statement = connection.prepare("PRAGMA main.table_xinfo(Version)")?;
+    let columns = statement.query_map((), |row| Ok((row.get("name")?, row.get("hidden")?)))?;
+    let columns: Vec<(String, i64)> = columns.collect::<rusqlite::Result<_>>()?;
+    if columns.iter().any(|(_, hidden)| *hidden != 0) {
+        return Err(invalid("it has a generated column"));
+    }
+    let has = |wanted: &str| {
+        columns
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+    };
+    if !COLUMNS.into_iter().all(has) {
+        return Err(invalid("it needs the columns major, minor and patch"));
+    }
+    Ok(Shape::Table)
 }
 
 fn invalid(message: impl Into<String>) -> Error {
     Error::InvalidVersion {
         message: message.into(),
-    }
-}
-
-/// Foreign key violations, by child and parent table.
-pub(crate) fn foreign_key_violations(
-    connection: &Connection,
-) -> Result<BTreeMap<(String, String), u64>> {
-    let mut counts = BTreeMap::new();
-    let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
-    let mut tables = tables.query(())?;
-    // Table by table: the check stops at a key that fits no parent, which may have been there for long.
-    while let Some(row) = tables.next()? {
-        let child: String = row.get(0)?;
-        match orphans(connection, &child) {
-            Ok(parents) => {
-                for parent in parents {
-                    *counts.entry((child.clone(), parent)).or_default() += 1;
-                }
-            }
-            Err(error) if error.sqlite_code() == Some(ffi::SQLITE_ERROR) => {
-                counts.insert((child, "a parent without a unique key".to_owned()), 1);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(counts)
-}
-
-/// The missing parent's table, for each row of `child` that has lost one.
-fn orphans(connection: &Connection, child: &str) -> Result<Vec<String>> {
-    let mut statement = connection.prepare("SELECT parent FROM pragma_foreign_key_check(?1)")?;
-    let parents = statement.query_map((child,), |row| row.get(0))?;
-    Ok(parents.collect::<rusqlite::Result<_>>()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
-
-    use super::*;
-
-    #[test]
-    fn a_key_check_that_fails_is_no_violation() {
-        let db = Connection::open_in_memory().unwrap();
-        let sql = "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p)";
-        db.execute_batch(sql).unwrap();
-        assert!(foreign_key_violations(&db).unwrap().is_empty());
-        db.authorizer(Some(|context: AuthContext<'_>| match context.action {
-            AuthAction::Pragma {
-                pragma_name: "foreign_key_check",
-                ..
-            } => Authorization::Deny,
-            _ => Authorization::Allow,
-        }))
-        .unwrap();
-        let error = foreign_key_violations(&db).unwrap_err();
-        assert_eq!(error.sqlite_code(), Some(ffi::SQLITE_AUTH), "{error}");
     }
 }

@@ -13,6 +13,14 @@ mod connection;
 mod db;
 mod end;
 mod engine;
+#[expect(clippy::disallowed_methods, reason = "it looks at the journal")]
+mod foreign_journal;
+mod foreign_keys;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it looks at the log, and waits for others who do, on a worker thread"
+)]
+mod foreign_log;
 mod guard;
 mod inside;
 mod inspect;
@@ -31,6 +39,7 @@ pub(crate) mod schema;
 mod session;
 mod share_policy;
 mod statement;
+mod verify;
 #[expect(
     clippy::disallowed_methods,
     reason = "it waits for reads, on a worker thread"
@@ -42,13 +51,13 @@ mod writer;
 pub(crate) use backup::{back_up, sync_directory};
 pub(crate) use checkpoint::TRUNCATE_WAIT;
 pub(crate) use connection::Conn;
-pub(crate) use db::MAX_DEPTH;
+pub(crate) use db::{Db, MAX_DEPTH};
 pub(crate) use end::{Savepoint, undo_write};
 pub(crate) use engine::Engine;
+pub(crate) use foreign_keys::ForeignKeys;
+pub(crate) use foreign_log::refuse_foreign_log;
 pub(crate) use inside::{is_inside, unless_inside};
-pub(crate) use inspect::{
-    Contents, contents, foreign_key_violations, into_reader, is_wal, look, look_now, not_a_database,
-};
+pub(crate) use inspect::{Contents, contents, into_reader, is_wal, look, look_now, not_a_database};
 pub(crate) use open::{Opener, Role, log_of};
 pub(crate) use readers::{ReaderPermit, end_read};
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
@@ -56,4 +65,6 @@ pub(crate) use session::{Access, Session, Tried};
 pub(crate) use share_policy::SharePolicy;
 pub use share_policy::Sharing;
 pub(crate) use statement::{Finish, Work, execute};
+pub(crate) use verify::verify;
+pub use verify::{ForeignKeyFault, Verification};
 pub(crate) use writer::WriterPermit;

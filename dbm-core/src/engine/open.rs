@@ -3,14 +3,14 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::db::Db;
-use super::guard::Guard;
+use super::guard::{Guard, Patience, bound};
 use super::wal;
 use crate::config::{Config, Durability};
 use crate::error::{Error, Result};
@@ -32,7 +32,8 @@ pub(crate) struct Opener {
     pub(crate) path: PathBuf,
     pub(crate) config: Config,
     identity: OnceLock<Identity>,
-    given_up: AtomicBool,
+    /// Shared with the guard of each connection.
+    given_up: Arc<AtomicBool>,
 }
 
 /// Which file a path leads to.
@@ -54,6 +55,9 @@ impl Identity {
     }
 }
 
+/// Held while a file is made.
+static CREATING: Mutex<()> = Mutex::new(());
+
 /// Prepared statements that each connection keeps.
 const STATEMENT_CACHE: usize = 128;
 
@@ -70,7 +74,7 @@ impl Opener {
             path,
             config,
             identity: OnceLock::new(),
-            given_up: AtomicBool::new(false),
+            given_up: Arc::default(),
         })
     }
 
@@ -105,9 +109,34 @@ impl Opener {
     /// The writer of a file that may not exist yet.
     pub(crate) fn create(&self) -> Result<Db> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let connection = connect(&self.path, flags)?;
+        let connection = {
+            // Closing a file drops the locks that this process has on it: nobody opens it in between.
+            let _alone = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+            self.create_private()?;
+            connect(&self.path, flags)?
+        };
         self.check_identity()?;
         self.equip(connection, Role::Writer)
+    }
+
+    /// Makes the file, for its user only, if that is wished and it is not there. Its side files take its mode.
+    fn create_private(&self) -> Result<()> {
+        let failed = |error| Error::io(&self.path, error);
+        if !self.config.private_files {
+            return Ok(());
+        }
+        match std::fs::metadata(&self.path) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let mut options = std::fs::OpenOptions::new();
+                // Not only new ones: a link may lead to a file that is missing.
+                options.write(true).create(true).truncate(false);
+                #[cfg(unix)]
+                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+                options.open(&self.path).map(drop).map_err(failed)
+            }
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Whether there is a log with nothing in it.
@@ -160,7 +189,7 @@ impl Opener {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         wal::watch_wal(&connection);
-        let guard = Guard::install(&connection)?;
+        let guard = Guard::install(&connection, &self.given_up)?;
         Ok(Db::new(connection, guard))
     }
 
@@ -184,7 +213,7 @@ impl Opener {
                 Err(error)
                     if is_busy(&error)
                         && started.elapsed() < self.config.busy_timeout
-                        && !self.given_up.load(Ordering::Relaxed) =>
+                        && !self.is_given_up() =>
                 {
                     std::thread::sleep(pause);
                     pause = (2 * pause).min(Duration::from_millis(20));
@@ -194,17 +223,31 @@ impl Opener {
         }
     }
 
-    /// Nobody waits any more for a connection that is being opened.
+    /// Nobody waits any more for the start: it stops opening connections, and its statements end.
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Bounds the statements of a connection whose file has not been looked at yet.
+    pub(super) fn bound(&self, connection: &Connection, patience: Patience) -> Result<()> {
+        bound(connection, &self.given_up, patience)
     }
 }
 
 /// Where SQLite puts the log of a database.
 pub(crate) fn log_of(database: &Path) -> PathBuf {
-    let mut log = database.as_os_str().to_owned();
-    log.push("-wal");
-    log.into()
+    side_of(database, "-wal")
+}
+
+/// Where SQLite puts a file that belongs to a database.
+pub(crate) fn side_of(database: &Path, ending: &str) -> PathBuf {
+    let mut side = database.as_os_str().to_owned();
+    side.push(ending);
+    side.into()
 }
 
 /// The word that a PRAGMA answers with. It runs to its end: what it has announced may fail to be committed.

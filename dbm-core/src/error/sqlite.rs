@@ -85,6 +85,19 @@ impl SqliteError {
         self
     }
 
+    /// Notes which database failed to start. Errors of rusqlite's own are not about a file.
+    pub(super) fn set_file(&mut self, file: &str) {
+        let Some(code) = code(&self.shared.error) else {
+            return;
+        };
+        let text = format!("{file}: {}", Shown(&self.shared.error));
+        self.shared = Arc::new(Inner {
+            error: rusqlite::Error::SqliteFailure(*code, Some(text)),
+            words: self.shared.words.clone(),
+            is_about_a_match: self.shared.is_about_a_match,
+        });
+    }
+
     /// The method whose statement, begin or commit failed; none outside of a call, when a manager starts for example.
     #[must_use]
     pub fn method(&self) -> Option<&'static str> {
@@ -181,7 +194,16 @@ impl fmt::Display for SqliteError {
         if let Some(method) = self.method {
             write!(f, "{method}: ")?;
         }
-        match &self.shared.error {
+        fmt::Display::fmt(&Shown(&self.shared.error), f)
+    }
+}
+
+/// The text of an error that may be shown.
+struct Shown<'a>(&'a rusqlite::Error);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
             rusqlite::Error::SqliteFailure(code, None) => f.write_str(&sentence(code)),
             rusqlite::Error::SqlInputError { msg, offset, .. } => {
                 write!(f, "{} (at byte {offset} of the statement)", Bounded(msg))

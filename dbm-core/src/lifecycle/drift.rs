@@ -25,7 +25,7 @@ static READ: Site = Site::new(module_path!(), "schema_drift");
 
 /// How long the first calls have the machine for themselves.
 const DELAY: Duration = Duration::from_secs(1);
-/// How long `init_db` may take to tell what it makes.
+/// How long `init_db` may take to tell what it makes, and a file to tell what it has.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Compares a database with what `init_db` makes.
@@ -73,7 +73,7 @@ impl<M: Schema> Drift<M> {
 
     /// Before the manager runs, where drift is an error.
     pub(super) async fn check_before(&self, gate: &Gate, engine: &Arc<Engine>) -> Result<()> {
-        if self.reaction != SchemaDrift::Error {
+        if !self.is_error() {
             return Ok(());
         }
         let verdict = self.judge(found(gate, engine, None).await).await;
@@ -101,11 +101,12 @@ impl<M: Schema> Drift<M> {
         }
     }
 
-    /// Inside a migration, before it is committed.
+    pub(super) fn is_error(&self) -> bool {
+        self.reaction == SchemaDrift::Error
+    }
+
+    /// Before the start or the migration is accepted.
     pub(super) async fn judge(&self, found: Result<SchemaDump>) -> Result<()> {
-        if self.reaction != SchemaDrift::Error {
-            return Ok(());
-        }
         let expected = self.expected().await;
         self.compare(found, expected)
     }
@@ -125,7 +126,7 @@ impl<M: Schema> Drift<M> {
         let Some(drift) = differences.and_then(SchemaDiff::drift) else {
             return Ok(());
         };
-        if self.reaction == SchemaDrift::Error {
+        if self.is_error() {
             return Err(Error::SchemaDrift {
                 version: self.newest.clone(),
                 differences: drift.to_string(),
@@ -179,11 +180,13 @@ async fn found(
     token: Option<CallToken<'_>>,
 ) -> Result<SchemaDump> {
     let mut lease = Lease::acquire(gate, engine, &READ, Access::Read, token).await?;
-    let schema = ReadTransaction::new(Arc::clone(&lease.frame))
-        .call(read_schema)
-        .await;
+    let mut db = ReadTransaction::new(Arc::clone(&lease.frame));
+    let schema = tokio::time::timeout(LIMIT, db.call(read_schema)).await;
     lease.keep(&READ).await?;
-    schema
+    schema.unwrap_or(Err(Error::Timeout {
+        method: READ.method,
+        limit: LIMIT,
+    }))
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use tracing::info;
 use super::drift::Drift;
 use super::{in_transaction, tell, version_row};
 use crate::call::site::Site;
-use crate::engine::{Contents, Engine, back_up, contents, foreign_key_violations, read_schema};
+use crate::engine::{Contents, Db, Engine, ForeignKeys, back_up, contents, read_schema};
 use crate::error::{Error, Result};
+use crate::frame::Frame;
 use crate::gate::Gate;
 use crate::schema::Schema;
 use crate::transaction::{NewHandle as _, WriteTransaction};
@@ -35,10 +36,7 @@ pub(crate) async fn migrate<M: Schema>(
             Contents::Version(stored) if stored < *target => stored,
             _ => return Ok(false),
         };
-        let before = frame
-            .session
-            .control(|db| foreign_key_violations(&db.connection))
-            .await??;
+        let before = foreign_keys(frame).await?;
         save(engine, &stored).await?;
         let db = &mut WriteTransaction::new(Arc::clone(frame));
         tell(|| info!(from = %stored, to = %target, "migrating the database"));
@@ -49,28 +47,19 @@ pub(crate) async fn migrate<M: Schema>(
             });
         }
         version_row::update(db, target).await?;
-        let after = frame
-            .session
-            .control(|db| foreign_key_violations(&db.connection))
-            .await??;
-        for ((child, parent), count) in after {
-            let known = before
-                .get(&(child.clone(), parent.clone()))
-                .copied()
-                .unwrap_or(0);
-            if count > known {
-                return Err(Error::ForeignKeys {
-                    child,
-                    parent,
-                    count: count - known,
-                });
-            }
+        if let Some(violation) = foreign_keys(frame).await?.worse_than(&before) {
+            return Err(Error::ForeignKeys {
+                child: violation.child,
+                parent: violation.parent,
+                count: violation.count,
+            });
         }
-        let found = frame
-            .session
-            .control(|db| read_schema(&db.connection))
-            .await?;
-        drift.judge(found).await?;
+        if drift.is_error() {
+            let read = |db: &mut Db| read_schema(&db.connection);
+            drift
+                .judge(frame.session.control_on_lane(read).await?)
+                .await?;
+        }
         tell(|| info!(from = %stored, to = %target, "database migrated"));
         Ok(true)
     })
@@ -79,16 +68,24 @@ pub(crate) async fn migrate<M: Schema>(
     Ok(migrated)
 }
 
+async fn foreign_keys(frame: &Frame) -> Result<ForeignKeys> {
+    let read = |db: &mut Db| ForeignKeys::read(&db.connection);
+    frame.session.control_on_lane(read).await?
+}
+
 /// The setting is ignored inside a transaction, and with it on, rebuilding a parent table would delete its children.
 async fn set_foreign_keys(engine: &Engine, on: bool) -> Result<()> {
     let (sender, receiver) = oneshot::channel();
     let conn = Arc::clone(&engine.writer.conn);
     let set = move || {
-        let value = if on { "ON" } else { "OFF" };
         conn.lock().db().map_or(Err(Error::HandleEnded), |db| {
-            Ok(db
-                .connection
-                .execute_batch(&format!("PRAGMA foreign_keys = {value}"))?)
+            db.connection.execute_batch(if on {
+                "PRAGMA foreign_keys = ON; PRAGMA legacy_alter_table = OFF"
+            } else {
+                "PRAGMA foreign_keys = OFF"
+            })?;
+            db.guard.set_migrating(!on);
+            Ok(())
         })
     };
     let told = |result| drop(sender.send(result));
@@ -100,7 +97,7 @@ async fn set_foreign_keys(engine: &Engine, on: bool) -> Result<()> {
 async fn save(engine: &Engine, version: &Version) -> Result<()> {
     let (sender, receiver) = oneshot::channel();
     let (opener, version) = (Arc::clone(&engine.opener), version.clone());
-    let save = move || back_up(&opener.path, &opener.config, &version);
+    let save = move || back_up(&opener, &version);
     let told = |result| drop(sender.send(result));
     engine.writer.conn.post(save, told)?;
     if let Some(path) = receiver.await.unwrap_or(Err(Error::HandleEnded))? {

@@ -17,10 +17,12 @@ mod prepare;
     reason = "it has the one task, changes the status, and tells of it"
 )]
 mod start;
+mod verify;
 mod version_row;
 
 pub(crate) use close::{close, close_within};
 pub(crate) use start::{Start, ensure_ready};
+pub(crate) use verify::verify;
 pub(crate) use version_row::{get_version, update_version};
 
 use std::pin::pin;

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::config::Execution;
 use crate::engine::{
     Conn, Contents, Engine, Opener, Role, TRUNCATE_WAIT, into_reader, is_wal, log_of, look,
-    look_now, not_a_database, sync_directory,
+    look_now, not_a_database, refuse_foreign_log, sync_directory,
 };
 use crate::error::{Error, Result};
 use crate::version::Version;
@@ -83,7 +83,9 @@ fn open_now(opener: &Opener, reader: &Conn, required: &Version) -> Option<()> {
 fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Step> {
     let opener = &engine.opener;
     let writer = &engine.writer.conn;
-    if length(opener)? == 0 {
+    let is_empty = length(opener)? == 0;
+    refuse_foreign_log(opener)?;
+    if is_empty {
         if !writer.is_open() {
             writer.adopt(opener.create()?);
         }

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::panic::catch_unwind;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -21,6 +22,7 @@ use crate::gate::{CallToken, Gate};
 use crate::manager_core::ManagerCore;
 use crate::schema::Schema;
 use crate::status::Status;
+use crate::value::bounded;
 use crate::version::{self, Version};
 
 /// How often start-up looks again after another process has changed the file under it.
@@ -76,6 +78,7 @@ impl<M: Schema> Start<M> {
             drift,
         } = self;
         let starting = Starting {
+            path: config.path_as_given(),
             token: gate.enter("start").ok().map(CallToken::into_owned),
             gate,
         };
@@ -129,16 +132,18 @@ async fn start_up<M: Schema>(
     let engine = Engine::new(Opener::of_manager(gate.id, path, config), temporary);
     let unfinished = Unfinished(Some(Arc::clone(&engine)));
     let started = Instant::now();
-    let ready = unless_given_up(gate, make_ready(manager, gate, &engine, &required, drift)).await;
+    let make_ready = make_ready(manager, gate, &engine, &required, drift);
+    let ready = unless_given_up(gate, &engine.opener, make_ready).await;
     unfinished.finish();
     match ready {
         Ok(step) => Ok((engine, step)),
         Err(error) => {
             engine.opener.give_up();
-            // A hook may have leaked its statement, and nobody drops the library's own checks.
+            // A hook may have leaked its statement.
             engine.writer.conn.interrupt_any();
             close(&engine).await;
-            Err(error.or_busy(started.elapsed()))
+            let error = error.or_busy(started.elapsed());
+            Err(error.at(&engine.opener.path))
         }
     }
 }
@@ -155,22 +160,39 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(engine) = self.0.take() {
-            engine.opener.give_up();
             engine.close();
         }
     }
 }
 
-async fn unless_given_up<T>(gate: &Gate, start: impl Future<Output = Result<T>>) -> Result<T> {
+async fn unless_given_up<T>(
+    gate: &Gate,
+    opener: &Opener,
+    start: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let (mut start, mut given_up) = (pin!(start), pin!(gate.given_up()));
-    poll_fn(|context| match start.as_mut().poll(context) {
-        Poll::Ready(result) => Poll::Ready(result),
-        Poll::Pending => given_up
-            .as_mut()
-            .poll(context)
-            .map(|()| Err(Error::Closed { method: "start" })),
+    // Dropped before what it ends: who takes a connection back waits for the library's own work on it.
+    let mut ending = GiveUpOnDrop(Some(opener));
+    let result = poll_fn(|context| match start.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => given_up.as_mut().poll(context).map(|()| None),
     })
-    .await
+    .await;
+    if result.is_some() {
+        ending.0 = None;
+    }
+    result.unwrap_or(Err(Error::Closed { method: "start" }))
+}
+
+/// Ends what a start does when it is given up, or dropped with its runtime.
+struct GiveUpOnDrop<'a>(Option<&'a Opener>);
+
+impl Drop for GiveUpOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(opener) = self.0 {
+            opener.give_up();
+        }
+    }
 }
 
 async fn make_ready<M: Schema>(
@@ -214,6 +236,8 @@ async fn close(engine: &Arc<Engine>) {
 
 /// A start-up under way; one that is dropped with its runtime has failed.
 struct Starting {
+    /// For the log, also of a start that never came to know the absolute one.
+    path: PathBuf,
     token: Option<CallToken<'static>>,
     gate: Arc<Gate>,
 }
@@ -229,7 +253,10 @@ impl Starting {
         }
         tell(|| match &answer {
             Ok(engine) => info!(path = %engine.opener.path.display(), "database running"),
-            Err(cause) => error!(%cause, "database failed to start"),
+            Err(cause) => {
+                let path = bounded(self.path.display().to_string());
+                error!(path, %cause, "database failed to start");
+            }
         });
         let status = if answer.is_ok() {
             Status::Running

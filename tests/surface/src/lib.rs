@@ -11,10 +11,10 @@ pub use dbm_core::testing::{
 };
 pub use dbm_core::{
     BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,
-    ExceptionSlot, Execution, Fallible, FromCore, Handle, ManagerCore, Params, Profile,
-    ReadTransaction, Result, Row, Schema, SchemaDrift, Shared, Sharing, SqliteError, Statement,
-    Status, ToValue, Value, ValueOf, Version, WriteTransaction, column, named_params, params,
-    profiles,
+    ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, Handle, ManagerCore, Params,
+    Profile, ReadTransaction, Result, Row, Schema, SchemaDrift, Shared, Sharing, SqliteError,
+    Statement, Status, ToValue, Value, ValueOf, Verification, Version, WriteTransaction, column,
+    named_params, params, profiles,
 };
 #[cfg(feature = "macros")]
 pub use dbm_core::{
@@ -56,6 +56,7 @@ pub fn every_setting() -> Config {
         .max_queue(1_000)
         .max_read_age(Duration::from_secs(60))
         .keep_backups(3)
+        .private_files(true)
         .schema_drift(SchemaDrift::Ignore)
         .version(Version::new(1, 0, 0))
 }

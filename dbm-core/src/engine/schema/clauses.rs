@@ -56,7 +56,7 @@ impl Clauses {
                 column.push_str(&format!(" AS {}", line(group(1))));
                 taken += group(1).len();
             } else if starts(words, &["collate"]) && words.len() > 1 {
-                column.push_str(&format!(" COLLATE {}", words[1].text().to_uppercase()));
+                column.push_str(&super::collate(&words[1].name()));
             } else if starts(words, &["autoincrement"]) {
                 self.lines.push("AUTOINCREMENT".to_owned());
             } else if starts(words, &["on", "conflict"]) && words.len() > 2 {

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 
 use clauses::Clauses;
 pub use diff::SchemaDiff;
-use sql::{first_list, line, normal, quote, tokens};
+use sql::{default_value, first_list, line, normal, quote, tokens};
 
 use crate::error::Result;
 
@@ -68,7 +68,7 @@ pub(crate) fn read(connection: &Connection) -> Result<SchemaDump> {
         let (kind, sql): (String, String) = (row.get(0)?, row.get(3)?);
         let is_virtual: bool = row.get(4)?;
         let mut object = Object {
-            owner: row.get::<_, String>(2)?.to_lowercase(),
+            owner: row.get::<_, String>(2)?.to_ascii_lowercase(),
             kind: match kind.as_str() {
                 "table" => ObjectKind::Table,
                 "view" => ObjectKind::View,
@@ -98,14 +98,19 @@ pub(crate) fn read(connection: &Connection) -> Result<SchemaDump> {
     Ok(SchemaDump { objects })
 }
 
+/// Whether a CREATE TABLE statement leaves the table to a module.
+pub(crate) fn is_virtual(sql: &str) -> bool {
+    names_a_module(&tokens(sql))
+}
+
+fn names_a_module(tokens: &[sql::Token]) -> bool {
+    tokens.get(1).is_some_and(|token| token.is("virtual"))
+}
+
 /// What a CREATE statement says after the name that it creates.
 fn after_name(sql: &str) -> String {
     let tokens = tokens(sql);
-    let words = if tokens.get(1).is_some_and(|token| token.is("virtual")) {
-        4
-    } else {
-        3
-    };
+    let words = if names_a_module(&tokens) { 4 } else { 3 };
     line(tokens.get(words..).unwrap_or_default())
 }
 
@@ -139,7 +144,7 @@ fn read_columns(connection: &Connection, table: &mut Object, clauses: &Clauses) 
         }
         if let Some(default) = row.get::<_, Option<String>>(3)? {
             line.push_str(" DEFAULT ");
-            line.push_str(&normal(&default));
+            line.push_str(&default_value(&default));
         }
         line.push_str(clauses.of_column(&plain));
         if row.get::<_, i64>(5)? == STORED {
@@ -185,12 +190,8 @@ fn key_columns(connection: &Connection, index: &str, pieces: &[&[sql::Token]]) -
     while let Some(row) = rows.next()? {
         let mut column = match row.get::<_, Option<String>>(1)? {
             Some(name) => {
-                let collation: String = row.get(3)?;
                 let mut column = quote(&name);
-                if collation != "BINARY" {
-                    column.push_str(" COLLATE ");
-                    column.push_str(&collation);
-                }
+                column.push_str(&collate(&row.get::<_, String>(3)?));
                 if row.get(2)? {
                     column.push_str(" DESC");
                 }
@@ -207,6 +208,16 @@ fn key_columns(connection: &Connection, index: &str, pieces: &[&[sql::Token]]) -
         columns.push(column);
     }
     Ok(columns.join(", "))
+}
+
+/// The clause for a collation, whose name has no case; none for the one that is there without a clause.
+fn collate(collation: &str) -> String {
+    let collation = collation.to_ascii_uppercase();
+    if collation == "BINARY" {
+        String::new()
+    } else {
+        format!(" COLLATE {}", quote(&collation))
+    }
 }
 
 fn index(connection: &Connection, index: &Object, sql: &str) -> Result<String> {
@@ -237,7 +248,7 @@ fn read_foreign_keys(connection: &Connection, table: &mut Object, clauses: &Clau
         let key = match keys.entry(row.get(0)?) {
             Entry::Occupied(key) => key.into_mut(),
             Entry::Vacant(place) => place.insert(ForeignKey {
-                parent: quote(&row.get::<_, String>(1)?),
+                parent: reference(&row.get::<_, String>(1)?),
                 on_update: row.get(4)?,
                 on_delete: row.get(5)?,
                 ..ForeignKey::default()
@@ -245,12 +256,17 @@ fn read_foreign_keys(connection: &Connection, table: &mut Object, clauses: &Clau
         };
         key.from.push(quote(&row.get::<_, String>(2)?));
         let to: Option<String> = row.get(3)?;
-        key.to.extend(to.as_deref().map(quote));
+        key.to.extend(to.as_deref().map(reference));
     }
     table
         .lines
         .extend(keys.into_values().map(|key| key.line(clauses)));
     Ok(())
+}
+
+/// The name of something that has another spelling of its own: which one is used here makes no difference.
+fn reference(name: &str) -> String {
+    quote(&name.to_ascii_lowercase())
 }
 
 #[derive(Default)]

@@ -17,6 +17,14 @@ impl Token {
     pub(super) fn text(&self) -> &str {
         &self.text
     }
+
+    /// What a name says, in whichever quotes it stands.
+    pub(super) fn name(&self) -> String {
+        match self.text.chars().next() {
+            Some(quote @ ('"' | '\'')) => unquote(&self.text, quote),
+            _ => self.text.clone(),
+        }
+    }
 }
 
 /// Operators of more than one sign, the longest first.
@@ -32,6 +40,10 @@ pub(super) fn tokens(sql: &str) -> Vec<Token> {
                 Some(literal(&rest[..quoted(rest, '\'')])),
                 quoted(rest, '\''),
             ),
+            'x' | 'X' if rest[1..].starts_with('\'') => {
+                let length = 1 + quoted(&rest[1..], '\'');
+                (Some(literal(&rest[..length].to_ascii_lowercase())), length)
+            }
             '"' | '`' => (Some(name(rest, first)), quoted(rest, first)),
             '[' => (Some(name(rest, ']')), quoted(rest, ']')),
             _ if rest.starts_with("--") => (None, rest.find('\n').unwrap_or(rest.len())),
@@ -47,7 +59,12 @@ pub(super) fn tokens(sql: &str) -> Vec<Token> {
                     .iter()
                     .find(|operator| rest.starts_with(**operator));
                 let length = operator.map_or(first.len_utf8(), |operator| operator.len());
-                (Some(literal(&rest[..length])), length)
+                let sign = match &rest[..length] {
+                    "==" => "=",
+                    "!=" => "<>",
+                    sign => sign,
+                };
+                (Some(literal(sign)), length)
             }
         };
         tokens.extend(token);
@@ -87,12 +104,27 @@ fn quoted(text: &str, end: char) -> usize {
 
 /// A quoted name: without its quotes where it does not need them.
 fn name(text: &str, end: char) -> Token {
-    let text = &text[1..quoted(text, end)];
-    let text = text.strip_suffix(end).unwrap_or(text);
-    let text = text.replace(&format!("{end}{end}"), &end.to_string());
+    let text = unquote(&text[..quoted(text, end)], end);
     Token {
         text: quote(&text.to_ascii_lowercase()),
         quoted: true,
+    }
+}
+
+/// What stands between the quotes; the last one may be missing.
+fn unquote(text: &str, end: char) -> String {
+    let text = &text[1..];
+    let text = text.strip_suffix(end).unwrap_or(text);
+    text.replace(&format!("{end}{end}"), &end.to_string())
+}
+
+/// A default value in normal form. In double quotes it is a text, whose case counts.
+pub(super) fn default_value(sql: &str) -> String {
+    let sql = sql.trim();
+    if sql.starts_with('"') && quoted(sql, '"') == sql.len() {
+        format!("'{}'", unquote(sql, '"').replace('\'', "''"))
+    } else {
+        normal(sql)
     }
 }
 
@@ -199,6 +231,10 @@ mod tests {
         ] {
             assert_eq!(normal(text), normal_form, "{text}");
         }
+        assert_eq!(normal("a == X'aB' AND b != c"), "a = x'ab' and b <> c");
+        assert_eq!(default_value("\"It's\""), "'It''s'");
+        assert_eq!(default_value("TRUE"), "true");
+        assert_ne!(default_value("\"a\" || \"b\""), "'a\" || \"b'");
         assert_ne!(normal("a < b"), normal("a <= b"));
         assert_ne!(normal("'a'"), normal("'A'"));
         assert!(!tokens("\"check\"")[0].is("check"));

@@ -116,6 +116,14 @@ impl Session {
         Box::pin(self.on_worker(JobKind::Control, work)).await
     }
 
+    /// The same for work that takes as long as the file is large: never where the task is.
+    pub(crate) async fn control_on_lane<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut Db) -> R + Send + 'static,
+    ) -> Result<R> {
+        self.on_worker(JobKind::Control, work).await
+    }
+
     /// The connection, where nothing is in its way and not everything is to run on the worker thread.
     fn slot_here(&self) -> Option<SlotGuard<'_>> {
         if self.execution == Execution::Offload {

@@ -1,0 +1,332 @@
+//! Whether the write-ahead log beside a database file was written for that file.
+//!
+//! SQLite lays any log whose checksums are right over any database beside it. So a backup that is put back beside the log
+//! of a killed program comes up as a mixture of two databases. A log names no file, but what it holds of page 1 and of
+//! sizes has to fit. What must fit is what holds after any crash of the file's own writer:
+//!
+//! - A database with a log is in WAL mode: the mode is changed through a rollback journal, before the log is made and after
+//!   it is removed.
+//! - Its page 1 is as it was before the log began, or as one of the log's commits has it. The log's first change of page 1
+//!   carries the change counter that is in the file, or the next one: a writer counts from the page 1 that it has read.
+//! - A commit that leaves page 1 alone leaves the number of pages as it was.
+//!
+//! Formats: <https://sqlite.org/fileformat2.html>, sections 1.3 and 4.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, ErrorKind, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::open::{Opener, connect, is_busy, log_of, side_of};
+use crate::error::{Error, Result};
+
+/// Refuses a log that was written for another file. Changes nothing.
+pub(crate) fn refuse_foreign_log(opener: &Opener) -> Result<()> {
+    let path = fs::canonicalize(&opener.path).unwrap_or_else(|_| opener.path.clone());
+    let log = log_of(&path);
+    if length(&log)? <= LOG_HEADER as u64 {
+        return Ok(());
+    }
+    let read = |why| match why {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => Err(Error::ForeignLog {
+            log: log.clone(),
+            why,
+        }),
+        Err(error) => Err(Error::io(&log, error)),
+    };
+    if length(&path)? == 0 {
+        // SQLite would remove the log, and with it the only copy of what was acknowledged.
+        let why = mismatch(None, &mut open_log(&log)?);
+        return read(why);
+    }
+    if length(&side_of(&path, "-journal"))? > 0 {
+        // SQLite plays the journal back first: what is in the file does not count.
+        return Ok(());
+    }
+    let Some(alone) = alone(opener)? else {
+        return Ok(());
+    };
+    let database = Database::read(&path).map_err(|error| Error::io(&path, error));
+    drop(alone);
+    match database? {
+        Some(database) => read(mismatch(Some(&database), &mut open_log(&log)?)),
+        None => Ok(()),
+    }
+}
+
+fn length(path: &Path) -> Result<u64> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(Error::io(path, error)),
+    }
+}
+
+fn open_log(log: &Path) -> Result<BufReader<File>> {
+    let file = File::open(log).map_err(|error| Error::io(log, error))?;
+    Ok(BufReader::with_capacity(1 << 16, file))
+}
+
+/// How long a start tells somebody who uses the file from another start that looks at it.
+const MOMENT: Duration = Duration::from_millis(8);
+
+/// A connection that has the file for itself; `None` when that cannot be had, as while somebody uses the file. Then its log
+/// has been accepted before.
+///
+/// The system drops all of a process's locks on a file when any descriptor of it is closed, so the file may be opened
+/// besides SQLite only while nobody here has a lock to lose: <https://sqlite.org/howtocorrupt.html>, section 2.2.
+fn alone(opener: &Opener) -> Result<Option<Connection>> {
+    let connection = connect(&opener.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    if connection.is_readonly("main")? {
+        return Ok(None);
+    }
+    // With this the log is looked through in memory: no side file is made or changed.
+    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let locked = connection
+            .query_row("PRAGMA main.schema_version", (), |row| row.get::<_, i64>(0))
+            .map_err(Error::from);
+        match locked {
+            Ok(_) => return Ok(Some(connection)),
+            Err(error) if is_busy(&error) && pause <= MOMENT => {
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            // The lock comes before the first page is read, and page 1 of another file may well look damaged.
+            Err(error)
+                if matches!(
+                    error.primary_code(),
+                    Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+                ) =>
+            {
+                return Ok(Some(connection));
+            }
+            Err(_) => return Ok(None),
+        }
+    }
+}
+
+/// What the file says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Database {
+    is_wal: bool,
+    pub(super) page_size: u32,
+    pub(super) page_one: PageOne,
+    /// By the length of the file.
+    pages: u64,
+}
+
+/// What a version of page 1 says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PageOne {
+    pub(super) counter: u32,
+    /// Unless it was written by an SQLite that does not keep it.
+    pages: Option<u32>,
+}
+
+const DATABASE_HEADER: usize = 100;
+
+impl Database {
+    /// `None` for what SQLite does not take for a database, such as an encrypted one.
+    pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
+        let mut header = [0; DATABASE_HEADER];
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        match (&file).read_exact(&mut header) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+            result => result?,
+        }
+        Ok(Self::of(&header, length))
+    }
+
+    fn of(header: &[u8], length: u64) -> Option<Self> {
+        if !header.starts_with(b"SQLite format 3\0") {
+            return None;
+        }
+        let page_size = match u16::from_be_bytes([header[16], header[17]]) {
+            1 => 65_536,
+            size => u32::from(size),
+        };
+        Some(Self {
+            is_wal: header[18..20] == [2, 2],
+            page_size,
+            page_one: PageOne::of(header),
+            pages: length.checked_div(u64::from(page_size))?,
+        })
+    }
+
+    /// Whether this may be the number of its pages, by its header or by its length.
+    pub(super) fn may_have(&self, pages: u32) -> bool {
+        u64::from(pages) == self.pages || self.page_one.pages.is_none_or(|own| own == pages)
+    }
+}
+
+impl PageOne {
+    pub(super) fn of(page: &[u8]) -> Self {
+        let counter = number(page, 24);
+        let pages = (number(page, 92) == counter).then(|| number(page, 28));
+        Self { counter, pages }
+    }
+}
+
+pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
+    let bytes = bytes
+        .get(at..at + 4)
+        .and_then(|bytes| bytes.try_into().ok());
+    u32::from_be_bytes(bytes.unwrap_or_default())
+}
+
+/// Why a log cannot be of this database, or of one that is not there. `None` when it can, and when nothing in it was
+/// committed: SQLite ignores such a log.
+fn mismatch(database: Option<&Database>, log: &mut impl Read) -> io::Result<Option<&'static str>> {
+    let Some(mut log) = Log::begin(log)? else {
+        return Ok(None);
+    };
+    // The change counter of the first page 1 in the log, the number of pages before that, and whether the file has a page 1
+    // of the log.
+    let (mut first_counter, mut pages_before, mut is_copied) = (None, None, false);
+    let mut is_committed = false;
+    while let Some(commit) = log.next_commit()? {
+        is_committed = true;
+        match commit.page_one {
+            Some(page) => {
+                first_counter.get_or_insert(page.counter);
+                is_copied |= database.is_some_and(|file| file.page_one.counter == page.counter);
+            }
+            None if first_counter.is_none() => {
+                pages_before.get_or_insert(commit.pages);
+            }
+            None => {}
+        }
+    }
+    if !is_committed {
+        return Ok(None);
+    }
+    let Some(file) = database else {
+        return Ok(Some("the database is missing or empty"));
+    };
+    if file.page_size != log.page_size {
+        return Ok(Some("its pages have another size"));
+    }
+    if !file.is_wal {
+        return Ok(Some("the database is not in WAL mode"));
+    }
+    if is_copied {
+        return Ok(None);
+    }
+    let counter = file.page_one.counter;
+    let goes_on = |first| first == counter || first == counter.wrapping_add(1);
+    if !first_counter.is_none_or(goes_on) {
+        return Ok(Some("it goes on from another state of the database"));
+    }
+    if !pages_before.is_none_or(|pages| file.may_have(pages)) {
+        return Ok(Some("it is of a database of another size"));
+    }
+    Ok(None)
+}
+
+const LOG_HEADER: usize = 32;
+const FRAME_HEADER: usize = 24;
+const MAGIC: u32 = 0x377f_0682;
+const FORMAT: u32 = 3_007_000;
+
+/// The part of a log that SQLite takes for valid.
+struct Log<'a, R> {
+    reader: &'a mut R,
+    page_size: u32,
+    is_big_endian: bool,
+    salts: [u8; 8],
+    sum: (u32, u32),
+    frame: Vec<u8>,
+}
+
+struct Commit {
+    /// How many pages the database has then.
+    pages: u32,
+    /// Where the transaction has changed it.
+    page_one: Option<PageOne>,
+}
+
+impl<'a, R: Read> Log<'a, R> {
+    fn begin(reader: &'a mut R) -> io::Result<Option<Self>> {
+        let mut header = [0; LOG_HEADER];
+        if !fill(reader, &mut header)? {
+            return Ok(None);
+        }
+        let (magic, page_size) = (number(&header, 0), number(&header, 8));
+        let mut log = Self {
+            reader,
+            page_size,
+            is_big_endian: magic & 1 == 1,
+            salts: [0; 8],
+            sum: (0, 0),
+            frame: Vec::new(),
+        };
+        log.salts.copy_from_slice(&header[16..24]);
+        log.sum = log.sum_with(&header[..24]);
+        let is_valid = magic & !1 == MAGIC
+            && number(&header, 4) == FORMAT
+            && page_size.is_power_of_two()
+            && (512..=65_536).contains(&page_size)
+            && log.sum == (number(&header, 24), number(&header, 28));
+        log.frame = vec![0; FRAME_HEADER + page_size as usize * usize::from(is_valid)];
+        Ok(is_valid.then_some(log))
+    }
+
+    /// Frames after the last commit do not count.
+    fn next_commit(&mut self) -> io::Result<Option<Commit>> {
+        let mut page_one = None;
+        while self.next_frame()? {
+            if number(&self.frame, 0) == 1 {
+                page_one = Some(PageOne::of(&self.frame[FRAME_HEADER..]));
+            }
+            let pages = number(&self.frame, 4);
+            if pages > 0 {
+                return Ok(Some(Commit { pages, page_one }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_frame(&mut self) -> io::Result<bool> {
+        let mut frame = std::mem::take(&mut self.frame);
+        let is_whole = fill(self.reader, &mut frame);
+        self.frame = frame;
+        if !is_whole? || number(&self.frame, 0) == 0 || self.frame[8..16] != self.salts {
+            return Ok(false);
+        }
+        self.sum = self.sum_with(&self.frame[..8]);
+        self.sum = self.sum_with(&self.frame[FRAME_HEADER..]);
+        Ok(self.sum == (number(&self.frame, 16), number(&self.frame, 20)))
+    }
+
+    fn sum_with(&self, bytes: &[u8]) -> (u32, u32) {
+        let word = |word: &[u8]| {
+            let word = number(word, 0);
+            if self.is_big_endian {
+                word
+            } else {
+                word.swap_bytes()
+            }
+        };
+        bytes.chunks_exact(8).fold(self.sum, |(one, two), pair| {
+            let one = one.wrapping_add(word(&pair[..4])).wrapping_add(two);
+            let two = two.wrapping_add(word(&pair[4..])).wrapping_add(one);
+            (one, two)
+        })
+    }
+}
+
+/// Whether there was enough left to read.
+pub(super) fn fill(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
+    match reader.read_exact(bytes) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
