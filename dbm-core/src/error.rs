@@ -165,7 +165,8 @@ pub enum Error {
         cause: Cause,
     },
 
-    /// Nobody freed the lock within [`Config::acquire_timeout`](crate::Config::acquire_timeout).
+    /// Nobody freed the lock within [`Config::acquire_timeout`](crate::Config::acquire_timeout). At once when nobody could:
+    /// a closure, a `Deserialize` or an SQL function that calls for the connection its own statement runs on.
     #[error(
         "{method}: gave up after waiting {waited:.0?}; held by {holder} for {held:.0?}, {queued} queued"
     )]
@@ -209,8 +210,7 @@ pub enum Error {
         message: String,
     },
 
-    /// A call inside another call of the same manager that cannot join it: for what it is, or because it was made while a
-    /// statement runs, by a closure, a `Deserialize` or an SQL function, which would wait for itself.
+    /// A call inside another call of the same manager that cannot join it.
     #[error("{inner} cannot run inside {outer}: {why}")]
     Nesting {
         /// The method that is running.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 
 use crate::baton::{Baton, Held};
-use crate::engine::{Access, Engine, Session, Tried, Work};
+use crate::engine::{Access, Engine, Session, Tried, Work, unless_inside, waits_for_itself};
 use crate::error::{Error, Result};
 use crate::limited::limited;
 
@@ -193,17 +193,21 @@ impl Frame {
     }
 
     async fn wait_for_statement_permit(&self, method: &'static str) -> Result<Held<'_>> {
-        let limit = self.session.conn.config().acquire_timeout;
-        match limited(limit, self.statement_permit.take()).await {
-            Some(permit) => Ok(permit),
-            None => Err(Error::AcquireTimeout {
-                method,
-                waited: limit,
-                holder: self.method,
-                held: limit,
-                queued: 0,
-            }),
-        }
+        let conn = &self.session.conn;
+        let limit = conn.config().acquire_timeout;
+        let wait = pin!(async {
+            limited(limit, self.statement_permit.take())
+                .await
+                .ok_or(Error::AcquireTimeout {
+                    method,
+                    waited: limit,
+                    holder: self.method,
+                    held: limit,
+                    queued: 0,
+                })
+        });
+        let refused = |_| waits_for_itself(method, self.method);
+        unless_inside(|| conn.is_run_here(), wait, refused).await
     }
 
     /// The statement permit for the whole of the nested call `method`.

@@ -1,12 +1,13 @@
 //! The status gate: calls wait while the manager starts, run while it runs, and are refused afterwards.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, watch};
 
 use crate::announced::Announced;
-use crate::engine::Engine;
+use crate::engine::{Engine, inside_of, unless_inside, waits_for_itself};
 use crate::error::{Error, Result};
 use crate::sharded::thread_number;
 use crate::status::Status;
@@ -62,7 +63,13 @@ impl Gate {
     /// Waits until the manager runs.
     pub(crate) async fn engine(&self, method: &'static str) -> Result<&Arc<Engine>> {
         if self.engine.get().is_none() {
-            self.started().await;
+            let started = pin!(async {
+                self.started().await;
+                Ok(())
+            });
+            let statement = || inside_of(self.id);
+            let refused = |holder| waits_for_itself(method, holder);
+            unless_inside(statement, started, refused).await?;
         }
         match self.engine.get() {
             Some(Ok(engine)) => Ok(engine),

@@ -11,7 +11,7 @@ use super::failure::{self, Failure, Fallible, Outcome};
 use super::lease::Lease;
 use super::site::Site;
 use super::{arguments, profile, trace};
-use crate::engine::{Access, unless_inside};
+use crate::engine::{Access, unless_inside, waits_for_itself};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::gate::Gate;
@@ -187,25 +187,7 @@ async fn lease<'a>(
     Ok(lease)
 }
 
-/// Whatever it waits for, a statement does not wait with it.
 async fn acquire<'a>(
-    site: &'static Site,
-    gate: &'a Arc<Gate>,
-    access: Access,
-) -> Result<Lease<'a>> {
-    let lease = pin!(acquire_outside(site, gate, access));
-    unless_inside(gate.id, lease, || nesting_in_statement(gate, site)).await
-}
-
-fn nesting_in_statement(gate: &Gate, site: &'static Site) -> Error {
-    Error::Nesting {
-        outer: Frame::of_manager(gate.id).map_or("a statement", |frame| frame.method),
-        inner: site.method,
-        why: "a statement of it is running, which would wait for itself",
-    }
-}
-
-async fn acquire_outside<'a>(
     site: &'static Site,
     gate: &'a Arc<Gate>,
     access: Access,
@@ -222,7 +204,13 @@ async fn acquire_outside<'a>(
     tokio::task::coop::consume_budget().await;
     let token = gate.enter(site.method)?;
     let engine = gate.engine(site.method).await?;
-    Lease::acquire(gate, engine, site, access, Some(token)).await
+    let lease = Lease::acquire(gate, engine, site, access, Some(token));
+    if access == Access::Read {
+        return lease.await;
+    }
+    let conn = &engine.writer.conn;
+    let refused = |holder| waits_for_itself(site.method, holder);
+    unless_inside(|| conn.is_run_here(), pin!(lease), refused).await
 }
 
 /// Reads the time only when somebody wants to know.

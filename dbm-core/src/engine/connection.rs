@@ -94,6 +94,11 @@ impl Conn {
         inside::enter(self.opener.manager, std::ptr::from_ref(self).addr())
     }
 
+    /// The method whose statement this thread runs here.
+    pub(crate) fn is_run_here(&self) -> Option<&'static str> {
+        inside::of_connection(std::ptr::from_ref(self).addr())
+    }
+
     /// The slot, when nothing runs or waits on the worker thread and nobody else is in it: never blocks.
     pub(crate) fn try_lock(&self) -> Option<SlotGuard<'_>> {
         if self.has_pending() {
@@ -413,10 +418,10 @@ mod tests {
             inside.discard();
         }
         assert!(conn.try_lock().is_none() && conn.open().is_err());
-        assert!(inside::is_inside(opener.manager));
+        assert!(inside::inside_of(opener.manager).is_some());
         assert!(slot.owned_by(1).is_ok());
         drop(slot);
-        assert!(!inside::is_inside(opener.manager));
+        assert!(inside::inside_of(opener.manager).is_none());
         assert!(conn.lock().owned_by(1).is_ok());
     }
 }

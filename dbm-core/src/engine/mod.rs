@@ -56,7 +56,7 @@ pub(crate) use end::{Savepoint, undo_write};
 pub(crate) use engine::Engine;
 pub(crate) use foreign_keys::ForeignKeys;
 pub(crate) use foreign_log::refuse_foreign_log;
-pub(crate) use inside::{is_inside, unless_inside};
+pub(crate) use inside::{inside_of, unless_inside, waits_for_itself};
 pub(crate) use inspect::{Contents, contents, into_reader, is_wal, look, look_now, not_a_database};
 pub(crate) use open::{Opener, Role, log_of};
 pub(crate) use readers::{ReaderPermit, end_read};

@@ -32,7 +32,7 @@ use crate::call::body::{self, BodyOutcome};
 use crate::call::failure::panicked;
 use crate::call::lease::Lease;
 use crate::call::site::Site;
-use crate::engine::{Access, Engine, is_inside, unless_inside};
+use crate::engine::{Access, Engine, inside_of, unless_inside};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::gate::Gate;
@@ -60,17 +60,10 @@ async fn in_transaction(
 
 /// Lifecycle operations that wait for calls to end cannot be made from inside one.
 fn not_from_inside(gate: &Gate, operation: &'static str) -> Result<()> {
-    if Frame::of_manager(gate.id).is_some() || is_inside(gate.id) {
-        Err(from_inside(gate, operation))
-    } else {
-        Ok(())
-    }
-}
-
-fn from_inside(gate: &Gate, operation: &'static str) -> Error {
-    Error::FromInside {
-        operation,
-        method: Frame::of_manager(gate.id).map_or("a statement", |frame| frame.method),
+    let frame = Frame::of_manager(gate.id).map(|frame| frame.method);
+    match frame.or_else(|| inside_of(gate.id)) {
+        Some(method) => Err(Error::FromInside { operation, method }),
+        None => Ok(()),
     }
 }
 
@@ -80,7 +73,8 @@ async fn reached(gate: &Gate, operation: &'static str, is_it: fn(Status) -> bool
         gate.reached(is_it).await;
         Ok(())
     });
-    unless_inside(gate.id, wait, || from_inside(gate, operation)).await
+    let refused = |method| Error::FromInside { operation, method };
+    unless_inside(|| inside_of(gate.id), wait, refused).await
 }
 
 /// Tells of something. A listener that panics keeps nobody from starting or closing.

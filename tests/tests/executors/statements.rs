@@ -81,22 +81,38 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 fn is_refused(result: &Result<()>) -> bool {
     matches!(
         result,
-        Err(Error::Nesting { .. } | Error::FromInside { .. })
+        Err(Error::Nesting { .. } | Error::AcquireTimeout { .. } | Error::FromInside { .. })
     )
 }
 
-/// Everything that waits, from inside of a statement.
-fn comes_back(store: &Arc<Store>) {
-    let results = [
+/// Whoever waits, waits for ever.
+fn config(execution: Execution) -> Config {
+    let for_ever = std::time::Duration::MAX;
+    let config = Config::in_memory().execution(execution).readers(1);
+    config.acquire_timeout(for_ever)
+}
+
+/// Everything that waits, from inside of a statement on the writer, or on the only reader.
+fn comes_back(store: &Arc<Store>, on_writer: bool) {
+    let reads = [
         block_on(store.count()).map(drop),
-        block_on(store.add(None)),
         block_on(store.get_version()).map(drop),
+    ];
+    let add = block_on(store.add(None));
+    for read in reads {
+        assert!(is_refused(&read) || (on_writer && read.is_ok()), "{read:?}");
+    }
+    assert!(is_refused(&add) || (!on_writer && add.is_ok()), "{add:?}");
+    let lifecycle = [
         block_on(store.ensure_ready()),
         block_on(store.close()),
         block_on(store.close_within(std::time::Duration::ZERO)),
     ];
-    for result in results {
-        assert!(is_refused(&result), "{result:?}");
+    for result in lifecycle {
+        assert!(
+            matches!(result, Err(Error::FromInside { .. })),
+            "{result:?}"
+        );
     }
     assert_eq!(store.status(), Status::Running);
 }
@@ -107,7 +123,7 @@ impl Store {
         let handle = Handle::current();
         db.call(move |_| {
             let _runtime = handle.enter();
-            comes_back(&this);
+            comes_back(&this, false);
             Ok(())
         })
         .await
@@ -119,7 +135,7 @@ impl Store {
         db.execute("INSERT INTO number VALUES (NULL)", ()).await?;
         db.call(move |_| {
             let _runtime = handle.enter();
-            comes_back(&this);
+            comes_back(&this, true);
             Ok(())
         })
         .await
@@ -130,7 +146,7 @@ impl Store {
         let handle = Handle::current();
         db.call(move |_| {
             let _runtime = handle.enter();
-            comes_back(&this);
+            comes_back(&this, true);
             Ok(())
         })
         .await
@@ -141,7 +157,7 @@ impl Store {
 fn a_closure_that_calls_its_manager_is_refused_at_once() {
     run(async {
         for execution in EXECUTIONS {
-            let store = Store::new(Config::in_memory().execution(execution)).await;
+            let store = Store::new(config(execution)).await;
             within(store.read_back(Arc::clone(&store))).await.unwrap();
             within(store.write_back(Arc::clone(&store))).await.unwrap();
             within(store.connect_back(Arc::clone(&store)))
@@ -152,7 +168,7 @@ fn a_closure_that_calls_its_manager_is_refused_at_once() {
     });
 }
 
-static COMES_BACK_TO: Mutex<Option<(Arc<Store>, Handle)>> = Mutex::new(None);
+static COMES_BACK_TO: Mutex<Option<(Arc<Store>, Handle, bool)>> = Mutex::new(None);
 
 /// A row that calls the manager when it is made.
 struct Row;
@@ -160,9 +176,9 @@ struct Row;
 impl<'de> Deserialize<'de> for Row {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         i64::deserialize(deserializer)?;
-        let (store, handle) = COMES_BACK_TO.lock().unwrap().clone().unwrap();
+        let (store, handle, on_writer) = COMES_BACK_TO.lock().unwrap().clone().unwrap();
         let _runtime = handle.enter();
-        comes_back(&store);
+        comes_back(&store, on_writer);
         Ok(Self)
     }
 }
@@ -186,9 +202,14 @@ impl Store {
 fn a_row_that_calls_its_manager_when_it_is_made_is_refused_at_once() {
     run(async {
         for execution in EXECUTIONS {
-            let store = Store::new(Config::in_memory().execution(execution)).await;
-            *COMES_BACK_TO.lock().unwrap() = Some((Arc::clone(&store), Handle::current()));
+            let store = Store::new(config(execution)).await;
+            let comes_back = |on_writer| {
+                let to = (Arc::clone(&store), Handle::current(), on_writer);
+                *COMES_BACK_TO.lock().unwrap() = Some(to);
+            };
+            comes_back(false);
             assert_eq!(within(store.read_rows()).await.unwrap(), 2);
+            comes_back(true);
             assert_eq!(within(store.write_rows()).await.unwrap(), 2);
             *COMES_BACK_TO.lock().unwrap() = None;
             store.still_works().await;
@@ -202,12 +223,8 @@ struct OnDrop(Arc<Store>, Handle, std::sync::mpsc::Sender<()>);
 impl Drop for OnDrop {
     fn drop(&mut self) {
         let _runtime = self.1.enter();
-        let results = [
-            block_on(self.0.count()).map(drop),
-            block_on(self.0.add(None)),
-            block_on(self.0.close()),
-        ];
-        assert!(results.iter().all(Result::is_err), "{results:?}");
+        let results = [block_on(self.0.add(None)), block_on(self.0.close())];
+        assert!(results.iter().all(is_refused), "{results:?}");
         let _ = self.2.send(());
     }
 }
@@ -232,7 +249,7 @@ impl Store {
 fn what_is_dropped_with_a_connection_may_call_its_manager() {
     run(async {
         for execution in EXECUTIONS {
-            let store = Store::new(Config::in_memory().execution(execution)).await;
+            let store = Store::new(config(execution)).await;
             let (sender, dropped) = std::sync::mpsc::channel();
             let owned = OnDrop(Arc::clone(&store), Handle::current(), sender);
             within(store.leave_a_hook(owned)).await.unwrap();
@@ -247,7 +264,7 @@ fn what_is_dropped_with_a_connection_may_call_its_manager() {
 fn a_call_that_waits_is_refused_inside_of_a_statement() {
     run(async {
         for execution in EXECUTIONS {
-            let store = Store::new(Config::in_memory().execution(execution)).await;
+            let store = Store::new(config(execution)).await;
             within(store.finish_inside(Arc::clone(&store)))
                 .await
                 .unwrap();
@@ -281,7 +298,7 @@ impl Store {
 fn a_closure_may_call_another_manager() {
     run(async {
         for execution in EXECUTIONS {
-            let store = Store::new(Config::in_memory().execution(execution)).await;
+            let store = Store::new(config(execution)).await;
             let other = Store::new(Config::in_memory()).await;
             within(store.add_to(Arc::clone(&other))).await.unwrap();
             assert_eq!(other.count().await.unwrap(), 1);

@@ -49,8 +49,10 @@ whatever_the_executor_does!(for_the_writer);
 async fn for_a_commit(deed: Deed, when: When) {
     for execution in EXECUTIONS {
         let store = Store::new(Config::in_memory().execution(execution)).await;
+        // Those who call back take numbers behind the greatest.
+        store.add(Some(1)).await.unwrap();
         for at in 1..20 {
-            let n = 10 * at;
+            let n = -10 * at;
             let [task, another, behind] =
                 [1, 2, 3].map(|number| Task::new(adds(&store, Some(n + number))));
             let at = usize::try_from(at).unwrap();
@@ -73,36 +75,29 @@ async fn for_a_commit(deed: Deed, when: When) {
 }
 whatever_the_executor_does!(for_a_commit);
 
-/// It is handed the writer by the one whose row is on the disk.
-#[test]
-fn a_commit_is_answered_whatever_the_waker_of_the_next_one_does() {
-    run(async {
-        for deed in Deed::ALL {
-            for execution in EXECUTIONS {
-                let store = Store::new(Config::in_memory().execution(execution)).await;
-                let commits = Task::new(adds(&store, Some(1)));
-                let [next, another] = [(); 2].map(|()| Task::new(adds(&store, None)));
-                let (mut answer, mut waits) = (commits.poll().unwrap(), false);
-                if answer.is_pending() {
-                    let (polled, _) = next.poll_hostile(&store, deed, When::Woken, &another);
-                    waits = matches!(polled, Some(Poll::Pending));
-                    another.begins();
-                    answer = Poll::Ready(commits.finish_anyhow().await.unwrap());
-                }
-                assert!(
-                    matches!(answer, Poll::Ready(Ok(()))),
-                    "{deed:?} {execution:?}: {answer:?}"
-                );
-                assert!(store.has(1).await.unwrap());
-                if waits {
-                    let _ = next.finish_anyhow().await;
-                    let _ = another.finish_anyhow().await;
-                }
-                store.still_works().await;
-            }
+/// The next one is handed the writer by the one whose row is on the disk.
+async fn for_the_writer_behind_a_commit(deed: Deed, when: When) {
+    for execution in EXECUTIONS {
+        let store = Store::new(Config::in_memory().execution(execution)).await;
+        let commits = Task::new(adds(&store, Some(1)));
+        let mut answer = commits.poll().unwrap();
+        if answer.is_pending() {
+            let [next, another] = [(); 2].map(|()| Task::new(adds(&store, None)));
+            let _ = next.poll_hostile(&store, deed, when, &another);
+            another.begins();
+            answer = Poll::Ready(commits.finish_anyhow().await.unwrap());
+            let _ = next.finish_anyhow().await;
+            let _ = another.finish_anyhow().await;
         }
-    });
+        assert!(
+            matches!(answer, Poll::Ready(Ok(()))),
+            "{execution:?}: {answer:?}"
+        );
+        assert!(store.has(1).await.unwrap());
+        store.still_works().await;
+    }
 }
+whatever_the_executor_does!(for_the_writer_behind_a_commit);
 
 /// It is woken as it goes, and its waker drops another one.
 #[test]
@@ -112,21 +107,22 @@ fn one_who_leaves_the_queue_may_drop_another_one() {
             for when in [When::Woken, When::Dropped] {
                 for by_drop in [true, false] {
                     let store = Store::new(Config::in_memory()).await;
-                    let behind = while_writing(&store, async || {
+                    let (leaves, another, behind) = while_writing(&store, async || {
                         let [leaves, another, behind] =
                             [(); 3].map(|()| Task::new(adds(&store, None)));
                         let _ = leaves.poll_hostile(&store, deed, when, &another);
                         another.begins();
                         behind.begins();
                         leaves.disturb(by_drop);
-                        (another, behind)
+                        (leaves, another, behind)
                     })
                     .await;
-                    let (another, behind) = behind;
                     if let Some(result) = another.finish_anyhow().await {
                         result.unwrap();
                     }
                     behind.finish_anyhow().await.unwrap().unwrap();
+                    // It is owned by its waker, which it owns.
+                    leaves.disturb(true);
                     store.still_works().await;
                 }
             }

@@ -4,6 +4,7 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use self::pool::{NEW, Pool};
 use super::checkpoint::StillRead;
 use super::connection::Conn;
 use super::db::CONTROL;
+use super::inside::{unless_inside, waits_for_itself};
 use super::open::{Role, SharedOpener};
 use super::read_mark::ReadMark;
 use super::session::Session;
@@ -75,11 +77,15 @@ impl Readers {
 
     async fn wait(&self, method: &'static str) -> Result<ReaderPermit> {
         let limit = self.opener.config.acquire_timeout;
-        match limited(limit, self.pool.wait(thread_number)).await {
-            Some(Some(permit)) => Ok(ReaderPermit(permit)),
-            Some(None) => Err(Error::Closed { method }),
-            None => Err(self.acquire_timeout(method, limit)),
-        }
+        let wait = pin!(async {
+            match limited(limit, self.pool.wait(thread_number)).await {
+                Some(Some(permit)) => Ok(ReaderPermit(permit)),
+                Some(None) => Err(Error::Closed { method }),
+                None => Err(self.acquire_timeout(method, limit)),
+            }
+        });
+        let statement = || self.all().find_map(|reader| reader.conn.is_run_here());
+        unless_inside(statement, wait, |holder| waits_for_itself(method, holder)).await
     }
 
     fn acquire_timeout(&self, method: &'static str, waited: Duration) -> Error {

@@ -9,6 +9,7 @@ use rusqlite::{ErrorCode, ffi};
 use super::{Access, Session};
 use crate::engine::db::{CONTROL, Db};
 use crate::engine::guard::Permission;
+use crate::engine::inside;
 use crate::engine::open::is_busy;
 use crate::engine::statement::{FUSE, Work, check_text, is_harmless, run_script};
 use crate::error::{Error, Result};
@@ -43,6 +44,7 @@ impl Session {
         if self.access != Access::Connection {
             db.guard.permit(Permission::InTransaction);
         }
+        inside::runs(self.method);
         let started = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| {
             self.perform(db, work, read_only, fuse.then_some(started + FUSE))

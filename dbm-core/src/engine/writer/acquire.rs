@@ -13,6 +13,8 @@ use super::watchdog::Watched as _;
 use crate::engine::session::Session;
 use crate::engine::share_policy::SharePolicy;
 use crate::error::{Error, Result};
+use crate::limited::limited;
+use crate::waking::contained;
 
 /// A call that wants the writer. Without `share_policy` it runs in a transaction of its own.
 #[derive(Clone, Copy)]
@@ -90,9 +92,9 @@ impl Writer {
         let mut pause = POLICY.claim_within;
         loop {
             let left = limit.saturating_sub(started.elapsed());
-            match tokio::time::timeout(pause.min(left), &mut place.grant).await {
-                Ok(permit) => return permit.map_err(|_| Error::Closed { method }),
-                Err(_) => self.tick(),
+            match limited(pause.min(left), &mut place.grant).await {
+                Some(permit) => return permit.map_err(|_| Error::Closed { method }),
+                None => self.tick(),
             }
             if started.elapsed() >= limit {
                 return Err(self.acquire_timeout(method));
@@ -177,7 +179,7 @@ impl<'a> Request<'a> {
 impl Drop for PlaceInQueue<'_> {
     fn drop(&mut self) {
         let left = self.writer.note(|scheduler| scheduler.leave(self.arrival));
-        // Outside of the lock: the sender wakes whoever waits for it.
-        drop(left);
+        // Outside of the lock: its sender wakes the task that waits here.
+        contained(|| drop(left));
     }
 }

@@ -15,6 +15,7 @@ use crate::engine::commit_outcome::{CommitOutcome, Followers};
 use crate::engine::connection::OwnerId;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
+use crate::limited::limited;
 use crate::unique_id::next_id;
 use crate::waking::contained;
 
@@ -128,9 +129,9 @@ impl Writer {
             return told.await;
         }
         loop {
-            match Box::pin(tokio::time::timeout(POLICY.claim_within, &mut told)).await {
-                Ok(result) => return result,
-                Err(_) => self.tick(),
+            match limited(POLICY.claim_within, &mut told).await {
+                Some(result) => return result,
+                None => self.tick(),
             }
         }
     }
