@@ -204,13 +204,14 @@ async fn acquire<'a>(
     tokio::task::coop::consume_budget().await;
     let token = gate.enter(site.method)?;
     let engine = gate.engine(site.method).await?;
-    let lease = Lease::acquire(gate, engine, site, access, Some(token));
     if access == Access::Read {
-        return lease.await;
+        return Lease::acquire(gate, engine, site, access, Some(token)).await;
     }
+    // Made where it stays: it is large.
+    let lease = pin!(Lease::acquire(gate, engine, site, access, Some(token)));
     let conn = &engine.writer.conn;
     let refused = |holder| waits_for_itself(site.method, holder);
-    unless_inside(|| conn.is_run_here(), pin!(lease), refused).await
+    unless_inside(|| conn.is_run_here(), lease, refused).await
 }
 
 /// Reads the time only when somebody wants to know.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::db::Db;
 use super::guard::Guard;
-use super::inside;
+use super::inside::{self, InsideGuard};
 use super::open::{Role, SharedOpener};
 use super::worker_thread::WorkerThread;
 use crate::config::Config;
@@ -31,6 +31,8 @@ pub(crate) struct Conn {
     role: Role,
     opener: SharedOpener,
     slot: Mutex<Slot>,
+    /// Closed, and nobody's: what a thread gets that is inside of the slot already. Nothing is ever run on it.
+    nobodys: Mutex<Slot>,
     worker: WorkerThread,
     /// Jobs on the worker thread that have not ended; while there are any, nothing runs inline.
     pending: AtomicUsize,
@@ -44,12 +46,9 @@ pub(crate) struct Slot {
 }
 
 /// A slot that nobody else is in.
-pub(crate) struct SlotGuard<'a>(Entry<'a>);
-
-enum Entry<'a> {
-    Locked(MutexGuard<'a, Slot>, inside::InsideGuard),
-    /// This thread is inside already. What is done to this slot, which is closed and nobody's, does nothing.
-    Inside(Box<Slot>),
+pub(crate) struct SlotGuard<'a> {
+    slot: MutexGuard<'a, Slot>,
+    _inside: Option<InsideGuard>,
 }
 
 /// The job that may be interrupted now; an interrupt is sent under this lock, so it never hits a later one.
@@ -69,6 +68,7 @@ impl Conn {
             role,
             opener,
             slot: Mutex::new(Slot::new(false)),
+            nobodys: Mutex::new(Slot::new(true)),
             worker: WorkerThread::default(),
             pending: AtomicUsize::new(0),
             running: Mutex::default(),
@@ -80,17 +80,22 @@ impl Conn {
     }
 
     /// Never waits for this thread itself.
+    #[inline]
     pub(crate) fn lock(&self) -> SlotGuard<'_> {
-        SlotGuard(match self.enter() {
-            Some(entered) => {
-                let slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-                Entry::Locked(slot, entered)
-            }
-            None => Entry::Inside(Box::new(Slot::new(true))),
-        })
+        let inside = self.enter();
+        let slot = if inside.is_some() {
+            &self.slot
+        } else {
+            &self.nobodys
+        };
+        SlotGuard {
+            slot: slot.lock().unwrap_or_else(PoisonError::into_inner),
+            _inside: inside,
+        }
     }
 
-    fn enter(&self) -> Option<inside::InsideGuard> {
+    #[inline]
+    fn enter(&self) -> Option<InsideGuard> {
         inside::enter(self.opener.manager, std::ptr::from_ref(self).addr())
     }
 
@@ -104,13 +109,16 @@ impl Conn {
         if self.has_pending() {
             return None;
         }
-        let entered = self.enter()?;
+        let inside = self.enter()?;
         let slot = match self.slot.try_lock() {
             Ok(slot) => slot,
             Err(TryLockError::Poisoned(slot)) => slot.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(SlotGuard(Entry::Locked(slot, entered)))
+        Some(SlotGuard {
+            slot,
+            _inside: Some(inside),
+        })
     }
 
     /// The slot when nobody owns it either.
@@ -314,20 +322,16 @@ impl Drop for Pending {
 impl Deref for SlotGuard<'_> {
     type Target = Slot;
 
+    #[inline]
     fn deref(&self) -> &Slot {
-        match &self.0 {
-            Entry::Locked(slot, _) => slot,
-            Entry::Inside(slot) => slot,
-        }
+        &self.slot
     }
 }
 
 impl DerefMut for SlotGuard<'_> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut Slot {
-        match &mut self.0 {
-            Entry::Locked(slot, _) => slot,
-            Entry::Inside(slot) => slot,
-        }
+        &mut self.slot
     }
 }
 

@@ -48,7 +48,12 @@ impl Statement {
 }
 
 impl Inside {
+    /// Mostly there is none, which is the first thing to look at.
+    #[inline]
     fn find(&self, is_it: impl Fn(Statement) -> bool) -> Option<&'static str> {
+        if self.depth.get() == 0 {
+            return None;
+        }
         let mut entered = self.entered.iter().take(self.depth.get()).map(Cell::get);
         entered
             .find(|statement| is_it(*statement))
@@ -60,6 +65,7 @@ impl Inside {
 pub(super) struct InsideGuard(PhantomData<*const ()>);
 
 /// `None` when this thread is inside already.
+#[inline]
 pub(super) fn enter(manager: u64, conn: usize) -> Option<InsideGuard> {
     if of_connection(conn).is_some() {
         return None;
@@ -94,6 +100,7 @@ pub(super) fn runs(method: &'static str) {
 }
 
 impl Drop for InsideGuard {
+    #[inline]
     fn drop(&mut self) {
         INSIDE.with(|inside| inside.depth.set(inside.depth.get() - 1));
     }
