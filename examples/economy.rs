@@ -7,23 +7,9 @@
 use dbm_core::prelude::*;
 
 #[derive(DbManager)]
-#[db_manager(version = "1.0.0")]
+#[db_manager(version = "1.0.0", schema = "economy", checked(strict))]
 struct Economy {
     core: ManagerCore,
-}
-
-impl Schema for Economy {
-    async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
-        db.execute_batch(
-            "CREATE TABLE account (
-                user INTEGER PRIMARY KEY,
-                name TEXT NOT NULL,
-                coins INTEGER NOT NULL DEFAULT 0,
-                rewarded_on INTEGER NOT NULL DEFAULT 0
-            ) STRICT",
-        )
-        .await
-    }
 }
 
 /// An error of your own. It needs a place for dbm's.

@@ -8,20 +8,12 @@ use dbm_core::prelude::*;
 use serde::Deserialize;
 
 /// A manager: it owns one SQLite file, and its methods are the only way to the data.
+///
+/// Its tables are in `schema/users/1.0.0.sql`. A new file is made with them, and the compiler checks the SQL below.
 #[derive(DbManager)]
-#[db_manager(version = "1.0.0")]
+#[db_manager(version = "1.0.0", schema = "users", checked(strict))]
 struct Store {
     core: ManagerCore,
-}
-
-impl Schema for Store {
-    /// Makes the tables of a new file. The next start finds them and skips this.
-    async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
-        db.execute_batch(
-            "CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT",
-        )
-        .await
-    }
 }
 
 #[derive(Debug, Deserialize)]

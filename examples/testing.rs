@@ -8,29 +8,11 @@ use std::sync::Arc;
 
 use dbm_core::prelude::*;
 
-/// Release 1.1.0. The release before it had no `done`.
+/// Release 1.1.0. The release before it had no `done`: see `schema/tasks/`.
 #[derive(DbManager)]
-#[db_manager(version = "1.1.0")]
+#[db_manager(version = "1.1.0", schema = "tasks", checked(strict))]
 struct Tasks {
     core: ManagerCore,
-}
-
-impl Schema for Tasks {
-    async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
-        let sql = "CREATE TABLE task (text TEXT NOT NULL, done INTEGER NOT NULL DEFAULT 0) STRICT";
-        db.execute_batch(sql).await
-    }
-
-    async fn migrate_db(
-        &self,
-        db: &mut WriteTransaction,
-        _: &Version,
-        _: &Version,
-    ) -> Result<bool> {
-        let sql = "ALTER TABLE task ADD COLUMN done INTEGER NOT NULL DEFAULT 0";
-        db.execute_batch(sql).await?;
-        Ok(true)
-    }
 }
 
 impl Tasks {
@@ -79,7 +61,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_of_the_release_before_becomes_like_a_new_one() -> Result<(), MigrationError> {
-        let tasks = Migration::from_sql("1.0.0", "CREATE TABLE task (text TEXT NOT NULL) STRICT")
+        let tasks = Migration::from_files("1.0.0")
             .seed("INSERT INTO task VALUES ('write tests')")
             .check::<Tasks>()
             .await?;

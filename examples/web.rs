@@ -20,16 +20,9 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 #[derive(DbManager)]
-#[db_manager(version = "1.0.0")]
+#[db_manager(version = "1.0.0", schema = "users", checked(strict))]
 struct Store {
     core: ManagerCore,
-}
-
-impl Schema for Store {
-    async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
-        let sql = "CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT";
-        db.execute_batch(sql).await
-    }
 }
 
 #[derive(Serialize, Deserialize)]

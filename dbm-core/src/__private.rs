@@ -1,4 +1,6 @@
 //! Exactly what generated code names. Not for use by hand: it may change in any release.
 
 pub use crate::call::{Site, call, missing_argument, timed};
+pub use crate::checked::{Checked, Otherwise, Probe};
 pub use crate::manager::{DefaultField, FromCore};
+pub use crate::steps::{Files, Step, create, migrate};

@@ -483,6 +483,13 @@ impl Error {
         )
     }
 
+    pub(crate) fn refused(refusal: dbm_sql::Refusal) -> Self {
+        Self::Refused {
+            what: refusal.what(),
+            why: refusal.why(),
+        }
+    }
+
     pub(crate) fn cause(self) -> Cause {
         Cause(Arc::new(self))
     }

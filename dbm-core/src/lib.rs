@@ -88,6 +88,7 @@
 //!
 //! - `macros` (default): the attributes and the derive. What they generate can be written by hand, with [`call`](mod@call).
 //! - `bundled` (default): SQLite is compiled in. Without it the system's is linked.
+//! - `checked`: the SQL of managers that say `checked` is checked when it compiles; and the macro `sql`.
 //! - `testing`: the module `testing`, for the tests of programs.
 //!
 //! # Where to read on
@@ -125,6 +126,7 @@ pub mod call {
     pub use crate::manager::call;
 }
 
+mod checked;
 mod config;
 #[expect(
     clippy::disallowed_types,
@@ -147,6 +149,7 @@ mod row;
 mod schema;
 mod sharded;
 mod status;
+mod steps;
 mod sync;
 #[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
 mod temporary;
@@ -182,6 +185,8 @@ pub use transaction::{Connection, Handle, ReadTransaction, Statement, WriteTrans
 pub use value::{ToValue, Value};
 pub use version::Version;
 
+#[cfg(feature = "checked")]
+pub use dbm_macros::sql;
 #[cfg(feature = "macros")]
 pub use dbm_macros::{
     DbManager, database_safe, during_init, fail_value, fail_with_exception, required_argument,

@@ -16,6 +16,8 @@
 //! # assert!(port_for_a_hook("x").is_err());
 //! ```
 
+#[cfg(feature = "checked")]
+pub use crate::sql;
 pub use crate::{
     Config, Connection, DbManager, Durability, Error, ManagerCore, Params, ReadTransaction, Result,
     Row, Schema, Status, ToValue, Value, Version, WriteTransaction, named_params, params,

@@ -39,6 +39,12 @@ use crate::version::Version;
 /// # #[tokio::main]
 /// # async fn main() -> Result<()> { Store::create(Config::in_memory()).await?.close().await }
 /// ```
+///
+/// # Files
+///
+/// The schema can be files instead, `schema/1.0.0.sql` and so on in the package, each with what leads from the version
+/// before to its own. With `#[db_manager(version = "1.2.0", schema)]` the [derive](macro@crate::DbManager) finds them and
+/// writes this impl: a new database walks all of them, an older one those above its version.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no schema",
     label = "write `impl Schema for {Self}` with `init_db`"
@@ -77,4 +83,9 @@ pub trait Schema: Send + Sync + 'static {
         let _ = (db, current, target);
         std::future::ready(Ok(false))
     }
+
+    /// Whether the schema is files that the derive has found: `init_db` then walks them up to the version in force, with
+    /// foreign keys off.
+    #[doc(hidden)]
+    const __FROM_FILES: bool = false;
 }

@@ -1,15 +1,23 @@
-//! `#[derive(DbManager)]`: where the core is, which version the program needs, and how a core becomes a manager.
+//! `#[derive(DbManager)]`: where the core is, which version the program needs, how a core becomes a manager, and its schema
+//! where that is files.
 
+use crate::keys::{Checked, Keys, SchemaKey};
+use crate::schema::{self, Folder};
 use crate::types::{is_plainly_not, last_segment, mentions};
+use crate::version::Version;
 use crate::wording;
-use proc_macro2::{Literal, TokenStream};
+use proc_macro2::{Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
     Attribute, Data, DeriveInput, Error, Field, Generics, LitStr, Member, Result, Type, parse_quote,
 };
 
-pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
+/// What the feature `checked` does with the files of a manager: what is wrong with them, or what lets its methods know
+/// that they are checked.
+pub(crate) type CheckFiles = fn(&DeriveInput, &Folder, &Checked) -> Result<TokenStream>;
+
+pub(crate) fn db_manager(item: TokenStream, check: Option<CheckFiles>) -> TokenStream {
     let input: DeriveInput = match syn::parse2(item) {
         Ok(input) => input,
         Err(error) => return error.to_compile_error(),
@@ -17,7 +25,8 @@ pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
     if let Some(lifetime) = input.generics.lifetimes().next() {
         return Error::new_spanned(lifetime, wording::LIFETIME).to_compile_error();
     }
-    let version = version(&input);
+    let keys = Keys::read(ours(&input.attrs));
+    let version = keys.version(input.ident.span());
     let fields = fields(&input);
     let errors = [version.as_ref().err(), fields.as_ref().err()]
         .into_iter()
@@ -25,7 +34,7 @@ pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
         .map(Error::to_compile_error);
     let [major, minor, patch] = version
         .as_ref()
-        .unwrap_or(&[0, 0, 0])
+        .map_or([0, 0, 0], |(version, _)| version.0)
         .map(Literal::u64_unsuffixed);
     // After an error it is a manager all the same, so that its calls are no further errors.
     let (core, from_core) = match &fields {
@@ -35,6 +44,10 @@ pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
             impl_from_core(&input, &quote!(loop {}), &[]),
         ),
     };
+    let schema = keys
+        .schema
+        .as_ref()
+        .map(|key| schema(&input, &keys, key, version.as_ref().ok(), check));
     let name = &input.ident;
     let generics = with_schema(&input.generics);
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
@@ -48,6 +61,59 @@ pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
             }
         }
         #from_core
+        #schema
+    }
+}
+
+/// The schema of a manager that has files. Where they are of no use, that is the only error.
+fn schema(
+    input: &DeriveInput,
+    keys: &Keys,
+    key: &SchemaKey,
+    version: Option<&(Version, Span)>,
+    check: Option<CheckFiles>,
+) -> TokenStream {
+    let nothing = || schema::unreadable(input, key.span);
+    // What else is wrong with the keys has been said.
+    let Some(version) = version else {
+        return nothing();
+    };
+    let folder = match files(keys, key, version) {
+        Ok(folder) => folder,
+        Err(error) => {
+            let (error, nothing) = (error.to_compile_error(), nothing());
+            return quote!(#error #nothing);
+        }
+    };
+    let schema = schema::impl_schema(input, &folder, &keys.after, key.span);
+    let checked = keys.checked.as_ref().map(|checked| match check {
+        Some(check) => check(input, &folder, checked),
+        None => Err(Error::new(checked.span, wording::NO_FEATURE)),
+    });
+    let checked = checked.map(|checked| checked.unwrap_or_else(|error| error.to_compile_error()));
+    quote!(#schema #checked)
+}
+
+/// The files that a manager names: those that lead to its version, and those that a step in Rust follows.
+fn files(keys: &Keys, key: &SchemaKey, (version, place): &(Version, Span)) -> Result<Folder> {
+    let name = key.folder.as_ref();
+    let path = Folder::path(name.map(LitStr::value).as_deref());
+    let key_place = name.map_or(key.span, LitStr::span);
+    let folder = schema::package()
+        .and_then(|package| Folder::read(&package, path))
+        .map_err(|error| Error::new(key_place, error))?;
+    let newest = folder.newest();
+    if newest != Some(*version) {
+        let message = wording::not_the_newest(&folder.path, *version, newest);
+        return Err(Error::new(*place, message));
+    }
+    let has = |version: Version| folder.files.iter().any(|file| file.version == version);
+    match keys.after.iter().find(|after| !has(after.version)) {
+        Some(after) => {
+            let message = wording::after_nothing(&folder.path, after.version);
+            Err(Error::new(after.place.span(), message))
+        }
+        None => Ok(folder),
     }
 }
 
@@ -172,38 +238,4 @@ fn ours(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attributes
         .iter()
         .filter(|attribute| attribute.path().is_ident("db_manager"))
-}
-
-fn version(input: &DeriveInput) -> Result<[u64; 3]> {
-    let mut version = None;
-    for attribute in ours(&input.attrs) {
-        attribute
-            .parse_nested_meta(|meta| {
-                if !meta.path.is_ident("version") || version.is_some() {
-                    return Err(Error::new_spanned(&meta.path, ""));
-                }
-                version = Some(meta.value()?.parse::<LitStr>()?);
-                Ok(())
-            })
-            .map_err(|error| Error::new(error.span(), wording::NO_VERSION))?;
-    }
-    let Some(version) = version else {
-        return Err(Error::new(input.ident.span(), wording::NO_VERSION));
-    };
-    three_numbers(&version.value()).ok_or_else(|| Error::new(version.span(), wording::VERSION))
-}
-
-/// Three plain numbers, each small enough for SQLite.
-fn three_numbers(text: &str) -> Option<[u64; 3]> {
-    let numbers: Vec<u64> = text
-        .split('.')
-        .map(|part| {
-            let plain = part.bytes().all(|byte| byte.is_ascii_digit())
-                && (part == "0" || !part.starts_with('0'));
-            part.parse()
-                .ok()
-                .filter(|&number| plain && i64::try_from(number).is_ok())
-        })
-        .collect::<Option<_>>()?;
-    numbers.try_into().ok()
 }

@@ -15,11 +15,15 @@ use syn::{
     WherePredicate,
 };
 
+/// What the feature `checked` says of the statements of a method.
+pub(crate) type CheckStatements = fn(&Plan) -> TokenStream;
+
 /// Expands a method. `name` is the outermost of its attributes, the one that the compiler calls.
 pub(crate) fn attribute(
     name: AttributeName,
     arguments: TokenStream,
     item: &TokenStream,
+    check: CheckStatements,
 ) -> TokenStream {
     let mut method = match syn::parse2::<Method>(item.clone()) {
         Ok(method) => method,
@@ -33,10 +37,10 @@ pub(crate) fn attribute(
     given.extend(siblings);
     let mut errors = Errors::default();
     let attributes = Attributes::read(&given, &mut errors);
-    expand(&check::check(method, attributes, errors), &paths)
+    expand(&check::check(method, attributes, errors), &paths, check)
 }
 
-fn expand(plan: &Plan, paths: &[Path]) -> TokenStream {
+fn expand(plan: &Plan, paths: &[Path], check: CheckStatements) -> TokenStream {
     let Method {
         attributes,
         visibility,
@@ -54,7 +58,7 @@ fn expand(plan: &Plan, paths: &[Path]) -> TokenStream {
             Some(quote!(#[allow(unused_variables, unused_mut, unexpected_cfgs)])),
             unsound(plan, body),
         ),
-        (true, true) => (None, call(plan, body)),
+        (true, true) => (None, call(plan, body, check)),
         (true, false) => (None, alone(plan, body)),
     };
     quote! {
@@ -116,7 +120,7 @@ fn imports(paths: &[Path]) -> Option<TokenStream> {
 }
 
 /// The inside of a `#[database_safe]` method: a call of dbm-core, which is given the body as a closure.
-fn call(plan: &Plan, body: &Group) -> TokenStream {
+fn call(plan: &Plan, body: &Group, check: CheckStatements) -> TokenStream {
     let (Some(Handle { pattern, ty, .. }), Some(declared)) = (&plan.handle, plan.method.declared())
     else {
         return TokenStream::new();
@@ -132,8 +136,10 @@ fn call(plan: &Plan, body: &Group) -> TokenStream {
     let body = typed_body(plan, body, &quote!(let #pattern = #lent;));
     let site = site(plan);
     let policy = policy(&plan.attributes, declared);
+    let faults = check(plan);
     quote_spanned! {Span::mixed_site()=>
         #site
+        #faults
         let __outcome = ::dbm_core::__private::call(&__SITE, #manager)
             #required
             .on::<#ty>()

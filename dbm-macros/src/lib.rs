@@ -3,19 +3,39 @@
 //! A method goes through four files. `method` parses it, except its body. `attributes` reads the attributes on it.
 //! `check` applies every rule; `types` tells it what a type looks like, `wording` has the messages. `expand` generates
 //! the code. If something is wrong, the method is emitted beside the error, so that one mistake is one error.
+//!
+//! The derive reads its `keys`, and the files of a `schema`. With the feature `checked` both hand over to the module of that
+//! name, which asks SQLite.
 
 mod attribute_name;
 mod attributes;
 mod check;
+#[cfg(feature = "checked")]
+mod checked;
 mod derive;
 mod errors;
 mod expand;
+mod keys;
 mod method;
+mod schema;
 mod types;
+mod version;
 mod wording;
 
 use attribute_name::AttributeName;
 use proc_macro::TokenStream;
+
+/// What the feature `checked` adds to a method, and to a manager that asks for it.
+#[cfg(feature = "checked")]
+const CHECK: (expand::CheckStatements, Option<derive::CheckFiles>) =
+    (checked::statements, Some(checked::files));
+#[cfg(not(feature = "checked"))]
+const CHECK: (expand::CheckStatements, Option<derive::CheckFiles>) =
+    (|_| proc_macro2::TokenStream::new(), None);
+
+fn attribute(name: AttributeName, arguments: TokenStream, item: TokenStream) -> TokenStream {
+    expand::attribute(name, arguments.into(), &item.into(), CHECK.0).into()
+}
 
 /// Makes a method a database call: it waits for a connection, begins a transaction, runs the body, and commits or rolls
 /// back.
@@ -61,7 +81,7 @@ use proc_macro::TokenStream;
 /// (`use dbm_core::fail_value as otherwise`) is not recognised.
 #[proc_macro_attribute]
 pub fn database_safe(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(AttributeName::DatabaseSafe, arguments.into(), &item.into()).into()
+    attribute(AttributeName::DatabaseSafe, arguments, item)
 }
 
 /// At least one of the named parameters, each an `Option`, must be `Some`.
@@ -95,12 +115,7 @@ pub fn database_safe(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn required_argument(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(
-        AttributeName::RequiredArgument,
-        arguments.into(),
-        &item.into(),
-    )
-    .into()
+    attribute(AttributeName::RequiredArgument, arguments, item)
 }
 
 /// On failure the caller gets this value, never an error.
@@ -136,7 +151,7 @@ pub fn required_argument(arguments: TokenStream, item: TokenStream) -> TokenStre
 /// With [`macro@fail_with_exception`] the value is a tuple, and its last element receives the cause.
 #[proc_macro_attribute]
 pub fn fail_value(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(AttributeName::FailValue, arguments.into(), &item.into()).into()
+    attribute(AttributeName::FailValue, arguments, item)
 }
 
 /// A panic in the body comes back as an error, too: `Err(E::from(Error::Panicked { .. }))`.
@@ -170,12 +185,7 @@ pub fn fail_value(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn fail_with_exception(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(
-        AttributeName::FailWithException,
-        arguments.into(),
-        &item.into(),
-    )
-    .into()
+    attribute(AttributeName::FailWithException, arguments, item)
 }
 
 /// Traces how long the method took. `#[timed(slow = "100ms")]` warns if it took longer than that.
@@ -192,7 +202,7 @@ pub fn fail_with_exception(arguments: TokenStream, item: TokenStream) -> TokenSt
 /// ```
 #[proc_macro_attribute]
 pub fn timed(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(AttributeName::Timed, arguments.into(), &item.into()).into()
+    attribute(AttributeName::Timed, arguments, item)
 }
 
 /// Lets `init_db` and `migrate_db` call the method, which then joins their transaction.
@@ -228,12 +238,19 @@ pub fn timed(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn during_init(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(AttributeName::DuringInit, arguments.into(), &item.into()).into()
+    attribute(AttributeName::DuringInit, arguments, item)
 }
 
 /// Turns a struct that holds a `ManagerCore` into a database manager.
 ///
 /// - `#[db_manager(version = "1.2.0")]` on the struct is the schema version that this program needs: three numbers.
+/// - `schema` says that the schema is files in this package, `schema/1.0.0.sql` and so on, each with what leads from the
+///   version before to its own; `schema = "cache"` has them in `schema/cache/`. The derive then writes
+///   `impl Schema`: a new database walks all of them, an older one those above its version. `version` is the newest.
+/// - `after("1.1.0" = Store::seed)` goes on in Rust behind a file, in the same transaction. The step is an
+///   `async fn(&self, db: &mut WriteTransaction) -> Result<()>`.
+/// - `checked`, with the feature of that name, has the SQL of its methods checked against the files when it compiles.
+///   `checked(strict)` says that the program registers no function, collation or module, so an unknown one is wrong.
 /// - The core is the field of type `ManagerCore`, or the one marked `#[db_manager(core)]`.
 /// - The other fields are yours. If all of them are `Default`, `start` and `create` make the manager. Otherwise it is
 ///   made with `start_with` and `create_with`.
@@ -261,5 +278,16 @@ pub fn during_init(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_derive(DbManager, attributes(db_manager))]
 pub fn db_manager(item: TokenStream) -> TokenStream {
-    derive::db_manager(item.into()).into()
+    derive::db_manager(item.into(), CHECK.1).into()
+}
+
+/// A text that was checked against the files of the package, for constants and helper functions.
+///
+/// `sql!("…")` is a `&'static str`; the schema is the one after the newest file. `sql!(at "1.2.0", "…")` is for a step in
+/// Rust that follows `schema/1.2.0.sql`: newer tables are not there yet. If the package has several folders, the text has
+/// to fit one of them.
+#[cfg(feature = "checked")]
+#[proc_macro]
+pub fn sql(input: TokenStream) -> TokenStream {
+    checked::sql(input.into()).into()
 }

@@ -1,6 +1,8 @@
 //! Every message of `check` and `derive`. Each says what to write instead.
 
 use crate::attribute_name::AttributeName;
+use crate::version::Version;
+use std::io;
 use syn::Ident;
 
 pub(crate) const DURATION: &str =
@@ -34,6 +36,21 @@ pub(crate) const LIFETIME: &str =
 pub(crate) const NO_VERSION: &str =
     "name the schema version this program needs: `#[db_manager(version = \"1.0.0\")]`";
 pub(crate) const VERSION: &str = "write the version as three numbers: \"1.0.0\"";
+pub(crate) const KEYS: &str = "the keys are `version`, `schema`, `checked` and `after`, each once: `#[db_manager(version = \"1.0.0\", schema)]`";
+pub(crate) const SCHEMA_KEY: &str = "name a folder inside `schema/`: `schema = \"cache\"` is `schema/cache/`, `schema` alone is `schema/` itself";
+pub(crate) const CHECKED_KEY: &str = "write `checked`, or `checked(strict)` if the program registers no function or collation of its own";
+pub(crate) const AFTER_KEY: &str =
+    "write the version and what follows its file: `after(\"1.2.0\" = Store::seed)`";
+pub(crate) const NO_SCHEMA_KEY: &str =
+    "this is for a schema that is files: write `schema`, and keep them in the folder `schema/`";
+pub(crate) const NO_FEATURE: &str = "SQL is checked with the feature `checked`: write `dbm-core = { version = \"..\", features = [\"checked\"] }`";
+#[allow(dead_code, reason = "of the feature `checked`")]
+pub(crate) const SQL: &str = "write the SQL as a text: `sql!(\"SELECT 1\")`, or `sql!(at \"1.2.0\", \"SELECT 1\")` for a step that follows 1.2.0";
+#[allow(dead_code, reason = "of the feature `checked`")]
+pub(crate) const NO_FILES: &str =
+    "there is no file to check this against: write the first release into `schema/1.0.0.sql`";
+pub(crate) const NO_PACKAGE: &str =
+    "the files of a schema are found by CARGO_MANIFEST_DIR, which Cargo sets: build with it";
 pub(crate) const NO_CORE: &str = "a manager holds its core: add a field `core: ManagerCore`";
 pub(crate) const CORE_TYPE: &str = "a manager holds the core itself: write `ManagerCore`";
 pub(crate) const MARKED_TYPE: &str =
@@ -129,4 +146,53 @@ pub(crate) fn unknown_parameter(name: &Ident, optional: &[&Ident]) -> String {
 
 pub(crate) fn handle_gone(db: &Ident) -> String {
     format!("`{db}` is gone when the fail value is made: write an expression without it")
+}
+
+pub(crate) fn after_twice(version: Version) -> String {
+    format!("one step follows {version}: let it call both")
+}
+
+pub(crate) fn after_nothing(folder: &str, version: Version) -> String {
+    format!("there is no `{folder}/{version}.sql` that this could follow")
+}
+
+pub(crate) fn not_the_newest(folder: &str, version: Version, newest: Option<Version>) -> String {
+    match newest {
+        Some(newest) if newest > version => {
+            format!("the newest file is `{folder}/{newest}.sql`: write \"{newest}\"")
+        }
+        _ => {
+            format!("there is no `{folder}/{version}.sql`: write it, with what leads to {version}")
+        }
+    }
+}
+
+pub(crate) fn folder_unreadable(folder: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "there is no folder `{folder}/` in this package: make it, with the first release as `{folder}/1.0.0.sql`"
+        ),
+        _ => format!("`{folder}/` cannot be read: {error}"),
+    }
+}
+
+pub(crate) fn folder_empty(folder: &str) -> String {
+    format!("`{folder}/` has no file: write the first release into `{folder}/1.0.0.sql`")
+}
+
+pub(crate) fn file_name(file: &str) -> String {
+    format!("`{file}` is not named after a version: call it like `1.2.0.sql`")
+}
+
+pub(crate) fn file_unreadable(file: &str, error: &io::Error) -> String {
+    format!("`{file}` cannot be read: {error}")
+}
+
+pub(crate) fn file_not_text(file: &str) -> String {
+    format!("`{file}` is not UTF-8")
+}
+
+pub(crate) fn file_with_nul(file: &str, before: &str) -> String {
+    let line = before.matches('\n').count() + 1;
+    format!("{file}:{line}: SQLite takes the text for ended at this NUL byte: remove it")
 }

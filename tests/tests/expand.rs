@@ -15,10 +15,16 @@ mod derive;
 mod errors;
 #[path = "../../dbm-macros/src/expand.rs"]
 mod expand;
+#[path = "../../dbm-macros/src/keys.rs"]
+mod keys;
 #[path = "../../dbm-macros/src/method.rs"]
 mod method;
+#[path = "../../dbm-macros/src/schema/mod.rs"]
+mod schema;
 #[path = "../../dbm-macros/src/types.rs"]
 mod types;
+#[path = "../../dbm-macros/src/version.rs"]
+mod version;
 #[path = "../../dbm-macros/src/wording.rs"]
 mod wording;
 
@@ -129,8 +135,13 @@ fn a_method_is_emitted_with_every_error() {
 fn a_half_typed_body_still_expands() {
     let method = "async fn f(&self, db: &mut ReadTransaction) -> Result<u8> { let users = db.; if users { } else }";
     let given = Given::outermost(AttributeName::DatabaseSafe, TokenStream::new());
-    let expanded =
-        expand::attribute(given.name, given.arguments, &method.parse().unwrap()).to_string();
+    let expanded = expand::attribute(
+        given.name,
+        given.arguments,
+        &method.parse().unwrap(),
+        |_| TokenStream::new(),
+    )
+    .to_string();
     assert!(!expanded.contains("compile_error"), "{expanded}");
     assert!(
         expanded.contains("let users = db .; if users { } else"),
@@ -145,6 +156,7 @@ fn what_cannot_be_read_is_left_to_the_compiler() {
         AttributeName::DatabaseSafe,
         TokenStream::new(),
         &method.parse().unwrap(),
+        |_| TokenStream::new(),
     )
     .to_string();
     assert!(
@@ -212,7 +224,7 @@ fn expand_item(item: Item) -> TokenStream {
                 .collect();
             quote!(#block)
         }
-        Item::Struct(item) => derive::db_manager(item.to_token_stream()),
+        Item::Struct(item) => derive::db_manager(item.to_token_stream(), None),
         other => other.to_token_stream(),
     }
 }
@@ -228,5 +240,10 @@ fn expand_method(item: ImplItem) -> TokenStream {
         .position(|attribute| Given::sibling(attribute).is_some())
         .unwrap();
     let given = Given::sibling(&method.attrs.remove(first)).unwrap();
-    expand::attribute(given.name, given.arguments, &method.to_token_stream())
+    expand::attribute(
+        given.name,
+        given.arguments,
+        &method.to_token_stream(),
+        |_| TokenStream::new(),
+    )
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use dbm_sql::Refusal;
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
@@ -156,7 +157,7 @@ impl Guard {
         match self.refused.swap(0, Ordering::Relaxed) {
             0 if takes_a_name => error.of_run(),
             0 => error,
-            code => Refusal::from_code(code).error(),
+            code => refused(code).unwrap_or(error),
         }
     }
 
@@ -206,12 +207,10 @@ impl Guard {
                 pragma_value,
             } => {
                 let migrating = self.migrating.load(Ordering::Relaxed);
-                if is_harmless(pragma_name, pragma_value)
-                    || migrating && is_for_migrations(pragma_name)
-                {
-                    return Authorization::Allow;
+                match Refusal::of_pragma(pragma_name, pragma_value, migrating) {
+                    Some(refusal) => refusal,
+                    None => return Authorization::Allow,
                 }
-                Refusal::Pragma
             }
             AuthAction::CreateTable { .. }
             | AuthAction::CreateTrigger { .. }
@@ -226,107 +225,10 @@ impl Guard {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-#[repr(u8)]
-enum Refusal {
-    TransactionControl = 1,
-    Attach,
-    Pragma,
-}
-
-impl Refusal {
-    fn from_code(code: u8) -> Self {
-        match code {
-            1 => Self::TransactionControl,
-            2 => Self::Attach,
-            _ => Self::Pragma,
-        }
-    }
-
-    fn error(self) -> Error {
-        let (what, why) = match self {
-            Self::TransactionControl => (
-                "transaction control",
-                "the call itself commits on Ok and rolls back on Err",
-            ),
-            Self::Attach => (
-                "ATTACH or DETACH",
-                "it needs a method with `db: &mut Connection`; init_db and migrate_db have no such thing",
-            ),
-            Self::Pragma => (
-                "this PRAGMA",
-                "its effect would outlive the transaction; leave it out in init_db and migrate_db, and elsewhere use a method with `db: &mut Connection`",
-            ),
-        };
-        Error::Refused { what, why }
-    }
-}
-
-/// Only what reads, or what a rollback takes back.
-fn is_harmless(name: &str, value: Option<&str>) -> bool {
-    const WITH_ARGUMENT: &[&str] = &[
-        "table_info",
-        "table_xinfo",
-        "table_list",
-        "index_list",
-        "index_info",
-        "index_xinfo",
-        "foreign_key_list",
-        "foreign_key_check",
-        "integrity_check",
-        "quick_check",
-        "user_version",
-        "application_id",
-    ];
-    const WITHOUT_VALUE: &[&str] = &[
-        "application_id",
-        "auto_vacuum",
-        "busy_timeout",
-        "cache_size",
-        "collation_list",
-        "compile_options",
-        "data_version",
-        "database_list",
-        "defer_foreign_keys",
-        "encoding",
-        "foreign_keys",
-        "freelist_count",
-        "function_list",
-        "journal_mode",
-        "journal_size_limit",
-        "max_page_count",
-        "mmap_size",
-        "module_list",
-        "page_count",
-        "page_size",
-        "pragma_list",
-        "query_only",
-        "recursive_triggers",
-        "schema_version",
-        "secure_delete",
-        "synchronous",
-        "temp_store",
-        "user_version",
-        "wal_autocheckpoint",
-    ];
-    let is = |known: &&str| known.eq_ignore_ascii_case(name);
-    let on = |value: &str| {
-        ["on", "true", "yes", "1"]
-            .iter()
-            .any(|word| word.eq_ignore_ascii_case(value))
-    };
-    match value {
-        _ if WITH_ARGUMENT.iter().any(is) => true,
-        None => WITHOUT_VALUE.iter().any(is),
-        // OFF would forget violations.
-        Some(value) => name.eq_ignore_ascii_case("defer_foreign_keys") && on(value),
-    }
-}
-
-/// What generated migrations say around their statements: within a transaction SQLite ignores the first one, the second
-/// one has nothing to forget while foreign keys are off, and the third is taken back after the migration.
-fn is_for_migrations(name: &str) -> bool {
-    ["foreign_keys", "defer_foreign_keys", "legacy_alter_table"]
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(name))
+/// The library's words for what the authorizer has noted.
+fn refused(code: u8) -> Option<Error> {
+    let refusal = Refusal::ALL
+        .into_iter()
+        .find(|refusal| *refusal as u8 == code)?;
+    Some(Error::refused(refusal))
 }

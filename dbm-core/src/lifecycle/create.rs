@@ -1,7 +1,11 @@
 //! A new database: the version and `init_db`, in one transaction.
+//!
+//! Files are walked as a migration walks them, with foreign keys off and checked at the end: one that rebuilds a table
+//! would else delete what an earlier one has put into its children.
 
 use std::sync::Arc;
 
+use super::foreign_keys::{foreign_keys, set_foreign_keys};
 use super::{in_transaction, version_row};
 use crate::call::site::Site;
 use crate::engine::{Contents, Engine, contents};
@@ -14,13 +18,16 @@ use crate::version::Version;
 static SITE: Site = Site::new(module_path!(), "init_db").during_init();
 
 /// False when another process was first.
-pub(crate) async fn create(
-    schema: &impl Schema,
+pub(crate) async fn create<S: Schema>(
+    schema: &S,
     gate: &Gate,
     engine: &Arc<Engine>,
     version: &Version,
 ) -> Result<bool> {
-    in_transaction(gate, engine, &SITE, async |frame| {
+    if S::__FROM_FILES {
+        set_foreign_keys(engine, false).await?;
+    }
+    let created = in_transaction(gate, engine, &SITE, async |frame| {
         let found = frame.session.control(|db| contents(&db.connection)).await?;
         match found {
             Ok(Contents::Nothing) => {}
@@ -29,7 +36,19 @@ pub(crate) async fn create(
         }
         let db = &mut WriteTransaction::new(Arc::clone(frame));
         version_row::create(db, version).await?;
-        schema.init_db(db).await?;
+        if S::__FROM_FILES {
+            let before = foreign_keys(frame).await?;
+            schema.init_db(db).await?;
+            if let Some(violation) = foreign_keys(frame).await?.worse_than(&before) {
+                return Err(Error::ForeignKeys {
+                    child: violation.child,
+                    parent: violation.parent,
+                    count: violation.count,
+                });
+            }
+        } else {
+            schema.init_db(db).await?;
+        }
         match frame
             .session
             .control(|db| contents(&db.connection))
@@ -41,5 +60,9 @@ pub(crate) async fn create(
             }),
         }
     })
-    .await
+    .await?;
+    if S::__FROM_FILES {
+        set_foreign_keys(engine, true).await?;
+    }
+    Ok(created)
 }

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::close::finish;
+use super::foreign_keys::set_foreign_keys;
 use super::{in_transaction, tell, version_row};
 use crate::call::lease::Lease;
 use crate::call::site::Site;
@@ -152,6 +153,9 @@ impl<M: Schema> Drift<M> {
             return Err(Error::HandleEnded);
         };
         let engine = Engine::in_memory(gate.id, &self.config)?;
+        if M::__FROM_FILES {
+            set_foreign_keys(&engine, false).await?;
+        }
         let mut expected = Err(Error::HandleEnded);
         let making = in_transaction(&gate, &engine, &INIT, async |frame| {
             let db = &mut WriteTransaction::new(Arc::clone(frame));

@@ -6,11 +6,11 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use super::drift::Drift;
+use super::foreign_keys::{foreign_keys, set_foreign_keys};
 use super::{in_transaction, tell, version_row};
 use crate::call::site::Site;
-use crate::engine::{Contents, Db, Engine, ForeignKeys, back_up, contents, read_schema};
+use crate::engine::{Contents, Db, Engine, back_up, contents, read_schema};
 use crate::error::{Error, Result};
-use crate::frame::Frame;
 use crate::gate::Gate;
 use crate::schema::Schema;
 use crate::transaction::{NewHandle as _, WriteTransaction};
@@ -66,31 +66,6 @@ pub(crate) async fn migrate<M: Schema>(
     .await?;
     set_foreign_keys(engine, true).await?;
     Ok(migrated)
-}
-
-async fn foreign_keys(frame: &Frame) -> Result<ForeignKeys> {
-    let read = |db: &mut Db| ForeignKeys::read(&db.connection);
-    frame.session.control_on_lane(read).await?
-}
-
-/// The setting is ignored inside a transaction, and with it on, rebuilding a parent table would delete its children.
-async fn set_foreign_keys(engine: &Engine, on: bool) -> Result<()> {
-    let (sender, receiver) = oneshot::channel();
-    let conn = Arc::clone(&engine.writer.conn);
-    let set = move || {
-        conn.lock().db().map_or(Err(Error::HandleEnded), |db| {
-            db.connection.execute_batch(if on {
-                "PRAGMA foreign_keys = ON; PRAGMA legacy_alter_table = OFF"
-            } else {
-                "PRAGMA foreign_keys = OFF"
-            })?;
-            db.guard.set_migrating(!on);
-            Ok(())
-        })
-    };
-    let told = |result| drop(sender.send(result));
-    engine.writer.conn.post(set, told)?;
-    receiver.await.unwrap_or(Err(Error::HandleEnded))
 }
 
 /// Copies the committed state away, on a thread.

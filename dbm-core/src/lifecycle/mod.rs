@@ -8,6 +8,7 @@ mod close;
 mod create;
 #[expect(clippy::disallowed_methods, reason = "it tells of drift")]
 mod drift;
+mod foreign_keys;
 #[expect(clippy::disallowed_methods, reason = "it tells of a migration")]
 mod migrate;
 #[expect(clippy::disallowed_methods, reason = "it looks at the file first")]

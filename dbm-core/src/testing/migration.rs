@@ -64,6 +64,7 @@ pub struct Migration {
 enum Start {
     Sql { version: String, sql: String },
     File(PathBuf),
+    Files { version: String },
 }
 
 impl Migration {
@@ -78,6 +79,27 @@ impl Migration {
     /// From a database that an older release made; a copy of it is used.
     pub fn from_file(fixture: impl Into<PathBuf>) -> Self {
         Self::new(Start::File(fixture.into()))
+    }
+
+    /// From what the files of the manager itself make for an older version: for a manager whose schema is
+    /// [files](crate::Schema#files).
+    ///
+    /// ```no_run
+    /// # use dbm_core::prelude::*;
+    /// # use dbm_core::testing::{Migration, MigrationError};
+    /// # async fn f<Store: DbManager + dbm_core::FromCore>() -> Result<(), MigrationError> {
+    /// for release in ["1.0.0", "1.1.0"] {
+    ///     Migration::from_files(release)
+    ///         .seed("INSERT INTO user (name) VALUES ('Ada')")
+    ///         .check::<Store>()
+    ///         .await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn from_files(version: &str) -> Self {
+        Self::new(Start::Files {
+            version: version.to_owned(),
+        })
     }
 
     fn new(start: Start) -> Self {
@@ -116,7 +138,7 @@ impl Migration {
         self,
         build: impl Fn(ManagerCore) -> M,
     ) -> Result<Migrated<M>, MigrationError> {
-        let directory = self.prepare().await?;
+        let directory = self.prepare(&build).await?;
         let config = directory.config().schema_drift(SchemaDrift::Ignore);
         let manager = M::create_with(config, &build).await?;
         let new = M::create_with(Config::in_memory(), &build).await?;
@@ -132,11 +154,22 @@ impl Migration {
         })
     }
 
-    async fn prepare(self) -> Result<TestDirectory> {
+    async fn prepare<M: DbManager>(
+        self,
+        build: impl Fn(ManagerCore) -> M,
+    ) -> Result<TestDirectory> {
         let (directory, version, sql) = match self.start {
-            Start::Sql { version, sql } => {
-                let version = Version::parse(&version).map_err(Error::other)?;
-                (TestDirectory::new()?, version, sql)
+            Start::Sql { version, sql } => (TestDirectory::new()?, parse(&version)?, sql),
+            Start::Files { version } => {
+                if !M::__FROM_FILES {
+                    return Err(Error::other(
+                        "the schema of this manager is no files: use `Migration::from_sql`",
+                    ));
+                }
+                let (directory, version) = (TestDirectory::new()?, parse(&version)?);
+                let config = directory.config().version(version.clone());
+                M::create_with(config, build).await?.close().await?;
+                (directory, version, String::new())
             }
             Start::File(fixture) => {
                 let directory = TestDirectory::with_database(fixture)?;
@@ -150,6 +183,10 @@ impl Migration {
         old.close().await?;
         Ok(directory)
     }
+}
+
+fn parse(version: &str) -> Result<Version> {
+    Version::parse(version).map_err(Error::other)
 }
 
 /// A release of the past.

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::front::Screen;
 use crate::sampler::Sampler;
 use crate::settings::Settings;
-use crate::store::{FIRST, Store};
+use crate::store::Store;
 
 /// The bot as it was first released.
 #[derive(DbManager)]
@@ -24,7 +24,7 @@ struct FirstRelease {
 
 impl Schema for FirstRelease {
     async fn init_db(&self, db: &mut WriteTransaction) -> dbm_core::Result<()> {
-        db.execute_batch(FIRST).await
+        db.execute_batch(include_str!("../schema/1.0.0.sql")).await
     }
 
     async fn migrate_db(
@@ -43,12 +43,12 @@ impl FirstRelease {
         for minute in 0..readings {
             let at = 1_767_225_600 - 60 * i64::from(readings - minute);
             db.execute(
-                "INSERT INTO sample VALUES (?1, 20 + ?2, 50, 5)",
+                sql!(at "1.0.0", "INSERT INTO sample VALUES (?1, 20 + ?2, 50, 5)"),
                 (at, minute),
             )
             .await?;
         }
-        db.execute("INSERT INTO process VALUES ('nginx')", ())
+        db.execute(sql!(at "1.0.0", "INSERT INTO process VALUES ('nginx')"), ())
             .await?;
         Ok(())
     }
@@ -72,7 +72,7 @@ impl Schema for BrokenRelease {
         _: &Version,
         _: &Version,
     ) -> dbm_core::Result<bool> {
-        db.execute("DELETE FROM sample", ()).await?;
+        db.execute(sql!("DELETE FROM sample"), ()).await?;
         db.execute_batch("DROP TABLE watch; INSERT INTO no_such_table VALUES (1)")
             .await?;
         Ok(true)

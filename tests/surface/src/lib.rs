@@ -20,6 +20,8 @@ pub use dbm_core::{
 pub use dbm_core::{
     database_safe, during_init, fail_value, fail_with_exception, required_argument, timed,
 };
+#[cfg(feature = "checked")]
+pub use dbm_core::sql;
 pub use dbm_core::{rusqlite, semver, tokio_rusqlite};
 
 /// What may cross tasks and threads.

@@ -1,7 +1,7 @@
 use dbm_core::prelude::*;
 
 #[derive(DbManager)]
-#[db_manager(schema = "1.0.0")]
+#[db_manager(schemaversion = "1.0.0")]
 struct Store {
     core: ManagerCore,
 }

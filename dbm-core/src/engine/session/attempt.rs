@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use dbm_sql::Refusal;
 use rusqlite::{ErrorCode, ffi};
 
 use super::{Access, Session};
@@ -163,10 +164,7 @@ impl Session {
 
 fn may_write(read_only: bool) -> Result<()> {
     if read_only {
-        return Err(Error::Refused {
-            what: "a write",
-            why: "this method has `db: &mut ReadTransaction`",
-        });
+        return Err(Error::refused(Refusal::Write));
     }
     Ok(())
 }

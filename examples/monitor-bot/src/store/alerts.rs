@@ -71,10 +71,6 @@ pub enum What {
     Cleared,
 }
 
-const ALERTS: &str = "
-    SELECT id, metric, rule, level, announced, worst, raised_at, acknowledged_at, acknowledged_by, cleared_at, rule_id
-    FROM alert";
-
 impl What {
     /// The name that is stored.
     fn name(self) -> &'static str {
@@ -128,7 +124,7 @@ impl Store {
         let metric = metric.map(Metric::to_string);
         let alerts: Vec<Alert> = db
             .query(
-                &format!("{ALERTS} WHERE cleared_at IS NULL AND (id = ?1 OR metric = ?2)"),
+                "SELECT * FROM alert WHERE cleared_at IS NULL AND (id = ?1 OR metric = ?2)",
                 (id, metric),
             )
             .await?;
@@ -149,15 +145,15 @@ impl Store {
         &self,
         db: &mut ReadTransaction,
     ) -> Result<(Vec<Alert>, Option<Error>)> {
-        let sql = format!("{ALERTS} WHERE cleared_at IS NULL ORDER BY id DESC");
-        Ok((db.query(&sql, ()).await?, None))
+        let sql = "SELECT * FROM alert WHERE cleared_at IS NULL ORDER BY id DESC";
+        Ok((db.query(sql, ()).await?, None))
     }
 
     /// The newest alerts, open or not.
     #[database_safe]
     pub async fn latest_alerts(&self, db: &mut ReadTransaction, most: u32) -> Result<Vec<Alert>> {
         Ok(db
-            .query(&format!("{ALERTS} ORDER BY id DESC LIMIT ?1"), (most,))
+            .query("SELECT * FROM alert ORDER BY id DESC LIMIT ?1", (most,))
             .await?)
     }
 }
@@ -174,13 +170,13 @@ async fn weigh(
     let key = (kept.id, &metric);
     let open: Option<Alert> = db
         .query_optional(
-            &format!("{ALERTS} WHERE cleared_at IS NULL AND rule_id = ?1 AND metric = ?2"),
+            sql!("SELECT * FROM alert WHERE cleared_at IS NULL AND rule_id = ?1 AND metric = ?2"),
             key,
         )
         .await?;
     let pending: Option<(i64, i64)> = db
         .query_optional(
-            "SELECT since, seen FROM pending WHERE rule_id = ?1 AND metric = ?2",
+            sql!("SELECT since, seen FROM pending WHERE rule_id = ?1 AND metric = ?2"),
             key,
         )
         .await?;
@@ -195,7 +191,7 @@ async fn weigh(
     let verdict = judge(rule, &track, sample.value, at);
     if pending.is_some() && !matches!(verdict, Verdict::Wait(_)) {
         db.execute(
-            "DELETE FROM pending WHERE rule_id = ?1 AND metric = ?2",
+            sql!("DELETE FROM pending WHERE rule_id = ?1 AND metric = ?2"),
             key,
         )
         .await?;
@@ -203,7 +199,7 @@ async fn weigh(
     match (verdict, open) {
         (Verdict::Wait(Pending { since, seen }), _) => {
             db.execute(
-                "INSERT INTO pending VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET since = ?3, seen = ?4",
+                sql!("INSERT INTO pending VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET since = ?3, seen = ?4"),
                 (kept.id, &metric, since, seen),
             )
             .await?;
@@ -211,8 +207,8 @@ async fn weigh(
         (Verdict::Raise(level), _) => raise(db, kept, &metric, level, sample.value, at).await?,
         (Verdict::Worse(level), Some(alert)) => {
             db.execute(
-                "UPDATE alert SET level = ?2, announced = ?3, worst = ?3, acknowledged_at = NULL, acknowledged_by = NULL
-                 WHERE id = ?1",
+                sql!("UPDATE alert SET level = ?2, announced = ?3, worst = ?3, acknowledged_at = NULL, acknowledged_by = NULL
+                 WHERE id = ?1"),
                 (alert.id, level, sample.value),
             )
             .await?;
@@ -220,7 +216,7 @@ async fn weigh(
         }
         (Verdict::Same, Some(alert)) if rule.is_worse(sample.value, alert.worst) => {
             db.execute(
-                "UPDATE alert SET worst = ?2 WHERE id = ?1",
+                sql!("UPDATE alert SET worst = ?2 WHERE id = ?1"),
                 (alert.id, sample.value),
             )
             .await?;
@@ -241,8 +237,10 @@ async fn raise(
 ) -> Result<()> {
     let id = db
         .query_one(
-            "INSERT INTO alert (rule_id, rule, metric, level, announced, worst, raised_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) RETURNING id",
+            sql!(
+                "INSERT INTO alert (rule_id, rule, metric, level, announced, worst, raised_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) RETURNING id"
+            ),
             (rule.id, &rule.text, metric, level, value, at),
         )
         .await?;
@@ -250,15 +248,18 @@ async fn raise(
 }
 
 async fn clear(db: &mut WriteTransaction, id: i64, at: i64, value: f64) -> Result<()> {
-    db.execute("UPDATE alert SET cleared_at = ?2 WHERE id = ?1", (id, at))
-        .await?;
+    db.execute(
+        sql!("UPDATE alert SET cleared_at = ?2 WHERE id = ?1"),
+        (id, at),
+    )
+    .await?;
     tell(db, id, at, What::Cleared, value).await
 }
 
 /// Ends the alerts whose rule was removed or whose metric is measured no longer.
 async fn clear_orphans(db: &mut WriteTransaction, reading: &Reading) -> Result<()> {
     let open: Vec<Alert> = db
-        .query(&format!("{ALERTS} WHERE cleared_at IS NULL"), ())
+        .query(sql!("SELECT * FROM alert WHERE cleared_at IS NULL"), ())
         .await?;
     for alert in open {
         let measured = reading
@@ -280,7 +281,7 @@ async fn tell(
     value: f64,
 ) -> Result<()> {
     db.execute(
-        "INSERT INTO event (alert_id, at, what, value) VALUES (?1, ?2, ?3, ?4)",
+        sql!("INSERT INTO event (alert_id, at, what, value) VALUES (?1, ?2, ?3, ?4)"),
         (alert, at, what.name(), value),
     )
     .await?;
@@ -293,7 +294,7 @@ pub(super) async fn events_after(
     event: i64,
     since: i64,
 ) -> Result<Vec<Event>> {
-    let sql = "SELECT event.id, alert_id, at, what, metric, rule, level, value
-               FROM event JOIN alert ON alert.id = alert_id WHERE event.id > ?1 AND at > ?2 ORDER BY event.id";
+    let sql = sql!("SELECT event.id, alert_id, at, what, metric, rule, level, value
+               FROM event JOIN alert ON alert.id = alert_id WHERE event.id > ?1 AND at > ?2 ORDER BY event.id");
     Ok(db.query(sql, (event, since)).await?)
 }

@@ -17,13 +17,12 @@ use dbm_core::prelude::*;
 
 pub use alerts::{Alert, Event, What};
 pub use samples::Slot;
-pub use schema::FIRST;
 
 use crate::settings::Keep;
 
 /// The database of the bot.
 #[derive(DbManager)]
-#[db_manager(version = "1.3.0")]
+#[db_manager(version = "1.3.0", schema, checked(strict), after("1.2.0" = Self::add_default_rules))]
 pub struct Store {
     core: ManagerCore,
     keep: Keep,

@@ -6,19 +6,23 @@ use super::Store;
 use crate::span::Span;
 
 // Every metric is named, for a key begins with it: the time alone would have the whole table read.
-const MINUTES: &str = "
+const MINUTES: &str = sql!(
+    "
     INSERT INTO minute
     SELECT metric_id, at - at % 60, min(value), max(value), sum(value), count(*)
     FROM sample WHERE metric_id IN (SELECT id FROM metric) AND at < ?1 GROUP BY 1, 2
     ON CONFLICT DO UPDATE SET low = min(low, excluded.low), high = max(high, excluded.high),
-                              total = total + excluded.total, count = count + excluded.count";
+                              total = total + excluded.total, count = count + excluded.count"
+);
 
-const HOURS: &str = "
+const HOURS: &str = sql!(
+    "
     INSERT INTO hour
     SELECT metric_id, at - at % 3600, min(low), max(high), sum(total), sum(count)
     FROM minute WHERE metric_id IN (SELECT id FROM metric) AND at < ?1 GROUP BY 1, 2
     ON CONFLICT DO UPDATE SET low = min(low, excluded.low), high = max(high, excluded.high),
-                              total = total + excluded.total, count = count + excluded.count";
+                              total = total + excluded.total, count = count + excluded.count"
+);
 
 impl Store {
     /// Rolls up what is old, all in one transaction: a value is never counted twice nor lost.

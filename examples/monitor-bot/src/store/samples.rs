@@ -23,7 +23,7 @@ pub struct Slot {
 }
 
 /// Single readings and both kinds of roll-up together; what was rolled up counts where it began.
-const HISTORY: &str = "
+const HISTORY: &str = sql!("
     WITH one (id) AS (SELECT id FROM metric WHERE name = ?1),
     part (at, low, high, total, count) AS (
         SELECT at, value, value, value, 1 FROM sample JOIN one ON metric_id = id WHERE at > ?2 AND at <= ?3
@@ -34,7 +34,7 @@ const HISTORY: &str = "
     )
     SELECT max(0, (at - ?2 - 1) * ?4 / (?3 - ?2)) AS slot,
            min(low) AS low, max(high) AS high, sum(total) / sum(count) AS average, sum(count) AS count
-    FROM part GROUP BY slot ORDER BY slot";
+    FROM part GROUP BY slot ORDER BY slot");
 
 impl Store {
     /// Stores a reading, whole or not at all.

@@ -1,54 +1,21 @@
-//! The tables, as a walk through their history: a new database takes the same steps as an old one, so that
-//! both end alike.
+//! The tables are the files in `schema/`. Here is what SQL cannot say, and whether every release still leads to today.
 
 use dbm_core::prelude::*;
 
 use super::Store;
 use crate::rules::{DEFAULTS, Rule};
 
-/// What the first release made.
-pub const FIRST: &str = include_str!("schema/1.0.0.sql");
-
-/// Every later version, with what leads to it.
-const STEPS: [(Version, &str); 3] = [
-    (Version::new(1, 1, 0), include_str!("schema/1.1.0.sql")),
-    (Version::new(1, 2, 0), include_str!("schema/1.2.0.sql")),
-    (Version::new(1, 3, 0), include_str!("schema/1.3.0.sql")),
-];
-
-/// The version that brought rules.
-const RULES: Version = Version::new(1, 2, 0);
-
-impl Schema for Store {
-    async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
-        db.execute_batch(FIRST).await?;
-        self.walk(db, &Version::new(1, 0, 0)).await
-    }
-
-    async fn migrate_db(
-        &self,
-        db: &mut WriteTransaction,
-        current: &Version,
-        _target: &Version,
-    ) -> Result<bool> {
-        self.walk(db, current).await?;
-        Ok(true)
-    }
-}
-
 impl Store {
-    async fn walk(&self, db: &mut WriteTransaction, current: &Version) -> Result<()> {
-        for (_, step) in STEPS.iter().filter(|(version, _)| current < version) {
-            db.execute_batch(step).await?;
-        }
-        if *current < RULES {
-            let now = db.query_one("SELECT unixepoch()", ()).await?;
-            for text in DEFAULTS {
-                let rule: Rule = text.parse().map_err(Error::other)?;
-                self.add_rule(&rule, "default", now)
-                    .await
-                    .map_err(Error::other)?;
-            }
+    /// What follows 1.2.0, which brings rules.
+    pub(super) async fn add_default_rules(&self, db: &mut WriteTransaction) -> Result<()> {
+        let now = db
+            .query_one(sql!(at "1.2.0", "SELECT unixepoch()"), ())
+            .await?;
+        for text in DEFAULTS {
+            let rule: Rule = text.parse().map_err(Error::other)?;
+            self.add_rule(&rule, "default", now)
+                .await
+                .map_err(Error::other)?;
         }
         Ok(())
     }
@@ -56,8 +23,6 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::iter::once;
-
     use dbm_core::testing::{Migrated, Migration, schema};
 
     use super::*;
@@ -67,10 +32,8 @@ mod tests {
     use crate::store::What;
 
     /// Today's program on a database that a release has left with these rows in it: it ends like a new one.
-    async fn migrated(version: Version, rows: &str) -> Migrated<Store> {
-        let steps = STEPS.into_iter().filter(|(step, _)| *step <= version);
-        let tables: String = once(FIRST).chain(steps.map(|(_, sql)| sql)).collect();
-        Migration::from_sql(&version.to_string(), tables)
+    async fn migrated(release: &str, rows: &str) -> Migrated<Store> {
+        Migration::from_files(release)
             .seed(rows)
             .check_with(|core| Store {
                 core,
@@ -94,7 +57,7 @@ mod tests {
     #[tokio::test]
     async fn from_1_0_0_readings_and_processes_stay_and_the_default_rules_come() {
         let store = migrated(
-            Version::new(1, 0, 0),
+            "1.0.0",
             "INSERT INTO sample VALUES (60, 1, 2, 3), (120, 4, 5, 6);
              INSERT INTO process VALUES ('nginx')",
         )
@@ -114,7 +77,7 @@ mod tests {
     #[tokio::test]
     async fn from_1_1_0_every_metric_and_watch_stays_and_the_default_rules_come() {
         let store = migrated(
-            Version::new(1, 1, 0),
+            "1.1.0",
             "INSERT INTO metric VALUES (7, 'disk:/');
              INSERT INTO sample VALUES (7, 60, 61), (7, 120, 62);
              INSERT INTO watch VALUES ('nginx', 50)",
@@ -135,8 +98,9 @@ mod tests {
     #[tokio::test]
     async fn from_1_2_0_alerts_go_on_where_they_were() {
         let store = migrated(
-            Version::new(1, 2, 0),
-            "INSERT INTO rule VALUES (1, 'memory > 85', 10, 'console'), (2, 'cpu > 50 for 1m', 10, 'console');
+            "1.2.0",
+            "DELETE FROM rule;
+             INSERT INTO rule VALUES (1, 'memory > 85', 10, 'console'), (2, 'cpu > 50 for 1m', 10, 'console');
              INSERT INTO alert VALUES (1, 1, 'memory > 85', 'memory', 1, 91, 93, 900, 950, 'ada', NULL);
              INSERT INTO event VALUES (1, 1, 900, 'raised', 91), (2, 1, 950, 'acknowledged', 91);
              INSERT INTO delivery VALUES ('discord', 1);
@@ -185,8 +149,8 @@ mod tests {
         assert_eq!(rules(&new).await, DEFAULTS);
         let now = schema(&new).await.unwrap().to_string();
         assert!(
-            now == include_str!("schema/reviewed.txt"),
-            "schema/reviewed.txt is another one than\n{now}"
+            now == include_str!("reviewed.txt"),
+            "src/store/reviewed.txt is another one than\n{now}"
         );
     }
 }

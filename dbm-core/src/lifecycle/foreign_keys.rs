@@ -1,0 +1,34 @@
+//! Foreign keys while a migration runs, or the files of a new database: off, and what they are judged by.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::engine::{Db, Engine, ForeignKeys};
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+
+pub(super) async fn foreign_keys(frame: &Frame) -> Result<ForeignKeys> {
+    let read = |db: &mut Db| ForeignKeys::read(&db.connection);
+    frame.session.control_on_lane(read).await?
+}
+
+/// The setting is ignored inside a transaction, and with it on, rebuilding a parent table would delete its children.
+pub(super) async fn set_foreign_keys(engine: &Engine, on: bool) -> Result<()> {
+    let (sender, receiver) = oneshot::channel();
+    let conn = Arc::clone(&engine.writer.conn);
+    let set = move || {
+        conn.lock().db().map_or(Err(Error::HandleEnded), |db| {
+            db.connection.execute_batch(if on {
+                "PRAGMA foreign_keys = ON; PRAGMA legacy_alter_table = OFF"
+            } else {
+                "PRAGMA foreign_keys = OFF"
+            })?;
+            db.guard.set_migrating(!on);
+            Ok(())
+        })
+    };
+    let told = |result| drop(sender.send(result));
+    engine.writer.conn.post(set, told)?;
+    receiver.await.unwrap_or(Err(Error::HandleEnded))
+}

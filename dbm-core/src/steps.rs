@@ -1,0 +1,122 @@
+//! A schema that is files: each of them leads from the version before it to the version it is named after.
+
+use std::pin::Pin;
+
+use dbm_sql::{Fault, Part};
+
+use crate::error::{Error, Result};
+use crate::schema::Schema;
+use crate::transaction::WriteTransaction;
+use crate::version::{self, Version};
+
+/// What leads to a version: a file, and what only Rust can do after it.
+#[derive(Debug)]
+pub struct Step<M> {
+    version: Version,
+    sql: &'static str,
+    after: Option<After<M>>,
+}
+
+type After<M> = for<'a> fn(
+    &'a M,
+    &'a mut WriteTransaction,
+) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+
+impl<M> Step<M> {
+    /// The step to a version that is a file alone.
+    #[must_use]
+    pub const fn new(version: Version, sql: &'static str) -> Self {
+        Self {
+            version,
+            sql,
+            after: None,
+        }
+    }
+
+    /// The step to a version that goes on in Rust, in the same transaction and before the next step.
+    #[must_use]
+    pub const fn with(version: Version, sql: &'static str, after: After<M>) -> Self {
+        Self {
+            version,
+            sql,
+            after: Some(after),
+        }
+    }
+
+    async fn run(&self, manager: &M, db: &mut WriteTransaction) -> Result<()> {
+        for (_, part) in dbm_sql::parts(self.sql).map_err(unreadable)? {
+            match part {
+                Part::Plain(sql) => db.execute_batch(sql).await?,
+                Part::Rebuild(rebuild) => db.call(move |db| rebuild.run(db).map_err(lost)).await?,
+            }
+        }
+        match self.after {
+            Some(after) => after(manager, db).await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn unreadable((_, message): (usize, String)) -> Error {
+    Error::other(message)
+}
+
+fn lost(fault: Fault) -> Error {
+    match fault {
+        Fault::Sqlite(error) => error.into(),
+        lost @ Fault::Lost(_) => Error::other(lost),
+    }
+}
+
+/// The files of a manager, as the derive has found them.
+pub trait Files: Schema + Sized {
+    /// The oldest one first.
+    const STEPS: &'static [Step<Self>];
+}
+
+/// `init_db` of a manager with files: all that lead to the version in force, which the table `Version` holds.
+///
+/// # Errors
+///
+/// [`Error::Config`] when the version in force is older than the first file; whatever a step returns.
+pub async fn create<M: Files>(manager: &M, db: &mut WriteTransaction) -> Result<()> {
+    let (major, minor, patch) = db
+        .query_one("SELECT major, minor, patch FROM Version", ())
+        .await?;
+    let target = version::from_row(major, minor, patch)?;
+    if let Some(base) = M::STEPS.first()
+        && target < base.version
+    {
+        return Err(Error::Config {
+            message: format!(
+                "version {target} cannot be made: the first file of the schema is {}.sql",
+                base.version
+            ),
+        });
+    }
+    for step in M::STEPS.iter().filter(|step| step.version <= target) {
+        step.run(manager, db).await?;
+    }
+    Ok(())
+}
+
+/// `migrate_db` of a manager with files. What is older than the first file is refused: its steps were squashed away.
+///
+/// # Errors
+///
+/// Whatever a step returns.
+pub async fn migrate<M: Files>(
+    manager: &M,
+    db: &mut WriteTransaction,
+    current: &Version,
+    target: &Version,
+) -> Result<bool> {
+    if M::STEPS.first().is_some_and(|base| *current < base.version) {
+        return Ok(false);
+    }
+    let missing = |step: &&Step<M>| *current < step.version && step.version <= *target;
+    for step in M::STEPS.iter().filter(missing) {
+        step.run(manager, db).await?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,69 @@
+//! What dbm-core and its macros both know of SQL, so that what compiles is what runs: what a body may not say, where a
+//! statement of a script ends, and how a file rebuilds a table. Depend on `dbm-core`.
+
+mod pragma;
+mod rebuild;
+mod script;
+mod split;
+
+pub use rebuild::{Fault, Rebuild};
+pub use script::{Part, parts};
+pub use split::statements;
+
+/// What a body may not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Refusal {
+    /// `BEGIN`, `COMMIT`, `SAVEPOINT`, ….
+    TransactionControl = 1,
+    /// `ATTACH` and `DETACH`.
+    Attach,
+    /// A PRAGMA that does more than read, or more than a rollback takes back.
+    Pragma,
+    /// A statement that writes, from a handle that reads.
+    Write,
+}
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::TransactionControl,
+        Self::Attach,
+        Self::Pragma,
+        Self::Write,
+    ];
+
+    /// Whether a PRAGMA is one that a body may not say, or a migration.
+    #[must_use]
+    pub fn of_pragma(name: &str, value: Option<&str>, migrating: bool) -> Option<Self> {
+        let passes =
+            pragma::is_harmless(name, value) || (migrating && pragma::is_for_migrations(name));
+        (!passes).then_some(Self::Pragma)
+    }
+
+    /// What is refused.
+    #[must_use]
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::TransactionControl => "transaction control",
+            Self::Attach => "ATTACH or DETACH",
+            Self::Pragma => "this PRAGMA",
+            Self::Write => "a write",
+        }
+    }
+
+    /// Why, and what to do instead.
+    #[must_use]
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::TransactionControl => "the call itself commits on Ok and rolls back on Err",
+            Self::Attach => {
+                "it needs a method with `db: &mut Connection`; init_db and migrate_db have no such thing"
+            }
+            Self::Pragma => {
+                "its effect would outlive the transaction; leave it out in init_db and migrate_db, and elsewhere use a method with `db: &mut Connection`"
+            }
+            Self::Write => "this method has `db: &mut ReadTransaction`",
+        }
+    }
+}

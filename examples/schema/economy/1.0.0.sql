@@ -1,0 +1,6 @@
+CREATE TABLE account (
+    user        INTEGER PRIMARY KEY,
+    name        TEXT NOT NULL,
+    coins       INTEGER NOT NULL DEFAULT 0,
+    rewarded_on INTEGER NOT NULL DEFAULT 0
+) STRICT;

@@ -1,0 +1,1 @@
+CREATE TABLE task (text TEXT NOT NULL) STRICT;

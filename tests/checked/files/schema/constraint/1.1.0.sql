@@ -1,0 +1,2 @@
+INSERT INTO a VALUES (1);
+INSERT INTO a VALUES (2), ('three');

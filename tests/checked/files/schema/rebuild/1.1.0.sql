@@ -1,0 +1,2 @@
+-- dbm: rebuild b
+CREATE TABLE a (b TEXT);

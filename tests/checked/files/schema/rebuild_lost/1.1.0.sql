@@ -1,0 +1,3 @@
+
+-- dbm: rebuild a
+CREATE TABLE a (c TEXT);

@@ -1,0 +1,5 @@
+
+-- the first release
+CREATE TABLE a (b);
+
+CREATE TABEL c (d);

@@ -1,0 +1,3 @@
+CREATE VIEW fine AS SELECT b FROM a;
+CREATE VIEW active AS
+    SELECT c FROM a;

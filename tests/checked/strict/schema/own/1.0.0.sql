@@ -1,0 +1,1 @@
+CREATE TABLE user (name TEXT CHECK (their_check(name)));

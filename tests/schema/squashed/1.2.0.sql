@@ -1,0 +1,1 @@
+CREATE INDEX pinned_note ON note (pinned);
