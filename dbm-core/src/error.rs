@@ -1,10 +1,23 @@
+//! [`Error`], the one type of everything that can go wrong, and its texts.
+
+mod cause;
+mod sqlite;
+mod words;
+
 use std::fmt;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::ffi;
 use semver::Version;
+
+use cause::Bounded;
+use words::Origin;
+
+pub use cause::{Cause, Shared};
+pub use sqlite::SqliteError;
+pub(crate) use words::may_hold_literal;
 
 /// What a fallible operation of this crate returns; the prelude brings it in, with [`Error`] as the default error.
 ///
@@ -39,7 +52,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// ```
 ///
 /// Causes are kept: [`source`](std::error::Error::source) yields the inner error itself, so downcasting works. Texts are
-/// bounded in length and never contain a bound value or a row.
+/// bounded in length and never contain a bound value, a row, or a literal of the SQL; of SQLite's own words they keep what
+/// names tables, columns and constraints ([`SqliteError`]). [`Debug`](fmt::Debug), which `fn main() -> Result<()>` and
+/// `unwrap` print, is the text too.
 ///
 /// ```
 /// # use dbm_core::{Error, rusqlite};
@@ -49,12 +64,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// let sqlite = error.source().and_then(|cause| cause.downcast_ref::<rusqlite::Error>());
 /// # assert!(sqlite.is_some());
 /// ```
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// SQLite refused or failed a statement.
     #[error("{0}")]
-    Sqlite(#[source] Shared<rusqlite::Error>),
+    Sqlite(#[source] SqliteError),
 
     /// Another process (or another connection) kept the file locked for the whole busy timeout.
     #[error("the database is locked by another process, waited {waited:.0?}")]
@@ -63,7 +78,7 @@ pub enum Error {
         waited: Duration,
         /// SQLite's own error.
         #[source]
-        source: Shared<rusqlite::Error>,
+        source: SqliteError,
     },
 
     /// A statement that the library reserves for itself or that would outlive the transaction.
@@ -73,6 +88,13 @@ pub enum Error {
         what: &'static str,
         /// Why, and what to use instead.
         why: &'static str,
+    },
+
+    /// A text that is not one statement: it is empty, has several statements or a NUL character.
+    #[error("the SQL {message}")]
+    SqlText {
+        /// What it is, and what to do.
+        message: &'static str,
     },
 
     /// A parameter could not be converted or does not exist in the statement.
@@ -369,7 +391,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps any error or text, for hooks and methods that return this crate's [`Result`].
+    /// Wraps any error or text, for hooks and methods that return this crate's [`Result`]. A [`rusqlite::Error`] becomes
+    /// [`Error::Sqlite`].
     ///
     /// ```
     /// # use dbm_core::Error;
@@ -377,7 +400,10 @@ impl Error {
     /// assert_eq!(error.to_string(), "the file is from the future");
     /// ```
     pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Other(Cause(Arc::from(error.into())))
+        match error.into().downcast::<rusqlite::Error>() {
+            Ok(error) => Self::from(*error),
+            Err(error) => Self::Other(Cause(Arc::from(error))),
+        }
     }
 
     /// SQLite's extended result code, where SQLite is the cause, however deep.
@@ -385,14 +411,63 @@ impl Error {
     /// ```
     /// use dbm_core::{Error, rusqlite::ffi};
     ///
-    /// fn is_duplicate(error: &Error) -> bool {
-    ///     matches!(error.sqlite_code(), Some(ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY))
+    /// fn is_check(error: &Error) -> bool {
+    ///     error.sqlite_code() == Some(ffi::SQLITE_CONSTRAINT_CHECK)
     /// }
-    /// # assert!(!is_duplicate(&Error::NoRows));
+    /// # assert!(!is_check(&Error::NoRows));
     /// ```
     #[must_use]
     pub fn sqlite_code(&self) -> Option<i32> {
         Some(self.failure()?.extended_code)
+    }
+
+    /// SQLite's own words, where SQLite is the cause, however deep. They may quote values that were bound and the text of
+    /// the statement, so they do not belong into a log; the text of `RAISE` in a trigger is among them.
+    #[must_use]
+    pub fn sqlite_message(&self) -> Option<&str> {
+        self.find(|error| match error.downcast_ref() {
+            Some(Self::Sqlite(error) | Self::Busy { source: error, .. }) => error.message(),
+            _ => None,
+        })
+    }
+
+    /// Whether a row is there already: a `UNIQUE` or `PRIMARY KEY` constraint failed.
+    #[must_use]
+    pub fn is_unique_violation(&self) -> bool {
+        matches!(
+            self.sqlite_code(),
+            Some(
+                ffi::SQLITE_CONSTRAINT_UNIQUE
+                    | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+                    | ffi::SQLITE_CONSTRAINT_ROWID
+            )
+        )
+    }
+
+    /// Whether a foreign key failed: a row points to none, or is still pointed to.
+    #[must_use]
+    pub fn is_foreign_key_violation(&self) -> bool {
+        self.sqlite_code() == Some(ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
+    }
+
+    /// Whether a full-text query was not understood: what somebody typed into a search box reached `MATCH`.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn search(db: &mut ReadTransaction, typed: &str) -> Result<Vec<String>> {
+    /// match db.query("SELECT title FROM note WHERE note MATCH ?1", (typed,)).await {
+    ///     Err(error) if error.is_invalid_match() => Ok(Vec::new()),
+    ///     found => found,
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_invalid_match(&self) -> bool {
+        self.find(|error| match error.downcast_ref() {
+            Some(Self::Sqlite(error)) => error.is_about_a_match().then_some(()),
+            _ => None,
+        })
+        .is_some()
     }
 
     /// Whether the same call, made again, may well succeed: nothing was written. True for [`Busy`](Self::Busy),
@@ -438,12 +513,7 @@ impl Error {
     pub(crate) fn at(mut self, path: &Path) -> Self {
         let path = Bounded(&path.display()).to_string();
         match &mut self {
-            Self::Sqlite(source) | Self::Busy { source, .. } => {
-                if let Some(failure) = failure_of(source) {
-                    let message = format!("{path}: {source}");
-                    *source = rusqlite::Error::SqliteFailure(failure, Some(message)).into();
-                }
-            }
+            Self::Sqlite(source) | Self::Busy { source, .. } => source.set_file(&path),
             Self::InvalidVersion { message } | Self::Backup { message } => {
                 message.push_str(&format!(" ({path})"));
             }
@@ -463,18 +533,48 @@ impl Error {
         Some(self.failure()?.code)
     }
 
-    fn sqlite(&self) -> Option<&rusqlite::Error> {
+    /// Notes the method in an error of SQLite.
+    pub(crate) fn in_method(self, method: &'static str) -> Self {
+        match self {
+            Self::Sqlite(error) => Self::Sqlite(error.in_method(method)),
+            other => other,
+        }
+    }
+
+    /// An error in the text of a statement, before any value was bound.
+    pub(crate) fn of_text(error: rusqlite::Error) -> Self {
+        match error {
+            rusqlite::Error::MultipleStatement => Self::SqlText {
+                message: "has several statements; `execute_batch` runs them",
+            },
+            error => Self::Sqlite(SqliteError::new(error, Origin::Text)),
+        }
+    }
+
+    /// An error of a statement that ran: what looks like a name may be a value.
+    pub(crate) fn of_run(self) -> Self {
+        match self {
+            Self::Sqlite(error) => Self::Sqlite(error.of_run()),
+            other => other,
+        }
+    }
+
+    /// What is asked for of this error or one of its causes.
+    fn find<'e, T>(
+        &'e self,
+        ask: impl Fn(&'e (dyn std::error::Error + 'static)) -> Option<T>,
+    ) -> Option<T> {
         let mut error: &(dyn std::error::Error + 'static) = self;
         loop {
-            if let Some(sqlite) = error.downcast_ref::<rusqlite::Error>() {
-                return Some(sqlite);
+            if let Some(answer) = ask(error) {
+                return Some(answer);
             }
             error = error.source()?;
         }
     }
 
-    fn failure(&self) -> Option<rusqlite::ffi::Error> {
-        failure_of(self.sqlite()?)
+    fn failure(&self) -> Option<&ffi::Error> {
+        self.find(|error| sqlite::code(error.downcast_ref()?))
     }
 
     /// The word for `error.type` in a span: stable, without data.
@@ -483,6 +583,7 @@ impl Error {
             Self::Sqlite(_) => "sqlite",
             Self::Busy { .. } => "busy",
             Self::Refused { .. } => "refused",
+            Self::SqlText { .. } => "sql_text",
             Self::Parameter { .. } | Self::ParameterCount { .. } => "parameter",
             Self::Column { .. } | Self::RowShape { .. } => "column",
             Self::NoRows => "no_rows",
@@ -517,89 +618,34 @@ impl Error {
     }
 }
 
-fn failure_of(error: &rusqlite::Error) -> Option<rusqlite::ffi::Error> {
-    match error {
-        rusqlite::Error::SqliteFailure(failure, _) => Some(*failure),
-        rusqlite::Error::SqlInputError { error, .. } => Some(*error),
-        _ => None,
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error.into())
     }
 }
 
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(Shared(Arc::new(error)))
+impl fmt::Debug for Error {
+    /// The text, and the causes of another's error, which may leave them out of theirs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        let mut next = match self {
+            Self::Other(cause) => cause.source(),
+            _ => None,
+        };
+        while let Some(cause) = next {
+            match cause.downcast_ref().and_then(sqlite::code) {
+                Some(code) => write!(f, "\n  caused by: {}", sqlite::sentence(code))?,
+                None => write!(f, "\n  caused by: {}", Bounded(cause))?,
+            }
+            next = cause.source();
+        }
+        Ok(())
     }
 }
 
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         Self::other(error)
-    }
-}
-
-/// A shared cause of any type; it derefs to the error, and [`source`](std::error::Error::source) sees through it.
-#[derive(Clone)]
-pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
-
-impl Deref for Cause {
-    type Target = dyn std::error::Error + Send + Sync;
-
-    fn deref(&self) -> &Self::Target {
-        &*self.0
-    }
-}
-
-impl fmt::Debug for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&Bounded(&self.0), f)
-    }
-}
-
-/// A shared error of a known type; derefs to it.
-#[derive(Debug)]
-pub struct Shared<T>(Arc<T>);
-
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<T> Deref for Shared<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> From<T> for Shared<T> {
-    fn from(error: T) -> Self {
-        Self(Arc::new(error))
-    }
-}
-
-impl fmt::Display for Shared<rusqlite::Error> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            // rusqlite quotes the whole statement, in which a program may have written a secret.
-            rusqlite::Error::SqlInputError { msg, offset, .. } => {
-                write!(f, "{} (at byte {offset} of the statement)", Bounded(msg))
-            }
-            error => fmt::Display::fmt(&Bounded(error), f),
-        }
-    }
-}
-
-impl fmt::Display for Shared<std::io::Error> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&Bounded(&*self.0), f)
     }
 }
 
@@ -623,23 +669,6 @@ impl fmt::Display for ForeignKeyFault<'_> {
                 "the migration leaves {count} new foreign key violations from {child} to {parent}"
             ),
         }
-    }
-}
-
-const MAX_TEXT: usize = 500;
-
-/// Keeps error texts short: SQLite quotes whole statements in some of its own.
-struct Bounded<'a, T: ?Sized>(&'a T);
-
-impl<T: fmt::Display + ?Sized> fmt::Display for Bounded<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.0.to_string();
-        if text.len() > MAX_TEXT {
-            let end = text.floor_char_boundary(MAX_TEXT);
-            text.truncate(end);
-            text.push('…');
-        }
-        f.write_str(&text)
     }
 }
 

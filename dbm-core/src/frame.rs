@@ -178,10 +178,11 @@ impl Frame {
     }
 
     fn note_failure<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(error) = &result {
-            self.session.set_failure(error, self.access == Access::Read);
-        }
-        result
+        result.map_err(|error| {
+            self.session
+                .set_failure(&error, self.access == Access::Read);
+            error.in_method(self.method)
+        })
     }
 
     async fn take_statement_permit(&self) -> Result<Held<'_>> {
@@ -299,7 +300,7 @@ mod tests {
         let mut looks = Work::Statement {
             sql: "SELECT 1".into(),
             params: ().into_params().unwrap(),
-            finish: |_| Ok(FRAME.take().unwrap().statement_permit.try_take().is_some()),
+            finish: |_, _| Ok(FRAME.take().unwrap().statement_permit.try_take().is_some()),
         };
         let Started::Done(was_free) = frame.try_statement(&mut looks) else {
             panic!("it runs here");

@@ -18,8 +18,7 @@
 //! impl Store {
 //!     #[database_safe]
 //!     async fn add_user(&self, db: &mut WriteTransaction, name: &str) -> Result<i64> {
-//!         db.execute("INSERT INTO user (name) VALUES (?1)", (name,)).await?;
-//!         db.last_insert_rowid().await
+//!         db.query_one("INSERT INTO user (name) VALUES (?1) RETURNING id", (name,)).await
 //!     }
 //!
 //!     #[database_safe]
@@ -175,11 +174,11 @@ pub mod __private;
 pub use call::{ExceptionSlot, Fallible, Profile, ValueOf, profiles};
 pub use config::{Config, Durability, Execution, SchemaDrift};
 pub use engine::{ForeignKeyFault, Sharing, Verification};
-pub use error::{Cause, Error, Result, Shared};
+pub use error::{Cause, Error, Result, Shared, SqliteError};
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;
 pub use params::{BoundParams, Params};
-pub use row::{ColumnIndex, Row};
+pub use row::{ColumnIndex, Row, column};
 pub use schema::Schema;
 pub use status::Status;
 pub use transaction::{Connection, Handle, ReadTransaction, Statement, WriteTransaction};

@@ -1,9 +1,12 @@
 //! Rows on their way out of the database: [`Row`], and reading the rows of a query straight into a user's type.
 
+mod buffered;
 mod column;
 mod fault;
 mod heading;
+mod impossible;
 mod record;
+mod refusal;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use serde_core::de::{Deserialize, DeserializeOwned};
 use crate::error::{Error, Result};
 use crate::value::{Value, bounded};
 
+pub use buffered::column;
 use column::Column;
 use heading::{Heading, Names};
 use record::Record;
@@ -150,7 +154,7 @@ impl sealed::Find for &str {
 }
 
 fn read<T: DeserializeOwned>(record: Record<'_>) -> Result<T> {
-    T::deserialize(record).map_err(|fault| {
+    buffered::read(record).map_err(|fault| {
         record
             .explain(fault)
             .into_error(|index| record.label(index))
@@ -165,6 +169,7 @@ pub(crate) fn all<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Vec<T>> {
         all.push(read(Record {
             row,
             heading: Some(&heading),
+            instead: None,
         })?);
     }
     Ok(all)
@@ -181,7 +186,11 @@ pub(crate) fn optional<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Option
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    let value = read(Record { row, heading: None })?;
+    let value = read(Record {
+        row,
+        heading: None,
+        instead: None,
+    })?;
     if rows.next()?.is_some() {
         Err(Error::TooManyRows)
     } else {

@@ -60,7 +60,7 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
                     if answer.starts_with("CommitUnknown") {
                         unknown.insert(id);
                     }
-                    assert!(answer.contains("Failure"), "SQLite is the cause: {answer}");
+                    assert!(answer.contains("(SQLite "), "SQLite is the cause: {answer}");
                     refused += 1;
                 }
             }
@@ -105,7 +105,7 @@ fn a_full_disk_at_the_first_start_leaves_nothing_in_the_way() {
                 assert!(blocks > 0);
                 return;
             }
-            assert!(answer.contains("Failure"), "{blocks}: {answer}");
+            assert!(answer.contains("(SQLite "), "{blocks}: {answer}");
         }
         let mut child = Child::start(env!("CARGO_BIN_EXE_child"));
         assert_eq!(
@@ -128,7 +128,7 @@ fn a_backup_that_does_not_fit_stops_the_migration() {
         let mut child = child_with_small_disk(600);
         let answer = open_in(&mut child, directory.path(), "2.0.0");
         assert!(
-            answer.contains("Failure") || answer.starts_with("Io"),
+            answer.contains("(SQLite ") || answer.starts_with("Io"),
             "{answer}"
         );
         assert_eq!(

@@ -132,9 +132,8 @@ impl Vault {
     #[database_safe]
     #[timed]
     async fn keep(&self, db: &mut WriteTransaction, text: &str) -> Result<i64> {
-        db.execute("INSERT INTO secret (text) VALUES (?1)", (text,))
-            .await?;
-        db.last_insert_rowid().await
+        let sql = "INSERT INTO secret (text) VALUES (?1) RETURNING id";
+        db.query_one(sql, (text,)).await
     }
 
     #[timed]

@@ -94,9 +94,8 @@ struct Rebuilt {
 impl Rebuilt {
     #[database_safe]
     async fn add(&self, db: &mut WriteTransaction, name: &str) -> Result<i64> {
-        db.execute("INSERT INTO user (name) VALUES (?1)", (name,))
-            .await?;
-        db.last_insert_rowid().await
+        db.query_one("INSERT INTO user (name) VALUES (?1) RETURNING id", (name,))
+            .await
     }
 
     #[database_safe]

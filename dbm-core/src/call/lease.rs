@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::site::Site;
 use crate::engine::{
-    Access, Conn, Engine, ReaderPermit, Savepoint, Session, WriterPermit, check_depth, end_read,
+    Access, Conn, Engine, MAX_DEPTH, ReaderPermit, Savepoint, Session, WriterPermit, end_read,
     undo_write,
 };
 use crate::error::{Error, Result};
@@ -129,7 +129,6 @@ impl<'a> Lease<'a> {
                 why,
             });
         }
-        check_depth(outer.depth + 1)?;
         let permit = outer.lend(site.method).await?;
         outer.check()?;
         let frame = Frame::nested(outer, access, site.method);
@@ -337,6 +336,8 @@ fn cannot_join(outer: &Frame, inner: Access) -> Option<&'static str> {
         (Access::Read, Access::Write) => {
             Some("a read cannot become a write; give the outer method `db: &mut WriteTransaction`")
         }
+        // Without end they would overflow the stack.
+        _ if outer.depth >= MAX_DEPTH => Some("calls are nested more than 64 deep"),
         _ => None,
     }
 }

@@ -117,7 +117,7 @@ impl<H, R> TypedCall<'_, H, R> {
                 Ok(value) => Ok(value),
                 Err(Failure::Error(error)) => {
                     trace::failed(&error);
-                    Ok(from_error(error))
+                    Ok(from_error(error.in_method(site.method)))
                 }
                 Err(Failure::Panic(panic)) => {
                     trace::failed(&failure::panicked(site.method, &*panic));

@@ -33,19 +33,8 @@ struct Level {
     undo: String,
 }
 
-/// Nested calls deeper than this are refused; without end they would overflow the stack.
-const MAX_DEPTH: usize = 64;
-
-/// Refuses a call that would be so deep.
-pub(crate) fn check_depth(depth: usize) -> Result<()> {
-    if depth <= MAX_DEPTH {
-        return Ok(());
-    }
-    Err(Error::Refused {
-        what: "this nesting",
-        why: "calls are nested more than 64 deep",
-    })
-}
+/// Nested calls deeper than this are refused.
+pub(crate) const MAX_DEPTH: usize = 64;
 
 pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
     use std::hash::BuildHasher as _;
@@ -101,11 +90,12 @@ impl Db {
     }
 
     pub(crate) fn savepoint(&self, depth: usize) -> Result<()> {
-        check_depth(depth)?;
         CONTROL
             .levels
             .get(depth)
-            .map_or(Ok(()), |level| self.control(&level.savepoint))
+            .map_or(Err(Error::HandleEnded), |level| {
+                self.control(&level.savepoint)
+            })
     }
 
     pub(crate) fn release(&self, depth: usize) -> Result<()> {

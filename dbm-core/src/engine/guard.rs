@@ -29,6 +29,8 @@ pub(crate) enum Permission {
 pub(crate) struct Guard {
     permission: AtomicU8,
     refused: AtomicU8,
+    /// A PRAGMA was given the name of a table, which may be a bound value (`pragma_integrity_check(?1)`).
+    takes_a_name: AtomicBool,
     changes_schema: AtomicBool,
     /// A migration's transaction: foreign keys are off, and what else it sets is reset afterwards.
     migrating: AtomicBool,
@@ -74,6 +76,7 @@ impl Guard {
         let guard = Arc::new(Self {
             permission: AtomicU8::new(Permission::Everything as u8),
             refused: AtomicU8::new(0),
+            takes_a_name: AtomicBool::new(false),
             changes_schema: AtomicBool::new(true),
             migrating: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
@@ -150,7 +153,9 @@ impl Guard {
 
     /// The library's own words for a statement that the authorizer refused.
     pub(crate) fn explain(&self, error: Error) -> Error {
+        let takes_a_name = self.takes_a_name.swap(false, Ordering::Relaxed);
         match self.refused.swap(0, Ordering::Relaxed) {
+            0 if takes_a_name => error.of_run(),
             0 => error,
             code => refused(code).unwrap_or(error),
         }
@@ -175,6 +180,14 @@ impl Guard {
     }
 
     fn authorize(&self, action: &AuthAction<'_>) -> Authorization {
+        if let AuthAction::Pragma {
+            pragma_name,
+            pragma_value: Some(_),
+        } = *action
+            && pragma_name.to_ascii_lowercase().ends_with("_check")
+        {
+            self.takes_a_name.store(true, Ordering::Relaxed);
+        }
         if self.permission.load(Ordering::Relaxed) == Permission::Everything as u8 {
             return Authorization::Allow;
         }

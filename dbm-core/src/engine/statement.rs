@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::fallible_iterator::FallibleIterator as _;
+use rusqlite::{Batch, Connection};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::params::BoundParams;
 
 /// Something to do on a connection.
@@ -15,7 +16,7 @@ pub(crate) enum Work<'a, T> {
     Statement {
         sql: Cow<'a, str>,
         params: BoundParams,
-        finish: fn(&mut rusqlite::Statement<'_>) -> Result<T>,
+        finish: Finish<T>,
     },
     /// Several statements without parameters.
     Script {
@@ -26,6 +27,8 @@ pub(crate) enum Work<'a, T> {
     Closure(Option<Closure<T>>),
 }
 
+/// Runs a statement that is prepared and bound.
+pub(crate) type Finish<T> = fn(&Connection, &mut rusqlite::Statement<'_>) -> Result<T>;
 pub(crate) type Closure<T> = Box<dyn FnOnce(&Connection) -> Result<T> + Send>;
 
 impl<T> Work<'_, T> {
@@ -39,17 +42,6 @@ impl<T> Work<'_, T> {
     /// Whether it can do what cannot be undone apart from others, or cannot be told.
     pub(crate) fn needs_exclusive(&self) -> bool {
         self.sql().is_none_or(schema_is_exclusive)
-    }
-
-    pub(crate) fn inserts(&self) -> bool {
-        let starts_with = |word: &str| {
-            self.sql().is_some_and(|sql| {
-                let sql = sql.trim_start().as_bytes();
-                sql.get(..word.len())
-                    .is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
-            })
-        };
-        starts_with("insert") || starts_with("replace") || starts_with("with")
     }
 
     pub(crate) fn into_owned(self) -> Work<'static, T> {
@@ -70,6 +62,49 @@ impl<T> Work<'_, T> {
             Self::Closure(closure) => Work::Closure(closure),
         }
     }
+}
+
+/// SQLite takes a NUL for the end of the text, and says nothing of what follows.
+pub(crate) fn check_text(sql: &str) -> Result<()> {
+    if sql.as_bytes().contains(&0) {
+        return Err(Error::SqlText {
+            message: "has a NUL character, at which SQLite would stop reading it",
+        });
+    }
+    Ok(())
+}
+
+/// Runs a statement to its end and counts the rows that it changed. SQLite counts for the connection: what it says is
+/// that of an earlier statement where this one is none that changes rows.
+pub(crate) fn execute(
+    connection: &Connection,
+    statement: &mut rusqlite::Statement<'_>,
+) -> Result<usize> {
+    let before = connection.total_changes();
+    run_to_end(statement)?;
+    if connection.total_changes() == before {
+        return Ok(0);
+    }
+    Ok(usize::try_from(connection.changes()).unwrap_or(usize::MAX))
+}
+
+/// Runs the statements of a script, each to its end: one that yields rows may work, or fail, at any of them.
+pub(crate) fn run_script(connection: &Connection, sql: &str) -> Result<()> {
+    let mut script = Batch::new(connection, sql);
+    while let Some(mut statement) = script.next().map_err(Error::of_text)? {
+        let expected = statement.parameter_count();
+        if expected > 0 {
+            return Err(Error::ParameterCount { expected, given: 0 });
+        }
+        run_to_end(&mut statement).map_err(Error::of_run)?;
+    }
+    Ok(())
+}
+
+fn run_to_end(statement: &mut rusqlite::Statement<'_>) -> Result<()> {
+    let mut rows = statement.raw_query();
+    while rows.next()?.is_some() {}
+    Ok(())
 }
 
 /// Below this a statement runs where the task is.

@@ -8,6 +8,7 @@ use serde_core::de::{DeserializeSeed, Deserializer, Expected, SeqAccess, Visitor
 use serde_core::forward_to_deserialize_any;
 
 use super::fault::{Fault, NOT_UTF8};
+use super::refusal::Refusals;
 
 /// A column of a row. Strict: SQLite's type and the range must fit the type that is asked for.
 #[derive(Clone, Copy)]
@@ -49,6 +50,12 @@ impl<'de> Column<'de> {
     }
 }
 
+/// Whether a floating point number holds an integer without rounding it.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // that is what is being checked
+pub(super) fn is_exact(number: i64) -> bool {
+    (number as f64) as i128 == i128::from(number)
+}
+
 macro_rules! integers {
     ($($method:ident $visit:ident $type:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -73,7 +80,12 @@ impl<'de> Deserializer<'de> for Column<'de> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.0 {
             ValueRef::Null => visitor.visit_unit(),
-            ValueRef::Integer(number) => visitor.visit_i64(number),
+            ValueRef::Integer(number) => {
+                if !is_exact(number) {
+                    Refusals::note_something();
+                }
+                visitor.visit_i64(number)
+            }
             ValueRef::Real(number) => visitor.visit_f64(number),
             ValueRef::Text(_) => visitor.visit_borrowed_str(self.text(&"text")?),
             ValueRef::Blob(bytes) => visitor.visit_borrowed_bytes(bytes),
@@ -104,11 +116,8 @@ impl<'de> Deserializer<'de> for Column<'de> {
         }
     }
 
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // that is what is being checked
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let number = self.real(&visitor, |number| {
-            (number as f64) as i128 == i128::from(number)
-        })?;
+        let number = self.real(&visitor, is_exact)?;
         visitor.visit_f64(number)
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 
 use rusqlite::types::ValueRef;
-use serde_core::de::{self, Expected, Unexpected};
+use serde_core::de::Expected;
 
 use crate::error::Error;
 use crate::value::bounded;
@@ -11,10 +11,10 @@ use crate::value::bounded;
 pub(super) const NOT_UTF8: &str = "the TEXT is not valid UTF-8";
 
 /// Boxed, for it passes through every value that is read and hardly ever exists. Its own texts never hold a value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Fault(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     /// The column, or none if the row as a whole does not fit.
     column: Option<usize>,
@@ -48,23 +48,39 @@ impl Fault {
         self
     }
 
-    /// Takes back the words of another type if they quote this value, or were cut off so that nobody can tell.
+    /// Takes back the words of another type if they quote this value or a word of it, or were cut off so that nobody can
+    /// tell.
     #[cold]
     pub(super) fn without(mut self, value: ValueRef<'_>) -> Self {
-        let quoted = match value {
-            ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
-            ValueRef::Integer(number) => number.to_string(),
-            ValueRef::Real(number) => number.to_string(),
-            ValueRef::Null | ValueRef::Blob(_) => String::new(),
-        };
         let message = &self.0.message;
-        if self.0.foreign
-            && !quoted.is_empty()
-            && (message.contains(&quoted) || message.ends_with('…'))
-        {
+        let quotes = |text: &[u8]| {
+            let text = String::from_utf8_lossy(text);
+            let mut words = text.split(|letter: char| !letter.is_alphanumeric());
+            !text.is_empty()
+                && (message.contains(&*text)
+                    || message.ends_with('…')
+                    || words.any(|word| word.len() > 3 && message.contains(word)))
+        };
+        let quotes = self.0.foreign
+            && match value {
+                ValueRef::Null => false,
+                ValueRef::Text(text) | ValueRef::Blob(text) => quotes(text),
+                ValueRef::Integer(number) => quotes(number.to_string().as_bytes()),
+                ValueRef::Real(number) => quotes(number.to_string().as_bytes()),
+            };
+        if quotes {
             self.0.message = "the type does not accept this value".to_owned();
         }
         self
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Notes that the words are another type's.
+    pub(super) fn set_foreign(&mut self) {
+        self.0.foreign = true;
     }
 
     pub(super) fn is_foreign(&self) -> bool {
@@ -104,73 +120,3 @@ impl Display for Fault {
 }
 
 impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    #[cold]
-    fn custom<T: Display>(message: T) -> Self {
-        let mut fault = Self::new(message);
-        fault.0.foreign = true;
-        fault
-    }
-
-    #[cold]
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format_args!(
-            "expected {expected}, found {}",
-            unexpected(found)
-        ))
-    }
-
-    #[cold]
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format_args!(
-            "expected {expected}, found {} with another value",
-            unexpected(found)
-        ))
-    }
-
-    #[cold]
-    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(format_args!(
-            "the text is none of the variants {}",
-            expected.join(", ")
-        ))
-    }
-
-    #[cold]
-    fn unknown_field(name: &str, _: &'static [&'static str]) -> Self {
-        Self::new(format_args!(
-            "the type has no field for the column `{name}`"
-        ))
-    }
-
-    #[cold]
-    fn missing_field(name: &'static str) -> Self {
-        Self::new(format_args!(
-            "the type needs a column `{name}`, which the row does not have"
-        ))
-    }
-
-    #[cold]
-    fn duplicate_field(name: &'static str) -> Self {
-        Self::new(format_args!(
-            "the row has several columns for the field `{name}`"
-        ))
-    }
-}
-
-/// What serde found, without its value.
-fn unexpected(found: Unexpected<'_>) -> &'static str {
-    match found {
-        Unexpected::Bool(_) => "a boolean",
-        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "an INTEGER",
-        Unexpected::Float(_) => "a REAL",
-        Unexpected::Char(_) | Unexpected::Str(_) => "TEXT",
-        Unexpected::Bytes(_) => "a BLOB",
-        Unexpected::Unit | Unexpected::Option => "NULL",
-        Unexpected::Seq => "a sequence",
-        Unexpected::Map => "a row",
-        Unexpected::UnitVariant => "the name of a unit variant",
-        _ => "something else",
-    }
-}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::Statement;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, may_hold_literal};
 use crate::value::bounded;
 
 /// The names of all columns of a result, in one piece.
@@ -47,7 +47,7 @@ impl Names {
 
     /// What an error calls a column.
     pub(super) fn label(&self, index: usize) -> String {
-        self.get(index).map_or_else(|| place(index), bounded)
+        label(self.get(index), index)
     }
 
     pub(super) fn out_of_range(&self, index: usize) -> Error {
@@ -66,6 +66,14 @@ pub(super) fn column_name<'s>(statement: &'s Statement<'_>, index: usize) -> Res
         column: place(index),
         message: "the name of the column is not UTF-8".to_owned(),
     })??)
+}
+
+/// What an error calls a column: its name, unless that is an expression with a literal.
+pub(super) fn label(name: Option<&str>, index: usize) -> String {
+    match name {
+        Some(name) if !may_hold_literal(name) => bounded(name),
+        _ => place(index),
+    }
 }
 
 pub(super) fn place(index: usize) -> String {

@@ -8,8 +8,9 @@ use serde_core::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visito
 
 use super::column::Column;
 use super::fault::Fault;
-use super::heading::{Heading, column_name, place};
-use crate::value::{VALUE_NAME, bounded};
+use super::heading::{Heading, column_name, label};
+use super::impossible::Impossible;
+use crate::value::VALUE_NAME;
 
 /// The current row of a running statement; nothing is copied before serde asks for it.
 #[derive(Clone, Copy)]
@@ -18,14 +19,23 @@ pub(super) struct Record<'de> {
     /// Where the rows of one result keep their names. A row that is the only one asks SQLite for each, which is
     /// faster than to collect them.
     pub(super) heading: Option<&'de Heading>,
+    /// What a column is to hold in place of its value, where that is tried out; `None` is what no type accepts.
+    pub(super) instead: Option<(usize, Option<ValueRef<'de>>)>,
 }
 
 impl<'de> Record<'de> {
-    fn width(self) -> usize {
+    pub(super) fn with(self, index: usize, value: Option<ValueRef<'de>>) -> Self {
+        Self {
+            instead: Some((index, value)),
+            ..self
+        }
+    }
+
+    pub(super) fn width(self) -> usize {
         self.row.as_ref().column_count()
     }
 
-    fn value(self, index: usize) -> Result<ValueRef<'de>, Fault> {
+    pub(super) fn value(self, index: usize) -> Result<ValueRef<'de>, Fault> {
         self.row.get_ref(index).map_err(Fault::new)
     }
 
@@ -65,7 +75,7 @@ impl<'de> Record<'de> {
 
     /// What an error calls a column.
     pub(super) fn label(self, index: usize) -> String {
-        self.name(index).map_or_else(|_| place(index), bounded)
+        label(self.name(index).ok(), index)
     }
 
     fn name(self, index: usize) -> Result<&'de str, Fault> {
@@ -91,7 +101,8 @@ impl<'de> Record<'de> {
             let name = self.name(index)?;
             if !seen.insert(name) {
                 return Err(Fault::new(format_args!(
-                    "the row has several columns with the name `{name}`"
+                    "the row has several columns with the name `{}`",
+                    label(Some(name), index)
                 )));
             }
         }
@@ -233,7 +244,13 @@ impl<'de> MapAccess<'de> for Fields<'de> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         let index = self.next;
         self.next += 1;
-        self.record.read(index, |column| seed.deserialize(column))
+        match self.record.instead {
+            Some((instead, value)) if instead == index => match value {
+                Some(value) => seed.deserialize(Column(value)),
+                None => seed.deserialize(Impossible::NEW),
+            },
+            _ => self.record.read(index, |column| seed.deserialize(column)),
+        }
     }
 
     fn size_hint(&self) -> Option<usize> {

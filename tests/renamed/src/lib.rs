@@ -30,9 +30,8 @@ impl Store {
     /// Whatever the database says.
     #[database_safe]
     pub async fn add(&self, db: &mut WriteTransaction, name: &str) -> Result<i64> {
-        db.execute("INSERT INTO user (name) VALUES (?1)", (name,))
-            .await?;
-        db.last_insert_rowid().await
+        db.query_one("INSERT INTO user (name) VALUES (?1) RETURNING id", (name,))
+            .await
     }
 
     /// The name of a user, or nothing.

@@ -99,13 +99,27 @@ async fn create_many(directory: &Path, count: usize) -> Result<String> {
     Ok(format!("{created} created"))
 }
 
+/// What kind of error it is, SQLite's code if it has one, and the text, in one line.
+fn refusal(error: &Error) -> String {
+    let kind = match error {
+        Error::Sqlite(_) => "Sqlite",
+        Error::Io { .. } => "Io",
+        Error::CommitUnknown { .. } => "CommitUnknown",
+        Error::TooNew { .. } => "TooNew",
+        _ => "Other",
+    };
+    let code = error.sqlite_code();
+    let code = code.map_or(String::new(), |code| format!(" (SQLite {code})"));
+    format!("{kind}{code}: {error}").replace('\n', " ")
+}
+
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<()> {
     let mut child = Child::default();
     for line in std::io::stdin().lock().lines() {
         let answer = match child.obey(&line.map_err(Error::other)?).await {
             Ok(answer) => answer,
-            Err(error) => format!("{error:?}").replace('\n', " "),
+            Err(error) => refusal(&error),
         };
         let mut output = std::io::stdout().lock();
         writeln!(output, "{answer}")

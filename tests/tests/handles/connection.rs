@@ -49,8 +49,8 @@ impl Store {
             .await?;
         db.execute_batch("BEGIN; INSERT INTO number VALUES (6); ROLLBACK")
             .await?;
-        db.execute("INSERT INTO number VALUES (?1)", (7,)).await?;
-        assert_eq!(db.last_insert_rowid().await?, 7);
+        let sql = "INSERT INTO number VALUES (?1) RETURNING n";
+        assert_eq!(db.query_one::<i64>(sql, (7,)).await?, 7);
         let numbers: Vec<i64> = db.query("SELECT n FROM number ORDER BY n", ()).await?;
         assert_eq!(numbers, [1, 2, 3, 4, 5, 7]);
         Ok(())

@@ -6,7 +6,9 @@
 mod closures;
 mod connection;
 mod control;
+mod counts;
 mod reads;
+mod scripts;
 mod statements;
 
 use std::sync::Arc;

@@ -102,99 +102,53 @@ fn a_helper_for_readers_serves_every_handle() {
     });
 }
 
-impl Store {
-    #[database_safe]
-    async fn row_ids(&self, db: &mut WriteTransaction) -> Result<[i64; 5]> {
-        let before = db.last_insert_rowid().await?;
-        db.execute("UPDATE number SET n = n WHERE n = 1", ())
-            .await?;
-        db.execute("DELETE FROM number WHERE n = 60", ()).await?;
-        let after_an_update = db.last_insert_rowid().await?;
-        db.execute("INSERT INTO number VALUES (60)", ()).await?;
-        let after_an_insert = db.last_insert_rowid().await?;
-        db.query_one::<i64>("INSERT INTO number VALUES (61) RETURNING n", ())
-            .await?;
-        let after_returning = db.last_insert_rowid().await?;
-        db.execute("UPDATE number SET n = 62 WHERE n = 61", ())
-            .await?;
-        let kept = db.last_insert_rowid().await?;
-        db.execute("DELETE FROM number WHERE n >= 60", ()).await?;
-        Ok([
-            before,
-            after_an_update,
-            after_an_insert,
-            after_returning,
-            kept,
-        ])
-    }
-}
-
-#[test]
-fn the_last_row_id_is_that_of_the_own_call() {
-    run(async {
-        for execution in EXECUTIONS {
-            let store = Store::new(execution).await;
-            for n in 100..104 {
-                store.add(n).await.unwrap();
-                assert_eq!(store.row_ids().await.unwrap(), [0, 0, 60, 61, 61]);
-            }
-            store.close().await.unwrap();
-        }
-    });
-}
-
-impl Store {
-    #[database_safe]
-    async fn same_row_id(&self, db: &mut WriteTransaction, id: i64) -> Result<i64> {
-        db.execute("INSERT INTO parent (id) VALUES (?1)", (id,))
-            .await?;
-        db.last_insert_rowid().await
-    }
-
-    #[database_safe]
-    async fn ignored_row_id(&self, db: &mut WriteTransaction, id: i64) -> Result<i64> {
-        db.execute("INSERT OR IGNORE INTO number VALUES (?1)", (id,))
-            .await?;
-        db.last_insert_rowid().await
-    }
-}
-
-#[test]
-fn the_last_row_id_is_not_that_of_the_call_before_though_they_may_be_equal() {
-    run(async {
-        for execution in EXECUTIONS {
-            let store = Store::new(execution).await;
-            store.add(7).await.unwrap();
-            assert_eq!(store.ignored_row_id(7).await.unwrap(), 0, "no row");
-            assert_eq!(store.same_row_id(7).await.unwrap(), 7);
-            store.close().await.unwrap();
-        }
-    });
+/// The errors of every statement that takes one.
+async fn one_statement(db: &mut WriteTransaction, sql: &str) -> [Error; 5] {
+    [
+        db.execute(sql, ()).await.unwrap_err(),
+        db.query::<i64>(sql, ()).await.unwrap_err(),
+        db.query_one::<i64>(sql, ()).await.unwrap_err(),
+        db.query_optional::<i64>(sql, ()).await.unwrap_err(),
+        db.query_map(sql, (), |_| Ok(())).await.unwrap_err(),
+    ]
 }
 
 impl Store {
     #[database_safe]
     async fn odd_texts(&self, db: &mut WriteTransaction) -> Result<()> {
+        for sql in ["", "   ", "-- nothing", ";", "/* nothing */ ;; -- nothing"] {
+            for error in one_statement(db, sql).await {
+                assert!(matches!(error, Error::SqlText { .. }), "{sql:?}: {error}");
+                assert!(error.to_string().contains("empty"), "{sql:?}: {error}");
+            }
+            // A script may have no statement.
+            db.execute_batch(sql).await?;
+        }
+        assert!(db.execute_batch("SELECT").await.is_err());
+        // What follows a NUL would be left out in silence.
         for sql in [
-            "",
-            "   ",
-            "-- nothing",
-            ";",
-            "SELECT",
-            "SELECT 1\0; DELETE FROM number",
             "\0",
+            "SELECT 1\0; DELETE FROM number",
+            "INSERT INTO number VALUES (70)\0",
+            "INSERT INTO number VALUES (70); \0 DELETE FROM number",
+            "-- \0\nINSERT INTO number VALUES (70)",
+            "SELECT '\0'",
         ] {
-            let _ = db.execute(sql, ()).await;
-            let _ = db.query::<i64>(sql, ()).await;
-            let _ = db.execute_batch(sql).await;
+            let mut errors = one_statement(db, sql).await.to_vec();
+            errors.push(db.execute_batch(sql).await.unwrap_err());
+            for error in errors {
+                assert!(matches!(error, Error::SqlText { .. }), "{sql:?}: {error}");
+                assert!(error.to_string().contains("NUL"), "{sql:?}: {error}");
+            }
         }
         // One statement is one statement: a second one is not left out in silence.
         for sql in [
             "INSERT INTO number VALUES (70); INSERT INTO number VALUES (71)",
             "SELECT 1; DELETE FROM number",
         ] {
-            assert!(db.execute(sql, ()).await.is_err(), "{sql}");
-            assert!(db.query::<i64>(sql, ()).await.is_err(), "{sql}");
+            for error in one_statement(db, sql).await {
+                assert!(matches!(error, Error::SqlText { .. }), "{sql}: {error}");
+            }
         }
         assert_eq!(
             db.execute("DELETE FROM number WHERE n > ?1;", (2,)).await?,

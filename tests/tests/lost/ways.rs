@@ -154,7 +154,8 @@ fn the_error_carries_what_made_sqlite_roll_back() {
             "{error}"
         );
         let error = store.ignore(Way::Trigger).await.unwrap_err();
-        assert!(error.to_string().contains("negative"), "{error}");
+        let raised = error.sqlite_message().unwrap();
+        assert!(raised.contains("negative"), "{error}");
         assert!(!error.is_retryable());
         store.close().await.unwrap();
     });

@@ -100,7 +100,7 @@ fn reads_without_end_are_refused_before_the_stack_overflows() {
         let store = Store::new().await;
         store.look_down(50).await.unwrap();
         let error = store.look_down(i64::MAX).await.unwrap_err();
-        assert!(matches!(error, Error::Refused { .. }), "{error}");
+        assert!(matches!(error, Error::Nesting { .. }), "{error}");
         store.close().await.unwrap();
     });
 }
@@ -112,7 +112,7 @@ fn calls_without_end_are_refused_at_some_depth_and_undone() {
         store.dig_to(50).await.unwrap();
         assert_eq!(store.numbers().await.unwrap().len(), 51);
         let error = store.dig(100).await.unwrap_err();
-        assert!(matches!(error, Error::Refused { .. }), "{error}");
+        assert!(matches!(error, Error::Nesting { .. }), "{error}");
         assert_eq!(store.numbers().await.unwrap().len(), 51);
         store.close().await.unwrap();
     });

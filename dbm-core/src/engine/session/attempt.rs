@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use dbm_sql::Refusal;
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use super::{Access, Session};
 use crate::engine::db::{CONTROL, Db};
 use crate::engine::guard::Permission;
 use crate::engine::inside;
 use crate::engine::open::is_busy;
-use crate::engine::statement::{FUSE, Work, is_harmless};
+use crate::engine::statement::{FUSE, Work, check_text, is_harmless, run_script};
 use crate::error::{Error, Result};
 
 /// The result of one attempt to run something.
@@ -52,7 +52,6 @@ impl Session {
         }));
         let took = started.elapsed();
         let blown = db.guard.take_fuse();
-        self.note_rowid(db, work);
         // Still as the body, whom the authorizer may refuse.
         if let (Some(sql), true) = (work.sql(), blown || matches!(result, Ok(Ok(_)))) {
             let (connection, whole) = (&db.connection, matches!(work, Work::Statement { .. }));
@@ -81,27 +80,31 @@ impl Session {
         read_only: bool,
         fuse: Option<Instant>,
     ) -> Result<T> {
+        if let Some(sql) = work.sql() {
+            check_text(sql)?;
+        }
         match work {
             Work::Statement {
                 sql,
                 params,
                 finish,
             } => {
-                let mut statement = db.connection.prepare_cached(sql).map_err(Error::from)?;
+                let prepared = db.connection.prepare_cached(sql);
+                let mut statement = prepared.map_err(Error::of_text)?;
                 if statement.readonly() {
                     match fuse {
                         Some(fuse) => db.guard.set_fuse(fuse),
                         None => self.conn.allow_interrupt(),
                     }
                 } else if !(read_only && only_asks(sql)) {
-                    self.about_to_write(db, read_only)?;
+                    may_write(read_only)?;
                 }
                 params.bind(&mut statement)?;
-                finish(&mut statement)
+                finish(&db.connection, &mut statement).map_err(|error| why(error, &statement))
             }
             Work::Script { sql, finish } => {
-                self.about_to_write(db, read_only)?;
-                db.connection.execute_batch(sql)?;
+                may_write(read_only)?;
+                run_script(&db.connection, sql)?;
                 Ok(finish())
             }
             Work::Closure(closure) => {
@@ -110,30 +113,26 @@ impl Session {
                 if read_only && self.access == Access::Write {
                     return without_writing(db, || closure(&db.connection));
                 }
-                self.note_write(db);
                 closure(&db.connection)
             }
         }
     }
 
-    fn about_to_write(&self, db: &Db, read_only: bool) -> Result<()> {
-        if read_only {
-            return Err(Error::refused(Refusal::Write));
+    /// The library's own words for what a transaction does not allow.
+    fn explain(&self, db: &Db, error: Error) -> Error {
+        let vacuum = Some("cannot VACUUM from within a transaction");
+        if self.access != Access::Connection && error.sqlite_message() == vacuum {
+            return Error::Refused {
+                what: "VACUUM",
+                why: "it cannot run in a transaction; use a method with `db: &mut Connection`",
+            };
         }
-        self.note_write(db);
-        Ok(())
-    }
-
-    fn note_write(&self, db: &Db) {
-        if !self.wrote.swap(true, Ordering::Relaxed) {
-            self.first_rowid
-                .store(db.connection.last_insert_rowid(), Ordering::Relaxed);
-        }
+        db.guard.explain(error)
     }
 
     /// Looks at the transaction after every statement: SQLite may have ended it.
     fn inspect<T, R>(&self, db: &Db, work: &Work<'_, T>, result: Result<R>) -> Result<R> {
-        let result = result.map_err(|error| self.lost_or(db.guard.explain(error)));
+        let result = result.map_err(|error| self.lost_or(self.explain(db, error)));
         if matches!(&result, Err(error) if self.can_wait_for(error)) {
             return result;
         }
@@ -161,18 +160,25 @@ impl Session {
         self.begun.store(true, Ordering::Relaxed);
         result
     }
+}
 
-    /// SQLite's own memory of the last row id goes back beyond this call.
-    fn note_rowid<T>(&self, db: &Db, work: &Work<'_, T>) {
-        if !self.wrote.load(Ordering::Relaxed) {
-            return;
-        }
-        let rowid = db.connection.last_insert_rowid();
-        let inserted = work.inserts() && db.connection.changes() > 0;
-        if inserted || rowid != self.first_rowid.load(Ordering::Relaxed) {
-            self.last_rowid.store(rowid, Ordering::Relaxed);
-        }
+fn may_write(read_only: bool) -> Result<()> {
+    if read_only {
+        return Err(Error::refused(Refusal::Write));
     }
+    Ok(())
+}
+
+/// What is wrong with a statement that did not run well. Of a text without any SQL rusqlite makes a statement without a
+/// text, which SQLite does not run.
+#[cold]
+fn why(error: Error, statement: &rusqlite::Statement<'_>) -> Error {
+    if error.sqlite_code() == Some(ffi::SQLITE_MISUSE) && statement.expanded_sql().is_none() {
+        return Error::SqlText {
+            message: "is empty",
+        };
+    }
+    error.of_run()
 }
 
 /// A closure of a read method inside a write transaction gets the writer's connection, where a cached statement

@@ -63,10 +63,6 @@ impl Session {
         self.execution != Execution::Inline && self.spent.load(Ordering::Relaxed) > 1_000
     }
 
-    pub(crate) fn last_rowid(&self) -> i64 {
-        self.last_rowid.load(Ordering::Relaxed)
-    }
-
     /// Where the answer comes from when others have committed this call's work.
     pub(crate) fn set_late_answer(&self, answer: Arc<CommitOutcome>) {
         let late_answer = self.late_answer.lock();

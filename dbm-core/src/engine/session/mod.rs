@@ -8,7 +8,7 @@ mod run;
 
 pub(crate) use self::run::Tried;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -41,7 +41,6 @@ pub(crate) struct Session {
     asked: AtomicBool,
     /// Whether the transaction is open; a read opens it with its first statement.
     begun: AtomicBool,
-    wrote: AtomicBool,
     /// Others have done work in the same transaction that waits for its commit.
     shared: AtomicBool,
     /// In a shared transaction: the savepoint that the call's work can be taken back to is there.
@@ -53,8 +52,6 @@ pub(crate) struct Session {
     tainted: AtomicBool,
     /// The body's work is part of the transaction that will be committed.
     resolved: AtomicBool,
-    first_rowid: AtomicI64,
-    last_rowid: AtomicI64,
     /// Microseconds spent in statements.
     spent: AtomicU64,
     /// Statements and nested calls under way; a body that waits while there are none waits for something else.
@@ -85,15 +82,12 @@ impl Session {
             offloaded,
             asked: AtomicBool::new(false),
             begun: AtomicBool::new(false),
-            wrote: AtomicBool::new(false),
             shared: AtomicBool::new(false),
             savepoint: AtomicBool::new(false),
             exposed: AtomicBool::new(false),
             tainted: AtomicBool::new(false),
             exclusive: AtomicBool::new(false),
             resolved: AtomicBool::new(false),
-            first_rowid: AtomicI64::new(0),
-            last_rowid: AtomicI64::new(0),
             spent: AtomicU64::new(0),
             active: AtomicUsize::new(0),
             lost: OnceLock::new(),

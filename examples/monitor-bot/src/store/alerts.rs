@@ -235,15 +235,15 @@ async fn raise(
     value: f64,
     at: i64,
 ) -> Result<()> {
-    db.execute(
-        sql!(
-            "INSERT INTO alert (rule_id, rule, metric, level, announced, worst, raised_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)"
-        ),
-        (rule.id, &rule.text, metric, level, value, at),
-    )
-    .await?;
-    let id = db.last_insert_rowid().await?;
+    let id = db
+        .query_one(
+            sql!(
+                "INSERT INTO alert (rule_id, rule, metric, level, announced, worst, raised_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) RETURNING id"
+            ),
+            (rule.id, &rule.text, metric, level, value, at),
+        )
+        .await?;
     tell(db, id, at, What::Raised, value).await
 }
 

@@ -47,12 +47,8 @@ impl Store {
                 "There can be no more than {MOST} rules."
             )));
         }
-        db.execute(
-            "INSERT INTO rule (text, added_at, added_by) VALUES (?1, ?2, ?3)",
-            (&text, at, by),
-        )
-        .await?;
-        Ok((db.last_insert_rowid().await?, true))
+        let sql = "INSERT INTO rule (text, added_at, added_by) VALUES (?1, ?2, ?3) RETURNING id";
+        Ok((db.query_one(sql, (&text, at, by)).await?, true))
     }
 
     /// Removes a rule, by its number or by its text; its open alerts end with the next reading.
