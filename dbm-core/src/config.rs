@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::engine::TemporaryDirectory;
 use crate::error::{Error, Result};
+use crate::temporary::TemporaryDirectory;
 use crate::version::Version;
 
 /// More connections would only use up file descriptors.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::version::Version;
+use semver::Version;
 
 /// What a fallible operation of this crate returns; the prelude brings it in, with [`Error`] as the default error.
 ///

@@ -8,11 +8,20 @@ use std::task::{Context, Waker};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::engine::{Engine, Kind, Session, Work};
+use crate::engine::{Engine, Kind, Session, Tried, Work};
 use crate::error::{Error, Result};
 
 tokio::task_local! {
     static CURRENT: Arc<Frame>;
+}
+
+/// How a statement has started.
+pub(crate) enum Started<'a, T> {
+    Done(Result<T>),
+    /// It runs on the lane, with the turn that it has.
+    OnLane(SemaphorePermit<'a>),
+    /// It has to wait before it is decided where it runs.
+    NotYet,
 }
 
 #[allow(missing_debug_implementations)]
@@ -31,8 +40,6 @@ pub(crate) struct Frame {
     turn: Semaphore,
     ended: AtomicBool,
     poisoned: AtomicBool,
-    /// A nested call's savepoint has been kept or undone.
-    settled: AtomicBool,
     around: Option<Arc<Frame>>,
 }
 
@@ -54,7 +61,6 @@ impl Frame {
             turn: Semaphore::new(1),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
-            settled: AtomicBool::new(false),
             around: Self::current(),
         })
     }
@@ -71,7 +77,6 @@ impl Frame {
             turn: Semaphore::new(1),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
-            settled: AtomicBool::new(false),
             around: Self::current(),
         })
     }
@@ -99,28 +104,46 @@ impl Frame {
         CURRENT.scope(Arc::clone(frame), body)
     }
 
-    /// Runs a statement here and now if it is known to be short and nothing is in its way.
-    pub(crate) fn try_statement<T>(&self, work: &mut Work<'_, T>) -> Option<Result<T>> {
-        work.sql()?;
+    /// Runs a statement here and now if that is where it runs, and there is nothing to wait for.
+    pub(crate) fn try_statement<T>(&self, work: &mut Work<'_, T>) -> Started<'_, T> {
         let mut nobody = Context::from_waker(Waker::noop());
-        if pin!(self.consume_budget()).poll(&mut nobody).is_pending() {
-            return None;
+        let may_go_on =
+            work.sql().is_some() && pin!(self.consume_budget()).poll(&mut nobody).is_ready();
+        let turn = may_go_on.then(|| self.turn.try_acquire());
+        let Some(Ok(turn)) = turn else {
+            return Started::NotYet;
+        };
+        if self.check().is_err() {
+            return Started::NotYet;
         }
-        let _turn = self.turn.try_acquire().ok()?;
-        self.check().ok()?;
-        let shares = self.kind == Kind::Write;
-        let result = self
-            .session
-            .try_here(work, self.kind == Kind::Read, shares)?;
-        self.session.set_asked();
-        Some(self.note_failure(result.unwrap_or_else(|panic| resume_unwind(panic))))
+        let (reads, shares) = (self.kind == Kind::Read, self.kind == Kind::Write);
+        match self.session.try_here(work, reads, shares) {
+            Tried::Done(result) => {
+                self.session.set_asked();
+                let result = result.unwrap_or_else(|panic| resume_unwind(panic));
+                Started::Done(self.note_failure(result))
+            }
+            Tried::MustBeAlone => Started::NotYet,
+            Tried::NotHere => Started::OnLane(turn),
+        }
     }
 
-    pub(crate) async fn statement<T: Send + 'static>(&self, work: Work<'_, T>) -> Result<T> {
+    /// Runs a statement that has to wait. With a `turn` it is decided that it runs on the lane.
+    pub(crate) async fn statement<T: Send + 'static>(
+        &self,
+        work: Work<'_, T>,
+        turn: Option<SemaphorePermit<'_>>,
+    ) -> Result<T> {
         let _active = self.session.enter();
-        self.consume_budget().await;
+        let is_decided = turn.is_some();
+        if !is_decided {
+            self.consume_budget().await;
+        }
         self.session.set_asked();
-        let _turn = self.take_turn().await?;
+        let _turn = match turn {
+            Some(turn) => turn,
+            None => self.take_turn().await?,
+        };
         self.check()?;
         let must_be_alone = match self.kind {
             Kind::Write => work.must_be_alone(),
@@ -136,11 +159,12 @@ impl Frame {
                 self.poisoned.store(true, Ordering::Relaxed);
             }
         };
-        let result = self
-            .session
-            .run(work, self.kind == Kind::Read, &poison)
-            .await;
-        self.note_failure(result)
+        let (session, reads) = (&self.session, self.kind == Kind::Read);
+        self.note_failure(if is_decided {
+            session.run_on_lane(work, reads, &poison).await
+        } else {
+            session.run(work, reads, &poison).await
+        })
     }
 
     /// A loop of short statements never waits: it lets other tasks run all the same. The first statement is counted
@@ -203,20 +227,16 @@ impl Frame {
         if self.ended.load(Ordering::Acquire) {
             return Err(Error::HandleEnded);
         }
-        if self.is_poisoned() {
-            return Err(Error::StatementDropped);
-        }
+        self.check_whole()?;
         self.session.check()
     }
 
-    /// Notes that the nested call's savepoint was ended; true when it was before.
-    pub(crate) fn settle(&self) -> bool {
-        self.settled.swap(true, Ordering::AcqRel)
-    }
-
-    /// A statement was dropped while it ran.
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.poisoned.load(Ordering::Relaxed)
+    /// Fails when a statement was dropped while it ran: nobody knows what of it was done.
+    pub(crate) fn check_whole(&self) -> Result<()> {
+        if self.poisoned.load(Ordering::Relaxed) {
+            return Err(Error::StatementDropped);
+        }
+        Ok(())
     }
 }
 
@@ -268,8 +288,10 @@ mod tests {
             params: ().into_params().unwrap(),
             finish: |_| Ok(FRAME.take().unwrap().turn.available_permits()),
         };
-        let permits = frame.try_statement(&mut looks).unwrap().unwrap();
-        assert_eq!(permits, 0);
+        let Started::Done(permits) = frame.try_statement(&mut looks) else {
+            panic!("it runs here");
+        };
+        assert_eq!(permits.unwrap(), 0);
         assert_eq!(frame.turn.available_permits(), 1);
     }
 
@@ -286,7 +308,7 @@ mod tests {
         let mut tries = Box::pin(async {
             for _ in 0..1_000 {
                 let nothing = Work::Closure(Some(Box::new(|_| Ok(()))));
-                assert!(frame.statement(nothing).await.is_err());
+                assert!(frame.statement(nothing, None).await.is_err());
             }
         });
         run(std::future::poll_fn(|context| {

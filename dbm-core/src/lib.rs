@@ -97,7 +97,33 @@
 //! migrations, testing, operations, observability. `ARCHITECTURE.md` says what goes on inside.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod call;
+/// The street that every call walks, in one place; what the attributes generate can be written by hand with it.
+///
+/// required arguments → status gate → lease (lock, connection, transaction) → body → commit or rollback → failure
+/// policy → trace
+// Declared here, not in the folder: `call` takes a manager, and the stages know nothing of managers.
+pub mod call {
+    mod arguments;
+    pub(crate) mod body;
+    pub(crate) mod failure;
+    #[cfg(feature = "testing")]
+    mod fault;
+    pub(crate) mod lease;
+    pub(crate) mod pipeline;
+    mod profile;
+    pub(crate) mod site;
+    #[expect(clippy::disallowed_methods, reason = "it writes the events of a call")]
+    mod trace;
+
+    pub use failure::{ExceptionSlot, Fallible, Outcome, ValueOf, missing_argument};
+    pub use pipeline::{Call, CallOn, TypedCall};
+    pub use profile::{Profile, profiles};
+    pub use site::Site;
+    pub use trace::timed;
+
+    pub use crate::manager::call;
+}
+
 mod config;
 #[expect(
     clippy::disallowed_types,
@@ -105,14 +131,22 @@ mod config;
 )]
 mod engine;
 mod error;
+#[cfg(feature = "testing")]
+mod fault;
 mod frame;
+#[expect(clippy::disallowed_methods, reason = "it keeps the status")]
+mod gate;
 mod lifecycle;
 mod manager;
+mod manager_core;
 mod params;
 pub mod prelude;
 mod row;
+mod schema;
 mod sharded;
 mod status;
+#[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
+mod temporary;
 #[cfg(test)]
 mod test_support;
 #[cfg(feature = "testing")]
@@ -132,9 +166,11 @@ pub use call::{ExceptionSlot, Fallible, Profile, ValueOf, profiles};
 pub use config::{Config, Durability, Execution, SchemaDrift};
 pub use engine::Sharing;
 pub use error::{Cause, Error, Result, Shared};
-pub use manager::{DbManager, FromCore, ManagerCore, Schema};
+pub use manager::{DbManager, FromCore};
+pub use manager_core::ManagerCore;
 pub use params::{BoundParams, Params};
 pub use row::{ColumnIndex, Row};
+pub use schema::Schema;
 pub use status::Status;
 pub use transaction::{Connection, Handle, ReadTransaction, Statement, WriteTransaction};
 pub use value::{ToValue, Value};

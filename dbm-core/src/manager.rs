@@ -1,94 +1,20 @@
-//! The traits that a manager is made of.
+//! The traits that a manager is made of, and the way into its calls.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::call::Gate;
+use crate::call::pipeline::Call;
+use crate::call::site::Site;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lifecycle;
+use crate::manager_core::ManagerCore;
+use crate::schema::Schema;
 use crate::status::Status;
-use crate::transaction::WriteTransaction;
-use crate::version::{self, Version};
-
-/// What a database looks like: how it is made, and how an older one is brought up to date.
-///
-/// Both methods run during start-up, each in one transaction together with the version: all or nothing. They take the
-/// writer's handle and need no attribute. Annotated methods that they call need
-/// [`#[during_init]`](crate::during_init) and join their transaction.
-///
-/// ```
-/// use dbm_core::prelude::*;
-///
-/// #[derive(DbManager)]
-/// #[db_manager(version = "1.2.0")]
-/// struct Store {
-///     core: ManagerCore,
-/// }
-///
-/// impl Schema for Store {
-///     /// The newest schema, in one go.
-///     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
-///         db.execute_batch("CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT) STRICT").await
-///     }
-///
-///     /// One step after the other, from wherever the file stands.
-///     async fn migrate_db(&self, db: &mut WriteTransaction, current: &Version, _: &Version) -> Result<bool> {
-///         if *current < Version::new(1, 1, 0) {
-///             db.execute_batch("ALTER TABLE person RENAME TO user").await?;
-///         }
-///         if *current < Version::new(1, 2, 0) {
-///             db.execute_batch("ALTER TABLE user ADD COLUMN email TEXT").await?;
-///         }
-///         Ok(true)
-///     }
-/// }
-/// # #[tokio::main]
-/// # async fn main() -> Result<()> { Store::create(Config::in_memory()).await?.close().await }
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` has no schema",
-    label = "write `impl Schema for {Self}` with `init_db`"
-)]
-pub trait Schema: Send + Sync + 'static {
-    /// Makes the tables of a new database. The table `Version` is there already; leave it alone.
-    ///
-    /// It is called for a file that is missing or holds nothing. When several processes start on such a file, one of
-    /// them calls it.
-    ///
-    /// It should do nothing but write to `db`: see [`SchemaDrift`](crate::SchemaDrift) for when it runs once more.
-    ///
-    /// # Errors
-    ///
-    /// Any error, and a panic, fails the start. The file is left with nothing in it, so that the next start tries again.
-    fn init_db(&self, db: &mut WriteTransaction) -> impl Future<Output = Result<()>> + Send;
-
-    /// Brings a database from the version `current` to `target`, and answers whether it could. The version itself is
-    /// written afterwards.
-    ///
-    /// A backup has been made before. Foreign keys are off, so that tables can be rebuilt; they are checked at the
-    /// end, and a migration that leaves more orphans than it found fails with
-    /// [`Error::ForeignKeys`](crate::Error::ForeignKeys).
-    ///
-    /// # Errors
-    ///
-    /// An error, a panic or `Ok(false)` ([`Error::MigrationRefused`](crate::Error::MigrationRefused)) fails the start
-    /// and leaves the file as it was. `Ok(false)` is also what the method says unless it is given: a first release
-    /// has nothing to migrate.
-    fn migrate_db(
-        &self,
-        db: &mut WriteTransaction,
-        current: &Version,
-        target: &Version,
-    ) -> impl Future<Output = Result<bool>> + Send {
-        let _ = (db, current, target);
-        std::future::ready(Ok(false))
-    }
-}
+use crate::version::Version;
 
 /// A struct that manages one SQLite database; derive it with `#[derive(DbManager)]`.
 ///
@@ -143,12 +69,12 @@ pub trait DbManager: Schema + Sized {
     where
         Self: FromCore,
     {
-        lifecycle::Start::from_core(config).begin(false)
+        lifecycle::Start::from_core(config, Self::VERSION, Self::from_core).begin(false)
     }
 
     /// [`start`](Self::start) for a struct with fields that are not `Default`: `build` puts the core where it belongs.
     fn start_with(config: Config, build: impl FnOnce(ManagerCore) -> Self) -> Arc<Self> {
-        lifecycle::Start::new(config, build).begin(false)
+        lifecycle::Start::new(config, Self::VERSION, build).begin(false)
     }
 
     /// Starts a manager and waits until it runs.
@@ -171,7 +97,10 @@ pub trait DbManager: Schema + Sized {
     where
         Self: FromCore,
     {
-        async move { ready(lifecycle::Start::from_core(config).begin(true)).await }
+        async move {
+            ready(lifecycle::Start::from_core(config, Self::VERSION, Self::from_core).begin(true))
+                .await
+        }
     }
 
     /// [`create`](Self::create) for a struct with fields that are not `Default`: `build` puts the core where it
@@ -204,7 +133,7 @@ pub trait DbManager: Schema + Sized {
         build: impl FnOnce(ManagerCore) -> Self,
     ) -> impl Future<Output = Result<Arc<Self>>> + Send {
         // Built at once, since `build` need not be Send; started when polled, inside the runtime.
-        let start = lifecycle::Start::new(config, build);
+        let start = lifecycle::Start::new(config, Self::VERSION, build);
         async move { ready(start.begin(true)).await }
     }
 
@@ -320,6 +249,41 @@ pub trait DbManager: Schema + Sized {
     }
 }
 
+/// The way into the street: what `#[database_safe]` generates.
+///
+/// ```
+/// # use dbm_core::prelude::*;
+/// use dbm_core::call::{Site, call};
+///
+/// # #[derive(DbManager)]
+/// # #[db_manager(version = "1.0.0")]
+/// # struct Store { core: ManagerCore }
+/// # impl Schema for Store {
+/// #     async fn init_db(&self, _: &mut WriteTransaction) -> Result<()> { Ok(()) }
+/// # }
+/// impl Store {
+///     async fn tables(&self) -> Result<u64> {
+///         static SITE: Site = Site::new(module_path!(), "tables").timeout_ms(500);
+///         call(&SITE, self)
+///             .on::<ReadTransaction>()
+///             .returning::<Result<u64>>()
+///             .run(async |mut db: ReadTransaction| {
+///                 db.query_one("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", ()).await
+///             })
+///             .await
+///             .into_result()
+///     }
+/// }
+/// # #[tokio::main]
+/// # async fn main() -> Result<()> {
+/// let store = Store::create(Config::in_memory()).await?;
+/// assert_eq!(store.tables().await?, 1);
+/// # store.close().await }
+/// ```
+pub fn call<'a, M: DbManager>(site: &'static Site, manager: &'a M) -> Call<'a> {
+    Call::new(site, manager.__core())
+}
+
 async fn ready<M: DbManager>(manager: Arc<M>) -> Result<Arc<M>> {
     manager.ensure_ready().await?;
     Ok(manager)
@@ -348,63 +312,5 @@ pub trait DefaultField {
 impl<T: Default> DefaultField for T {
     fn make() -> Self {
         Self::default()
-    }
-}
-
-/// What the library keeps of a manager; the one field that a manager must have.
-///
-/// It is made by [`DbManager::start`] and its sisters, and given to the `build` of
-/// [`create_with`](DbManager::create_with).
-pub struct ManagerCore {
-    gate: Arc<Gate>,
-    version: Result<Version>,
-    database: Box<str>,
-    #[cfg(feature = "testing")]
-    faults: crate::testing::Faults,
-}
-
-impl ManagerCore {
-    // Not `new`, which a user who tries it would be told is private.
-    pub(crate) fn of(config: &Config, version: Version) -> Self {
-        let version = config.version.clone().unwrap_or(version);
-        let version = version::to_row(&version).map(|_| version);
-        Self {
-            gate: Gate::new(lifecycle::finish),
-            version,
-            database: config.name().into(),
-            #[cfg(feature = "testing")]
-            faults: crate::testing::Faults::default(),
-        }
-    }
-
-    pub(crate) fn gate(&self) -> &Arc<Gate> {
-        &self.gate
-    }
-
-    pub(crate) fn version(&self) -> Result<&Version> {
-        self.version.as_ref().map_err(Error::clone)
-    }
-
-    pub(crate) fn database(&self) -> &str {
-        &self.database
-    }
-
-    #[cfg(feature = "testing")]
-    pub(crate) fn faults(&self) -> &crate::testing::Faults {
-        &self.faults
-    }
-
-    fn path(&self) -> Option<&Path> {
-        let engine = self.gate.answer()?.as_ref().ok()?;
-        Some(PathBuf::as_path(&engine.opener.path))
-    }
-}
-
-impl fmt::Debug for ManagerCore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManagerCore")
-            .field("database", &self.database)
-            .field("status", &self.gate.status())
-            .finish()
     }
 }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use serde_core::de::Deserialize;
+use tokio::sync::SemaphorePermit;
 
 use crate::engine::{Kind, Work};
 use crate::error::{Error, Result};
-use crate::frame::Frame;
+use crate::frame::{Frame, Started};
 use crate::params::Params;
 use crate::row::{self, Row};
 
@@ -158,7 +159,7 @@ enum Stage<'a, T> {
         frame: &'a Frame,
         work: Work<'a, T>,
         /// A function pointer, because only what can go to a thread can wait: `query_map` gives what cannot.
-        wait: fn(&'a Frame, Work<'a, T>) -> Waiting<'a, T>,
+        wait: fn(&'a Frame, Work<'a, T>, Option<SemaphorePermit<'a>>) -> Waiting<'a, T>,
     },
     Waiting(Waiting<'a, T>),
     Ended,
@@ -183,10 +184,11 @@ impl<T> Future for Statement<'_, T> {
                 wait,
             } => {
                 // A short statement is done at once, which costs no box.
-                if let Some(result) = frame.try_statement(&mut work) {
-                    return Poll::Ready(result);
+                match frame.try_statement(&mut work) {
+                    Started::Done(result) => return Poll::Ready(result),
+                    Started::OnLane(turn) => wait(frame, work, Some(turn)),
+                    Started::NotYet => wait(frame, work, None),
                 }
-                wait(frame, work)
             }
             Stage::Waiting(future) => future,
             Stage::Ended => return Poll::Ready(Err(Error::HandleEnded)),
@@ -375,7 +377,7 @@ impl ReadTransaction {
         Statement(Stage::New {
             frame: &self.frame,
             work,
-            wait: |frame, work| Box::pin(frame.statement(work)),
+            wait: |frame, work, turn| Box::pin(frame.statement(work, turn)),
         })
     }
 

@@ -1,6 +1,7 @@
-//! The grammar of the attributes, and how the outermost one gathers the others.
+//! What each attribute may say, and how the outermost one collects the others on the method.
 
-use crate::check::Errors;
+use crate::attribute_name::AttributeName;
+use crate::errors::Errors;
 use crate::wording;
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::quote;
@@ -8,57 +9,18 @@ use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, Ident, LitStr, Meta, Path, Token};
 
-/// The attributes that stand on a method.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    DatabaseSafe,
-    RequiredArgument,
-    FailValue,
-    FailWithException,
-    Timed,
-    DuringInit,
-}
-
-impl Kind {
-    const ALL: [Self; 6] = [
-        Self::DatabaseSafe,
-        Self::RequiredArgument,
-        Self::FailValue,
-        Self::FailWithException,
-        Self::Timed,
-        Self::DuringInit,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::DatabaseSafe => "database_safe",
-            Self::RequiredArgument => "required_argument",
-            Self::FailValue => "fail_value",
-            Self::FailWithException => "fail_with_exception",
-            Self::Timed => "timed",
-            Self::DuringInit => "during_init",
-        }
-    }
-
-    /// By the last segment, so that `#[dbm_core::timed]` is one of ours, too.
-    fn of(path: &Path) -> Option<Self> {
-        let last = &path.segments.last()?.ident;
-        Self::ALL.into_iter().find(|kind| last == kind.name())
-    }
-}
-
 /// One attribute as it was written.
 pub(crate) struct Given {
-    pub(crate) kind: Kind,
+    pub(crate) name: AttributeName,
     pub(crate) span: Span,
     pub(crate) arguments: TokenStream,
 }
 
 impl Given {
-    /// The outermost attribute: the compiler hands over its arguments and keeps its path.
-    pub(crate) fn outermost(kind: Kind, arguments: TokenStream) -> Self {
+    /// The outermost attribute. The compiler passes its arguments on, but not its path.
+    pub(crate) fn outermost(name: AttributeName, arguments: TokenStream) -> Self {
         Self {
-            kind,
+            name,
             span: Span::call_site(),
             arguments,
         }
@@ -66,7 +28,7 @@ impl Given {
 
     pub(crate) fn sibling(attribute: &Attribute) -> Option<Self> {
         let path = attribute.path();
-        let kind = Kind::of(path)?;
+        let name = AttributeName::of(path)?;
         let arguments = match &attribute.meta {
             Meta::Path(_) => TokenStream::new(),
             Meta::List(list) => list.tokens.clone(),
@@ -80,13 +42,13 @@ impl Given {
             .last()
             .map_or_else(Span::call_site, |last| last.ident.span());
         Some(Self {
-            kind,
+            name,
             span,
             arguments,
         })
     }
 
-    /// Parses the arguments; every failure, also at their end, gets the one sentence of how the attribute is used.
+    /// Parses the arguments. Every error, also about what is left over, has one message: how the attribute is written.
     fn parse<T>(&self, grammar: impl Fn(ParseStream<'_>) -> syn::Result<T>) -> syn::Result<T> {
         let mut group = Group::new(Delimiter::Parenthesis, self.arguments.clone());
         group.set_span(self.span);
@@ -102,7 +64,7 @@ impl Given {
         };
         parser
             .parse2(quote!(#group))
-            .map_err(|error| syn::Error::new(error.span(), wording::usage(self.kind)))
+            .map_err(|error| syn::Error::new(error.span(), wording::usage(self.name)))
     }
 
     fn nothing(&self) -> syn::Result<()> {
@@ -143,7 +105,7 @@ impl Given {
         })
     }
 
-    /// One expression, kept as the user's own tokens; `value = None` is none that anybody means.
+    /// One expression, kept as the user's own tokens. `value = None` is an assignment, and nobody means one.
     fn expression(&self) -> syn::Result<TokenStream> {
         self.parse(|input| {
             let place = input.fork();
@@ -155,7 +117,7 @@ impl Given {
     }
 }
 
-/// What the attributes of one method say together; each at most once.
+/// What all the attributes of one method say. Each may be given once.
 #[derive(Default)]
 pub(crate) struct Attributes {
     pub(crate) database_safe: Option<Span>,
@@ -169,15 +131,15 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    /// Understands what it can; the rest goes to `errors`, and the attribute counts as given without arguments.
+    /// Reads what it can. What is wrong goes to `errors`, and that attribute counts as given without arguments.
     pub(crate) fn read(given: &[Given], errors: &mut Errors) -> Self {
         let mut read = Self::default();
         for (place, one) in given.iter().enumerate() {
             if given[..place]
                 .iter()
-                .any(|earlier| earlier.kind == one.kind)
+                .any(|earlier| earlier.name == one.name)
             {
-                errors.push(one.span, wording::duplicate(one.kind));
+                errors.push(one.span, wording::duplicate(one.name));
                 continue;
             }
             if let Err(error) = read.add(one) {
@@ -188,38 +150,42 @@ impl Attributes {
     }
 
     /// An attribute that means nothing without `#[database_safe]`.
-    pub(crate) fn modifier(&self) -> Option<(Span, Kind)> {
+    pub(crate) fn modifier(&self) -> Option<(Span, AttributeName)> {
         let fail_value = self
             .fail_value
             .as_ref()
-            .map(|(span, _)| (*span, Kind::FailValue));
+            .map(|(span, _)| (*span, AttributeName::FailValue));
         let exception = self
             .fail_with_exception
-            .map(|span| (span, Kind::FailWithException));
-        let during_init = self.during_init.map(|span| (span, Kind::DuringInit));
+            .map(|span| (span, AttributeName::FailWithException));
+        let during_init = self
+            .during_init
+            .map(|span| (span, AttributeName::DuringInit));
         fail_value.or(exception).or(during_init)
     }
 
     fn add(&mut self, one: &Given) -> syn::Result<()> {
-        match one.kind {
-            Kind::DatabaseSafe => {
+        match one.name {
+            AttributeName::DatabaseSafe => {
                 self.database_safe = Some(one.span);
                 self.timeout = one.duration("timeout")?;
             }
-            Kind::Timed => {
+            AttributeName::Timed => {
                 self.timed = Some(one.span);
                 self.slow = one.duration("slow")?;
             }
-            Kind::RequiredArgument => self.required_argument = Some((one.span, one.names()?)),
-            Kind::FailValue => {
+            AttributeName::RequiredArgument => {
+                self.required_argument = Some((one.span, one.names()?));
+            }
+            AttributeName::FailValue => {
                 self.fail_value = Some((one.span, quote!(loop {})));
                 self.fail_value = Some((one.span, one.expression()?));
             }
-            Kind::FailWithException => {
+            AttributeName::FailWithException => {
                 self.fail_with_exception = Some(one.span);
                 one.nothing()?;
             }
-            Kind::DuringInit => {
+            AttributeName::DuringInit => {
                 self.during_init = Some(one.span);
                 one.nothing()?;
             }
@@ -228,7 +194,7 @@ impl Attributes {
     }
 }
 
-/// Takes our attributes out of `attributes`: what they say, and their paths.
+/// Removes our attributes from `attributes`, and returns what they say and their paths.
 pub(crate) fn take_siblings(attributes: &mut Vec<Attribute>) -> (Vec<Given>, Vec<Path>) {
     let mut paths = Vec::new();
     let mut siblings = Vec::new();
@@ -243,7 +209,8 @@ pub(crate) fn take_siblings(attributes: &mut Vec<Attribute>) -> (Vec<Given>, Vec
     (siblings, paths)
 }
 
-/// The milliseconds of `"250ms"`, `"5s"`, `"2m"`, `"1h"`; none is not a duration here.
+/// The milliseconds of `"250ms"`, `"5s"`, `"2m"`, `"1h"`. Nothing else is a
+/// duration here, nor is zero.
 fn milliseconds(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let factor = match unit {

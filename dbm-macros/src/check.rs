@@ -1,9 +1,11 @@
-//! Every rule. What is broken is told on the token that is wrong, in the words of `wording`.
+//! Every rule. A broken one is reported on the token that is wrong, in the words of `wording`.
 //!
-//! A broken rule about the attributes leaves a method that can be expanded without them; a broken rule about the
-//! signature leaves only its outside, see [`Plan::sound`].
+//! If a rule about the attributes is broken, the method can still be expanded, without them. If a rule about the
+//! signature is broken, only the signature is emitted: see [`Plan::sound`].
 
-use crate::attributes::{Attributes, Kind};
+use crate::attribute_name::AttributeName;
+use crate::attributes::Attributes;
+use crate::errors::Errors;
 use crate::method::{Method, parameter_name};
 use crate::types::{
     bare, future_output, handle_name, is_fallible, is_mutable_reference, is_plainly_not,
@@ -17,32 +19,6 @@ use syn::{
     Error, GenericParam, Ident, Pat, PatType, Receiver, ReceiverKind, ReturnType, Type, Visibility,
 };
 
-/// The errors of one method, collected.
-#[derive(Default)]
-pub(crate) struct Errors(Option<Error>);
-
-impl Errors {
-    pub(crate) fn push(&mut self, span: Span, message: impl Display) {
-        self.add(Error::new(span, message));
-    }
-
-    fn push_on(&mut self, tokens: impl ToTokens, message: impl Display) {
-        self.add(Error::new_spanned(tokens, message));
-    }
-
-    pub(crate) fn add(&mut self, error: Error) {
-        match &mut self.0 {
-            None => self.0 = Some(error),
-            Some(first) => first.combine(error),
-        }
-    }
-
-    pub(crate) fn to_compile_errors(&self) -> TokenStream {
-        let errors = self.0.as_ref().map(Error::to_compile_error);
-        errors.unwrap_or_default()
-    }
-}
-
 /// The `db` parameter: its place after the receiver, its pattern, and the type behind its `&mut`.
 pub(crate) struct Handle {
     pub(crate) place: usize,
@@ -50,14 +26,14 @@ pub(crate) struct Handle {
     pub(crate) ty: Type,
 }
 
-/// A method as far as it was understood.
+/// What was understood of a method.
 pub(crate) struct Plan {
     pub(crate) method: Method,
     pub(crate) attributes: Attributes,
-    /// Whether the call walks dbm's street; a method that is only timed does not.
+    /// Whether it is a database call. A method that is only timed is not.
     pub(crate) database: bool,
     pub(crate) handle: Option<Handle>,
-    /// Whether the body can stand inside what is generated.
+    /// Whether the body can be put into the generated code.
     pub(crate) sound: bool,
     pub(crate) errors: Errors,
 }
@@ -73,8 +49,8 @@ pub(crate) fn check(method: Method, attributes: Attributes, mut errors: Errors) 
     }
     let database = attributes.database_safe.is_some() || (modifier.is_some() && handle.is_some());
     let mut sound = true;
-    if let (None, Some((span, kind))) = (attributes.database_safe, modifier) {
-        errors.push(span, wording::modifier_alone(kind));
+    if let (None, Some((span, name))) = (attributes.database_safe, modifier) {
+        errors.push(span, wording::modifier_alone(name));
         sound = database;
     }
     let handle = handle.filter(|_| database);
@@ -121,7 +97,7 @@ impl Plan {
         self.check_exception_place();
     }
 
-    /// `fn -> impl Future<Output = T>` goes on as the `async fn -> T` it should be.
+    /// After the error, `fn -> impl Future<Output = T>` is treated as the `async fn -> T` that it should be.
     fn check_async(&mut self) {
         let constant = self.method.signature.constness.take();
         if self.method.signature.asyncness.is_some() {
@@ -150,7 +126,7 @@ impl Plan {
 
     fn check_handle(&mut self, receiver: Option<&Receiver>) {
         let Some(place) = self.handle.as_ref().map(|handle| handle.place) else {
-            // Without a receiver the method is wrong enough; that has been said.
+            // A missing receiver has been reported already, and the handle goes after it.
             return receiver.map_or((), |receiver| self.broken(receiver, wording::NO_HANDLE));
         };
         let mut parameters: Vec<PatType> = self.method.parameters().skip(place).cloned().collect();
@@ -192,7 +168,7 @@ impl Plan {
         }
     }
 
-    /// With both policies the value ends in a place for the cause.
+    /// With both failure attributes the last element of the value is for the cause.
     fn check_exception_place(&mut self) {
         let both =
             self.attributes.fail_value.is_some() && self.attributes.fail_with_exception.is_some();
@@ -262,7 +238,7 @@ impl Plan {
     }
 }
 
-/// What a fail value cannot do: it is made after the call, synchronously, for a caller that gets no error.
+/// What a fail value may not contain. It is evaluated after the call, without waiting, for a caller that gets no error.
 fn forbidden(expression: TokenStream, db: Option<&Ident>) -> Option<(Span, String)> {
     let tokens: Vec<TokenTree> = expression.into_iter().collect();
     let is = |place: usize, sign: char| matches!(tokens.get(place), Some(TokenTree::Punct(punct)) if punct.as_char() == sign);
@@ -285,8 +261,8 @@ fn forbidden(expression: TokenStream, db: Option<&Ident>) -> Option<(Span, Strin
     })
 }
 
-/// The parameter whose type is named like a handle, else the first if it could be one under another name, else the one
-/// that is meant: `db`, and what a handle is hidden in.
+/// The parameter whose type has the name of a handle. If there is none, the first one, if its type could be an alias of
+/// a handle. If it could not, the one that was probably meant: it is called `db`, or its type contains a handle.
 fn find_handle(method: &Method) -> Option<Handle> {
     let parameters: Vec<&PatType> = method.parameters().collect();
     let named = parameters
@@ -310,7 +286,7 @@ fn find_handle(method: &Method) -> Option<Handle> {
     })
 }
 
-/// `&mut Tx`, where `Tx` may be another name of a handle.
+/// `&mut Tx`, where `Tx` may be an alias of a handle.
 fn could_be_handle(ty: &Type) -> bool {
     is_mutable_reference(ty) && !is_plainly_not(ty, "")
 }
@@ -333,8 +309,8 @@ fn is_option(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|(last, _)| last == "Option")
 }
 
-/// `init_db` or `migrate_db`, as dbm-core's `Schema` declares it: a private method of that name would hardly take the
-/// same.
+/// `init_db` or `migrate_db`, as dbm-core's `Schema` declares it. A method of the user's own would hardly have the same
+/// name and the same parameters.
 fn is_hook(method: &Method) -> bool {
     let parameters: Vec<&PatType> = method.parameters().collect();
     let name = &method.signature.ident;
@@ -345,7 +321,7 @@ fn is_hook(method: &Method) -> bool {
         && handle_name(&parameters[0].ty).is_some_and(|handle| handle == "WriteTransaction")
 }
 
-/// A hook stays as it is, so that its trait is satisfied.
+/// A hook is emitted unchanged, so that its trait is implemented.
 fn hook(method: Method, mut errors: Errors, span: Span) -> Plan {
     errors.push(span, wording::HOOK);
     Plan {
@@ -358,17 +334,17 @@ fn hook(method: Method, mut errors: Errors, span: Span) -> Plan {
     }
 }
 
-/// What is no method, or none that can be read; of that the compiler has said more.
-pub(crate) fn not_a_method(kind: Kind, item: &TokenStream, why: &Error) -> Error {
+/// The error on what is no method, or on a method that cannot be parsed. Of the second the compiler has said more.
+pub(crate) fn not_a_method(name: AttributeName, item: &TokenStream, why: &Error) -> Error {
     let is_function = |token: TokenTree| matches!(token, TokenTree::Ident(word) if word == "fn");
     if item.clone().into_iter().any(is_function) {
-        Error::new(why.span(), wording::unreadable(kind, why))
+        Error::new(why.span(), wording::unreadable(name, why))
     } else {
-        Error::new(Span::call_site(), wording::not_a_method(kind))
+        Error::new(Span::call_site(), wording::not_a_method(name))
     }
 }
 
-/// `#[async_trait]` on the impl or the trait expands first and leaves its lifetime behind.
+/// `#[async_trait]` on the impl or the trait expands first. Its lifetime gives it away.
 pub(crate) fn is_async_trait(method: &Method) -> bool {
     let mut parameters = method.signature.generics.params.iter();
     parameters.any(|parameter| matches!(parameter, GenericParam::Lifetime(lifetime) if lifetime.lifetime.ident == "async_trait"))

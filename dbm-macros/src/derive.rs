@@ -1,4 +1,4 @@
-//! `#[derive(DbManager)]`: where the core is, which version the program needs, and how to make one from a core alone.
+//! `#[derive(DbManager)]`: where the core is, which version the program needs, and how a core becomes a manager.
 
 use crate::types::{is_plainly_not, last_segment, mentions};
 use crate::wording;
@@ -27,7 +27,7 @@ pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
         .as_ref()
         .unwrap_or(&[0, 0, 0])
         .map(Literal::u64_unsuffixed);
-    // After an error the manager still is one, so that its calls are no further errors.
+    // After an error it is a manager all the same, so that its calls are no further errors.
     let (core, from_core) = match &fields {
         Ok(fields) => (fields.core(), fields.impl_from_core(&input)),
         Err(_) => (
@@ -51,7 +51,7 @@ pub(crate) fn db_manager(item: TokenStream) -> TokenStream {
     }
 }
 
-/// A manager of any `T` is one for each `T` that its schema is written for.
+/// A generic struct is a manager only for the types for which it implements `Schema`.
 fn with_schema(generics: &Generics) -> Generics {
     let mut generics = generics.clone();
     if generics.type_params().next().is_some() {
@@ -85,8 +85,8 @@ impl Fields<'_> {
     }
 }
 
-/// A field that is not `Default` is an error where `create` is called, not here: under `for<'a>` the compiler puts
-/// off a bound that it could already refute.
+/// A field that is not `Default` is an error where `create` is called, not here. The `for<'__put_off>` does that:
+/// without it the compiler would reject the bound at once.
 fn impl_from_core(input: &DeriveInput, made: &TokenStream, defaults: &[&Type]) -> TokenStream {
     let name = &input.ident;
     let mut generics = input.generics.clone();
@@ -193,7 +193,7 @@ fn version(input: &DeriveInput) -> Result<[u64; 3]> {
     three_numbers(&version.value()).ok_or_else(|| Error::new(version.span(), wording::VERSION))
 }
 
-/// Three plain numbers, each one that a database can hold.
+/// Three plain numbers, each small enough for SQLite.
 fn three_numbers(text: &str) -> Option<[u64; 3]> {
     let numbers: Vec<u64> = text
         .split('.')

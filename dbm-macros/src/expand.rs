@@ -1,7 +1,9 @@
-//! From what was understood to tokens. The generated code adapts a signature and hands over; it decides nothing.
+//! Generates the code. It adapts a signature and calls dbm-core; it decides nothing itself.
 
-use crate::attributes::{Attributes, Given, Kind, take_siblings};
-use crate::check::{self, Errors, Handle, Plan};
+use crate::attribute_name::AttributeName;
+use crate::attributes::{Attributes, Given, take_siblings};
+use crate::check::{self, Handle, Plan};
+use crate::errors::Errors;
 use crate::method::Method;
 use crate::types::{bare, is_fallible, value_type};
 use proc_macro2::{Group, Ident, Literal, Span, TokenStream};
@@ -13,16 +15,20 @@ use syn::{
     WherePredicate,
 };
 
-/// The expansion of one method, by the outermost of its attributes; `kind` is that attribute.
-pub(crate) fn attribute(kind: Kind, arguments: TokenStream, item: &TokenStream) -> TokenStream {
+/// Expands a method. `name` is the outermost of its attributes, the one that the compiler calls.
+pub(crate) fn attribute(
+    name: AttributeName,
+    arguments: TokenStream,
+    item: &TokenStream,
+) -> TokenStream {
     let mut method = match syn::parse2::<Method>(item.clone()) {
         Ok(method) => method,
         Err(why) => {
-            let error = check::not_a_method(kind, item, &why).to_compile_error();
+            let error = check::not_a_method(name, item, &why).to_compile_error();
             return quote!(#error #item);
         }
     };
-    let mut given = vec![Given::outermost(kind, arguments)];
+    let mut given = vec![Given::outermost(name, arguments)];
     let (siblings, paths) = take_siblings(&mut method.attributes);
     given.extend(siblings);
     let mut errors = Errors::default();
@@ -92,14 +98,15 @@ fn outside(plan: &Plan) -> Signature {
     signature
 }
 
-/// The `T` of a declared `Result<T, E>`, through dbm's alias where the declaration does not show it.
+/// The `T` of a declared `Result<T, E>`. If the declaration is an alias that hides it, the compiler finds it, through
+/// `ValueOf`.
 fn value(declared: &Type) -> Type {
     value_type(declared).cloned().unwrap_or_else(
         || syn::parse_quote_spanned!(declared.span()=> ::dbm_core::ValueOf<#declared>),
     )
 }
 
-/// A consumed attribute must not leave the user's import of it unused.
+/// Uses the imports of the removed attributes. Otherwise the compiler would warn that they are unused.
 fn imports(paths: &[Path]) -> Option<TokenStream> {
     match paths {
         [] => None,
@@ -108,7 +115,7 @@ fn imports(paths: &[Path]) -> Option<TokenStream> {
     }
 }
 
-/// The call of a `#[database_safe]` method: the street is dbm-core's, the body is its last step.
+/// The inside of a `#[database_safe]` method: a call of dbm-core, which is given the body as a closure.
 fn call(plan: &Plan, body: &Group) -> TokenStream {
     let (Some(Handle { pattern, ty, .. }), Some(declared)) = (&plan.handle, plan.method.declared())
     else {
@@ -137,7 +144,7 @@ fn call(plan: &Plan, body: &Group) -> TokenStream {
     }
 }
 
-/// What a failure becomes. Each piece is located where the user wrote what can be wrong with it.
+/// What a failure becomes. Each token has the span of the user's code that a type error would be about.
 fn policy(attributes: &Attributes, declared: &Type) -> TokenStream {
     let at = |place: Span| Span::mixed_site().located_at(place);
     let (method, place, fail_value) = match (&attributes.fail_value, attributes.fail_with_exception)
@@ -228,10 +235,10 @@ fn given(attributes: &Attributes) -> TokenStream {
     quote!(#(#given),*)
 }
 
-/// The body, its type known before it is read.
+/// The body, after a `return` of the declared type that is never reached.
 ///
-/// rustc does not carry a declared type into an async block or closure; it would infer it from the first `return` and
-/// blame the attribute. An early return that never happens puts each error on the user's code.
+/// rustc does not carry the declared type into an async block or closure. It would infer the type from the user's first
+/// `return`, and report errors on the attribute. With a `return` in front, each error is on the user's code.
 fn typed_body(plan: &Plan, body: &Group, first: &TokenStream) -> TokenStream {
     let unit = syn::parse_quote!(());
     let declared = plan.method.declared().unwrap_or(&unit);
@@ -244,7 +251,8 @@ fn typed_body(plan: &Plan, body: &Group, first: &TokenStream) -> TokenStream {
     quote!(#edge #first #body)
 }
 
-/// The outside of a method whose inside cannot be compiled; an editor reads the body all the same.
+/// The inside of a method whose body cannot be compiled. Only rust-analyzer sees the body, so that an editor still
+/// understands it.
 fn unsound(plan: &Plan, body: &Group) -> TokenStream {
     let handle = plan
         .handle
@@ -276,7 +284,7 @@ fn is_reference_to_self(ty: &Type) -> bool {
     matches!(bare(ty), Type::Reference(reference) if matches!(bare(&reference.elem), Type::Path(path) if path.path.is_ident("Self")))
 }
 
-/// The type with `_` for what has no name: `impl Trait`, and `!`.
+/// The type with `_` for what cannot be named in the body: `impl Trait` and `!`.
 fn nameable(ty: &Type) -> Type {
     let mut named = ty.clone();
     name_in_place(&mut named);
@@ -305,7 +313,8 @@ fn name_in_place(ty: &mut Type) {
     }
 }
 
-/// `#[async_trait]` named the lifetime of the handle; without the handle the trait's signature has no such name.
+/// Removes the lifetime that `#[async_trait]` made for the handle. The signature in the trait has no handle, and so no
+/// such lifetime.
 fn forget_lifetimes(signature: &mut Signature, plan: &Plan) {
     let parameter = plan
         .handle

@@ -1,23 +1,26 @@
 //! The derive and the attributes of dbm. Depend on `dbm-core`, which re-exports them.
 //!
-//! One way through: `method` parses the method but not its body, `attributes` reads what stands on it, `check`
-//! applies every rule (`types` judges what is written, `wording` has the sentences), `expand` turns what was
-//! understood into tokens. Whatever is wrong, the method is emitted beside the error, so that no second error follows.
+//! A method goes through four files. `method` parses it, except its body. `attributes` reads the attributes on it.
+//! `check` applies every rule; `types` tells it what a type looks like, `wording` has the messages. `expand` generates
+//! the code. If something is wrong, the method is emitted beside the error, so that one mistake is one error.
 
+mod attribute_name;
 mod attributes;
 mod check;
 mod derive;
+mod errors;
 mod expand;
 mod method;
 mod types;
 mod wording;
 
-use attributes::Kind;
+use attribute_name::AttributeName;
 use proc_macro::TokenStream;
 
-/// Makes a method a call of its manager: lease, transaction, body, commit or rollback.
+/// Makes a method a database call: it waits for a connection, begins a transaction, runs the body, and commits or rolls
+/// back.
 ///
-/// The method is written with a handle `db` right after `&self` (or `self: &Arc<Self>`) and called without it:
+/// The method is written with a handle `db` right after `&self` (or `self: &Arc<Self>`), and called without it:
 ///
 /// ```
 /// # use dbm_core::prelude::*;
@@ -47,24 +50,25 @@ use proc_macro::TokenStream;
 /// | `&mut WriteTransaction` | read and write; `Ok` commits, anything else rolls back |
 /// | `&mut Connection` | use the writer's connection outside any transaction |
 ///
-/// The declared type is a `Result<T, E>` with any `E: From<dbm_core::Error>`, and the caller gets it as it is; a panic
-/// goes on unwinding after the rollback. [`macro@fail_value`] and [`macro@fail_with_exception`] change that.
+/// The method returns a `Result<T, E>` with any `E: From<dbm_core::Error>`, and the caller gets it unchanged. After a
+/// panic the transaction is rolled back, and the panic goes on to the caller. [`macro@fail_value`] and
+/// [`macro@fail_with_exception`] change that.
 ///
-/// `timeout` bounds the body: its statement is interrupted and the transaction rolled back. Durations are written
-/// `"250ms"`, `"5s"`, `"2m"`, `"1h"`.
+/// `timeout` limits how long the body may take. When it is over, the running statement is interrupted and the
+/// transaction is rolled back. Durations are written `"250ms"`, `"5s"`, `"2m"`, `"1h"`.
 ///
-/// The other attributes stand on the same method in any order, under their own names: a renamed import
+/// The other attributes go on the same method, in any order and under their own names. A renamed import
 /// (`use dbm_core::fail_value as otherwise`) is not recognised.
 #[proc_macro_attribute]
 pub fn database_safe(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(Kind::DatabaseSafe, arguments.into(), &item.into()).into()
+    expand::attribute(AttributeName::DatabaseSafe, arguments.into(), &item.into()).into()
 }
 
 /// At least one of the named parameters, each an `Option`, must be `Some`.
 ///
-/// It is checked before anything waits. A call without any of them fails with `Error::MissingArgument`, which lists the
-/// names. It works with [`macro@database_safe`] and alone, on any async method that returns a `Result<T, E>` with
-/// `E: From<dbm_core::Error>`.
+/// A call without any of them fails with `Error::MissingArgument`, which lists the names. It fails at once, before it
+/// waits for anything. The attribute works with [`macro@database_safe`], and alone on any async method that returns a
+/// `Result<T, E>` with `E: From<dbm_core::Error>`.
 ///
 /// ```
 /// # use dbm_core::prelude::*;
@@ -91,14 +95,19 @@ pub fn database_safe(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn required_argument(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(Kind::RequiredArgument, arguments.into(), &item.into()).into()
+    expand::attribute(
+        AttributeName::RequiredArgument,
+        arguments.into(),
+        &item.into(),
+    )
+    .into()
 }
 
 /// On failure the caller gets this value, never an error.
 ///
-/// The method is declared `-> Result<T, E>`, and the caller sees `T`. The expression is a `T`, evaluated afresh for each
-/// failure; it may read `self` and the arguments that the body does not move, but not `db`, and it cannot use `?` or
-/// `.await`. The cause, an `E: Display`, is logged at ERROR with the method's name.
+/// The method is declared `-> Result<T, E>`, and the caller sees `T`. The expression is a `T`, evaluated anew for each
+/// failure. It may read `self` and the arguments that the body does not move. It may not use `db`, `?` or `.await`. The
+/// cause, an `E: Display`, is logged at ERROR with the method's name.
 ///
 /// ```
 /// # use dbm_core::prelude::*;
@@ -124,16 +133,16 @@ pub fn required_argument(arguments: TokenStream, item: TokenStream) -> TokenStre
 /// # Ok(()) }
 /// ```
 ///
-/// With [`macro@fail_with_exception`] the value is a tuple that ends in a place for the cause.
+/// With [`macro@fail_with_exception`] the value is a tuple, and its last element receives the cause.
 #[proc_macro_attribute]
 pub fn fail_value(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(Kind::FailValue, arguments.into(), &item.into()).into()
+    expand::attribute(AttributeName::FailValue, arguments.into(), &item.into()).into()
 }
 
-/// A panic of the body, too, comes back as an error: `Err(E::from(Error::Panicked { .. }))`.
+/// A panic in the body comes back as an error, too: `Err(E::from(Error::Panicked { .. }))`.
 ///
-/// With [`macro@fail_value`] the caller gets a tuple of up to 12 elements, and the cause, whatever it was, in the last
-/// of them, an `Option<E>`:
+/// With [`macro@fail_value`] the caller gets a tuple of up to 12 elements. The last one is an `Option<E>`. On failure
+/// it holds the cause, whether that was an error or a panic:
 ///
 /// ```
 /// # use dbm_core::prelude::*;
@@ -161,12 +170,18 @@ pub fn fail_value(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn fail_with_exception(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(Kind::FailWithException, arguments.into(), &item.into()).into()
+    expand::attribute(
+        AttributeName::FailWithException,
+        arguments.into(),
+        &item.into(),
+    )
+    .into()
 }
 
-/// Traces how long the method took; `#[timed(slow = "100ms")]` warns when it took longer.
+/// Traces how long the method took. `#[timed(slow = "100ms")]` warns if it took longer than that.
 ///
-/// With [`macro@database_safe`] the wait for the lock and the run are told apart. It works alone on any async function.
+/// With [`macro@database_safe`] the wait for the lock is reported apart from the run. The attribute works alone on any
+/// async function.
 ///
 /// ```
 /// # use dbm_core::prelude::*;
@@ -177,13 +192,13 @@ pub fn fail_with_exception(arguments: TokenStream, item: TokenStream) -> TokenSt
 /// ```
 #[proc_macro_attribute]
 pub fn timed(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(Kind::Timed, arguments.into(), &item.into()).into()
+    expand::attribute(AttributeName::Timed, arguments.into(), &item.into()).into()
 }
 
-/// The method may be called from inside `init_db` and `migrate_db`, and joins their transaction.
+/// Lets `init_db` and `migrate_db` call the method, which then joins their transaction.
 ///
-/// Without it such a call is an error at once. From anywhere else the method is like any other. `init_db` and
-/// `migrate_db` themselves have a transaction and take no attribute, other than [`macro@timed`].
+/// Without this attribute such a call fails at once. Called from anywhere else, the method is like any other. `init_db`
+/// and `migrate_db` themselves have a transaction already: of the attributes they take only [`macro@timed`].
 ///
 /// ```
 /// # use dbm_core::prelude::*;
@@ -213,15 +228,15 @@ pub fn timed(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn during_init(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::attribute(Kind::DuringInit, arguments.into(), &item.into()).into()
+    expand::attribute(AttributeName::DuringInit, arguments.into(), &item.into()).into()
 }
 
-/// Makes a struct that holds a `ManagerCore` a database manager.
+/// Turns a struct that holds a `ManagerCore` into a database manager.
 ///
-/// - `#[db_manager(version = "1.2.0")]` on the struct is the schema version this program needs: three numbers.
+/// - `#[db_manager(version = "1.2.0")]` on the struct is the schema version that this program needs: three numbers.
 /// - The core is the field of type `ManagerCore`, or the one marked `#[db_manager(core)]`.
-/// - The other fields are free. If all of them are `Default`, the manager can be made with `start` and `create`, else
-///   with `start_with` and `create_with`.
+/// - The other fields are yours. If all of them are `Default`, `start` and `create` make the manager. Otherwise it is
+///   made with `start_with` and `create_with`.
 ///
 /// ```
 /// use dbm_core::prelude::*;

@@ -1,4 +1,4 @@
-//! One method, parsed without its body: a body that is only half typed still expands.
+//! One method. Its body is not parsed, so a body that is only half typed still expands.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream};
@@ -12,7 +12,7 @@ pub(crate) struct Method {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
-    /// The body as a block; none in the declaration of a trait.
+    /// The body as a block. A declaration in a trait has none.
     pub(crate) body: Option<Group>,
 }
 
@@ -39,13 +39,13 @@ impl Parse for Method {
             Ok((inner, content.parse::<TokenStream>()?))
         };
         let (inner, statements) = syn::parse::Parser::parse2(parser, braces.stream())?;
-        // An attribute inside the braces speaks for the whole method, not for the block that the body becomes.
+        // An attribute inside the braces is one of the whole method, not of the block that the body becomes.
         attributes.extend(inner.into_iter().map(|attribute| Attribute {
             style: AttrStyle::Outer,
             ..attribute
         }));
-        // Generated braces in the place of the user's: errors are reported there, and no lint takes the block that the
-        // body becomes for one the user wrote.
+        // The braces are generated ones, located at the user's. Errors are reported there, and no lint takes the block
+        // for one that the user wrote.
         let mut body = Group::new(Delimiter::Brace, statements);
         body.set_span(Span::mixed_site().located_at(braces.span()));
         Ok(Self {
@@ -57,7 +57,7 @@ impl Parse for Method {
     }
 }
 
-/// A body that comes through a macro as `$body:block` has its braces inside an invisible group.
+/// If a macro passes the body on as `$body:block`, the braces are inside an invisible group.
 fn ungrouped(group: Group) -> Group {
     let mut content = group.stream().into_iter();
     match (group.delimiter(), content.next(), content.next()) {
@@ -87,7 +87,7 @@ impl Method {
     }
 }
 
-/// The name of a parameter that is a plain name.
+/// The name of a parameter whose pattern is a plain name.
 pub(crate) fn parameter_name(parameter: &PatType) -> Option<&Ident> {
     match &*parameter.pat {
         Pat::Ident(name) if name.subpat.is_none() => Some(&name.ident),

@@ -1,4 +1,4 @@
-//! What a type says as it is written. The macros see names, not types; what a name stands for, only the compiler knows.
+//! What a type looks like. The macros see names, not types: only the compiler knows what a name stands for.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -44,14 +44,14 @@ pub(crate) fn handle_name(ty: &Type) -> Option<String> {
         .then(|| last.to_string())
 }
 
-/// Whether a handle stands anywhere in the type: `Option<&mut ReadTransaction>`, `&mut impl Handle`.
+/// Whether a handle is anywhere in the type: `Option<&mut ReadTransaction>`, `&mut impl Handle`.
 pub(crate) fn mentions_handle(ty: &Type) -> bool {
     mentions(ty, |name| {
         name == "Handle" || HANDLES.iter().any(|handle| name == handle)
     })
 }
 
-/// Whether such a name stands anywhere in the type.
+/// Whether a wanted name is anywhere in the type.
 pub(crate) fn mentions(ty: &Type, is_wanted: impl Fn(&Ident) -> bool) -> bool {
     fn any(tokens: TokenStream, is_wanted: &dyn Fn(&Ident) -> bool) -> bool {
         tokens.into_iter().any(|token| match token {
@@ -67,7 +67,7 @@ pub(crate) fn is_mutable_reference(ty: &Type) -> bool {
     matches!(bare(ty), Type::Reference(reference) if reference.mutability.is_some())
 }
 
-/// The type behind a reference, or the type.
+/// The type behind a reference; of any other type, the type itself.
 pub(crate) fn pointee(ty: &Type) -> &Type {
     match bare(ty) {
         Type::Reference(reference) => bare(&reference.elem),
@@ -75,7 +75,7 @@ pub(crate) fn pointee(ty: &Type) -> &Type {
     }
 }
 
-/// `T` of a declared `Result<T, E>`; none for an alias that does not show it.
+/// The `T` of a declared `Result<T, E>`. `None` if an alias hides it.
 pub(crate) fn value_type(declared: &Type) -> Option<&Type> {
     let (last, arguments) = last_segment(declared)?;
     if last == "Result" {
@@ -114,7 +114,7 @@ pub(crate) fn is_fallible(declared: &Type) -> bool {
     !is_plainly_not(declared, "Result")
 }
 
-/// Whether the type is known not to be `wanted`; of an unknown name the compiler decides, it may be an alias.
+/// Whether the type is certainly not `wanted`. An unknown name may be an alias, so it is left to the compiler.
 pub(crate) fn is_plainly_not(ty: &Type, wanted: &str) -> bool {
     const STANDARD: &str = "Arc BTreeMap BTreeSet Box Cow Duration HashMap HashSet Instant NonZeroU32 NonZeroU64 Option \
         OsString PathBuf Rc Result Self String SystemTime Vec VecDeque bool char f32 f64 i128 i16 i32 i64 i8 isize str \

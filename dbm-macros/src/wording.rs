@@ -1,6 +1,6 @@
-//! Every sentence a user reads when a rule of [`crate::check`] or of the derive is broken: each says what to write.
+//! Every message of `check` and `derive`. Each says what to write instead.
 
-use crate::attributes::Kind;
+use crate::attribute_name::AttributeName;
 use syn::Ident;
 
 pub(crate) const DURATION: &str =
@@ -43,41 +43,43 @@ pub(crate) const TWO_CORES: &str =
 pub(crate) const FIELD_MARK: &str = "the core of a manager is marked `#[db_manager(core)]`";
 
 /// How an attribute is written.
-pub(crate) fn usage(kind: Kind) -> &'static str {
-    match kind {
-        Kind::DatabaseSafe => "write `#[database_safe]` or `#[database_safe(timeout = \"5s\")]`",
-        Kind::Timed => "write `#[timed]` or `#[timed(slow = \"100ms\")]`",
-        Kind::RequiredArgument => {
+pub(crate) fn usage(name: AttributeName) -> &'static str {
+    match name {
+        AttributeName::DatabaseSafe => {
+            "write `#[database_safe]` or `#[database_safe(timeout = \"5s\")]`"
+        }
+        AttributeName::Timed => "write `#[timed]` or `#[timed(slow = \"100ms\")]`",
+        AttributeName::RequiredArgument => {
             "name the parameters of which one must be given: `#[required_argument(a, b)]`"
         }
-        Kind::FailValue => {
+        AttributeName::FailValue => {
             "give the one expression the caller gets on failure: `#[fail_value(None)]`"
         }
-        Kind::FailWithException => "it takes no arguments: write `#[fail_with_exception]`",
-        Kind::DuringInit => "it takes no arguments: write `#[during_init]`",
+        AttributeName::FailWithException => "it takes no arguments: write `#[fail_with_exception]`",
+        AttributeName::DuringInit => "it takes no arguments: write `#[during_init]`",
     }
 }
 
-pub(crate) fn duplicate(kind: Kind) -> String {
-    let name = kind.name();
+pub(crate) fn duplicate(name: AttributeName) -> String {
+    let name = name.as_str();
     format!("remove this second `#[{name}]`")
 }
 
-pub(crate) fn modifier_alone(kind: Kind) -> String {
-    let name = kind.name();
+pub(crate) fn modifier_alone(name: AttributeName) -> String {
+    let name = name.as_str();
     format!(
         "`#[{name}]` changes what `#[database_safe]` does: write both on the method, under their own names"
     )
 }
 
-pub(crate) fn not_a_method(kind: Kind) -> String {
-    let name = kind.name();
+pub(crate) fn not_a_method(name: AttributeName) -> String {
+    let name = name.as_str();
     format!("`#[{name}]` stands on a method: move it to an `async fn` with a body")
 }
 
-/// The compiler has said it in its own words before.
-pub(crate) fn unreadable(kind: Kind, why: &syn::Error) -> String {
-    let name = kind.name();
+/// The compiler has reported the same before, in its own words.
+pub(crate) fn unreadable(name: AttributeName, why: &syn::Error) -> String {
+    let name = name.as_str();
     format!("`#[{name}]` cannot read this method: {why}")
 }
 

@@ -3,12 +3,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../dbm-macros/src/attribute_name.rs"]
+mod attribute_name;
 #[path = "../../dbm-macros/src/attributes.rs"]
 mod attributes;
 #[path = "../../dbm-macros/src/check.rs"]
 mod check;
 #[path = "../../dbm-macros/src/derive.rs"]
 mod derive;
+#[path = "../../dbm-macros/src/errors.rs"]
+mod errors;
 #[path = "../../dbm-macros/src/expand.rs"]
 mod expand;
 #[path = "../../dbm-macros/src/method.rs"]
@@ -18,6 +22,7 @@ mod types;
 #[path = "../../dbm-macros/src/wording.rs"]
 mod wording;
 
+use attribute_name::AttributeName;
 use attributes::Given;
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -123,9 +128,9 @@ fn a_method_is_emitted_with_every_error() {
 #[test]
 fn a_half_typed_body_still_expands() {
     let method = "async fn f(&self, db: &mut ReadTransaction) -> Result<u8> { let users = db.; if users { } else }";
-    let given = Given::outermost(attributes::Kind::DatabaseSafe, TokenStream::new());
+    let given = Given::outermost(AttributeName::DatabaseSafe, TokenStream::new());
     let expanded =
-        expand::attribute(given.kind, given.arguments, &method.parse().unwrap()).to_string();
+        expand::attribute(given.name, given.arguments, &method.parse().unwrap()).to_string();
     assert!(!expanded.contains("compile_error"), "{expanded}");
     assert!(
         expanded.contains("let users = db .; if users { } else"),
@@ -137,7 +142,7 @@ fn a_half_typed_body_still_expands() {
 fn what_cannot_be_read_is_left_to_the_compiler() {
     let method = "async fn f(&self, db) -> Result<u8> { Ok(1) }";
     let expanded = expand::attribute(
-        attributes::Kind::DatabaseSafe,
+        AttributeName::DatabaseSafe,
         TokenStream::new(),
         &method.parse().unwrap(),
     )
@@ -223,5 +228,5 @@ fn expand_method(item: ImplItem) -> TokenStream {
         .position(|attribute| Given::sibling(attribute).is_some())
         .unwrap();
     let given = Given::sibling(&method.attrs.remove(first)).unwrap();
-    expand::attribute(given.kind, given.arguments, &method.to_token_stream())
+    expand::attribute(given.name, given.arguments, &method.to_token_stream())
 }

@@ -61,11 +61,3 @@ fn waits_for_something_else(frame: &Arc<Frame>, site: &Site) {
     site.trust.keep_alone();
     frame.session.take_snapshot_now();
 }
-
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    crate::value::bounded(text.unwrap_or("the panic had no message"))
-}

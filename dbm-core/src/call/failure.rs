@@ -6,7 +6,6 @@ use std::panic::resume_unwind;
 
 use tracing::Span;
 
-use super::body::panic_message;
 use super::site::Site;
 use super::trace;
 use crate::error::Error;
@@ -116,11 +115,31 @@ impl<T, E: From<Error>> Outcome<std::result::Result<T, E>> {
     }
 }
 
+/// Why a call has no result of its own.
+pub(crate) enum Failure {
+    Error(Error),
+    Panic(Box<dyn Any + Send>),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
 pub(crate) fn panicked(method: &'static str, panic: &(dyn Any + Send)) -> Error {
     Error::Panicked {
         method,
         message: panic_message(panic),
     }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    crate::value::bounded(text.unwrap_or("the panic had no message"))
 }
 
 /// A tuple whose last element is an `Option<E>`, where `#[fail_value]` with `#[fail_with_exception]` puts the cause.

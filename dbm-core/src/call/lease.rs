@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::gate::{Entered, Gate};
 use super::site::Site;
 use crate::engine::{
-    Conn, Db, Engine, Kind, MAX_DEPTH, OwnerId, Place, Session, Turn, end_read, next_id, too_deep,
+    Conn, Engine, Kind, Place, Savepoint, Session, WriterPermit, check_depth, end_read, next_id,
+    undo_write,
 };
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Lent};
+use crate::gate::{Entered, Gate};
 
 /// Ended by [`keep`](Self::keep) or [`undo`](Self::undo); dropped, it undoes by itself.
 pub(crate) struct Lease<'a> {
@@ -16,19 +17,23 @@ pub(crate) struct Lease<'a> {
     hold: Option<Hold<'a>>,
 }
 
-/// What a lease holds, in the order in which it is given back.
+/// What a lease holds, in the order in which it is given back. The session is the lease's; its frame, and whoever
+/// evicts it, only share it.
 enum Hold<'a> {
     Read {
+        session: Arc<Session>,
         place: Place,
         entered: Option<Entered<'a>>,
     },
     Write {
-        turn: Turn,
+        session: Arc<Session>,
+        turn: WriterPermit,
         entered: Option<Entered<'a>>,
     },
+    /// A part of the lease around it. Only a write has a savepoint: a read has nothing to undo.
     Nested {
+        savepoint: Option<Arc<Savepoint>>,
         _turn: Lent,
-        savepoint: bool,
     },
 }
 
@@ -63,14 +68,17 @@ impl<'a> Lease<'a> {
         entered: Option<Entered<'a>>,
     ) -> Result<Self> {
         let place = engine.readers.acquire(site.method).await?;
-        let session = new_session(engine, place.conn(), next_id(), Kind::Read, site);
+        let session = new_session(place.conn(), Kind::Read, site);
         place.serve(&session)?;
         session.take_connection().await?;
         engine.readers.mark.count_read();
-        let frame = Frame::outermost(gate.id, engine, session, false);
         Ok(Self {
-            frame,
-            hold: Some(Hold::Read { place, entered }),
+            frame: Frame::outermost(gate.id, engine, Arc::clone(&session), false),
+            hold: Some(Hold::Read {
+                session,
+                place,
+                entered,
+            }),
         })
     }
 
@@ -83,40 +91,27 @@ impl<'a> Lease<'a> {
         entered: Option<Entered<'a>>,
         during_init: bool,
     ) -> Result<Self> {
-        let busy_timeout = engine.opener.config.busy_timeout;
         let alone = kind == Kind::Connection || during_init;
         let trust = (!alone).then_some(&site.trust);
-        let session = new_session(engine, &engine.writer.conn, next_id(), kind, site);
+        let session = new_session(&engine.writer.conn, kind, site);
         let frame = Frame::outermost(gate.id, engine, Arc::clone(&session), during_init);
         let mut turn = engine.writer.acquire(&session, trust).await?;
         if engine.never_shares() {
             // Asked when its turn has come: a new schema may have been read while the call waited.
-            turn.make_solo();
+            turn.make_exclusive();
         }
-        let joins = turn.joins;
-        session.set_shared(joins);
+        session.set_shared(turn.joins);
         let lease = Self {
             frame,
-            hold: Some(Hold::Write { turn, entered }),
+            hold: Some(Hold::Write {
+                session: Arc::clone(&session),
+                turn,
+                entered,
+            }),
         };
         engine.writer.mend().await?;
         session.take_connection().await?;
-        match kind {
-            Kind::Write if joins => session.control(|db| db.savepoint(0)).await??,
-            Kind::Write => {
-                let begun = session.begin_write().await;
-                if let Err(error) = &begun {
-                    session.set_failure(error, false);
-                }
-                begun?;
-            }
-            // Its statements run on a thread, where SQLite may wait for another process.
-            _ => {
-                session
-                    .control(move |db| db.connection.busy_timeout(busy_timeout))
-                    .await??;
-            }
-        }
+        session.begin().await?;
         Ok(lease)
     }
 
@@ -129,25 +124,21 @@ impl<'a> Lease<'a> {
                 why,
             });
         }
-        if outer.depth >= MAX_DEPTH {
-            return Err(too_deep());
-        }
+        check_depth(outer.depth + 1)?;
         let turn = outer.lend(site.method).await?;
         outer.check()?;
         let frame = Frame::nested(outer, kind, site.method);
-        let savepoint = kind == Kind::Write;
-        if savepoint {
-            let depth = frame.depth;
-            frame
-                .session
-                .control(move |db| db.savepoint(depth))
-                .await??;
-        }
+        let savepoint = if kind == Kind::Write {
+            let (engine, depth) = (frame.engine()?, frame.depth);
+            Some(engine.savepoint(&frame.session, depth).await?)
+        } else {
+            None
+        };
         Ok(Self {
             frame,
             hold: Some(Hold::Nested {
-                _turn: turn,
                 savepoint,
+                _turn: turn,
             }),
         })
     }
@@ -164,100 +155,83 @@ impl<'a> Lease<'a> {
 
     async fn end(&mut self, keep: bool, site: &'static Site) -> Result<()> {
         self.frame.end().await;
-        if matches!(self.frame.session.check(), Err(Error::BatchLost { by }) if by == site.method) {
-            // It kept the members of its transaction waiting, and was taken out.
-            site.trust.keep_alone();
-        }
-        let frame = Arc::clone(&self.frame);
-        let session = &frame.session;
-        let poisoned = frame.is_poisoned();
-        match self.hold {
+        self.learn(site);
+        match &self.hold {
             None => Err(Error::HandleEnded),
             Some(Hold::Read { .. }) => {
                 self.give_back();
-                if keep { session.check() } else { Ok(()) }
-            }
-            Some(Hold::Nested {
-                savepoint: false, ..
-            }) => {
-                // There is nothing to undo, and the outer call goes on at once.
-                self.hold = None;
-                Ok(())
-            }
-            Some(Hold::Nested {
-                savepoint: true, ..
-            }) => {
-                let keep = keep && !poisoned;
-                let frame = Arc::clone(&frame);
-                session
-                    .control(move |db| end_savepoint(db, &frame, keep))
-                    .await??;
-                self.hold = None;
-                if poisoned {
-                    Err(Error::StatementDropped)
+                if keep {
+                    self.frame.session.check()
                 } else {
                     Ok(())
                 }
             }
-            Some(Hold::Write { .. }) if session.kind == Kind::Connection => {
+            Some(Hold::Nested { savepoint, .. }) => {
+                let mut whole = Ok(());
+                if let Some(savepoint) = savepoint {
+                    whole = self.frame.check_whole();
+                    savepoint.end(keep && whole.is_ok()).await?;
+                }
+                // The outer call goes on at once.
+                self.hold = None;
+                whole
+            }
+            Some(Hold::Write { session, .. }) if session.kind == Kind::Connection => {
                 Box::pin(self.end_connection(keep)).await
             }
-            Some(Hold::Write { ref mut turn, .. }) => {
-                let writer = &frame.engine()?.writer;
-                if session.is_unshareable() {
-                    site.trust.keep_alone();
-                    turn.make_solo();
-                }
-                let keep = keep && !poisoned;
-                let in_frame = Arc::clone(&frame);
-                let kept = session
-                    .control(move |db| end_transaction(db, &in_frame, keep))
-                    .await?;
-                if !keep || kept.is_err() {
-                    session.discard_if_unclean();
-                }
-                let Some(Hold::Write { turn, entered }) = self.hold.take() else {
-                    return Err(Error::HandleEnded);
-                };
-                if kept.is_ok() && keep {
-                    writer.finish(turn, session).await?;
-                } else if session.is_shared() {
-                    // Held back: what it has seen may still turn out never to have happened.
-                    let _ = writer.finish(turn, session).await;
-                }
-                drop(entered);
-                kept?;
-                if poisoned {
-                    Err(Error::StatementDropped)
-                } else {
-                    Ok(())
-                }
-            }
+            Some(Hold::Write { .. }) => self.end_transaction(keep).await,
         }
     }
 
-    /// Nothing that was set in the connection outlives the body: a new one takes its place.
-    async fn end_connection(&mut self, keep: bool) -> Result<()> {
+    /// What the call has shown of its method: whether it may share a transaction.
+    fn learn(&mut self, site: &'static Site) {
         let session = &self.frame.session;
-        let left_open = session.control(|db| !db.connection.is_autocommit()).await?;
-        let method = session.method;
-        let conn = Arc::clone(&session.conn);
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let engine = Arc::clone(self.frame.engine()?);
-        if let Some(Hold::Write { turn, entered }) = self.hold.take() {
-            let entered = entered.map(Entered::into_owned);
-            let renewing = Arc::clone(&conn);
-            conn.post_or_run(
-                move || renew(&renewing, &engine),
-                move |()| {
-                    drop((turn, entered));
-                    let _ = sender.send(());
-                },
-            );
+        if matches!(session.check(), Err(Error::BatchLost { by }) if by == site.method) {
+            // It kept the members of its transaction waiting, and was taken out.
+            site.trust.keep_alone();
         }
-        let _ = receiver.await;
+        if let Some(Hold::Write { turn, .. }) = &mut self.hold
+            && session.is_unshareable()
+        {
+            site.trust.keep_alone();
+            turn.make_exclusive();
+        }
+    }
+
+    async fn end_transaction(&mut self, keep: bool) -> Result<()> {
+        let (engine, whole) = (self.frame.engine()?, self.frame.check_whole());
+        let keep = keep && whole.is_ok();
+        let kept = engine.end_transaction(&self.frame.session, keep).await?;
+        let Some(Hold::Write {
+            session,
+            turn,
+            entered,
+        }) = self.hold.take()
+        else {
+            return Err(Error::HandleEnded);
+        };
+        if keep && kept.is_ok() {
+            engine.writer.finish(turn, &session).await?;
+        } else if session.is_shared() {
+            // Held back: what it has seen may still turn out never to have happened.
+            let _ = engine.writer.finish(turn, &session).await;
+        } else {
+            drop(turn);
+        }
+        drop(entered);
+        kept.and(whole)
+    }
+
+    /// Nothing that was set in the connection outlives the body.
+    async fn end_connection(&mut self, keep: bool) -> Result<()> {
+        let (engine, session) = (self.frame.engine()?, &self.frame.session);
+        let left_open = session.is_in_transaction().await?;
+        let held = self.hold.take().map(Hold::into_owned);
+        engine.renew_writer(held).await;
         if keep && left_open {
-            Err(Error::TransactionLeftOpen { method })
+            Err(Error::TransactionLeftOpen {
+                method: session.method,
+            })
         } else {
             Ok(())
         }
@@ -268,37 +242,59 @@ impl<'a> Lease<'a> {
     fn give_back(&mut self) {
         let Some(hold) = self.hold.take() else { return };
         self.frame.end_now();
-        let frame = Arc::clone(&self.frame);
-        let conn = Arc::clone(&frame.session.conn);
-        let quick = !conn.has_pending()
-            && frame.session.kind != Kind::Connection
-            && !frame.session.has_worked_long();
+        let session = &self.frame.session;
+        let quick = !session.conn.has_pending()
+            && session.kind != Kind::Connection
+            && !session.has_worked_long();
         if quick {
-            undo(&frame, &hold);
+            hold.undo();
         } else {
             let hold = hold.into_owned();
             let undo = move || {
-                undo(&frame, &hold);
+                hold.undo();
                 hold
             };
-            conn.post_or_run(undo, drop);
+            session.conn.post_or_run(undo, drop);
         }
     }
 }
 
 impl Hold<'_> {
+    /// Takes back what the call has done; what is held is given back afterwards.
+    fn undo(&self) {
+        match self {
+            Hold::Read { session, place, .. } => end_read(place.conn(), session),
+            Hold::Write { session, turn, .. } => undo_write(turn.writer(), session),
+            Hold::Nested { savepoint, .. } => {
+                if let Some(savepoint) = savepoint {
+                    savepoint.undo();
+                }
+            }
+        }
+    }
+
     /// For the lane, which may give it back when its call is gone.
     fn into_owned(self) -> Hold<'static> {
         match self {
-            Self::Read { place, entered } => Hold::Read {
+            Self::Read {
+                session,
+                place,
+                entered,
+            } => Hold::Read {
+                session,
                 place,
                 entered: entered.map(Entered::into_owned),
             },
-            Self::Write { turn, entered } => Hold::Write {
+            Self::Write {
+                session,
+                turn,
+                entered,
+            } => Hold::Write {
+                session,
                 turn,
                 entered: entered.map(Entered::into_owned),
             },
-            Self::Nested { _turn, savepoint } => Hold::Nested { _turn, savepoint },
+            Self::Nested { savepoint, _turn } => Hold::Nested { savepoint, _turn },
         }
     }
 }
@@ -309,44 +305,11 @@ impl Drop for Lease<'_> {
     }
 }
 
-/// Takes back what the call has done; the hold is given back afterwards.
-fn undo(frame: &Frame, hold: &Hold<'_>) {
-    let session = &frame.session;
-    match hold {
-        Hold::Read { place, .. } => end_read(place.conn(), session),
-        Hold::Nested { savepoint, .. } => {
-            if *savepoint && let Ok(db) = session.conn.lock().owned_by(session.id) {
-                let _ = end_savepoint(db, frame, false);
-            }
-        }
-        Hold::Write { turn, .. } => {
-            let writer = turn.writer();
-            let mut slot = session.conn.lock();
-            if let Ok(db) = slot.owned_by(session.id) {
-                writer.undo(db, session);
-                // What it did may be part of a transaction that others go on with.
-                let alone = !session.is_shared() && !writer.in_transaction();
-                let unclean = alone && session.is_unclean(db);
-                if session.kind == Kind::Connection || unclean {
-                    slot.discard();
-                }
-                slot.take_back();
-            }
-        }
-    }
-}
-
-fn new_session(
-    engine: &Engine,
-    conn: &Arc<Conn>,
-    id: OwnerId,
-    kind: Kind,
-    site: &'static Site,
-) -> Arc<Session> {
-    let config = &engine.opener.config;
+fn new_session(conn: &Arc<Conn>, kind: Kind, site: &'static Site) -> Arc<Session> {
+    let config = conn.config();
     Session::new(
         Arc::clone(conn),
-        id,
+        next_id(),
         kind,
         site.method,
         config.execution,
@@ -368,76 +331,6 @@ fn cannot_join(outer: &Frame, inner: Kind) -> Option<&'static str> {
     }
 }
 
-/// Ends the transaction of an outermost call; with `keep` it stays open for its commit.
-fn end_transaction(db: &mut Db, frame: &Frame, keep: bool) -> Result<()> {
-    let (engine, session) = (frame.engine()?, &frame.session);
-    let result = (|| {
-        session.check()?;
-        if !keep {
-            return Ok(());
-        }
-        if session.has_left_something(db) {
-            return Err(Error::Refused {
-                what: "a statement left unfinished",
-                why: "it would outlive the transaction",
-            });
-        }
-        if db.guard.take_changes_schema() {
-            engine.read_schema(db)?;
-        }
-        if session.is_shared() {
-            db.release(0)?;
-        }
-        session.settle();
-        engine.writer.include();
-        Ok(())
-    })();
-    if !keep || result.is_err() {
-        engine.writer.undo(db, session);
-    }
-    result
-}
-
-fn end_savepoint(db: &Db, frame: &Frame, keep: bool) -> Result<()> {
-    if frame.settle() {
-        return Ok(());
-    }
-    let session = &frame.session;
-    session.check()?;
-    if db.connection.is_autocommit() {
-        return Err(Error::HandleEnded);
-    }
-    let ended = if keep {
-        db.release(frame.depth)
-    } else {
-        db.undo(frame.depth)
-    };
-    if let Err(error) = &ended {
-        // What the inner call did can be neither kept nor undone alone.
-        frame.engine()?.writer.undo(db, session);
-        session.lose(Error::TransactionLost {
-            cause: error.clone().cause(),
-        });
-    }
-    ended
-}
-
-/// What the body has done stays, whatever becomes of the new connection: if there is none, the next call opens it.
-fn renew(conn: &Conn, engine: &Engine) {
-    {
-        let mut slot = conn.lock();
-        if let Some(db) = slot.db() {
-            db.roll_back();
-        }
-        slot.discard();
-        slot.take_back();
-    }
-    let read_schema = || conn.lock().db().map_or(Ok(()), |db| engine.read_schema(db));
-    if conn.open().and_then(|()| read_schema()).is_err() {
-        engine.share_nothing();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
@@ -445,7 +338,8 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::engine::{Opener, TemporaryDirectory};
+    use crate::engine::Opener;
+    use crate::temporary::TemporaryDirectory;
     use crate::test_support::{hold_up, run, starts};
 
     /// A database of its own, for calls that are made by hand.
@@ -456,30 +350,6 @@ mod tests {
         let read = engine.read_schema(engine.writer.conn.lock().db().unwrap());
         read.unwrap();
         engine
-    }
-
-    /// The method that had the bare connection may have made tables whose constraints fail at a COMMIT only.
-    // Windows lets nobody move a file that is open.
-    #[cfg(unix)]
-    #[test]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the file is out of reach for a while"
-    )]
-    fn nothing_is_shared_while_the_connection_cannot_be_opened_anew() {
-        let directory = TemporaryDirectory::new().unwrap();
-        let engine = engine(&directory);
-        assert!(!engine.never_shares());
-        let (file, aside) = (
-            directory.path().join("file"),
-            directory.path().join("aside"),
-        );
-        std::fs::rename(&file, &aside).unwrap();
-        renew(&engine.writer.conn, &engine);
-        assert!(engine.never_shares());
-        std::fs::rename(&aside, &file).unwrap();
-        renew(&engine.writer.conn, &engine);
-        assert!(!engine.never_shares());
     }
 
     /// It had met an error that spoils the connection, and was dropped when its work was part of the transaction.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
-use super::Site;
+use super::site::Site;
 use crate::engine::Sharing;
 
 /// Every method that was called.

@@ -1,20 +1,17 @@
 //! Keeps the write-ahead log small without stalling a commit.
 
-use std::cell::Cell;
-use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 use tracing::warn;
 
-use super::connection::Db;
+use super::db::Db;
 use super::lane::Lane;
 use super::open::{SharedOpener, connect};
 use super::read_mark::ReadMark;
-use super::readers::Readers;
+use super::wal::{copy_log, empty_log};
 use crate::error::Result;
 
 /// Each time the log has grown by this many pages a checkpoint runs beside the writer.
@@ -29,23 +26,22 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 /// …or a smaller one.
 const MOMENT: Duration = Duration::from_millis(2);
 
-thread_local! {
-    static WAL_PAGES: Cell<u32> = const { Cell::new(0) };
+/// A log that should shrink and cannot: reads still need it.
+pub(crate) struct StillRead {
+    pages: u32,
 }
 
-/// Makes each COMMIT of this connection leave the size of the log behind on its thread.
-pub(crate) fn watch_wal(connection: &Connection) {
-    connection.wal_hook(Some(remember_pages));
-}
-
-fn remember_pages(_: &Wal, pages: c_int) -> rusqlite::Result<()> {
-    WAL_PAGES.set(u32::try_from(pages).unwrap_or(0));
-    Ok(())
-}
-
-/// Pages in the log after the commit that just ran on this thread.
-pub(crate) fn wal_pages() -> u32 {
-    WAL_PAGES.take()
+impl StillRead {
+    /// Tells of the read that has been running for the longest time.
+    pub(crate) fn warn(&self, reader: &'static str, since: Instant) {
+        let age_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        warn!(
+            reader,
+            age_ms,
+            pages = self.pages,
+            "a long read keeps the write-ahead log from shrinking"
+        );
+    }
 }
 
 /// Runs checkpoints beside the writer, on a thread and a connection of its own.
@@ -137,8 +133,9 @@ impl Checkpointer {
     }
 
     /// Has the log start over, unless a read still needs it: then tries again when the log has grown. For the owner of
-    /// the writer, on the lane: it blocks.
-    pub(crate) fn start_over(&self, db: &Db, readers: &Readers) {
+    /// the writer, on the lane: it blocks. Says so when a log that is too large could not.
+    #[must_use]
+    pub(crate) fn start_over(&self, db: &Db) -> Option<StillRead> {
         let too_large = self.is_too_large();
         // It was, and could not start over then.
         let was_too_large = self.truncate_above.load(Ordering::Relaxed) > TRUNCATE_ABOVE;
@@ -152,26 +149,15 @@ impl Checkpointer {
             });
         if started_over.unwrap_or(false) {
             self.truncate_above.store(TRUNCATE_ABOVE, Ordering::Relaxed);
-            return;
+            return None;
         }
         if !too_large {
-            return;
+            return None;
         }
-        let above = self
+        let pages = self
             .truncate_above
             .fetch_add(TRUNCATE_ABOVE, Ordering::Relaxed);
-        if let Some((oldest, since)) = readers.oldest() {
-            let age_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-            warn!(
-                reader = oldest.method,
-                age_ms,
-                pages = above,
-                "a long read keeps the write-ahead log from shrinking"
-            );
-        }
-        if let Some(age) = self.opener.config.max_read_age {
-            readers.evict_older_than(age);
-        }
+        Some(StillRead { pages })
     }
 
     /// Closes the connection; the next checkpoint opens another one. Waits for the one that is running.
@@ -214,25 +200,6 @@ impl Own {
     }
 }
 
-/// Empties the log; true when nothing of it is left. For the owner of the writer, on the lane: it blocks.
-pub(crate) fn empty_log(connection: &Connection, patience: Duration) -> Result<bool> {
-    copy_log(connection, "TRUNCATE", patience)
-}
-
-/// Each attempt copies what it may into the file; once that is everything, new reads need the log no more, and only
-/// those that began before have to be waited for.
-fn copy_log(connection: &Connection, mode: &str, patience: Duration) -> Result<bool> {
-    let started = Instant::now();
-    let sql = format!("PRAGMA wal_checkpoint({mode})");
-    loop {
-        let busy: i64 = connection.query_row(&sql, (), |row| row.get(0))?;
-        if busy == 0 || started.elapsed() > patience {
-            return Ok(busy == 0);
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -240,7 +207,9 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::engine::{Opener, TemporaryDirectory};
+    use crate::engine::open::Opener;
+    use crate::engine::wal::wal_pages;
+    use crate::temporary::TemporaryDirectory;
 
     const LIMIT: Duration = Duration::from_secs(20);
 
@@ -281,7 +250,6 @@ mod tests {
     struct Fixture {
         directory: TemporaryDirectory,
         db: Db,
-        readers: Arc<Readers>,
         checkpointer: Checkpointer,
     }
 
@@ -294,12 +262,11 @@ mod tests {
         db.connection.execute_batch("CREATE TABLE t (x)").unwrap();
         db.connection.execute_batch(FILL).unwrap();
         assert!(wal_pages() > 100);
-        let readers = Readers::new(Arc::clone(&opener));
-        let checkpointer = Checkpointer::new(opener, Arc::clone(&readers.mark));
+        let mark = Arc::new(ReadMark::new(Arc::clone(&opener)));
+        let checkpointer = Checkpointer::new(opener, mark);
         Fixture {
             directory,
             db,
-            readers,
             checkpointer,
         }
     }
@@ -321,9 +288,7 @@ mod tests {
             assert!(began.elapsed() < LIMIT, "never copied");
             std::thread::yield_now();
         }
-        fixture
-            .checkpointer
-            .start_over(&fixture.db, &fixture.readers);
+        assert!(fixture.checkpointer.start_over(&fixture.db).is_none());
         let insert = "INSERT INTO t VALUES (1)";
         fixture.db.connection.execute_batch(insert).unwrap();
         assert!(wal_pages() < 10);
@@ -334,9 +299,7 @@ mod tests {
     fn a_log_that_is_too_large_gives_the_space_back() {
         let fixture = fixture();
         assert!(fixture.checkpointer.after_commit(TRUNCATE_ABOVE + 1));
-        fixture
-            .checkpointer
-            .start_over(&fixture.db, &fixture.readers);
+        assert!(fixture.checkpointer.start_over(&fixture.db).is_none());
         assert_eq!(fixture.length_of_log(), 0);
     }
 

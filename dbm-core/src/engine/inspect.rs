@@ -7,8 +7,8 @@ use std::time::Duration;
 use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-use super::open::connect;
-use super::{Db, Opener, Role};
+use super::db::Db;
+use super::open::{Opener, Role, connect};
 use crate::error::{Error, Result};
 use crate::version::{self, Version};
 

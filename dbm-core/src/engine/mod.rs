@@ -1,6 +1,7 @@
 //! The only place that touches SQLite connections: how they are opened, who may use them, where statements run and
 //! who commits. The rest of the crate sees [`Engine`], [`Session`] and [`Work`].
 
+mod assembly;
 #[expect(clippy::disallowed_methods, reason = "backups are files")]
 mod backup;
 #[expect(
@@ -8,7 +9,11 @@ mod backup;
     reason = "it warns of a log that cannot shrink"
 )]
 mod checkpoint;
+mod commit_outcome;
 mod connection;
+mod db;
+mod end;
+mod foreign;
 mod guard;
 mod inspect;
 mod lane;
@@ -26,156 +31,25 @@ mod readers;
 pub(crate) mod schema;
 mod session;
 mod statement;
-#[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
-mod temporary;
-#[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "they look at the files")]
-mod tests;
 mod trust;
+#[expect(clippy::disallowed_methods, reason = "it waits for reads, on a lane")]
+mod wal;
 mod writer;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
+pub(crate) use assembly::Engine;
 pub(crate) use backup::{back_up, sync_directory};
 pub(crate) use checkpoint::PATIENCE;
-pub(crate) use connection::{Conn, Db, MAX_DEPTH, OwnerId, next_id, too_deep};
+pub(crate) use connection::{Conn, next_id};
+pub(crate) use db::check_depth;
+pub(crate) use end::{Savepoint, undo_write};
 pub(crate) use inspect::{
     Contents, contents, foreign_key_violations, into_reader, is_wal, look, look_now, not_a_database,
 };
-pub(crate) use open::{Opener, Role, SharedOpener, log_of};
-pub(crate) use readers::{Place, Readers, end_read};
+pub(crate) use open::{Opener, Role, log_of};
+pub(crate) use readers::{Place, end_read};
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
-pub(crate) use session::{Kind, Session};
+pub(crate) use session::{Kind, Session, Tried};
 pub(crate) use statement::Work;
-pub(crate) use temporary::TemporaryDirectory;
 pub use trust::Sharing;
 pub(crate) use trust::Trust;
-pub(crate) use writer::{Turn, Writer};
-
-use crate::config::{Config, Execution};
-use crate::error::Result;
-
-/// The open connections of one running manager.
-pub(crate) struct Engine {
-    pub(crate) opener: SharedOpener,
-    pub(crate) writer: Arc<Writer>,
-    pub(crate) readers: Arc<Readers>,
-    /// The schema has constraints that fail only at COMMIT, or triggers that roll back: no shared transactions.
-    never_shares: AtomicBool,
-    /// Held by whoever closes.
-    closed: Mutex<bool>,
-    /// The directory of a database that goes with its manager.
-    temporary: Mutex<Option<TemporaryDirectory>>,
-}
-
-impl Engine {
-    pub(crate) fn new(opener: SharedOpener, temporary: Option<TemporaryDirectory>) -> Arc<Self> {
-        let writer = Conn::new(Role::Writer, Arc::clone(&opener));
-        let readers = Readers::new(Arc::clone(&opener));
-        Arc::new(Self {
-            writer: Writer::new(writer, Arc::clone(&opener), Arc::clone(&readers)),
-            readers,
-            opener,
-            never_shares: AtomicBool::new(true),
-            closed: Mutex::default(),
-            temporary: Mutex::new(temporary),
-        })
-    }
-
-    /// A database in memory, for one writer and no reader.
-    pub(crate) fn in_memory(config: &Config) -> Result<Arc<Self>> {
-        let opener = Opener::new(":memory:".into(), config.clone());
-        let engine = Self::new(opener, None);
-        engine.writer.conn.adopt(engine.opener.in_memory()?);
-        Ok(engine)
-    }
-
-    pub(crate) fn never_shares(&self) -> bool {
-        self.never_shares.load(Ordering::Relaxed)
-    }
-
-    /// Until the schema is read again, which the first call on a new connection does.
-    pub(crate) fn share_nothing(&self) {
-        self.never_shares.store(true, Ordering::Relaxed);
-    }
-
-    /// Reads from the schema whether calls may share transactions. For the owner of the writer.
-    pub(crate) fn read_schema(&self, db: &Db) -> Result<()> {
-        let dangerous: bool = db.connection.query_row(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE sql LIKE '%deferred%' OR sql LIKE '%rollback%')",
-            (),
-            |row| row.get(0),
-        )?;
-        self.never_shares.store(dangerous, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Whether the database goes with its manager.
-    pub(crate) fn is_temporary(&self) -> bool {
-        let temporary = self.temporary.lock();
-        temporary.unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// Closes everything: readers first and the writer last, or SQLite would leave its side files behind.
-    pub(crate) fn close(&self) {
-        self.readers.close();
-        self.writer.close();
-        self.temporary
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-    }
-
-    /// Closes where the task is, when that takes no more than a moment: nobody is inside, and nothing was written. False
-    /// when it needs a thread.
-    pub(crate) fn close_at_once(&self) -> bool {
-        let Ok(mut closed) = self.closed.try_lock() else {
-            return false;
-        };
-        if *closed {
-            return true;
-        }
-        let writer = self.writer.conn.try_lock();
-        let has_no_writer = writer.is_some_and(|mut slot| slot.db().is_none());
-        let is_quick = self.opener.config.execution != Execution::Offload
-            && has_no_writer
-            && self.readers.are_idle()
-            && self.opener.has_empty_log();
-        if !is_quick {
-            return false;
-        }
-        self.readers.close();
-        self.opener.remove_log(Duration::ZERO);
-        if self.opener.has_empty_log() {
-            // Somebody else uses the file, perhaps only for a moment.
-            return false;
-        }
-        self.close();
-        *closed = true;
-        true
-    }
-
-    /// Closes so that no side files are left, which takes a writer, even where nothing was written.
-    pub(crate) fn close_tidily(&self) {
-        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::replace(&mut *closed, true) {
-            self.readers.close();
-            let _ = self.writer.conn.open();
-            self.close();
-        }
-    }
-
-    /// Closes without emptying the log: quick, and nothing acknowledged is lost.
-    pub(crate) fn abandon(&self) {
-        self.writer.keep_log();
-        self.close();
-    }
-
-    /// Ends every call that is running or waiting.
-    pub(crate) fn shut(&self) {
-        self.readers.shut();
-        self.writer.shut();
-    }
-}
+pub(crate) use writer::WriterPermit;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::checkpoint;
-use super::connection::Db;
+use super::db::Db;
 use super::guard::Guard;
+use super::wal;
 use crate::config::{Config, Durability};
 use crate::error::{Error, Result};
 
@@ -115,7 +115,7 @@ impl Opener {
             let _ = connection
                 .busy_timeout(patience)
                 .map_err(Error::from)
-                .and_then(|()| checkpoint::empty_log(&connection, patience))
+                .and_then(|()| wal::empty_log(&connection, patience))
                 .and_then(|_| keep_log_on_close(&connection, false));
         }
     }
@@ -149,7 +149,7 @@ impl Opener {
         self.patiently(|| Ok(connection.execute_batch(&settings)?))?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
-        checkpoint::watch_wal(&connection);
+        wal::watch_wal(&connection);
         let guard = Guard::install(&connection)?;
         Ok(Db::new(connection, guard))
     }

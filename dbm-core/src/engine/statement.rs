@@ -79,6 +79,16 @@ pub(crate) const FUSE: Duration = Duration::from_micros(200);
 /// Statement texts that are remembered; a program that writes numbers into its SQL starts over.
 const MAX_PROFILES: usize = 1_000;
 
+/// What a statement will be like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Short,
+    /// It is not known to be short.
+    Long,
+    /// It would harm those who share its transaction.
+    Harmful,
+}
+
 /// What one connection knows of the statements it has run.
 #[derive(Debug, Default)]
 pub(crate) struct Profiles(BTreeMap<Box<str>, Profile>);
@@ -98,25 +108,33 @@ impl Profile {
 }
 
 impl Profiles {
-    /// What runs before have shown; of a statement that has not run yet, what its plan says. One that must be alone is
-    /// not when it would share.
-    pub(crate) fn is_short(
+    /// What runs before have shown; of a statement that has not run yet, what its plan says.
+    pub(crate) fn expect(
         &mut self,
         sql: &str,
         shares: bool,
         reads_single_rows: impl FnOnce() -> bool,
-    ) -> bool {
-        if let Some(profile) = self.0.get(sql) {
-            return profile.is_short() && !(shares && profile.must_be_alone);
+    ) -> Expected {
+        let known = self.0.get(sql);
+        let must_be_alone = || known.map_or_else(|| never_shares(sql), |known| known.must_be_alone);
+        if shares && must_be_alone() {
+            return Expected::Harmful;
         }
-        if shares {
-            return false;
-        }
-        let short = reads_single_rows();
+        let short = match known {
+            Some(profile) => profile.is_short(),
+            None => {
+                let short = reads_single_rows();
+                if short {
+                    self.insert(sql, Duration::ZERO, true);
+                }
+                short
+            }
+        };
         if short {
-            self.insert(sql, Duration::ZERO, true);
+            Expected::Short
+        } else {
+            Expected::Long
         }
-        short
     }
 
     /// Moving average over about eight runs. `was_short` is what the caller was told before this run: what stays
@@ -214,13 +232,15 @@ mod tests {
     fn a_statement_becomes_short_and_long_again() {
         let mut profiles = Profiles::default();
         let no = || false;
-        assert!(!profiles.is_short("a", false, no));
+        assert_eq!(profiles.expect("a", false, no), Expected::Long);
         profiles.record("a", Duration::from_micros(5), false, || true);
-        assert!(profiles.is_short("a", false, no));
+        assert_eq!(profiles.expect("a", false, no), Expected::Short);
         profiles.record("a", Duration::from_millis(2), true, || true);
-        assert!(!profiles.is_short("a", false, no));
-        assert!(profiles.is_short("b", false, || true), "its plan says so");
-        assert!(profiles.is_short("b", false, no), "its plan is asked once");
+        assert_eq!(profiles.expect("a", false, no), Expected::Long);
+        let its_plan = profiles.expect("b", false, || true);
+        assert_eq!(its_plan, Expected::Short);
+        let asked_once = profiles.expect("b", false, no);
+        assert_eq!(asked_once, Expected::Short);
         for number in 0..2 * MAX_PROFILES {
             profiles.record(&number.to_string(), Duration::ZERO, false, || true);
         }

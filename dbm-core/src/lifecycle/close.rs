@@ -6,9 +6,9 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::{not_from_inside, tell};
-use crate::call::Gate;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::gate::Gate;
 use crate::status::Status;
 
 /// Waits for the end; dropping the wait changes nothing.

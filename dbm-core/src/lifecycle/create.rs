@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{in_transaction, version_row};
-use crate::call::{Gate, Site};
+use crate::call::site::Site;
 use crate::engine::{Contents, Engine, contents};
 use crate::error::{Error, Result};
-use crate::manager::Schema;
+use crate::gate::Gate;
+use crate::schema::Schema;
 use crate::transaction::{NewHandle as _, WriteTransaction};
 use crate::version::Version;
 

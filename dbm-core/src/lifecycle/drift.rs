@@ -6,14 +6,19 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::close::finish;
 use super::{in_transaction, tell, version_row};
-use crate::call::{Entered, Gate, Lease, Site};
+use crate::call::lease::Lease;
+use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
 use crate::engine::{Engine, Kind, SchemaDiff, SchemaDump, read_schema};
 use crate::error::{Error, Result};
-use crate::manager::{DbManager, ManagerCore};
+use crate::gate::{Entered, Gate};
+use crate::manager_core::ManagerCore;
+use crate::schema::Schema;
 use crate::status::Status;
 use crate::transaction::{NewHandle as _, ReadTransaction, WriteTransaction};
+use crate::version::Version;
 
 static INIT: Site = Site::new(module_path!(), "init_db").during_init();
 static READ: Site = Site::new(module_path!(), "schema_drift");
@@ -26,6 +31,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Compares a database with what `init_db` makes.
 pub(super) struct Drift<M> {
     model: Model<M>,
+    newest: Version,
     config: Config,
     reaction: SchemaDrift,
 }
@@ -34,25 +40,25 @@ pub(super) struct Drift<M> {
 pub(super) enum Model<M> {
     /// One made for this, so that nothing the manager itself keeps in memory is touched.
     Another(fn(ManagerCore) -> M),
-    Same(Weak<M>),
+    Same(Weak<M>, Weak<Gate>),
 }
 
 impl<M> Model<M> {
     fn default_reaction(&self) -> SchemaDrift {
         match self {
             Self::Another(_) => SchemaDrift::Warn,
-            Self::Same(_) => SchemaDrift::Ignore,
+            Self::Same(..) => SchemaDrift::Ignore,
         }
     }
 }
 
-impl<M: DbManager> Drift<M> {
-    pub(super) fn new(model: Model<M>, config: &Config) -> Self {
+impl<M: Schema> Drift<M> {
+    pub(super) fn new(model: Model<M>, newest: Version, config: &Config) -> Self {
         // `init_db` makes the newest version only.
         let is_newest = config
             .version
             .as_ref()
-            .is_none_or(|version| *version == M::VERSION);
+            .is_none_or(|version| *version == newest);
         Self {
             config: config.clone(),
             reaction: if is_newest {
@@ -61,6 +67,7 @@ impl<M: DbManager> Drift<M> {
                 SchemaDrift::Ignore
             },
             model,
+            newest,
         }
     }
 
@@ -120,28 +127,34 @@ impl<M: DbManager> Drift<M> {
         };
         if self.reaction == SchemaDrift::Error {
             return Err(Error::SchemaDrift {
-                version: M::VERSION,
+                version: self.newest.clone(),
                 differences: drift.to_string(),
             });
         }
         tell(|| {
-            warn!(database, version = %M::VERSION, differences = %drift, "the schema is not what init_db makes");
+            warn!(database, version = %self.newest, differences = %drift, "the schema is not what init_db makes");
         });
         Ok(())
     }
 
     /// What `init_db` makes, in a database in memory.
     async fn expected(&self) -> Result<SchemaDump> {
-        let model = match &self.model {
-            Model::Another(make) => Arc::new(make(ManagerCore::of(&self.config, M::VERSION))),
-            Model::Same(manager) => manager.upgrade().ok_or(Error::HandleEnded)?,
+        let (model, gate) = match &self.model {
+            Model::Another(make) => {
+                let core = ManagerCore::of(&self.config, finish);
+                let gate = Arc::clone(core.gate());
+                (Some(Arc::new(make(core))), Some(gate))
+            }
+            Model::Same(manager, gate) => (manager.upgrade(), gate.upgrade()),
+        };
+        let (Some(model), Some(gate)) = (model, gate) else {
+            return Err(Error::HandleEnded);
         };
         let engine = Engine::in_memory(&self.config)?;
-        let gate = model.__core().gate();
         let mut expected = Err(Error::HandleEnded);
-        let making = in_transaction(gate, &engine, &INIT, async |frame| {
+        let making = in_transaction(&gate, &engine, &INIT, async |frame| {
             let db = &mut WriteTransaction::new(Arc::clone(frame));
-            version_row::create(db, &M::VERSION).await?;
+            version_row::create(db, &self.newest).await?;
             model.init_db(db).await?;
             expected = frame
                 .session
@@ -181,7 +194,7 @@ mod tests {
     fn a_manager_that_was_given_its_fields_is_not_asked_unless_one_wishes() {
         assert_eq!(Model::Another(|_| ()).default_reaction(), SchemaDrift::Warn);
         assert_eq!(
-            Model::<()>::Same(Weak::new()).default_reaction(),
+            Model::<()>::Same(Weak::new(), Weak::new()).default_reaction(),
             SchemaDrift::Ignore
         );
     }

@@ -7,17 +7,18 @@ use tracing::info;
 
 use super::drift::Drift;
 use super::{in_transaction, tell, version_row};
-use crate::call::{Gate, Site};
+use crate::call::site::Site;
 use crate::engine::{Contents, Engine, back_up, contents, foreign_key_violations, read_schema};
 use crate::error::{Error, Result};
-use crate::manager::DbManager;
+use crate::gate::Gate;
+use crate::schema::Schema;
 use crate::transaction::{NewHandle as _, WriteTransaction};
 use crate::version::Version;
 
 static SITE: Site = Site::new(module_path!(), "migrate_db").during_init();
 
 /// False when another process was first.
-pub(crate) async fn migrate<M: DbManager>(
+pub(crate) async fn migrate<M: Schema>(
     schema: &M,
     gate: &Gate,
     engine: &Arc<Engine>,

@@ -19,17 +19,21 @@ mod prepare;
 mod start;
 mod version_row;
 
-pub(crate) use close::{close, close_within, finish};
+pub(crate) use close::{close, close_within};
 pub(crate) use start::{Start, ensure_ready};
 pub(crate) use version_row::{get_version, update_version};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::call::{Ended, Gate, Lease, Site, run_body};
+use crate::call::body::{self, Ended};
+use crate::call::failure::panicked;
+use crate::call::lease::Lease;
+use crate::call::site::Site;
 use crate::engine::{Engine, Kind};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
+use crate::gate::Gate;
 
 /// Runs a step of start-up in a write transaction of its own: kept when it answers true.
 async fn in_transaction(
@@ -40,11 +44,11 @@ async fn in_transaction(
 ) -> Result<bool> {
     let mut lease = Lease::write(gate, engine, site, Kind::Write, None, true).await?;
     let frame = Arc::clone(&lease.frame);
-    let failure = match run_body(&frame, site, step(&frame)).await {
+    let failure = match body::run(&frame, site, step(&frame)).await {
         Ended::Returned(Ok(true)) => return lease.keep(site).await.map(|()| true),
         Ended::Returned(Ok(false)) => return lease.undo(site).await.map(|()| false),
         Ended::Returned(Err(error)) | Ended::TimedOut(error) => error,
-        Ended::Panicked(panic) => crate::call::panicked(site.method, &*panic),
+        Ended::Panicked(panic) => panicked(site.method, &*panic),
     };
     let _ = lease.undo(site).await;
     Err(failure)

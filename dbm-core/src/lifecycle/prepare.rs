@@ -151,7 +151,7 @@ mod tests {
     use std::sync::Barrier;
 
     use super::*;
-    use crate::engine::TemporaryDirectory;
+    use crate::temporary::TemporaryDirectory;
 
     #[test]
     fn a_directory_that_several_make_at_once_is_made_for_all_of_them() {

@@ -10,15 +10,18 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tracing::{error, info};
 
+use super::close::finish;
 use super::drift::{Drift, Model};
 use super::prepare::{Step, prepare};
 use super::{create::create, migrate::migrate, not_from_inside, tell};
-use crate::call::{Entered, Gate};
 use crate::config::Config;
 use crate::engine::{Engine, Opener};
 use crate::error::{Error, Result};
-use crate::manager::{DbManager, FromCore, ManagerCore};
+use crate::gate::{Entered, Gate};
+use crate::manager_core::ManagerCore;
+use crate::schema::Schema;
 use crate::status::Status;
+use crate::version::{self, Version};
 
 /// How often start-up looks again after another process has changed the file under it.
 const ATTEMPTS: usize = 10;
@@ -26,33 +29,39 @@ const ATTEMPTS: usize = 10;
 /// A manager that is made but not started.
 pub(crate) struct Start<M> {
     manager: Arc<M>,
+    required: Result<Version>,
     config: Config,
     gate: Arc<Gate>,
     drift: Drift<M>,
 }
 
-impl<M: DbManager> Start<M> {
-    pub(crate) fn new(config: Config, build: impl FnOnce(ManagerCore) -> M) -> Self {
-        let core = ManagerCore::of(&config, M::VERSION);
+impl<M: Schema> Start<M> {
+    /// `newest` is the version that `init_db` makes.
+    pub(crate) fn new(
+        config: Config,
+        newest: Version,
+        build: impl FnOnce(ManagerCore) -> M,
+    ) -> Self {
+        let core = ManagerCore::of(&config, finish);
         let gate = Arc::clone(core.gate());
         let manager = Arc::new(build(core));
+        let required = config.version.clone().unwrap_or_else(|| newest.clone());
+        let same = Model::Same(Arc::downgrade(&manager), Arc::downgrade(&gate));
         Self {
-            drift: Drift::new(Model::Same(Arc::downgrade(&manager)), &config),
+            drift: Drift::new(same, newest, &config),
             manager,
+            required: version::to_row(&required).map(|_| required),
             config,
             gate,
         }
     }
 
     /// Of a manager that can be made any number of times.
-    pub(crate) fn from_core(config: Config) -> Self
-    where
-        M: FromCore,
-    {
-        let drift = Drift::new(Model::Another(M::from_core), &config);
+    pub(crate) fn from_core(config: Config, newest: Version, make: fn(ManagerCore) -> M) -> Self {
+        let drift = Drift::new(Model::Another(make), newest.clone(), &config);
         Self {
             drift,
-            ..Self::new(config, M::from_core)
+            ..Self::new(config, newest, make)
         }
     }
 
@@ -61,6 +70,7 @@ impl<M: DbManager> Start<M> {
     pub(crate) fn begin(self, here: bool) -> Arc<M> {
         let Self {
             manager,
+            required,
             config,
             gate,
             drift,
@@ -73,7 +83,8 @@ impl<M: DbManager> Start<M> {
             Ok(runtime) => {
                 let manager = Arc::clone(&manager);
                 let mut start = Box::pin(async move {
-                    let started = start_up(&*manager, config, &starting.gate, &drift).await;
+                    let started =
+                        start_up(&*manager, required, config, &starting.gate, &drift).await;
                     drop(manager);
                     let was_there = matches!(&started, Ok((_, Step::Nothing | Step::Migrate)));
                     let (gate, status) = (Arc::downgrade(&starting.gate), starting.gate.watch());
@@ -106,18 +117,19 @@ fn runtime() -> Result<Handle> {
     Ok(runtime)
 }
 
-async fn start_up<M: DbManager>(
+async fn start_up<M: Schema>(
     manager: &M,
+    required: Result<Version>,
     config: Config,
     gate: &Gate,
     drift: &Drift<M>,
 ) -> Result<(Arc<Engine>, Step)> {
-    let required = manager.__core().version()?;
+    let required = required?;
     let (path, temporary) = config.resolve()?;
     let engine = Engine::new(Opener::new(path, config), temporary);
     let unfinished = Unfinished(Some(Arc::clone(&engine)));
     let started = Instant::now();
-    let ready = unless_given_up(gate, make_ready(manager, gate, &engine, required, drift)).await;
+    let ready = unless_given_up(gate, make_ready(manager, gate, &engine, &required, drift)).await;
     unfinished.finish();
     match ready {
         Ok(step) => Ok((engine, step)),
@@ -161,11 +173,11 @@ async fn unless_given_up<T>(gate: &Gate, start: impl Future<Output = Result<T>>)
     .await
 }
 
-async fn make_ready<M: DbManager>(
+async fn make_ready<M: Schema>(
     manager: &M,
     gate: &Gate,
     engine: &Arc<Engine>,
-    required: &crate::Version,
+    required: &Version,
     drift: &Drift<M>,
 ) -> Result<Step> {
     let reader = engine.readers.first();

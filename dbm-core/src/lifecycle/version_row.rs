@@ -1,8 +1,9 @@
 //! The table `Version`: one row of three integers.
 
-use crate::call::{Call, Site};
+use crate::call::pipeline::Call;
+use crate::call::site::Site;
 use crate::error::{Error, Result};
-use crate::manager::ManagerCore;
+use crate::manager_core::ManagerCore;
 use crate::transaction::{ReadTransaction, WriteTransaction};
 use crate::version::{self, Version};
 

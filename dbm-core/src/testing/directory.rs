@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Durability};
-use crate::engine::{Contents, Opener, TemporaryDirectory, look};
+use crate::engine::{Contents, Opener, look};
 use crate::error::{Error, Result};
+use crate::temporary::TemporaryDirectory;
 use crate::version::Version;
 
 /// A directory for the database of one test, removed with it: for tests that open the same file again.

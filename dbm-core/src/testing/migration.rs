@@ -6,10 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{SchemaDiff, TestDirectory, schema};
-use crate::call::{Call, Site};
+use crate::call::pipeline::Call;
+use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
 use crate::error::{Error, Result};
-use crate::manager::{DbManager, FromCore, ManagerCore, Schema};
+use crate::manager::{DbManager, FromCore};
+use crate::manager_core::ManagerCore;
+use crate::schema::Schema;
 use crate::transaction::WriteTransaction;
 use crate::version::Version;
 

@@ -20,13 +20,14 @@ mod migration;
 use std::sync::Arc;
 
 pub use directory::TestDirectory;
-pub(crate) use fault::Faults;
-pub use fault::{Fault, fail_next};
+pub use fault::fail_next;
 pub use migration::{Migrated, Migration, MigrationError};
 
-use crate::call::{Call, Site};
+use crate::call::pipeline::Call;
+use crate::call::site::Site;
 pub use crate::engine::schema::{SchemaDiff, SchemaDump};
 use crate::error::Result;
+pub use crate::fault::Fault;
 use crate::manager::DbManager;
 use crate::transaction::ReadTransaction;
 

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::queue::Queue;
-use super::connection::{CONTROL, Conn};
+use super::checkpoint::StillRead;
+use super::connection::Conn;
+use super::db::CONTROL;
 use super::open::{Role, SharedOpener};
 use super::read_mark::ReadMark;
 use super::session::Session;
@@ -131,6 +133,16 @@ impl Readers {
                 };
                 evict(session, reason);
             }
+        }
+    }
+
+    /// Has a log shrink that reads still need: tells of the oldest, and ends those that have had their time.
+    pub(crate) fn make_way_for(&self, log: &StillRead) {
+        if let Some((oldest, since)) = self.oldest() {
+            log.warn(oldest.method, since);
+        }
+        if let Some(age) = self.opener.config.max_read_age {
+            self.evict_older_than(age);
         }
     }
 

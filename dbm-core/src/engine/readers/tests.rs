@@ -7,7 +7,11 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::config::{Config, Execution};
-use crate::engine::{Kind, Opener, TemporaryDirectory, Work, next_id};
+use crate::engine::connection::next_id;
+use crate::engine::open::Opener;
+use crate::engine::session::Kind;
+use crate::engine::statement::Work;
+use crate::temporary::TemporaryDirectory;
 use crate::test_support::{hold_up, run};
 
 /// One reader, which is taken.

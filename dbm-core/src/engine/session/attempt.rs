@@ -7,7 +7,7 @@ use std::time::Instant;
 use rusqlite::ErrorCode;
 
 use super::{Kind, Session};
-use crate::engine::connection::{CONTROL, Db};
+use crate::engine::db::{CONTROL, Db};
 use crate::engine::guard::Permission;
 use crate::engine::open::is_busy;
 use crate::engine::statement::{FUSE, Work, is_harmless};

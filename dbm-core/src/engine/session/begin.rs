@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Kind, Session};
-use crate::engine::connection::{CONTROL, Db};
+use crate::engine::db::{CONTROL, Db};
 use crate::engine::open::is_busy;
 use crate::error::{Error, Result};
 
@@ -36,10 +36,48 @@ impl Session {
         }
     }
 
+    /// Makes the writer's connection ready for its new owner: opens the transaction, or joins the one that is open.
+    pub(crate) async fn begin(self: &Arc<Self>) -> Result<()> {
+        match self.kind {
+            Kind::Write if self.is_shared() => self.join_write().await,
+            Kind::Write => {
+                let begun = self.begin_write().await;
+                if let Err(error) = &begun {
+                    self.set_failure(error, false);
+                }
+                begun
+            }
+            // Its statements run on a thread, where SQLite may wait for another process.
+            Kind::Connection => {
+                let limit = self.busy_timeout;
+                let wait = move |db: &mut Db| db.connection.busy_timeout(limit);
+                Ok(self.control(wait).await??)
+            }
+            // Its snapshot is taken with the first statement.
+            Kind::Read => Ok(()),
+        }
+    }
+
+    /// Whether a transaction is open on the connection.
+    pub(crate) async fn is_in_transaction(self: &Arc<Self>) -> Result<bool> {
+        self.control(|db| !db.connection.is_autocommit()).await
+    }
+
     /// Opens the write transaction.
     pub(crate) async fn begin_write(self: &Arc<Self>) -> Result<()> {
         self.retry_while_busy(|db| db.control(&CONTROL.begin_write))
             .await
+    }
+
+    /// Opens a savepoint in the transaction of others.
+    async fn join_write(self: &Arc<Self>) -> Result<()> {
+        let this = Arc::clone(self);
+        self.control(move |db| {
+            db.savepoint(0)?;
+            this.savepoint.store(true, Ordering::Relaxed);
+            Ok(())
+        })
+        .await?
     }
 
     async fn retry_while_busy(self: &Arc<Self>, attempt: fn(&mut Db) -> Result<()>) -> Result<()> {

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::oneshot;
 
 use super::Session;
-use crate::engine::connection::{Db, next_id};
+use crate::engine::connection::next_id;
+use crate::engine::db::Db;
 use crate::error::{Error, Result};
 
 impl Session {

@@ -1,21 +1,19 @@
-//! One call's use of one connection: decides where each statement runs and looks after the transaction.
+//! One call's use of one connection: where each statement runs, and what has become of the transaction.
 
 mod attempt;
 mod begin;
 mod errand;
 mod notes;
+mod run;
 
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use self::run::Tried;
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-use self::attempt::Attempt;
-use self::errand::Errand;
-use super::connection::{Conn, Db, OwnerId, Slot};
-use super::guard::Permission;
-use super::statement::{Work, reads_single_rows};
-use super::writer::Ending;
+use super::commit_outcome::CommitOutcome;
+use super::connection::{Conn, OwnerId, Slot};
 use crate::config::Execution;
 use crate::error::{Error, Result};
 
@@ -46,6 +44,8 @@ pub(crate) struct Session {
     wrote: AtomicBool,
     /// Others have done work in the same transaction that waits for its commit.
     shared: AtomicBool,
+    /// In a shared transaction: the savepoint that the call's work can be taken back to is there.
+    savepoint: AtomicBool,
     /// A closure had the bare connection in its hands.
     exposed: AtomicBool,
     unshareable: AtomicBool,
@@ -62,7 +62,7 @@ pub(crate) struct Session {
     lost: OnceLock<Error>,
     /// The newest error of a statement, for the span of a call whose body passes it on.
     failure: Mutex<Option<Error>>,
-    late_answer: Mutex<Option<Arc<Ending>>>,
+    late_answer: Mutex<Option<Arc<CommitOutcome>>>,
 }
 
 impl Session {
@@ -87,6 +87,7 @@ impl Session {
             begun: AtomicBool::new(false),
             wrote: AtomicBool::new(false),
             shared: AtomicBool::new(false),
+            savepoint: AtomicBool::new(false),
             exposed: AtomicBool::new(false),
             tainted: AtomicBool::new(false),
             unshareable: AtomicBool::new(false),
@@ -117,87 +118,6 @@ impl Session {
         slot.give_to(self.id)
     }
 
-    /// Runs a statement where that is best.
-    ///
-    /// `dropped` is called when the future goes away while the statement may be running.
-    pub(crate) async fn run<T: Send + 'static>(
-        self: &Arc<Self>,
-        mut work: Work<'_, T>,
-        read_only: bool,
-        dropped: &(dyn Fn() + Sync),
-    ) -> Result<T> {
-        self.check()?;
-        if self.kind == Kind::Read && work.sql().is_none() {
-            // A closure cannot be run again after it has met another process's lock.
-            self.take_snapshot().await?;
-        }
-        if let Some(result) = self.try_here(&mut work, read_only, false) {
-            return result.unwrap_or_else(|panic| resume_unwind(panic));
-        }
-        if self.kind == Kind::Read {
-            self.take_snapshot().await?;
-        }
-        self.offloaded.fetch_add(1, Ordering::Relaxed);
-        let (this, mut work) = (Arc::clone(self), work.into_owned());
-        let result = self
-            .on_lane(Errand::Statement { dropped }, move |db| {
-                match this.attempt(db, &mut work, read_only, false) {
-                    Attempt::Done(result) => result,
-                    Attempt::TooLong => Ok(Err(Error::HandleEnded)),
-                }
-            })
-            .await?;
-        result.unwrap_or_else(|panic| resume_unwind(panic))
-    }
-
-    /// Runs the statement here and now if it is known to be short, and to do others no harm where it `shares`.
-    pub(crate) fn try_here<T>(
-        &self,
-        work: &mut Work<'_, T>,
-        read_only: bool,
-        shares: bool,
-    ) -> Option<std::thread::Result<Result<T>>> {
-        if self.kind == Kind::Connection {
-            return None;
-        }
-        let mut slot = self.slot_here()?;
-        let db = match slot.owned_by(self.id) {
-            Ok(db) => db,
-            Err(error) => return Some(Ok(Err(self.lost_or(error)))),
-        };
-        let force = self.execution == Execution::Inline;
-        if (shares || !force) && !expect_short(db, work, shares) {
-            return None;
-        }
-        match self.attempt(db, work, read_only, !force) {
-            Attempt::Done(Ok(Err(error))) if self.can_wait_for(&error) => None,
-            Attempt::Done(result) => Some(result),
-            Attempt::TooLong => None,
-        }
-    }
-
-    /// Runs the library's own work on this connection: here if it is free, behind what runs there otherwise.
-    pub(crate) async fn control<R: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&mut Db) -> R + Send + 'static,
-    ) -> Result<R> {
-        if let Some(mut slot) = self.slot_here() {
-            return slot
-                .owned_by(self.id)
-                .map(work)
-                .map_err(|error| self.lost_or(error));
-        }
-        Box::pin(self.on_lane(Errand::Control, work)).await
-    }
-
-    /// The connection, where nothing is in its way and not everything is to run on the lane.
-    fn slot_here(&self) -> Option<MutexGuard<'_, Slot>> {
-        if self.execution == Execution::Offload {
-            return None;
-        }
-        self.conn.try_lock()
-    }
-
     /// Fails when the session is over.
     pub(crate) fn check(&self) -> Result<()> {
         self.lost.get().map_or(Ok(()), |error| Err(error.clone()))
@@ -211,17 +131,4 @@ impl Session {
     pub(crate) fn lost_or(&self, error: Error) -> Error {
         self.lost.get().cloned().unwrap_or(error)
     }
-}
-
-fn expect_short<T>(db: &mut Db, work: &Work<'_, T>, shares: bool) -> bool {
-    let Some(sql) = work.sql() else {
-        return false;
-    };
-    let (connection, guard) = (&db.connection, &db.guard);
-    db.profiles.is_short(sql, shares, || {
-        guard.permit(Permission::InTransaction);
-        let short = matches!(work, Work::Statement { .. }) && reads_single_rows(connection, sql);
-        guard.permit(Permission::Everything);
-        short
-    })
 }

@@ -8,8 +8,8 @@ use rusqlite::ErrorCode;
 
 use super::Session;
 use crate::config::Execution;
-use crate::engine::connection::Db;
-use crate::engine::writer::Ending;
+use crate::engine::commit_outcome::CommitOutcome;
+use crate::engine::db::Db;
 use crate::error::Error;
 
 impl Session {
@@ -63,14 +63,14 @@ impl Session {
     }
 
     /// Where the answer comes from when others have committed this call's work.
-    pub(crate) fn set_late_answer(&self, answer: Arc<Ending>) {
+    pub(crate) fn set_late_answer(&self, answer: Arc<CommitOutcome>) {
         *self
             .late_answer
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(answer);
     }
 
-    pub(crate) fn take_late_answer(&self) -> Option<Arc<Ending>> {
+    pub(crate) fn take_late_answer(&self) -> Option<Arc<CommitOutcome>> {
         self.late_answer
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -100,6 +100,11 @@ impl Session {
 
     pub(crate) fn is_shared(&self) -> bool {
         self.shared.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a savepoint in a shared transaction to take the call's work back to.
+    pub(crate) fn has_savepoint(&self) -> bool {
+        self.savepoint.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_unshareable(&self) -> bool {
@@ -155,7 +160,9 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::engine::{Engine, Kind, next_id};
+    use crate::engine::assembly::Engine;
+    use crate::engine::connection::next_id;
+    use crate::engine::session::Kind;
 
     #[test]
     fn only_errors_of_the_file_spoil_the_connection() {

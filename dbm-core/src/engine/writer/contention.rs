@@ -1,31 +1,21 @@
-//! Callers on several threads. A body that shares its transaction is often done sooner than a task could be woken, so a
-//! caller waits for it in its thread; and SQLite is quicker while one thread uses it than when threads take turns, so it
-//! lets that thread go on for a while.
+//! Callers on several threads.
+//!
+//! A body that lets others join is often done sooner than a task could be woken, so a caller waits for it in its thread. And
+//! SQLite is quicker while one thread uses it than when threads take turns, so callers on other threads let that thread go on
+//! for a while.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::policy::POLICY;
+use super::scheduler::SpinHint;
 use crate::sharded::thread_number;
-
-/// How long a caller waits in its thread, at most, before it queues.
-const LIMIT: Duration = Duration::from_micros(100);
-/// How long of that it leaves the turn to the thread that had it last…
-const POLITE: Duration = Duration::from_micros(65);
-/// …if that one comes back as soon as this.
-const PAUSE: Duration = Duration::from_micros(3);
-
-/// There is nothing to wait for in a thread.
-const QUIET: u8 = 0;
-/// Such a body runs.
-const RUNNING: u8 = 1;
-/// It is done, and the next may come into its transaction.
-const BETWEEN: u8 = 2;
 
 /// On cache lines of its own: callers look at it all the time while they wait.
 #[derive(Default)]
 #[repr(align(128))]
 pub(super) struct Contention {
-    state: AtomicU8,
+    hint: AtomicU8,
     /// The thread of the body that runs or ran last.
     thread: AtomicUsize,
 }
@@ -34,40 +24,49 @@ pub(super) struct Contention {
 #[derive(Default)]
 pub(super) struct Spin(Option<Instant>);
 
+const QUIET: u8 = SpinHint::Quiet as u8;
+const OPEN: u8 = SpinHint::Open as u8;
+
 impl Contention {
-    pub(super) fn runs(&self) {
-        self.thread.store(thread_number(), Ordering::Relaxed);
-        self.state.store(RUNNING, Ordering::Relaxed);
+    /// Shows the scheduler's hint, under its lock. All orderings of this file are Relaxed: what is read here only decides how
+    /// long to spin, and the scheduler is asked afterwards.
+    pub(super) fn show(&self, hint: SpinHint) {
+        // Spinning callers read this line: it is written only when it changes.
+        if self.hint.load(Ordering::Relaxed) != hint as u8 {
+            self.hint.store(hint as u8, Ordering::Relaxed);
+        }
     }
 
-    pub(super) fn pauses(&self) {
-        self.state.store(BETWEEN, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_over(&self) {
-        self.state.store(QUIET, Ordering::Relaxed);
+    /// The body that runs from here on runs in this thread.
+    pub(super) fn runs_here(&self) {
+        let thread = thread_number();
+        if self.thread.load(Ordering::Relaxed) != thread {
+            self.thread.store(thread, Ordering::Relaxed);
+        }
     }
 }
 
 impl Spin {
-    /// Waits until the turn is probably free; false when the caller should queue if it is not.
+    /// Waits until the writer is probably free. False when the caller should queue if it is not.
     pub(super) fn wait(&mut self, contention: &Contention) -> bool {
-        let state = contention.state.load(Ordering::Relaxed);
-        if state == QUIET {
+        let hint = contention.hint.load(Ordering::Relaxed);
+        if hint == QUIET {
             return false;
         }
         if contention.thread.load(Ordering::Relaxed) == thread_number() {
             // A body of this thread that has not ended waits for something.
-            return state == BETWEEN;
+            return hint == OPEN;
         }
         let mut now = Instant::now();
-        let (began, mut free) = (*self.0.get_or_insert(now), now);
-        while now - began < LIMIT {
-            match contention.state.load(Ordering::Relaxed) {
+        let (began, mut open_since) = (*self.0.get_or_insert(now), now);
+        while now - began < POLICY.spin_for {
+            let warm_thread_is_gone = now - open_since > POLICY.warm_thread_returns_within
+                || now - began > POLICY.leave_to_warm_thread_for;
+            match contention.hint.load(Ordering::Relaxed) {
                 QUIET => return false,
-                BETWEEN if now - free > PAUSE || now - began > POLITE => return true,
-                BETWEEN => {}
-                _ => free = now,
+                OPEN if warm_thread_is_gone => return true,
+                OPEN => {}
+                _ => open_since = now,
             }
             std::hint::spin_loop();
             now = Instant::now();

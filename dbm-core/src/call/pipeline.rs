@@ -1,39 +1,21 @@
-//! The street that every call walks, in one place; what the attributes generate can be written by hand with it.
-//!
-//! required arguments → status gate → lease (lock, connection, transaction) → body → commit or rollback → failure
-//! policy → trace
+//! The stages of a call, put together in one function, [`walk`].
 
-mod arguments;
-mod body;
-mod failure;
-#[expect(clippy::disallowed_methods, reason = "it keeps the status")]
-mod gate;
-mod lease;
-mod profile;
-mod site;
-#[expect(clippy::disallowed_methods, reason = "it writes the events of a call")]
-mod trace;
-
-use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Instrument as _;
 
+use super::body::{self, Ended};
+use super::failure::{self, Failure, Fallible, Outcome};
+use super::lease::Lease;
+use super::site::Site;
+use super::{arguments, profile, trace};
 use crate::engine::Kind;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use crate::manager::{DbManager, ManagerCore};
+use crate::gate::Gate;
+use crate::manager_core::ManagerCore;
 use crate::transaction::Handle;
-
-pub(crate) use body::{Ended, run as run_body};
-pub(crate) use failure::panicked;
-pub use failure::{ExceptionSlot, Fallible, Outcome, ValueOf, missing_argument};
-pub(crate) use gate::{Entered, Gate};
-pub(crate) use lease::Lease;
-pub use profile::{Profile, profiles};
-pub use site::Site;
-pub use trace::timed;
 
 /// A call that is about to be made.
 #[derive(Debug)]
@@ -63,41 +45,6 @@ pub struct TypedCall<'a, H, R> {
     on: CallOn<'a, H>,
     from_error: fn(Error) -> R,
     is_ok: fn(&R) -> bool,
-}
-
-/// The way into the street: what `#[database_safe]` generates.
-///
-/// ```
-/// # use dbm_core::prelude::*;
-/// use dbm_core::call::{Site, call};
-///
-/// # #[derive(DbManager)]
-/// # #[db_manager(version = "1.0.0")]
-/// # struct Store { core: ManagerCore }
-/// # impl Schema for Store {
-/// #     async fn init_db(&self, _: &mut WriteTransaction) -> Result<()> { Ok(()) }
-/// # }
-/// impl Store {
-///     async fn tables(&self) -> Result<u64> {
-///         static SITE: Site = Site::new(module_path!(), "tables").timeout_ms(500);
-///         call(&SITE, self)
-///             .on::<ReadTransaction>()
-///             .returning::<Result<u64>>()
-///             .run(async |mut db: ReadTransaction| {
-///                 db.query_one("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", ()).await
-///             })
-///             .await
-///             .into_result()
-///     }
-/// }
-/// # #[tokio::main]
-/// # async fn main() -> Result<()> {
-/// let store = Store::create(Config::in_memory()).await?;
-/// assert_eq!(store.tables().await?, 1);
-/// # store.close().await }
-/// ```
-pub fn call<'a, M: DbManager>(site: &'static Site, manager: &'a M) -> Call<'a> {
-    Call::new(site, manager.__core())
 }
 
 impl<'a> Call<'a> {
@@ -181,18 +128,6 @@ impl<H, R> TypedCall<'_, H, R> {
     }
 }
 
-/// Why a call has no result of its own.
-pub(crate) enum Failure {
-    Error(Error),
-    Panic(Box<dyn Any + Send>),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
 async fn walk<R>(
     call: &Call<'_>,
     kind: Kind,
@@ -241,7 +176,7 @@ async fn lease<'a>(
     #[cfg(feature = "testing")]
     if let Some(fault) = core.faults().next(site.method) {
         // Boxed, so that calls inside one another need no more stack for it.
-        return Err(Box::pin(fault.strike(lease, site)).await);
+        return Err(Box::pin(super::fault::strike(fault, lease, site)).await);
     }
     Ok(lease)
 }

@@ -1,12 +1,18 @@
+mod watchdog;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Turn, Writer};
+use super::scheduler::Finished;
+use super::{Writer, WriterPermit};
 use crate::config::{Config, Execution};
-use crate::engine::{Conn, Kind, Opener, Readers, Role, Session, next_id};
+use crate::engine::connection::{Conn, next_id};
+use crate::engine::open::{Opener, Role};
+use crate::engine::readers::Readers;
+use crate::engine::session::{Kind, Session};
 use crate::error::Error;
 use crate::test_support::{hold_up, is_told_of_no_file, run, starts};
 
@@ -27,26 +33,29 @@ fn session(writer: &Writer, method: &'static str) -> Arc<Session> {
 }
 
 /// A call in the middle of a transaction that others may join.
-pub(super) async fn begin(writer: &Arc<Writer>, method: &'static str) -> (Turn, Arc<Session>) {
+pub(super) async fn begin(
+    writer: &Arc<Writer>,
+    method: &'static str,
+) -> (WriterPermit, Arc<Session>) {
     let session = session(writer, method);
-    let turn = writer.acquire(&session, None).await.unwrap();
+    let permit = writer.acquire(&session, None).await.unwrap();
     session.take_connection().await.unwrap();
     session.begin_write().await.unwrap();
     writer.include();
-    (turn, session)
+    (permit, session)
 }
 
-async fn in_transaction() -> (Arc<Writer>, Turn, Arc<Session>) {
+async fn in_transaction() -> (Arc<Writer>, WriterPermit, Arc<Session>) {
     let writer = writer(Config::in_memory());
-    let (turn, session) = begin(&writer, "first").await;
-    (writer, turn, session)
+    let (permit, session) = begin(&writer, "first").await;
+    (writer, permit, session)
 }
 
 /// One of those who share it had a file error that leaves the transaction as it is.
 #[test]
 fn connections_are_not_opened_anew_in_the_middle_of_a_transaction() {
     run(async {
-        let (writer, _turn, _session) = in_transaction().await;
+        let (writer, _permit, _session) = in_transaction().await;
         writer.spoil();
         writer.mend().await.unwrap();
         let mut slot = writer.conn.lock();
@@ -60,7 +69,7 @@ fn reads_are_held_up_no_longer_than_connections_are_opened_anew() {
     run(async {
         let writer = writer(Config::in_memory());
         let first = session(&writer, "first");
-        let _turn = writer.acquire(&first, None).await.unwrap();
+        let _permit = writer.acquire(&first, None).await.unwrap();
         writer.spoil();
         let go_on = hold_up(&writer.conn);
         let mut mends = pin!(writer.mend());
@@ -70,14 +79,14 @@ fn reads_are_held_up_no_longer_than_connections_are_opened_anew() {
     });
 }
 
-/// The close was quicker than the commit of a call that is done, which nobody can take the turn from.
+/// The close was quicker than the commit of a call that is done, which nobody can take the permit from.
 #[test]
 fn a_transaction_that_is_closed_before_its_commit_is_refused_as_closed() {
     run(async {
-        let (writer, turn, session) = in_transaction().await;
+        let (writer, permit, session) = in_transaction().await;
         writer.shut();
         writer.close();
-        let ended = writer.finish(turn, &session).await;
+        let ended = writer.finish(permit, &session).await;
         assert!(
             matches!(ended, Err(Error::Closed { method: "first" })),
             "{ended:?}"
@@ -87,7 +96,7 @@ fn a_transaction_that_is_closed_before_its_commit_is_refused_as_closed() {
 
 /// Undoes the work of the holder, unless that is part of the transaction, and waits until that is done.
 async fn evict(writer: &Arc<Writer>, session: &Arc<Session>) {
-    writer.evict(Arc::clone(session), Error::BatchLost { by: "first" });
+    writer.evict(Arc::clone(session));
     let (sender, done) = tokio::sync::oneshot::channel();
     let tell = |()| {
         let _ = sender.send(());
@@ -100,12 +109,12 @@ async fn evict(writer: &Arc<Writer>, session: &Arc<Session>) {
 #[test]
 fn a_call_that_is_taken_out_before_its_commit_is_told_of_the_commit() {
     run(async {
-        let (writer, turn, session) = in_transaction().await;
+        let (writer, permit, session) = in_transaction().await;
         session.settle();
         evict(&writer, &session).await;
         assert!(writer.conn.lock().db().unwrap().connection.is_autocommit());
         // What the commit has come to: there is no file here.
-        let ended = writer.finish(turn, &session).await;
+        let ended = writer.finish(permit, &session).await;
         assert!(is_told_of_no_file(&ended), "{ended:?}");
     });
 }
@@ -114,7 +123,7 @@ fn a_call_that_is_taken_out_before_its_commit_is_told_of_the_commit() {
 #[test]
 fn a_call_that_is_taken_out_after_a_file_error_has_the_connections_opened_anew() {
     run(async {
-        let (writer, _turn, session) = in_transaction().await;
+        let (writer, _permit, session) = in_transaction().await;
         let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
         let failed = rusqlite::Error::SqliteFailure(failed, None);
         session.set_failure(&failed.into(), false);
@@ -126,27 +135,27 @@ fn a_call_that_is_taken_out_after_a_file_error_has_the_connections_opened_anew()
 #[test]
 fn a_call_that_is_taken_out_of_a_lost_transaction_does_not_wait_for_its_commit() {
     run(async {
-        let (writer, turn, session) = in_transaction().await;
+        let (writer, permit, session) = in_transaction().await;
         session.settle();
         writer.batch_lost("another");
         evict(&writer, &session).await;
-        let ended = writer.finish(turn, &session).await;
+        let ended = writer.finish(permit, &session).await;
         assert!(matches!(ended, Err(Error::HandleEnded)), "{ended:?}");
     });
 }
 
-/// Each gives up sooner than it would take the turn back from the one who does not come for it.
+/// Each gives up sooner than it would take the permit back from the one who does not come for it.
 #[test]
-fn a_turn_that_nobody_comes_for_is_taken_back_by_those_who_are_impatient_too() {
+fn a_permit_that_nobody_comes_for_is_taken_back_by_those_who_are_impatient_too() {
     run(async {
         let writer = writer(Config::in_memory().acquire_timeout(Duration::from_millis(1)));
         let first = session(&writer, "first");
-        let turn = writer.acquire(&first, None).await.unwrap();
+        let permit = writer.acquire(&first, None).await.unwrap();
         let absent = session(&writer, "absent");
         let mut absent = pin!(writer.acquire(&absent, None));
         let mut context = Context::from_waker(Waker::noop());
         assert!(absent.as_mut().poll(&mut context).is_pending());
-        drop(turn);
+        drop(permit);
         let impatient = session(&writer, "impatient");
         while let Err(error) = writer.acquire(&impatient, None).await {
             assert!(matches!(error, Error::AcquireTimeout { .. }), "{error}");
@@ -155,14 +164,14 @@ fn a_turn_that_nobody_comes_for_is_taken_back_by_those_who_are_impatient_too() {
 }
 
 #[test]
-fn a_turn_is_taken_from_a_call_that_has_not_come_to_its_connection_too() {
+fn a_permit_is_taken_from_a_call_that_has_not_come_to_its_connection_too() {
     run(async {
         let writer = writer(Config::in_memory());
         let stalled = session(&writer, "stalled");
-        let _turn = writer.acquire(&stalled, None).await.unwrap();
-        writer.evict(Arc::clone(&stalled), Error::HandleEnded);
+        let _permit = writer.acquire(&stalled, None).await.unwrap();
+        writer.evict(Arc::clone(&stalled));
         let next = session(&writer, "next");
-        let _turn = writer.acquire(&next, None).await.unwrap();
+        let _permit = writer.acquire(&next, None).await.unwrap();
         next.take_connection().await.unwrap();
         stalled.take_connection().await.unwrap_err();
         writer.conn.lock().owned_by(next.id).unwrap();
@@ -173,7 +182,7 @@ fn a_turn_is_taken_from_a_call_that_has_not_come_to_its_connection_too() {
 #[test]
 fn a_begin_that_fails_for_another_reason_than_a_lock_is_not_tried_again() {
     run(async {
-        let (writer, _turn, session) = in_transaction().await;
+        let (writer, _permit, session) = in_transaction().await;
         let (conn, auto, hour) = (
             Arc::clone(&writer.conn),
             Execution::Auto,
@@ -187,12 +196,16 @@ fn a_begin_that_fails_for_another_reason_than_a_lock_is_not_tried_again() {
 }
 
 #[test]
-fn a_turn_is_not_taken_while_the_library_commits() {
+fn the_writer_is_not_taken_while_the_library_commits() {
     run(async {
-        let (writer, turn, session) = in_transaction().await;
-        writer.lock().hold_on();
+        let (writer, permit, session) = in_transaction().await;
+        let id = permit.id;
+        permit.disarm();
+        let commits =
+            writer.step(|scheduler, effects| scheduler.finish(id, true, Instant::now, effects));
+        assert!(matches!(commits, Finished::Commit(_)));
         evict(&writer, &session).await;
-        assert!(writer.lock().is_held_by(turn.id));
+        assert!(writer.note(|scheduler| scheduler.holder().is_some()));
         let mut slot = writer.conn.lock();
         assert!(!slot.db().unwrap().connection.is_autocommit());
     });

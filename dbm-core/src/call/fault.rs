@@ -1,0 +1,30 @@
+//! A fault in the place of the body, where a test has ordered one.
+
+use std::convert::Infallible;
+use std::future::pending;
+
+use super::body::{self, Ended};
+use super::failure::Failure;
+use super::lease::Lease;
+use super::site::Site;
+use crate::error::Error;
+use crate::fault::Fault;
+
+/// Ends the call in the place of its body.
+pub(super) async fn strike(fault: Fault, mut lease: Lease<'_>, site: &'static Site) -> Failure {
+    let failure = match fault {
+        Fault::Error(error) => Failure::Error(error),
+        Fault::Timeout => Failure::Error(Error::Timeout {
+            method: site.method,
+            limit: site.timeout.unwrap_or_default(),
+        }),
+        Fault::Panic => Failure::Panic(Box::new("a test wanted it to")),
+        Fault::Hang => match body::run(&lease.frame, site, pending::<Infallible>()).await {
+            Ended::TimedOut(error) => Failure::Error(error),
+            Ended::Panicked(panic) => Failure::Panic(panic),
+            Ended::Returned(never) => match never {},
+        },
+    };
+    let _ = lease.undo(site).await;
+    failure
+}

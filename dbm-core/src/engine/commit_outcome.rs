@@ -1,0 +1,162 @@
+//! How a transaction ended, told to all who have a part in it.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::error::{Error, Result};
+
+/// Leaner than a `Notify`: nobody is told twice, so a waker need not leave the list.
+#[derive(Default)]
+pub(crate) struct CommitOutcome {
+    result: OnceLock<Result<()>>,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+/// Those who wait for a commit. Dropped untold, they learn that it will not come.
+#[derive(Default)]
+pub(crate) struct Followers(Option<Arc<CommitOutcome>>);
+
+/// A transaction that has ended. Dropped, it tells the followers, so it must not be dropped under a lock.
+#[must_use]
+pub(crate) struct FinishedBatch {
+    followers: Followers,
+    pub(crate) result: Result<()>,
+}
+
+impl Followers {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(crate) fn join(&mut self) -> Arc<CommitOutcome> {
+        Arc::clone(self.0.get_or_insert_default())
+    }
+
+    fn tell(&mut self, result: Result<()>) {
+        if let Some(outcome) = self.0.take() {
+            let _ = outcome.result.set(result);
+            let wakers = std::mem::take(&mut *outcome.wakers());
+            for waker in wakers {
+                // An executor that panics does not keep the others from being woken.
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
+        }
+    }
+}
+
+impl Drop for Followers {
+    fn drop(&mut self) {
+        self.tell(Err(Error::HandleEnded));
+    }
+}
+
+impl FinishedBatch {
+    pub(crate) fn new(followers: Followers, result: Result<()>) -> Self {
+        Self { followers, result }
+    }
+
+    pub(crate) fn has_followers(&self) -> bool {
+        !self.followers.is_empty()
+    }
+}
+
+impl Drop for FinishedBatch {
+    fn drop(&mut self) {
+        self.followers.tell(self.result.clone());
+    }
+}
+
+impl CommitOutcome {
+    /// Waits until it is told.
+    pub(crate) fn told(&self) -> impl Future<Output = Result<()>> {
+        let mut place = None;
+        poll_fn(move |context| self.poll(&mut place, context))
+    }
+
+    /// `place` is where in the list this follower's waker is.
+    fn poll(&self, place: &mut Option<usize>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        if let Some(result) = self.result.get() {
+            return Poll::Ready(result.clone());
+        }
+        // Cloned and dropped outside of the lock: an executor's code may do anything.
+        let waker = context.waker().clone();
+        let mut wakers = self.wakers();
+        // `tell` sets the result before it takes the list, so this waker is either seen there or not needed.
+        if let Some(result) = self.result.get() {
+            let result = result.clone();
+            drop(wakers);
+            return Poll::Ready(result);
+        }
+        let old = match place.and_then(|place| wakers.get_mut(place)) {
+            Some(old) => Some(std::mem::replace(old, waker)),
+            None => {
+                *place = Some(wakers.len());
+                wakers.push(waker);
+                None
+            }
+        };
+        drop(wakers);
+        drop(old);
+        Poll::Pending
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::test_support::{run, starts};
+
+    /// Of a task that owns what ends the transaction.
+    struct Owns(#[expect(dead_code, reason = "it is dropped")] Mutex<Followers>);
+
+    impl Wake for Owns {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn a_waker_that_is_replaced_may_end_the_transaction_with_its_drop() {
+        run(async {
+            let mut followers = Followers::default();
+            let outcome = followers.join();
+            let owner = Waker::from(Arc::new(Owns(Mutex::new(followers))));
+            let mut follower = Box::pin(outcome.told());
+            starts(follower.as_mut(), &owner);
+            drop(owner);
+            starts(follower.as_mut(), Waker::noop());
+            assert!(matches!(follower.await, Err(Error::HandleEnded)));
+        });
+    }
+
+    /// Tells whether others may join meanwhile.
+    struct Looks(Arc<CommitOutcome>, Sender<bool>);
+
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            let is_free = self.0.wakers.try_lock().is_ok();
+            self.1.send(is_free).unwrap();
+        }
+    }
+
+    #[test]
+    fn followers_are_woken_outside_of_the_lock() {
+        run(async {
+            let mut followers = Followers::default();
+            let outcome = followers.join();
+            let (sender, was_free) = channel();
+            let looks = Waker::from(Arc::new(Looks(Arc::clone(&outcome), sender)));
+            let mut follower = Box::pin(outcome.told());
+            starts(follower.as_mut(), &looks);
+            followers.tell(Ok(()));
+            assert!(was_free.recv().unwrap());
+        });
+    }
+}

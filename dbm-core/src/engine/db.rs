@@ -1,0 +1,134 @@
+//! An open SQLite connection, and the library's own statements on it.
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::guard::Guard;
+use super::statement::Profiles;
+use crate::error::{Error, Result};
+
+/// An open SQLite connection with what belongs to it.
+pub(crate) struct Db {
+    pub(crate) connection: Connection,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) profiles: Profiles,
+}
+
+/// The library's own statements. They have a private text, so that a body that prepares the same words does not
+/// find them in the statement cache, behind the authorizer's back.
+pub(crate) struct Control {
+    pub(crate) begin_read: String,
+    pub(crate) begin_write: String,
+    pub(crate) snapshot: String,
+    pub(crate) commit: String,
+    pub(crate) rollback: String,
+    levels: Vec<Level>,
+}
+
+struct Level {
+    savepoint: String,
+    release: String,
+    undo: String,
+}
+
+/// Nested calls deeper than this are refused; without end they would overflow the stack.
+const MAX_DEPTH: usize = 64;
+
+/// Refuses a call that would be so deep.
+pub(crate) fn check_depth(depth: usize) -> Result<()> {
+    if depth <= MAX_DEPTH {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        what: "this nesting",
+        why: "calls are nested more than 64 deep",
+    })
+}
+
+pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
+    use std::hash::BuildHasher as _;
+    let mut secret = std::hash::RandomState::new().hash_one(Instant::now());
+    // Short, so that the cache finds the texts quickly; with a digit behind them they are no words of SQL.
+    let name: String = (0..5)
+        .map(|_| {
+            let letter = b'a' + (secret % 26) as u8;
+            secret /= 26;
+            char::from(letter)
+        })
+        .collect();
+    let text = |words: &str| format!("{words}--{name}");
+    Control {
+        begin_read: text("BEGIN"),
+        begin_write: text("BEGIN IMMEDIATE"),
+        snapshot: text("SELECT 1 FROM sqlite_schema LIMIT 1"),
+        commit: text("COMMIT"),
+        rollback: text("ROLLBACK"),
+        levels: (0..=MAX_DEPTH)
+            .map(|depth| Level {
+                savepoint: format!("SAVEPOINT {name}{depth}"),
+                release: format!("RELEASE {name}{depth}"),
+                undo: format!("ROLLBACK TO {name}{depth}"),
+            })
+            .collect(),
+    }
+});
+
+impl Db {
+    pub(crate) fn new(connection: Connection, guard: Arc<Guard>) -> Self {
+        Self {
+            connection,
+            guard,
+            profiles: Profiles::default(),
+        }
+    }
+
+    /// Undoes what a closure may have set in the connection. False when it has replaced the authorizer, which cannot
+    /// be set again without expiring every cached statement.
+    pub(crate) fn restore_guard(&self) -> bool {
+        let restored = self.connection.busy_timeout(Duration::ZERO).is_ok()
+            && self.guard.set_hooks(&self.connection).is_ok();
+        restored && self.guard.still_authorizes(&self.connection)
+    }
+
+    /// Runs one of the library's own statements.
+    pub(crate) fn control(&self, sql: &str) -> Result<()> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.raw_query();
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
+
+    pub(crate) fn savepoint(&self, depth: usize) -> Result<()> {
+        check_depth(depth)?;
+        CONTROL
+            .levels
+            .get(depth)
+            .map_or(Ok(()), |level| self.control(&level.savepoint))
+    }
+
+    pub(crate) fn release(&self, depth: usize) -> Result<()> {
+        CONTROL
+            .levels
+            .get(depth)
+            .map_or(Ok(()), |level| self.control(&level.release))
+    }
+
+    /// Takes back everything since the savepoint, and the savepoint.
+    pub(crate) fn undo(&self, depth: usize) -> Result<()> {
+        CONTROL
+            .levels
+            .get(depth)
+            .map_or(Ok(()), |level| self.control(&level.undo))?;
+        self.release(depth)
+    }
+
+    /// Ends a transaction without keeping anything; false when the connection is still in one and must go.
+    pub(crate) fn roll_back(&self) -> bool {
+        self.connection.is_autocommit() || {
+            let _ = self.control(&CONTROL.rollback);
+            self.connection.is_autocommit()
+        }
+    }
+}

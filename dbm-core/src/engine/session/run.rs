@@ -1,0 +1,142 @@
+//! Where a statement runs.
+
+use std::panic::resume_unwind;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+
+use super::attempt::Attempt;
+use super::errand::Errand;
+use super::{Kind, Session};
+use crate::config::Execution;
+use crate::engine::connection::Slot;
+use crate::engine::db::Db;
+use crate::engine::guard::Permission;
+use crate::engine::statement::{Expected, Work, reads_single_rows};
+use crate::error::{Error, Result};
+
+/// What became of a statement that was to run where the task is.
+pub(crate) enum Tried<T> {
+    Done(std::thread::Result<Result<T>>),
+    /// It must not share a transaction, and nothing was done: it is to be asked again once it does not.
+    MustBeAlone,
+    /// It is for the lane: it may take long, or something is in its way.
+    NotHere,
+}
+
+impl Session {
+    /// Runs a statement where that is best.
+    ///
+    /// `dropped` is called when the future goes away while the statement may be running.
+    pub(crate) async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        mut work: Work<'_, T>,
+        read_only: bool,
+        dropped: &(dyn Fn() + Sync),
+    ) -> Result<T> {
+        self.check()?;
+        if self.kind == Kind::Read && work.sql().is_none() {
+            // A closure cannot be run again after it has met another process's lock.
+            self.take_snapshot().await?;
+        }
+        match self.try_here(&mut work, read_only, false) {
+            Tried::Done(result) => result.unwrap_or_else(|panic| resume_unwind(panic)),
+            Tried::MustBeAlone | Tried::NotHere => self.run_on_lane(work, read_only, dropped).await,
+        }
+    }
+
+    /// Decides where a statement runs, and runs it if that is here and now: when nothing is in the way of it, and it is
+    /// known to be short, and to do others no harm where it `shares`.
+    pub(crate) fn try_here<T>(
+        &self,
+        work: &mut Work<'_, T>,
+        read_only: bool,
+        shares: bool,
+    ) -> Tried<T> {
+        if self.kind == Kind::Connection {
+            return Tried::NotHere;
+        }
+        let Some(mut slot) = self.slot_here() else {
+            return Tried::NotHere;
+        };
+        let db = match slot.owned_by(self.id) {
+            Ok(db) => db,
+            Err(error) => return Tried::Done(Ok(Err(self.lost_or(error)))),
+        };
+        let force = self.execution == Execution::Inline;
+        match expect(db, work, shares, force) {
+            Expected::Short => {}
+            Expected::Long if force => {}
+            Expected::Long => return Tried::NotHere,
+            Expected::Harmful => return Tried::MustBeAlone,
+        }
+        match self.attempt(db, work, read_only, !force) {
+            Attempt::Done(Ok(Err(error))) if self.can_wait_for(&error) => Tried::NotHere,
+            Attempt::Done(result) => Tried::Done(result),
+            Attempt::TooLong => Tried::NotHere,
+        }
+    }
+
+    /// Runs a statement on the lane, behind what is there.
+    ///
+    /// `dropped` is called when the future goes away while the statement may be running.
+    pub(crate) async fn run_on_lane<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: Work<'_, T>,
+        read_only: bool,
+        dropped: &(dyn Fn() + Sync),
+    ) -> Result<T> {
+        if self.kind == Kind::Read {
+            self.take_snapshot().await?;
+        }
+        self.offloaded.fetch_add(1, Ordering::Relaxed);
+        let (this, mut work) = (Arc::clone(self), work.into_owned());
+        let result = self
+            .on_lane(Errand::Statement { dropped }, move |db| {
+                match this.attempt(db, &mut work, read_only, false) {
+                    Attempt::Done(result) => result,
+                    Attempt::TooLong => Ok(Err(Error::HandleEnded)),
+                }
+            })
+            .await?;
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Runs the library's own work on this connection: here if it is free, behind what runs there otherwise.
+    pub(crate) async fn control<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut Db) -> R + Send + 'static,
+    ) -> Result<R> {
+        if let Some(mut slot) = self.slot_here() {
+            return slot
+                .owned_by(self.id)
+                .map(work)
+                .map_err(|error| self.lost_or(error));
+        }
+        Box::pin(self.on_lane(Errand::Control, work)).await
+    }
+
+    /// The connection, where nothing is in its way and not everything is to run on the lane.
+    fn slot_here(&self) -> Option<MutexGuard<'_, Slot>> {
+        if self.execution == Execution::Offload {
+            return None;
+        }
+        self.conn.try_lock()
+    }
+}
+
+/// With `force` it runs here however long it takes, and its plan is of no interest.
+fn expect<T>(db: &mut Db, work: &Work<'_, T>, shares: bool, force: bool) -> Expected {
+    let Some(sql) = work.sql() else {
+        return Expected::Long;
+    };
+    let (connection, guard) = (&db.connection, &db.guard);
+    db.profiles.expect(sql, shares, || {
+        if force || !matches!(work, Work::Statement { .. }) {
+            return false;
+        }
+        guard.permit(Permission::InTransaction);
+        let short = reads_single_rows(connection, sql);
+        guard.permit(Permission::Everything);
+        short
+    })
+}

@@ -1,0 +1,183 @@
+//! How a call gets the writer: at once, by waiting for a short body in its thread, or through the queue.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::contention::Spin;
+use super::policy::POLICY;
+use super::scheduler::{Again, Arrival, Arrived, Caller};
+use super::shell::{QueuedCall, Writer, WriterPermit, is_exclusive};
+use super::watchdog::Watched as _;
+use crate::engine::session::Session;
+use crate::engine::trust::Trust;
+use crate::error::{Error, Result};
+
+/// A call that wants the writer. Without `trust` it runs in a transaction of its own.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    session: &'a Arc<Session>,
+    trust: Option<&'static Trust>,
+    again: Option<Again>,
+}
+
+enum Acquired<'a> {
+    AtOnce(WriterPermit),
+    Queued(PlaceInQueue<'a>),
+}
+
+/// Dropped, it leaves the queue.
+struct PlaceInQueue<'a> {
+    writer: &'a Writer,
+    arrival: Arrival,
+    grant: oneshot::Receiver<WriterPermit>,
+}
+
+impl Writer {
+    /// Waits for the writer, first come first served. A caller that goes away leaves the queue undisturbed.
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        trust: Option<&'static Trust>,
+    ) -> Result<WriterPermit> {
+        let request = Request {
+            session,
+            trust,
+            again: None,
+        };
+        match self.arrive(request)? {
+            Acquired::AtOnce(permit) => Ok(permit),
+            // Boxed, as everything that is seldom waited for: a call that need not wait is small.
+            Acquired::Queued(place) => Box::pin(self.wait_in_queue(request, place)).await,
+        }
+    }
+
+    async fn wait_in_queue<'a>(
+        self: &'a Arc<Self>,
+        mut request: Request<'_>,
+        mut place: PlaceInQueue<'a>,
+    ) -> Result<WriterPermit> {
+        let (started, mut claim_within) = (Instant::now(), POLICY.claim_within);
+        loop {
+            let mut permit = self
+                .wait_for_grant(request.session.method, started, &mut place)
+                .await?;
+            if self.claim(request, &mut permit) {
+                return Ok(permit);
+            }
+            claim_within = (2 * claim_within).min(POLICY.claim_within_at_most);
+            request.again = Some(Again {
+                arrival: place.arrival,
+                claim_within,
+            });
+            // Both gone before the call arrives again, with the same id and the same place in the order of arrival.
+            drop((permit, place));
+            place = match self.arrive(request)? {
+                Acquired::AtOnce(permit) => return Ok(permit),
+                Acquired::Queued(place) => place,
+            };
+        }
+    }
+
+    async fn wait_for_grant(
+        self: &Arc<Self>,
+        method: &'static str,
+        started: Instant,
+        place: &mut PlaceInQueue<'_>,
+    ) -> Result<WriterPermit> {
+        let limit = self.opener.config.acquire_timeout;
+        let mut pause = POLICY.claim_within;
+        loop {
+            let left = limit.saturating_sub(started.elapsed());
+            match tokio::time::timeout(pause.min(left), &mut place.grant).await {
+                Ok(permit) => return permit.map_err(|_| Error::Closed { method }),
+                Err(_) => self.tick(),
+            }
+            if started.elapsed() >= limit {
+                return Err(self.acquire_timeout(method));
+            }
+            pause = (2 * pause).min(POLICY.claim_within_at_most);
+        }
+    }
+
+    fn arrive(self: &Arc<Self>, request: Request<'_>) -> Result<Acquired<'_>> {
+        let caller = request.caller();
+        let mut spin = Spin::default();
+        let mut grant = None;
+        let arrived = loop {
+            let spins = spin.wait(&self.contention);
+            let arrived = self.note(|scheduler| {
+                if spins && scheduler.has_lone_holder() {
+                    return None;
+                }
+                let queued = || {
+                    let (sender, receiver) = oneshot::channel();
+                    grant = Some(receiver);
+                    QueuedCall {
+                        id: caller.id,
+                        method: caller.method,
+                        trust: request.trust,
+                        grant: sender,
+                    }
+                };
+                let arrived = scheduler.arrive(&caller, Instant::now, queued);
+                if matches!(arrived, Arrived::Runs { .. }) && !caller.exclusive {
+                    self.contention.runs_here();
+                }
+                Some(arrived)
+            });
+            if let Some(arrived) = arrived {
+                break arrived;
+            }
+        };
+        let method = caller.method;
+        match (arrived, grant) {
+            (Arrived::Runs { joins }, _) => {
+                let permit = WriterPermit::new(self, caller.id, joins, caller.exclusive);
+                Ok(Acquired::AtOnce(permit))
+            }
+            (Arrived::Queued(arrival), Some(grant)) => Ok(Acquired::Queued(PlaceInQueue {
+                writer: self,
+                arrival,
+                grant,
+            })),
+            (Arrived::Overloaded { queued }, _) => Err(Error::Overloaded { method, queued }),
+            (Arrived::Closed | Arrived::Queued(_), _) => Err(Error::Closed { method }),
+        }
+    }
+
+    /// Whether the writer that was granted is still there for its caller.
+    fn claim(&self, request: Request<'_>, permit: &mut WriterPermit) -> bool {
+        let caller = request.caller();
+        let joins = self.note(|scheduler| {
+            let joins = scheduler.claim(&caller, Instant::now())?;
+            if !permit.exclusive {
+                self.contention.runs_here();
+            }
+            Some(joins)
+        });
+        permit.joins = joins.unwrap_or(false);
+        joins.is_some()
+    }
+}
+
+impl<'a> Request<'a> {
+    fn caller(self) -> Caller<'a, Arc<Session>> {
+        Caller {
+            id: self.session.id,
+            method: self.session.method,
+            exclusive: is_exclusive(self.trust),
+            session: self.session,
+            again: self.again,
+        }
+    }
+}
+
+impl Drop for PlaceInQueue<'_> {
+    fn drop(&mut self) {
+        let left = self.writer.note(|scheduler| scheduler.leave(self.arrival));
+        // Outside of the lock: the sender wakes whoever waits for it.
+        drop(left);
+    }
+}

@@ -1,0 +1,74 @@
+//! The COMMIT of the open transaction. Nobody is told that its work is done before the COMMIT that contains it.
+
+use std::time::Instant;
+
+use super::latency::{CommitLatency, RunOn};
+use crate::config::Execution;
+use crate::engine::checkpoint::Checkpointer;
+use crate::engine::commit_outcome::{FinishedBatch, Followers};
+use crate::engine::connection::{Conn, OwnerId};
+use crate::engine::db::{CONTROL, Db};
+use crate::engine::open::SharedOpener;
+use crate::engine::wal::wal_pages;
+use crate::error::{Error, Result};
+
+pub(super) struct Committer {
+    opener: SharedOpener,
+    pub(super) checkpointer: Checkpointer,
+    pub(super) latency: CommitLatency,
+}
+
+impl Committer {
+    pub(super) fn new(opener: SharedOpener, checkpointer: Checkpointer) -> Self {
+        Self {
+            opener,
+            checkpointer,
+            latency: CommitLatency::default(),
+        }
+    }
+
+    /// Where the next commit should run.
+    pub(super) fn run_on(&self) -> RunOn {
+        match self.opener.config.execution {
+            Execution::Inline => RunOn::Task,
+            Execution::Offload => RunOn::WorkerThread,
+            Execution::Auto => self.latency.run_on(),
+        }
+    }
+
+    /// Commits for the owner of the connection, and takes the connection back. Blocks for as long as the disk takes. True when
+    /// the log should be restarted.
+    pub(super) fn commit(
+        &self,
+        conn: &Conn,
+        owner: OwnerId,
+        followers: Followers,
+        run_on: RunOn,
+    ) -> (FinishedBatch, bool) {
+        let started = Instant::now();
+        let mut slot = conn.lock();
+        let result = match slot.owned_by(owner) {
+            Ok(db) => self.try_commit(db),
+            Err(error) => return (FinishedBatch::new(followers, Err(error)), false),
+        };
+        if result.is_err() && slot.db().is_some_and(|db| !db.roll_back()) {
+            slot.discard();
+        }
+        slot.take_back();
+        drop(slot);
+        self.latency.record(started.elapsed(), run_on);
+        let restart_log = result.is_ok() && self.checkpointer.after_commit(wal_pages());
+        (FinishedBatch::new(followers, result), restart_log)
+    }
+
+    fn try_commit(&self, db: &Db) -> Result<()> {
+        self.opener.check_identity()?;
+        db.control(&CONTROL.commit)
+            .map_err(|error| match error.primary_code() {
+                Some(rusqlite::ErrorCode::SystemIoFailure) => Error::CommitUnknown {
+                    cause: error.cause(),
+                },
+                _ => error,
+            })
+    }
+}

@@ -1,0 +1,55 @@
+//! A call that turns out to be exclusive while it shares a transaction.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::latency::RunOn;
+use super::shell::{Scheduler, Writer};
+use crate::engine::session::Session;
+use crate::error::{Error, Result};
+
+impl Writer {
+    /// Before a statement that cannot share a transaction: commits what others have done in it and begins another one.
+    /// Too late when the call has done something itself. It can be made again, and is exclusive then.
+    pub(crate) async fn go_alone(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        depth: usize,
+    ) -> Result<()> {
+        session.set_unshareable();
+        if !session.is_shared() {
+            return Ok(());
+        }
+        if session.has_begun() || depth > 0 {
+            return Err(Error::BatchLost { by: session.method });
+        }
+        let (sender, receiver) = oneshot::channel();
+        let (writer, leaving) = (Arc::clone(self), Arc::clone(session));
+        self.conn.post_or_run(
+            move || writer.commit_for_others(&leaving),
+            |result| drop(sender.send(result)),
+        );
+        receiver.await.unwrap_or(Err(Error::HandleEnded))?;
+        session.begin_write().await
+    }
+
+    /// Commits what others have done in the transaction of a call that goes on.
+    fn commit_for_others(&self, session: &Session) -> Result<()> {
+        match self.conn.lock().owned_by(session.id) {
+            Ok(db) => db.release(0)?,
+            Err(error) => return Err(session.lost_or(error)),
+        }
+        if let Some(followers) = self.note(Scheduler::take_batch) {
+            let (finished, restart_log) =
+                self.committer
+                    .commit(&self.conn, session.id, followers, RunOn::WorkerThread);
+            if restart_log {
+                self.note(Scheduler::want_log_restart);
+            }
+            drop(finished);
+        }
+        session.set_shared(false);
+        session.take(session.conn.lock())
+    }
+}

@@ -1,0 +1,181 @@
+//! How a call ends whose work is part of the open transaction: it commits, leads, or waits for the commit of another one.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::latency::RunOn;
+use super::policy::POLICY;
+use super::scheduler::{CallId, Finished, Looked};
+use super::shell::{LibraryPermit, Writer, WriterPermit};
+use super::watchdog::Watched as _;
+use crate::engine::commit_outcome::{CommitOutcome, Followers};
+use crate::engine::connection::{OwnerId, next_id};
+use crate::engine::foreign::contain;
+use crate::engine::session::Session;
+use crate::error::{Error, Result};
+
+impl Writer {
+    /// Ends a call whose work is part of the open transaction (or was taken back out of it), and waits until that
+    /// transaction is committed.
+    pub(crate) async fn finish(
+        self: &Arc<Self>,
+        permit: WriterPermit,
+        session: &Session,
+    ) -> Result<()> {
+        match self.try_finish(permit, session).await {
+            // The connection was closed before the commit: nothing of the transaction is there.
+            Err(Error::HandleEnded) if self.is_closed() => Err(Error::Closed {
+                method: session.method,
+            }),
+            result => result,
+        }
+    }
+
+    async fn try_finish(self: &Arc<Self>, permit: WriterPermit, session: &Session) -> Result<()> {
+        let (id, exclusive) = (permit.id, permit.exclusive);
+        // Whatever the answer is, the call has not got the writer any more.
+        permit.disarm();
+        let finished =
+            self.step(|scheduler, effects| scheduler.finish(id, exclusive, Instant::now, effects));
+        match finished {
+            Finished::Commit(followers) => {
+                let permit = LibraryPermit::of_task(self);
+                self.commit(permit, id, followers).await
+            }
+            Finished::Lead(outcome) => self.lead(id, &outcome).await,
+            Finished::Wait(outcome) => self.wait_for(&outcome).await,
+            Finished::Lost => Err(Error::HandleEnded),
+            // The others went on without it. If its work was included, it was committed all the same.
+            Finished::NotHeld => {
+                let outcome = session.take_late_answer().ok_or(Error::HandleEnded)?;
+                self.wait_for(&outcome).await
+            }
+        }
+    }
+
+    async fn lead(self: &Arc<Self>, id: CallId, outcome: &CommitOutcome) -> Result<()> {
+        let leader = Leader { writer: self, id };
+        match leader.gather().await {
+            Some((permit, followers)) => {
+                let owner = next_id();
+                let _ = self.conn.lock().give_to(owner);
+                self.commit(permit, owner, followers).await
+            }
+            None => self.wait_for(outcome).await,
+        }
+    }
+
+    /// Commits the open transaction where that is best, then passes the writer on.
+    async fn commit(
+        self: &Arc<Self>,
+        mut permit: LibraryPermit,
+        owner: OwnerId,
+        followers: Followers,
+    ) -> Result<()> {
+        let here = self.committer.run_on() == RunOn::Task && !self.conn.has_pending();
+        if here || !self.conn.has_lane() {
+            let finished = permit.commit(owner, followers, RunOn::Task);
+            let result = finished.result.clone();
+            // The next one starts before the members are told.
+            drop(permit);
+            drop(finished);
+            return result;
+        }
+        Box::pin(self.commit_on_thread(permit, owner, followers)).await
+    }
+
+    async fn commit_on_thread(
+        self: &Arc<Self>,
+        mut permit: LibraryPermit,
+        owner: OwnerId,
+        followers: Followers,
+    ) -> Result<()> {
+        let (sender, receiver) = oneshot::channel();
+        let writer = Arc::clone(self);
+        let commit = move || {
+            let finished = permit.commit(owner, followers, RunOn::WorkerThread);
+            (finished, permit)
+        };
+        self.conn.post(commit, move |(finished, permit)| {
+            let result = finished.result.clone();
+            let mut tells_here = sender.is_closed();
+            if finished.has_followers() {
+                // The committer's task tells the others: waking everybody from this thread costs a third. That task may be
+                // kept from running, so the watchdog looks, too.
+                writer.tell_later(finished);
+                tells_here |= !writer.is_watched();
+            }
+            // First of all: what comes after it runs code of others.
+            tells_here |= contain(|| drop(sender.send(result)));
+            drop(permit);
+            if tells_here {
+                writer.tell_finished();
+            }
+        })?;
+        let result = receiver.await;
+        self.tell_finished();
+        result.unwrap_or(Err(Error::HandleEnded))
+    }
+
+    pub(super) async fn wait_for(self: &Arc<Self>, outcome: &CommitOutcome) -> Result<()> {
+        let watched = self.is_watched();
+        let mut told = pin!(outcome.told());
+        if watched {
+            return told.await;
+        }
+        loop {
+            match Box::pin(tokio::time::timeout(POLICY.claim_within, &mut told)).await {
+                Ok(result) => return result,
+                Err(_) => self.tick(),
+            }
+        }
+    }
+}
+
+/// The promise to commit a batch that is open for joiners. Dropped, the worker thread commits.
+struct Leader<'a> {
+    writer: &'a Arc<Writer>,
+    id: CallId,
+}
+
+impl Leader<'_> {
+    /// Lets other tasks run. Those that were just told of a commit together are likely to call again. When none of them
+    /// comes, it waits for as long as one commit more would cost. `None` when somebody else commits.
+    async fn gather(&self) -> Option<(LibraryPermit, Followers)> {
+        let limit = self.writer.committer.latency.typical().min(POLICY.max_age);
+        let (mut members, mut since) = (0, Instant::now());
+        let mut looked = since;
+        loop {
+            tokio::task::yield_now().await;
+            if looked.elapsed() < POLICY.look_every {
+                continue;
+            }
+            looked = Instant::now();
+            let waited_enough = looked - since >= limit;
+            let answer = self
+                .writer
+                .note(|scheduler| scheduler.look(self.id, members, waited_enough, Instant::now));
+            match answer {
+                Looked::Keep { members: now } if now != members => {
+                    (members, since) = (now, looked);
+                }
+                Looked::Keep { .. } => {}
+                Looked::Commit(followers) => {
+                    return Some((LibraryPermit::of_task(self.writer), followers));
+                }
+                Looked::Relieved => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        self.writer.step(|scheduler, effects| {
+            scheduler.leader_gone(self.id, Instant::now, effects);
+        });
+    }
+}

@@ -1,0 +1,62 @@
+//! The writer's heuristics: every limit and interval that could be another one. None of them is needed for a call to be
+//! correct. `docs/PERFORMANCE.md` has what they gain.
+
+use std::time::Duration;
+
+/// The values in use.
+pub(super) const POLICY: Policy = Policy {
+    max_members: 256,
+    max_age: Duration::from_millis(2),
+    claim_within: Duration::from_millis(20),
+    claim_within_at_most: Duration::from_secs(1),
+    stalled_after: Duration::from_secs(1),
+    overdue_after: Duration::from_millis(20),
+    look_every: Duration::from_micros(5),
+    spin_for: Duration::from_micros(100),
+    leave_to_warm_thread_for: Duration::from_micros(65),
+    warm_thread_returns_within: Duration::from_micros(3),
+    fast_commit: Duration::from_micros(300),
+    very_slow_commit: Duration::from_millis(2),
+    try_fast_every: 8,
+    try_fast_at_least_every: 1_024,
+    idle_rounds: 50,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Policy {
+    /// A shared transaction is committed when it has this many members…
+    pub(super) max_members: u32,
+    /// …or is this old, as of when its newest member got the writer: to read the clock again would cost more than it is
+    /// worth.
+    pub(super) max_age: Duration,
+    /// A caller that was given the writer has this long to come for it. Otherwise the next one gets it. Each time this
+    /// happens to a call, its time is doubled…
+    pub(super) claim_within: Duration,
+    /// …up to this.
+    pub(super) claim_within_at_most: Duration,
+    /// A body that makes the members of its transaction wait this long is evicted.
+    pub(super) stalled_after: Duration,
+    /// An open transaction that nobody has committed by then is committed on the worker thread: the leader's task does not
+    /// run.
+    pub(super) overdue_after: Duration,
+    /// The leader looks for joiners this often. Polling contends with them for the scheduler's lock.
+    pub(super) look_every: Duration,
+    /// A caller waits for a running body in its thread, at most this long, before it queues.
+    pub(super) spin_for: Duration,
+    /// SQLite is quicker while one thread uses it. Callers on other threads leave a free writer to that thread for at most
+    /// this long…
+    pub(super) leave_to_warm_thread_for: Duration,
+    /// …and only if it comes back within this.
+    pub(super) warm_thread_returns_within: Duration,
+    /// Commits that take less than this on average run where the task is.
+    pub(super) fast_commit: Duration,
+    /// One commit this slow moves the next ones to the worker thread.
+    pub(super) very_slow_commit: Duration,
+    /// On the worker thread, while commits there take less than twice a fast one, each commit of this number is tried where
+    /// the task is: the same commit takes up to twice as long on a thread that has slept.
+    pub(super) try_fast_every: u32,
+    /// Tries that were not fast come at longer and longer intervals, up to this one.
+    pub(super) try_fast_at_least_every: u32,
+    /// Rounds without anybody to look after, before the watchdog's thread pauses: about a second.
+    pub(super) idle_rounds: u32,
+}

@@ -1,0 +1,678 @@
+//! Who has the writer, who waits for it, and when the shared transaction is committed.
+//!
+//! A pure state machine: no locks, wakers, clocks, threads or SQLite. Each public method is an event; it answers at once,
+//! and what has to be done in the world comes back in [`Effects`]. `shell.rs` puts it behind a lock and carries the effects
+//! out after unlocking, so no foreign code runs under the lock.
+//!
+//! ```text
+//!         arrive                          finish: commit
+//! Idle ───────────► Running ───────────────────────────────────► Library ──► done
+//!  ▲ ▲                ▲   │ finish: the leader waits for joiners     ▲          │
+//!  │ └────────────────┼───┘                                          │          │
+//!  │             claim│   release, or finish and go on: next         │          │
+//!  │                  │   ├──────────────────────────────────────────┤          │
+//!  │               Granted◄── the front of the queue                 │          │
+//!  │                          the batch must be committed ───────────┘          │
+//!  └──────────────────────────────── nobody waits ◄─────────────────────────────┘ next
+//! ```
+//!
+//! A *batch* is the open transaction and the calls whose work is part of it, its *members*. It may be open in each phase. Its
+//! *leader* is the member that has promised to commit it once no more joiners come. A leader may also exist while another
+//! call runs: it looks again later. While there is none, the running call commits. An *exclusive* call neither joins a batch
+//! nor lets others join.
+//!
+//! # Invariants
+//!
+//! Checked by [`Scheduler::check`] after each event in debug builds, and over every order of events in `tests.rs`:
+//!
+//! - Idle with an open batch: it has a leader.
+//! - Idle with calls in the queue: a batch is open. Its leader sees the queue when it looks.
+//! - Closed: nobody waits, nobody is granted.
+//! - The library has the writer for a commit or a restart of the log: no batch is open.
+//! - An open batch has members.
+//!
+//! And in `tests.rs` alone, for the machine together with those who use it: one call runs at a time; a transaction begins
+//! only outside of one, a savepoint only inside; each member is told once, and Ok only after its commit; calls run in the
+//! order of arrival; nobody waits for ever.
+
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+pub(super) use self::queue::Arrival;
+use self::queue::{Queue, Waiter};
+use super::policy::Policy;
+
+/// A call. An id is used by one call only.
+pub(super) type CallId = u64;
+
+/// The method of a holder that is no call.
+pub(super) const NOBODY: &str = "nobody";
+
+/// A queued call, as far as the scheduler needs to know it.
+pub(super) trait Waiting {
+    fn id(&self) -> CallId;
+    fn method(&self) -> &'static str;
+    /// Asked when its turn comes: by then, other calls of the method may have shown what it does.
+    fn is_exclusive(&self) -> bool;
+}
+
+/// The members of a batch that wait for its commit.
+pub(super) trait Follow: Default {
+    /// What a member waits on.
+    type Outcome;
+    fn join(&mut self) -> Self::Outcome;
+    fn is_empty(&self) -> bool;
+}
+
+/// `W` is a queued call, `S` the session of a running one, `F` those who wait for the commit. The scheduler only passes
+/// them on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Scheduler<W, S, F> {
+    policy: Policy,
+    /// More waiting calls are refused.
+    max_queue: Option<usize>,
+    phase: Phase<S>,
+    queue: Queue<W>,
+    /// How many calls have queued so far.
+    arrivals: Arrival,
+    batch: Option<Batch<F>>,
+    /// Members of the batch before this one: as many are likely to come back.
+    last_members: u32,
+    /// The log is to be restarted once no batch is open.
+    restart_log: bool,
+    closed: bool,
+}
+
+/// Who has the writer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Phase<S> {
+    /// Nobody. With an open batch: its leader waits for joiners.
+    Idle,
+    /// A call from the queue that has not come for it yet.
+    Granted { to: Holder, claim_within: Duration },
+    /// A call.
+    Running {
+        by: Holder,
+        /// Others have waited for its body since then.
+        claimed: Instant,
+        session: S,
+        exclusive: bool,
+    },
+    /// The library, for a job that nobody may interrupt.
+    Library {
+        job: LibraryJob,
+        since: Instant,
+        method: &'static str,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum LibraryJob {
+    Commit,
+    RestartLog,
+    /// Undoes the work of a call that was evicted.
+    Reclaim,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Holder {
+    id: CallId,
+    method: &'static str,
+    /// When it was given the writer.
+    since: Instant,
+}
+
+/// The open transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Batch<F> {
+    since: Instant,
+    members: u32,
+    leader: Option<CallId>,
+    followers: F,
+}
+
+/// A call that wants the writer.
+pub(super) struct Caller<'a, S> {
+    pub(super) id: CallId,
+    pub(super) method: &'static str,
+    pub(super) exclusive: bool,
+    pub(super) session: &'a S,
+    /// It came too late for the writer before.
+    pub(super) again: Option<Again>,
+}
+
+/// What a call keeps that came too late for the writer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Again {
+    pub(super) arrival: Arrival,
+    pub(super) claim_within: Duration,
+}
+
+/// The answer to [`Scheduler::arrive`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Arrived {
+    /// It has the writer. With `joins` the transaction is open, and it gets a savepoint in it.
+    Runs {
+        joins: bool,
+    },
+    Queued(Arrival),
+    Closed,
+    Overloaded {
+        queued: usize,
+    },
+}
+
+/// The answer to [`Scheduler::finish`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Finished<F: Follow> {
+    /// The caller commits, as the library.
+    Commit(F),
+    /// The caller leads: it commits once no more joiners come.
+    Lead(F::Outcome),
+    /// Somebody else commits.
+    Wait(F::Outcome),
+    /// The transaction was lost: nobody will commit it.
+    Lost,
+    /// The writer was taken from the call.
+    NotHeld,
+}
+
+/// The answer to [`Scheduler::look`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Looked<F> {
+    /// The batch stays open; it has this many members.
+    Keep { members: u32 },
+    /// The caller commits, as the library.
+    Commit(F),
+    /// Somebody else commits.
+    Relieved,
+}
+
+/// What has to be done in the world, after unlocking.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Effects<W, S, F> {
+    /// Tell it that it has the writer.
+    pub(super) grant: Option<W>,
+    /// Commit on the worker thread, then [`done`](Scheduler::done).
+    pub(super) commit: Option<F>,
+    /// Restart the log on the worker thread, then [`done`](Scheduler::done).
+    pub(super) restart_log: bool,
+    /// Take the writer from this call: [`reclaim`](Scheduler::reclaim), undo its work, then [`done`](Scheduler::done).
+    pub(super) evict: Option<S>,
+    /// Tell them that the writer is closed.
+    pub(super) refused: Vec<W>,
+}
+
+/// Whether a caller on another thread should wait there for the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SpinHint {
+    /// There is nothing to wait for in a thread.
+    Quiet,
+    /// A body that lets others join is running.
+    Running,
+    /// The batch is open for the next one.
+    Open,
+}
+
+impl<W, S, F> Default for Effects<W, S, F> {
+    fn default() -> Self {
+        Self {
+            grant: None,
+            commit: None,
+            restart_log: false,
+            evict: None,
+            refused: Vec::new(),
+        }
+    }
+}
+
+impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
+    pub(super) const fn new(policy: Policy, max_queue: Option<usize>) -> Self {
+        Self {
+            policy,
+            max_queue,
+            phase: Phase::Idle,
+            queue: Queue::new(),
+            arrivals: 0,
+            batch: None,
+            last_members: 0,
+            restart_log: false,
+            closed: false,
+        }
+    }
+
+    /// A call wants the writer. A call that queues is passed on as `waiter` later; one that came too late keeps its place.
+    pub(super) fn arrive(
+        &mut self,
+        caller: &Caller<'_, S>,
+        now: impl Fn() -> Instant,
+        waiter: impl FnOnce() -> W,
+    ) -> Arrived {
+        if self.closed {
+            return Arrived::Closed;
+        }
+        if self.is_free_for(caller.exclusive) {
+            let now = now();
+            let joins = self.run(caller, now, now);
+            return Arrived::Runs { joins };
+        }
+        let queued = self.queue.len();
+        let Again {
+            arrival,
+            claim_within,
+        } = match caller.again {
+            Some(again) => again,
+            None if self.max_queue.is_some_and(|limit| queued >= limit) => {
+                return Arrived::Overloaded { queued };
+            }
+            None => {
+                self.arrivals += 1;
+                Again {
+                    arrival: self.arrivals,
+                    claim_within: self.policy.claim_within,
+                }
+            }
+        };
+        let waiter = Waiter {
+            handle: waiter(),
+            claim_within,
+        };
+        self.queue.insert(arrival, waiter);
+        Arrived::Queued(arrival)
+    }
+
+    /// A call comes for the writer that it was granted. `None` when it comes too late. From here on only an eviction takes
+    /// the writer from it.
+    pub(super) fn claim(&mut self, caller: &Caller<'_, S>, now: Instant) -> Option<bool> {
+        match &self.phase {
+            Phase::Granted { to, .. } if to.id == caller.id => {
+                Some(self.run(caller, to.since, now))
+            }
+            _ => None,
+        }
+    }
+
+    /// A call leaves the queue. `None` when it is not there: it may have been granted the writer.
+    pub(super) fn leave(&mut self, arrival: Arrival) -> Option<W> {
+        self.queue.remove(arrival)
+    }
+
+    /// The work of the running call becomes part of the transaction.
+    pub(super) fn include(&mut self, now: impl Fn() -> Instant) {
+        let batch = self.batch.get_or_insert_with(|| Batch {
+            since: now(),
+            members: 0,
+            leader: None,
+            followers: F::default(),
+        });
+        batch.members += 1;
+    }
+
+    /// The running call is done: its work was included, or it was undone in a shared transaction. It waits for the commit
+    /// either way.
+    pub(super) fn finish(
+        &mut self,
+        id: CallId,
+        exclusive: bool,
+        now: impl Fn() -> Instant,
+        effects: &mut Effects<W, S, F>,
+    ) -> Finished<F> {
+        if !self.is_run_by(id) {
+            return Finished::NotHeld;
+        }
+        let gathers = self.gathers(exclusive, &now);
+        let must_commit = self.must_commit(exclusive, &now);
+        let Some(batch) = &mut self.batch else {
+            self.next(exclusive, now, effects);
+            return Finished::Lost;
+        };
+        if gathers {
+            let leads = batch.leader.is_none();
+            batch.leader.get_or_insert(id);
+            let outcome = batch.followers.join();
+            self.phase = Phase::Idle;
+            return if leads {
+                Finished::Lead(outcome)
+            } else {
+                Finished::Wait(outcome)
+            };
+        }
+        if must_commit && let Some(followers) = self.take_batch() {
+            self.hold(LibraryJob::Commit, now);
+            return Finished::Commit(followers);
+        }
+        let Some(batch) = &mut self.batch else {
+            return Finished::Lost;
+        };
+        let outcome = batch.followers.join();
+        self.next(exclusive, now, effects);
+        Finished::Wait(outcome)
+    }
+
+    /// A call gives the writer back without waiting for a commit, or does not come for it at all. Nothing happens when it
+    /// has not got it any more.
+    pub(super) fn release(
+        &mut self,
+        id: CallId,
+        exclusive: bool,
+        now: impl Fn() -> Instant,
+        effects: &mut Effects<W, S, F>,
+    ) {
+        let holder = match &self.phase {
+            Phase::Granted { to: holder, .. } | Phase::Running { by: holder, .. } => holder.id,
+            Phase::Idle | Phase::Library { .. } => return,
+        };
+        if holder == id {
+            self.next(exclusive, now, effects);
+        }
+    }
+
+    /// The library has done its job. With `restart_log` the log is to be restarted once no batch is open.
+    pub(super) fn done(
+        &mut self,
+        restart_log: bool,
+        now: impl Fn() -> Instant,
+        effects: &mut Effects<W, S, F>,
+    ) {
+        self.restart_log |= restart_log;
+        // After a reclaim a batch may be open: others wait for its commit.
+        self.next(true, now, effects);
+    }
+
+    /// The leader looks whether to commit. When nobody has joined the members it has `seen`, and it has waited long enough
+    /// for more, it does.
+    pub(super) fn look(
+        &mut self,
+        id: CallId,
+        seen: u32,
+        waited_enough: bool,
+        now: impl Fn() -> Instant,
+    ) -> Looked<F> {
+        let gathers = self.gathers(false, &now);
+        let members = match &self.batch {
+            Some(batch) if batch.leader == Some(id) => batch.members,
+            _ => return Looked::Relieved,
+        };
+        if gathers && !(waited_enough && members == seen) {
+            return Looked::Keep { members };
+        }
+        self.close_commit_window(now)
+            .map_or(Looked::Relieved, Looked::Commit)
+    }
+
+    /// The leader went away.
+    pub(super) fn leader_gone(
+        &mut self,
+        id: CallId,
+        now: impl Fn() -> Instant,
+        effects: &mut Effects<W, S, F>,
+    ) {
+        if self
+            .batch
+            .as_ref()
+            .is_some_and(|batch| batch.leader == Some(id))
+        {
+            effects.commit = self.close_commit_window(now);
+        }
+    }
+
+    /// The transaction has come to its end otherwise than by its commit, or the running call commits it by itself and goes
+    /// on.
+    pub(super) fn take_batch(&mut self) -> Option<F> {
+        let batch = self.batch.take()?;
+        self.last_members = batch.members;
+        Some(batch.followers)
+    }
+
+    /// The log is to be restarted once no batch is open.
+    pub(super) fn want_log_restart(&mut self) {
+        self.restart_log = true;
+    }
+
+    /// The writer is taken from the running call `id`. `None` when it has not got it any more. A call whose work is included
+    /// (`settled`) gets the outcome of the commit that others make. The caller undoes the work of others, then says
+    /// [`done`](Self::done).
+    pub(super) fn reclaim(
+        &mut self,
+        id: CallId,
+        settled: bool,
+        now: impl Fn() -> Instant,
+    ) -> Option<Option<F::Outcome>> {
+        if !self.is_run_by(id) {
+            return None;
+        }
+        let batch = self.batch.as_mut().filter(|_| settled);
+        let outcome = batch.map(|batch| batch.followers.join());
+        self.hold(LibraryJob::Reclaim, now);
+        Some(outcome)
+    }
+
+    /// Time has passed: nobody waits for ever for a call that does not come for the writer, a body that keeps the members
+    /// of its transaction waiting, or a leader that does not run.
+    pub(super) fn tick(&mut self, now: Instant, effects: &mut Effects<W, S, F>) {
+        let since = |time| now.saturating_duration_since(time);
+        match &self.phase {
+            Phase::Idle => {
+                let overdue = |batch: &Batch<F>| since(batch.since) >= self.policy.overdue_after;
+                if self.batch.as_ref().is_some_and(overdue) {
+                    effects.commit = self.close_commit_window(|| now);
+                }
+            }
+            Phase::Granted { to, claim_within } => {
+                if since(to.since) >= *claim_within {
+                    self.next(true, || now, effects);
+                }
+            }
+            Phase::Running {
+                claimed, session, ..
+            } => {
+                if self.has_followers() && since(*claimed) >= self.policy.stalled_after {
+                    effects.evict = Some(session.clone());
+                }
+            }
+            Phase::Library { .. } => {}
+        }
+    }
+
+    /// Refuses new calls and those in the queue, and takes the writer from the call that has it.
+    pub(super) fn shut(&mut self, now: impl Fn() -> Instant, effects: &mut Effects<W, S, F>) {
+        self.closed = true;
+        effects.refused = self.queue.clear();
+        if let Phase::Running { session, .. } = &self.phase {
+            effects.evict = Some(session.clone());
+        }
+        effects.commit = self.close_commit_window(&now);
+        if let Phase::Granted { .. } = self.phase {
+            self.next(true, now, effects);
+        }
+    }
+
+    /// Another follower of the open batch.
+    #[cfg(test)]
+    pub(super) fn follow(&mut self) -> Option<F::Outcome> {
+        Some(self.batch.as_mut()?.followers.join())
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Whether there is work that waits for its commit.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    /// Whether anybody waits for a commit.
+    pub(super) fn has_followers(&self) -> bool {
+        let batch = self.batch.as_ref();
+        batch.is_some_and(|batch| !batch.followers.is_empty())
+    }
+
+    /// Whether the writer is taken and nobody queues for it.
+    pub(super) fn has_lone_holder(&self) -> bool {
+        !matches!(self.phase, Phase::Idle) && self.queue.is_empty()
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Who has the writer, and since when.
+    pub(super) fn holder(&self) -> Option<(&'static str, Instant)> {
+        match &self.phase {
+            Phase::Idle => None,
+            Phase::Granted { to: holder, .. } | Phase::Running { by: holder, .. } => {
+                Some((holder.method, holder.since))
+            }
+            Phase::Library { method, since, .. } => Some((method, *since)),
+        }
+    }
+
+    pub(super) fn spin_hint(&self) -> SpinHint {
+        match &self.phase {
+            Phase::Running {
+                exclusive: false, ..
+            } if self.queue.is_empty() => SpinHint::Running,
+            Phase::Idle if self.batch.is_some() && self.queue.is_empty() => SpinHint::Open,
+            _ => SpinHint::Quiet,
+        }
+    }
+
+    /// The invariants that hold between events, as the module names them.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let idle = matches!(self.phase, Phase::Idle);
+        let granted = matches!(self.phase, Phase::Granted { .. });
+        let works = matches!(
+            self.phase,
+            Phase::Library {
+                job: LibraryJob::Commit | LibraryJob::RestartLog,
+                ..
+            }
+        );
+        let batch = self.batch.as_ref();
+        if idle && batch.is_some_and(|batch| batch.leader.is_none()) {
+            Err("nobody will commit the batch")
+        } else if idle && batch.is_none() && !self.queue.is_empty() {
+            Err("the writer is free, and calls wait for it")
+        } else if self.closed && (granted || !self.queue.is_empty()) {
+            Err("a call waits for a writer that is closed")
+        } else if works && batch.is_some() {
+            Err("a batch is open while the library commits")
+        } else if batch.is_some_and(|batch| batch.members == 0) {
+            Err("the batch has no members")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Gives the writer to the next one, or to the library when something has to be done before that.
+    fn next(&mut self, exclusive: bool, now: impl Fn() -> Instant, effects: &mut Effects<W, S, F>) {
+        if self.must_commit(exclusive, &now) {
+            effects.commit = self.take_batch();
+        }
+        if effects.commit.is_some() {
+            self.hold(LibraryJob::Commit, now);
+        } else if self.batch.is_none() && std::mem::take(&mut self.restart_log) {
+            effects.restart_log = true;
+            self.hold(LibraryJob::RestartLog, now);
+        } else if let Some(waiter) = self.queue.pop() {
+            let Waiter {
+                handle,
+                claim_within,
+            } = waiter;
+            let to = Holder {
+                id: handle.id(),
+                method: handle.method(),
+                since: now(),
+            };
+            self.phase = Phase::Granted { to, claim_within };
+            effects.grant = Some(handle);
+        } else {
+            self.phase = Phase::Idle;
+        }
+    }
+
+    /// Gives the writer to a call. True when the transaction is open.
+    fn run(&mut self, caller: &Caller<'_, S>, since: Instant, claimed: Instant) -> bool {
+        self.phase = Phase::Running {
+            by: Holder {
+                id: caller.id,
+                method: caller.method,
+                since,
+            },
+            claimed,
+            session: caller.session.clone(),
+            exclusive: caller.exclusive,
+        };
+        self.batch.is_some()
+    }
+
+    /// Gives the writer to the library.
+    fn hold(&mut self, job: LibraryJob, now: impl Fn() -> Instant) {
+        let (method, since) = self.holder().unwrap_or_else(|| (NOBODY, now()));
+        self.phase = Phase::Library { job, since, method };
+    }
+
+    /// Ends the wait for joiners. Without a holder the library commits; otherwise the holder is responsible from here on.
+    fn close_commit_window(&mut self, now: impl Fn() -> Instant) -> Option<F> {
+        self.batch.as_mut()?.leader = None;
+        if !matches!(self.phase, Phase::Idle) {
+            return None;
+        }
+        self.hold(LibraryJob::Commit, now);
+        self.take_batch()
+    }
+
+    fn is_run_by(&self, id: CallId) -> bool {
+        matches!(&self.phase, Phase::Running { by, .. } if by.id == id)
+    }
+
+    fn is_free_for(&self, exclusive: bool) -> bool {
+        let has_room = |batch: &Batch<F>| batch.members < self.policy.max_members;
+        let may_join = match &self.batch {
+            Some(batch) => !exclusive && has_room(batch),
+            None => true,
+        };
+        matches!(self.phase, Phase::Idle) && self.queue.is_empty() && may_join
+    }
+
+    /// Whether the batch stays open for calls that are likely to come.
+    fn gathers(&self, exclusive: bool, now: impl Fn() -> Instant) -> bool {
+        !self.closed
+            && !exclusive
+            && self.queue.is_empty()
+            && self.expects_joiners()
+            && !self.is_full(now)
+    }
+
+    /// Whether the open batch has to be committed before anybody else runs.
+    fn must_commit(&self, exclusive: bool, now: impl Fn() -> Instant) -> bool {
+        let Some(batch) = &self.batch else {
+            return false;
+        };
+        let nobody_joins = match self.queue.front() {
+            Some(waiter) => waiter.is_exclusive(),
+            None => batch.leader.is_none() || !self.expects_joiners(),
+        };
+        exclusive || nobody_joins || self.is_full(now)
+    }
+
+    fn expects_joiners(&self) -> bool {
+        let batch = self.batch.as_ref();
+        batch.is_some_and(|batch| batch.members < self.last_members)
+    }
+
+    fn is_full(&self, now: impl Fn() -> Instant) -> bool {
+        let Some(batch) = &self.batch else {
+            return false;
+        };
+        let is_old = || {
+            let now = self.holder().map_or_else(now, |(_, since)| since);
+            now.saturating_duration_since(batch.since) >= self.policy.max_age
+        };
+        batch.members >= self.policy.max_members || is_old()
+    }
+}

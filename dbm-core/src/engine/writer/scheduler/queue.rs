@@ -1,0 +1,122 @@
+//! The waiting calls, in the order in which they arrived.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A call's place in the order of arrival. A call that came too late for the writer keeps it.
+pub(crate) type Arrival = u64;
+
+/// Sorted by arrival. Leaving takes O(log n): an entry stays behind, empty, until it is at one of the ends.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Queue<W> {
+    entries: VecDeque<Entry<W>>,
+    waiting: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Entry<W> {
+    arrival: Arrival,
+    waiter: Option<Waiter<W>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Waiter<W> {
+    pub(super) handle: W,
+    /// How long it may take to come for the writer once it has been granted.
+    pub(super) claim_within: Duration,
+}
+
+impl<W> Queue<W> {
+    pub(super) const fn new() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            waiting: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// The one that has waited longest.
+    pub(super) fn front(&self) -> Option<&W> {
+        let front = self.entries.front()?.waiter.as_ref()?;
+        Some(&front.handle)
+    }
+
+    pub(super) fn insert(&mut self, arrival: Arrival, waiter: Waiter<W>) {
+        let position = self
+            .entries
+            .partition_point(|entry| entry.arrival < arrival);
+        let entry = Entry {
+            arrival,
+            waiter: Some(waiter),
+        };
+        self.entries.insert(position, entry);
+        self.waiting += 1;
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Waiter<W>> {
+        let waiter = self.entries.pop_front()?.waiter?;
+        self.waiting -= 1;
+        self.trim();
+        Some(waiter)
+    }
+
+    pub(super) fn remove(&mut self, arrival: Arrival) -> Option<W> {
+        let found = self
+            .entries
+            .binary_search_by_key(&arrival, |entry| entry.arrival);
+        let waiter = self.entries.get_mut(found.ok()?)?.waiter.take()?;
+        self.waiting -= 1;
+        self.trim();
+        Some(waiter.handle)
+    }
+
+    /// Removes everybody.
+    pub(super) fn clear(&mut self) -> Vec<W> {
+        self.waiting = 0;
+        let waiters = std::mem::take(&mut self.entries).into_iter();
+        waiters
+            .filter_map(|entry| Some(entry.waiter?.handle))
+            .collect()
+    }
+
+    /// Both ends hold a waiter.
+    fn trim(&mut self) {
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.waiter.is_none())
+        {
+            self.entries.pop_front();
+        }
+        while self
+            .entries
+            .back()
+            .is_some_and(|entry| entry.waiter.is_none())
+        {
+            self.entries.pop_back();
+        }
+    }
+
+    /// The queue's own invariants.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let waiting = self.entries.iter().filter(|entry| entry.waiter.is_some());
+        let ends = [self.entries.front(), self.entries.back()];
+        let mut neighbours = self.entries.iter().zip(self.entries.iter().skip(1));
+        if waiting.count() != self.waiting {
+            Err("the queue has lost count")
+        } else if ends.iter().flatten().any(|entry| entry.waiter.is_none()) {
+            Err("nobody stands at an end of the queue")
+        } else if neighbours.any(|(first, second)| first.arrival >= second.arrival) {
+            Err("the queue is not in the order of arrival")
+        } else {
+            Ok(())
+        }
+    }
+}

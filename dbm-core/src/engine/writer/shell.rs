@@ -1,0 +1,450 @@
+//! The thin shell around the scheduler: it locks, steps, unlocks, and then carries the effects out.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::committer::Committer;
+use super::contention::Contention;
+use super::latency::RunOn;
+use super::policy::POLICY;
+use super::scheduler::{self, CallId, Effects, Follow, Waiting};
+use super::watchdog::{StallWatchdog, Watched};
+use crate::engine::checkpoint::Checkpointer;
+use crate::engine::commit_outcome::{CommitOutcome, FinishedBatch, Followers};
+use crate::engine::connection::{Conn, OwnerId, next_id};
+use crate::engine::db::Db;
+use crate::engine::foreign::contain;
+use crate::engine::open::SharedOpener;
+use crate::engine::readers::Readers;
+use crate::engine::session::{Kind, Session};
+use crate::engine::trust::Trust;
+use crate::error::Error;
+
+pub(super) type Scheduler = scheduler::Scheduler<QueuedCall, Arc<Session>, Followers>;
+type WriterEffects = Effects<QueuedCall, Arc<Session>, Followers>;
+
+/// The one writer of a manager.
+pub(crate) struct Writer {
+    pub(crate) conn: Arc<Conn>,
+    pub(super) opener: SharedOpener,
+    pub(super) readers: Arc<Readers>,
+    pub(super) committer: Committer,
+    /// Locked after a connection's slot, never before it. No foreign code runs under it.
+    state: Mutex<State>,
+    pub(super) contention: Contention,
+    pub(super) watchdog: StallWatchdog,
+    pub(super) keeps_log: AtomicBool,
+    /// Something is wrong with the connections that only new ones are free of.
+    pub(super) spoilt: AtomicBool,
+}
+
+struct State {
+    scheduler: Scheduler,
+    /// Committed on the worker thread. Their followers are told from the committer's task.
+    finished: Vec<FinishedBatch>,
+    /// Lost under the slot's lock. Their followers are told after the next event.
+    lost: Vec<FinishedBatch>,
+}
+
+/// A call in the queue. Dropped, the call learns that the writer is closed.
+pub(super) struct QueuedCall {
+    pub(super) id: CallId,
+    pub(super) method: &'static str,
+    pub(super) trust: Option<&'static Trust>,
+    pub(super) grant: oneshot::Sender<WriterPermit>,
+}
+
+impl Waiting for QueuedCall {
+    fn id(&self) -> CallId {
+        self.id
+    }
+
+    fn method(&self) -> &'static str {
+        self.method
+    }
+
+    fn is_exclusive(&self) -> bool {
+        is_exclusive(self.trust)
+    }
+}
+
+impl Follow for Followers {
+    type Outcome = Arc<CommitOutcome>;
+
+    fn join(&mut self) -> Arc<CommitOutcome> {
+        Followers::join(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        Followers::is_empty(self)
+    }
+}
+
+/// Whether a call of a method neither joins the transaction of others nor lets others join.
+pub(super) fn is_exclusive(trust: Option<&'static Trust>) -> bool {
+    !trust.is_some_and(Trust::is_earned)
+}
+
+/// A call's right to use the writer. Dropped, the writer goes to the next call.
+pub(crate) struct WriterPermit {
+    writer: Arc<Writer>,
+    pub(super) id: CallId,
+    /// The transaction is open already; this call gets a savepoint in it.
+    pub(crate) joins: bool,
+    pub(super) exclusive: bool,
+    armed: bool,
+}
+
+impl WriterPermit {
+    pub(super) fn new(writer: &Arc<Writer>, id: CallId, joins: bool, exclusive: bool) -> Self {
+        Self {
+            writer: Arc::clone(writer),
+            id,
+            joins,
+            exclusive,
+            armed: true,
+        }
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    pub(crate) fn make_exclusive(&mut self) {
+        self.exclusive = true;
+    }
+
+    /// The scheduler has taken the writer back already.
+    pub(super) fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for WriterPermit {
+    fn drop(&mut self) {
+        if self.armed {
+            let (id, exclusive) = (self.id, self.exclusive);
+            self.writer.step(|scheduler, effects| {
+                scheduler.release(id, exclusive, Instant::now, effects);
+            });
+        }
+    }
+}
+
+/// The library's right to use the writer, which nobody takes back. Dropped, the writer goes to the next call.
+pub(super) struct LibraryPermit {
+    writer: Arc<Writer>,
+    restart_log: bool,
+    /// Where the library's next job runs, if there is one before the next call.
+    next_job: RunOn,
+}
+
+impl LibraryPermit {
+    /// For the caller of an event that has answered `Commit`.
+    pub(super) fn of_task(writer: &Arc<Writer>) -> Self {
+        Self::new(writer, RunOn::WorkerThread)
+    }
+
+    /// For a job of the worker thread. What comes next runs there at once: a close may be next in line.
+    fn of_thread(writer: &Arc<Writer>) -> Self {
+        Self::new(writer, RunOn::Task)
+    }
+
+    fn new(writer: &Arc<Writer>, next_job: RunOn) -> Self {
+        Self {
+            writer: Arc::clone(writer),
+            restart_log: false,
+            next_job,
+        }
+    }
+
+    /// Commits what the owner of the connection has open.
+    pub(super) fn commit(
+        &mut self,
+        owner: OwnerId,
+        followers: Followers,
+        run_on: RunOn,
+    ) -> FinishedBatch {
+        let Writer {
+            committer, conn, ..
+        } = &*self.writer;
+        let (finished, restart_log) = committer.commit(conn, owner, followers, run_on);
+        self.restart_log |= restart_log;
+        finished
+    }
+}
+
+impl Drop for LibraryPermit {
+    fn drop(&mut self) {
+        let restart_log = self.restart_log;
+        self.writer.step_on(self.next_job, |scheduler, effects| {
+            scheduler.done(restart_log, Instant::now, effects);
+        });
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(conn: Arc<Conn>, opener: SharedOpener, readers: Arc<Readers>) -> Arc<Self> {
+        let checkpointer = Checkpointer::new(Arc::clone(&opener), Arc::clone(&readers.mark));
+        Arc::new(Self {
+            conn,
+            readers,
+            committer: Committer::new(Arc::clone(&opener), checkpointer),
+            state: Mutex::new(State {
+                scheduler: Scheduler::new(POLICY, opener.config.max_queue),
+                finished: Vec::new(),
+                lost: Vec::new(),
+            }),
+            opener,
+            contention: Contention::default(),
+            watchdog: StallWatchdog::default(),
+            keeps_log: AtomicBool::new(false),
+            spoilt: AtomicBool::new(false),
+        })
+    }
+
+    /// An event that has no effects. Allowed under the slot's lock.
+    pub(super) fn note<R>(&self, event: impl FnOnce(&mut Scheduler) -> R) -> R {
+        let mut state = self.lock();
+        self.apply(&mut state, event)
+    }
+
+    /// An event, and then what has to be done. Not under any lock.
+    pub(super) fn step<R>(
+        self: &Arc<Self>,
+        event: impl FnOnce(&mut Scheduler, &mut WriterEffects) -> R,
+    ) -> R {
+        self.step_on(RunOn::WorkerThread, event)
+    }
+
+    fn step_on<R>(
+        self: &Arc<Self>,
+        run_on: RunOn,
+        event: impl FnOnce(&mut Scheduler, &mut WriterEffects) -> R,
+    ) -> R {
+        let mut effects = Effects::default();
+        let (reply, lost) = {
+            let mut state = self.lock();
+            let reply = self.apply(&mut state, |scheduler| event(scheduler, &mut effects));
+            (reply, std::mem::take(&mut state.lost))
+        };
+        self.carry_out(effects, run_on);
+        drop(lost);
+        reply
+    }
+
+    fn apply<R>(&self, state: &mut State, event: impl FnOnce(&mut Scheduler) -> R) -> R {
+        let reply = event(&mut state.scheduler);
+        debug_assert_eq!(state.scheduler.check(), Ok(()));
+        self.contention.show(state.scheduler.spin_hint());
+        reply
+    }
+
+    fn carry_out(self: &Arc<Self>, effects: WriterEffects, run_on: RunOn) {
+        let Effects {
+            grant,
+            commit,
+            restart_log,
+            evict,
+            refused,
+        } = effects;
+        if let Some(followers) = commit {
+            self.run_as_library(run_on, |permit| {
+                let owner = next_id();
+                let _ = permit.writer.conn.lock().give_to(owner);
+                Some(permit.commit(owner, followers, RunOn::WorkerThread))
+            });
+        }
+        if restart_log {
+            self.run_as_library(run_on, |permit| {
+                let Writer {
+                    committer,
+                    conn,
+                    readers,
+                    ..
+                } = &*permit.writer;
+                let still_read = {
+                    let mut slot = conn.lock();
+                    slot.db()
+                        .and_then(|db| committer.checkpointer.start_over(db))
+                };
+                // It writes an event: a subscriber is code of others.
+                if let Some(log) = still_read {
+                    readers.make_way_for(&log);
+                }
+                None
+            });
+        }
+        if let Some(session) = evict {
+            self.evict(session);
+        }
+        if let Some(call) = grant {
+            let permit = WriterPermit::new(self, call.id, false, call.is_exclusive());
+            // A call that went away in this instant drops the permit.
+            contain(|| drop(call.grant.send(permit)));
+        }
+        for call in refused {
+            contain(|| drop(call));
+        }
+    }
+
+    /// Runs a job on the worker thread, or here. Then the writer goes to the next call, and then the members of the
+    /// transaction are told of its end.
+    fn run_as_library(
+        self: &Arc<Self>,
+        run_on: RunOn,
+        job: impl FnOnce(&mut LibraryPermit) -> Option<FinishedBatch> + Send + 'static,
+    ) {
+        let mut permit = LibraryPermit::of_thread(self);
+        let job = move || {
+            let finished = job(&mut permit);
+            (permit, finished)
+        };
+        match run_on {
+            RunOn::Task => drop(job()),
+            // A job that the thread does not take is dropped with its permit, so the writer comes back.
+            RunOn::WorkerThread => self.conn.post_or_run(job, drop),
+        }
+    }
+
+    /// Takes the writer from a call and undoes its work, once what it runs has been interrupted. Its body gets an error from
+    /// then on.
+    pub(super) fn evict(self: &Arc<Self>, session: Arc<Session>) {
+        let method = session.method;
+        session.lose(if self.is_closed() {
+            Error::Closed { method }
+        } else {
+            Error::BatchLost { by: method }
+        });
+        self.conn.interrupt_owner(session.id);
+        let writer = Arc::clone(self);
+        self.conn
+            .post_or_run(move || writer.reclaim(&session), drop);
+    }
+
+    fn reclaim(self: &Arc<Self>, session: &Session) -> Option<LibraryPermit> {
+        let mut slot = self.conn.lock();
+        // Slot, then state: whether the work is included changes only under the slot's lock.
+        self.note(|scheduler| {
+            let settled = session.is_settled();
+            let outcome = scheduler.reclaim(session.id, settled, Instant::now)?;
+            if let Some(outcome) = outcome {
+                session.set_late_answer(outcome);
+            }
+            Some(())
+        })?;
+        // Dropped after the slot is unlocked.
+        let permit = LibraryPermit::of_thread(self);
+        // The call may not have come to its connection yet.
+        if let Ok(db) = slot.owned_by(session.id) {
+            self.undo(db, session);
+            if session.kind == Kind::Connection {
+                slot.discard();
+            }
+            slot.take_back();
+        }
+        drop(slot);
+        Some(permit)
+    }
+
+    /// Takes back what a call has done, once. What others have done in the same transaction stays. Runs under the slot's
+    /// lock.
+    pub(crate) fn undo(&self, db: &Db, session: &Session) {
+        // What it has met may have spoilt the connections.
+        if session.is_tainted() {
+            self.spoil();
+        }
+        if session.settle() {
+            return;
+        }
+        if db.connection.is_autocommit() {
+            if session.is_shared() {
+                self.batch_lost(session.method);
+            }
+        } else if !session.is_shared() {
+            db.roll_back();
+        } else if session.has_savepoint() && db.undo(0).is_err() {
+            db.roll_back();
+            self.batch_lost(session.method);
+        }
+    }
+
+    /// The transaction is gone: nobody in it has written anything.
+    pub(crate) fn batch_lost(&self, by: &'static str) {
+        let mut state = self.lock();
+        let followers = self.apply(&mut state, Scheduler::take_batch);
+        if let Some(followers) = followers {
+            let lost = FinishedBatch::new(followers, Err(Error::BatchLost { by }));
+            state.lost.push(lost);
+        }
+    }
+
+    /// Makes the work of the running call part of the open transaction. Runs under the slot's lock.
+    pub(crate) fn include(&self) {
+        self.note(|scheduler| scheduler.include(Instant::now));
+    }
+
+    /// Whether there is work that waits for its commit.
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.lock().scheduler.in_transaction()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().scheduler.is_closed()
+    }
+
+    /// Has every connection opened anew, before the next write.
+    pub(super) fn spoil(&self) {
+        // Release: whoever mends (Acquire in `mend`) sees what this thread has seen.
+        self.spoilt.store(true, Ordering::Release);
+    }
+
+    /// Leaves a batch that was committed on the worker thread to the committer's task, or to the watchdog.
+    pub(super) fn tell_later(&self, finished: FinishedBatch) {
+        self.lock().finished.push(finished);
+    }
+
+    /// Tells those whose transaction has ended.
+    pub(super) fn tell_finished(&self) {
+        let finished = std::mem::take(&mut self.lock().finished);
+        drop(finished);
+    }
+
+    /// Has those who wait for a commit looked after. False when there is no thread for it.
+    pub(super) fn is_watched(self: &Arc<Self>) -> bool {
+        self.watchdog.watch(self)
+    }
+
+    /// Who has the writer, for how long, and how many wait.
+    pub(super) fn acquire_timeout(&self, method: &'static str) -> Error {
+        let (holder, queued) = self.note(|scheduler| (scheduler.holder(), scheduler.queued()));
+        let (holder, since) = holder.unwrap_or_else(|| (scheduler::NOBODY, Instant::now()));
+        Error::AcquireTimeout {
+            method,
+            waited: self.opener.config.acquire_timeout,
+            holder,
+            held: since.elapsed(),
+            queued,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watched for Writer {
+    fn tick(self: &Arc<Self>) {
+        self.tell_finished();
+        self.step(|scheduler, effects| scheduler.tick(Instant::now(), effects));
+    }
+
+    fn needs_watching(&self) -> bool {
+        let state = self.lock();
+        let untold = !state.finished.is_empty() || !state.lost.is_empty();
+        untold || state.scheduler.has_followers()
+    }
+}

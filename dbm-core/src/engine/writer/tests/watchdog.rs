@@ -1,0 +1,185 @@
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use super::{begin, writer};
+use crate::config::Config;
+use crate::engine::session::Session;
+use crate::engine::writer::shell::Scheduler;
+use crate::engine::writer::{Writer, WriterPermit};
+use crate::error::{Error, Result};
+use crate::test_support::{hold_up, is_told_of_no_file, run, starts};
+
+type Answer = Pin<Box<dyn Future<Output = Result<()>>>>;
+
+fn started(answer: impl Future<Output = Result<()>> + 'static, waker: &Waker) -> Answer {
+    let mut answer: Answer = Box::pin(answer);
+    starts(answer.as_mut(), waker);
+    answer
+}
+
+/// Somebody who waits for the commit.
+fn member(writer: &Arc<Writer>, waker: &Waker) -> Answer {
+    let (outcome, writer) = (writer.note(Scheduler::follow).unwrap(), Arc::clone(writer));
+    started(async move { writer.wait_for(&outcome).await }, waker)
+}
+
+/// Somebody who makes the commit, on the lane, and whose task does not run any more.
+fn commits(writer: &Arc<Writer>, (permit, session): (WriterPermit, Arc<Session>)) -> Answer {
+    let writer = Arc::clone(writer);
+    let commits = async move { writer.finish(permit, &session).await };
+    started(commits, Waker::noop())
+}
+
+/// Waits until nobody is looked after.
+async fn ended(writer: &Writer) {
+    while Arc::strong_count(&writer.watchdog.shared) > 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// In all of these tests nothing but the member's task runs while it waits.
+#[test]
+fn members_are_told_of_a_commit_that_took_longer_than_the_thread_had_nothing_to_do() {
+    run(async {
+        let writer = writer(Config::in_memory());
+        let call = begin(&writer, "commits").await;
+        let member = member(&writer, Waker::noop());
+        let go_on = hold_up(&writer.conn);
+        let _commits = commits(&writer, call);
+        ended(&writer).await;
+        go_on.send(()).unwrap();
+        let told = member.await;
+        assert!(is_told_of_no_file(&told), "{told:?}");
+    });
+}
+
+#[test]
+fn members_are_told_of_a_commit_that_comes_after_the_close() {
+    run(async {
+        let writer = writer(Config::in_memory());
+        let call = begin(&writer, "commits").await;
+        let member = member(&writer, Waker::noop());
+        let close = hold_up(&writer.conn);
+        let closing = Arc::clone(&writer);
+        writer.conn.post(move || closing.close(), drop).unwrap();
+        let go_on = hold_up(&writer.conn);
+        let _commits = commits(&writer, call);
+        close.send(()).unwrap();
+        ended(&writer).await;
+        go_on.send(()).unwrap();
+        let told = member.await;
+        assert!(matches!(told, Err(Error::HandleEnded)), "{told:?}");
+    });
+}
+
+/// A transaction, and the call that is to commit it but stands still.
+async fn stalled() -> (Arc<Writer>, impl Sized) {
+    let writer = writer(Config::in_memory());
+    let (permit, session) = begin(&writer, "stalls").await;
+    session.settle();
+    (writer, (permit, session))
+}
+
+struct Tells(Sender<()>);
+
+impl Wake for Tells {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+    }
+}
+
+/// Nothing runs while it waits, no timer either.
+#[test]
+fn members_are_looked_after_without_a_runtime() {
+    let mut stands_still = None;
+    run(async { stands_still = Some(stalled().await) });
+    let (writer, _holder) = stands_still.unwrap();
+    let (sender, woken) = channel();
+    let mut member = member(&writer, &Waker::from(Arc::new(Tells(sender))));
+    woken.recv_timeout(Duration::from_secs(20)).unwrap();
+    let told = member
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    assert!(
+        matches!(&told, Poll::Ready(told) if is_told_of_no_file(told)),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn members_look_after_themselves_when_there_is_no_thread() {
+    run(async {
+        let (writer, _holder) = stalled().await;
+        writer.watchdog.close();
+        let told = member(&writer, Waker::noop()).await;
+        assert!(is_told_of_no_file(&told), "{told:?}");
+        assert!(!writer.is_watched());
+    });
+}
+
+#[test]
+fn calls_that_do_not_share_need_no_thread() {
+    run(async {
+        let writer = writer(Config::in_memory());
+        for _ in 0..3 {
+            let (permit, session) = begin(&writer, "alone").await;
+            let _ = writer.finish(permit, &session).await;
+        }
+        assert!(!writer.watchdog.shared.running.load(Ordering::SeqCst));
+        assert_eq!(Arc::strong_count(&writer.watchdog.shared), 1);
+    });
+}
+
+#[test]
+fn the_thread_is_gone_after_the_close() {
+    thread_local! {
+        static ENDS: RefCell<Option<Sender<()>>> = const { RefCell::new(None) };
+    }
+    let writer = writer(Config::in_memory());
+    let (sender, ended) = channel();
+    let keep = move || ENDS.set(Some(sender));
+    writer.watchdog.thread.post(keep).unwrap();
+    assert!(writer.is_watched());
+    writer.close();
+    let ended = ended.recv_timeout(Duration::from_secs(20));
+    assert_eq!(ended, Err(RecvTimeoutError::Disconnected));
+}
+
+struct Panics(Arc<AtomicBool>);
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+        panic!("the executor has gone");
+    }
+}
+
+#[test]
+fn a_member_whose_executor_panics_does_not_leave_the_next_ones_alone() {
+    run(async {
+        let writer = writer(Config::in_memory());
+        let call = begin(&writer, "first").await;
+        let panicked = Arc::<AtomicBool>::default();
+        let waker = Waker::from(Arc::new(Panics(Arc::clone(&panicked))));
+        let _abandoned = member(&writer, &waker);
+        let go_on = hold_up(&writer.conn);
+        let _commits = commits(&writer, call);
+        go_on.send(()).unwrap();
+        while !panicked.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+
+        let call = begin(&writer, "second").await;
+        let member = member(&writer, Waker::noop());
+        let go_on = hold_up(&writer.conn);
+        let _commits = commits(&writer, call);
+        go_on.send(()).unwrap();
+        let told = member.await;
+        assert!(is_told_of_no_file(&told), "{told:?}");
+    });
+}

@@ -1,0 +1,70 @@
+//! The writer's connections over their life: opened anew after a fault, and closed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::shell::Writer;
+use crate::engine::checkpoint::PATIENCE;
+use crate::engine::open::keep_log_on_close;
+use crate::engine::wal::empty_log;
+use crate::error::{Error, Result};
+
+impl Writer {
+    /// Opens the connection anew if something is wrong with it, for whoever has the writer.
+    pub(crate) async fn mend(self: &Arc<Self>) -> Result<()> {
+        // Acquire: the partner of the store in `spoil`. What others have done in an open transaction would be gone with its
+        // connection.
+        if !self.spoilt.load(Ordering::Acquire) || self.in_transaction() {
+            return Ok(());
+        }
+        Box::pin(self.renew()).await
+    }
+
+    async fn renew(self: &Arc<Self>) -> Result<()> {
+        // SQLite shares what it knows of a file among the connections of a process, until the last one is closed.
+        let no_reads = self.readers.quiesce().await;
+        let (sender, receiver) = oneshot::channel();
+        let writer = Arc::clone(self);
+        let renew = move || {
+            // Release: the partner of the load in `mend`.
+            writer.spoilt.store(false, Ordering::Release);
+            writer.conn.lock().discard();
+            writer.readers.discard_idle();
+            writer.committer.checkpointer.discard();
+            let opened = writer.conn.open();
+            // Here, not in the caller's task, which may be kept from running.
+            drop(no_reads);
+            opened
+        };
+        self.conn.post(renew, |result| drop(sender.send(result)))?;
+        receiver.await.unwrap_or(Err(Error::HandleEnded))
+    }
+
+    /// Refuses new calls and those in the queue, and takes the writer from the call that has it.
+    pub(crate) fn shut(self: &Arc<Self>) {
+        self.step(|scheduler, effects| scheduler.shut(Instant::now, effects));
+    }
+
+    /// Closes the connection, emptying the log. Blocks, so it belongs on the worker thread.
+    pub(crate) fn close(&self) {
+        self.committer.checkpointer.close();
+        self.watchdog.close();
+        if let Some(db) = self.conn.lock().db() {
+            db.roll_back();
+            if !self.keeps_log.load(Ordering::Relaxed)
+                && empty_log(&db.connection, PATIENCE).is_ok()
+            {
+                let _ = keep_log_on_close(&db.connection, false);
+            }
+        }
+        self.conn.close();
+    }
+
+    /// Closing will leave the log for the next start.
+    pub(crate) fn keep_log(&self) {
+        self.keeps_log.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,61 @@
+//! What the library keeps of a manager.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::Config;
+#[cfg(feature = "testing")]
+use crate::fault::Faults;
+use crate::gate::Gate;
+
+/// What the library keeps of a manager; the one field that a manager must have.
+///
+/// It is made by [`DbManager::start`](crate::DbManager::start) and its sisters, and given to the `build` of
+/// [`create_with`](crate::DbManager::create_with).
+pub struct ManagerCore {
+    gate: Arc<Gate>,
+    database: Box<str>,
+    #[cfg(feature = "testing")]
+    faults: Faults,
+}
+
+impl ManagerCore {
+    // Not `new`, which a user who tries it would be told is private.
+    /// `drained` is what to do when the last call has left after `close`.
+    pub(crate) fn of(config: &Config, drained: fn(&Arc<Gate>)) -> Self {
+        Self {
+            gate: Gate::new(drained),
+            database: config.name().into(),
+            #[cfg(feature = "testing")]
+            faults: Faults::default(),
+        }
+    }
+
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    pub(crate) fn path(&self) -> Option<&Path> {
+        let engine = self.gate.answer()?.as_ref().ok()?;
+        Some(PathBuf::as_path(&engine.opener.path))
+    }
+}
+
+impl fmt::Debug for ManagerCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagerCore")
+            .field("database", &self.database)
+            .field("status", &self.gate.status())
+            .finish()
+    }
+}
