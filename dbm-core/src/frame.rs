@@ -1,4 +1,4 @@
-//! A call's place in a session: whose turn it is, and which calls of the same task are around it.
+//! A call's place in a session: whose statement permit it is, and which calls of the same task are around it.
 
 use std::panic::resume_unwind;
 use std::pin::pin;
@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::engine::{Engine, Kind, Session, Tried, Work};
+use crate::engine::{Access, Engine, Session, Tried, Work};
 use crate::error::{Error, Result};
 
 tokio::task_local! {
@@ -18,7 +18,7 @@ tokio::task_local! {
 /// How a statement has started.
 pub(crate) enum Started<'a, T> {
     Done(Result<T>),
-    /// It runs on the lane, with the turn that it has.
+    /// It runs on the worker thread, with the statement permit that it has.
     OnLane(SemaphorePermit<'a>),
     /// It has to wait before it is decided where it runs.
     NotYet,
@@ -30,14 +30,14 @@ pub(crate) struct Frame {
     /// A read has none: processors that read side by side would fight over its count of owners.
     engine: Option<Arc<Engine>>,
     pub(crate) session: Arc<Session>,
-    pub(crate) kind: Kind,
+    pub(crate) access: Access,
     pub(crate) method: &'static str,
     /// 0 for the outermost call.
     pub(crate) depth: usize,
     /// The session belongs to `init_db` or `migrate_db`.
     pub(crate) during_init: bool,
     /// Its one permit is held for each statement, and for the whole of a nested call.
-    turn: Semaphore,
+    statement_permit: Semaphore,
     ended: AtomicBool,
     poisoned: AtomicBool,
     around: Option<Arc<Frame>>,
@@ -52,29 +52,29 @@ impl Frame {
     ) -> Arc<Self> {
         Arc::new(Self {
             manager,
-            engine: (session.kind != Kind::Read).then(|| Arc::clone(engine)),
-            kind: session.kind,
+            engine: (session.access != Access::Read).then(|| Arc::clone(engine)),
+            access: session.access,
             method: session.method,
             session,
             depth: 0,
             during_init,
-            turn: Semaphore::new(1),
+            statement_permit: Semaphore::new(1),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             around: Self::current(),
         })
     }
 
-    pub(crate) fn nested(parent: &Arc<Self>, kind: Kind, method: &'static str) -> Arc<Self> {
+    pub(crate) fn nested(parent: &Arc<Self>, access: Access, method: &'static str) -> Arc<Self> {
         Arc::new(Self {
             manager: parent.manager,
             engine: parent.engine.clone(),
             session: Arc::clone(&parent.session),
-            kind,
+            access,
             method,
             depth: parent.depth + 1,
             during_init: parent.during_init,
-            turn: Semaphore::new(1),
+            statement_permit: Semaphore::new(1),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             around: Self::current(),
@@ -109,14 +109,14 @@ impl Frame {
         let mut nobody = Context::from_waker(Waker::noop());
         let may_go_on =
             work.sql().is_some() && pin!(self.consume_budget()).poll(&mut nobody).is_ready();
-        let turn = may_go_on.then(|| self.turn.try_acquire());
-        let Some(Ok(turn)) = turn else {
+        let permit = may_go_on.then(|| self.statement_permit.try_acquire());
+        let Some(Ok(permit)) = permit else {
             return Started::NotYet;
         };
         if self.check().is_err() {
             return Started::NotYet;
         }
-        let (reads, shares) = (self.kind == Kind::Read, self.kind == Kind::Write);
+        let (reads, shares) = (self.access == Access::Read, self.access == Access::Write);
         match self.session.try_here(work, reads, shares) {
             Tried::Done(result) => {
                 self.session.set_asked();
@@ -124,42 +124,42 @@ impl Frame {
                 Started::Done(self.note_failure(result))
             }
             Tried::MustBeAlone => Started::NotYet,
-            Tried::NotHere => Started::OnLane(turn),
+            Tried::NotHere => Started::OnLane(permit),
         }
     }
 
-    /// Runs a statement that has to wait. With a `turn` it is decided that it runs on the lane.
+    /// Runs a statement that has to wait. With a `statement permit` it is decided that it runs on the worker thread.
     pub(crate) async fn statement<T: Send + 'static>(
         &self,
         work: Work<'_, T>,
-        turn: Option<SemaphorePermit<'_>>,
+        permit: Option<SemaphorePermit<'_>>,
     ) -> Result<T> {
         let _active = self.session.enter();
-        let is_decided = turn.is_some();
+        let is_decided = permit.is_some();
         if !is_decided {
             self.consume_budget().await;
         }
         self.session.set_asked();
-        let _turn = match turn {
-            Some(turn) => turn,
-            None => self.take_turn().await?,
+        let _permit = match permit {
+            Some(permit) => permit,
+            None => self.take_statement_permit().await?,
         };
         self.check()?;
-        let must_be_alone = match self.kind {
-            Kind::Write => work.must_be_alone(),
+        let needs_exclusive = match self.access {
+            Access::Write => work.needs_exclusive(),
             // A closure has the connection in its hands, in a read inside a write too.
-            _ => self.session.kind == Kind::Write && work.sql().is_none(),
+            _ => self.session.access == Access::Write && work.sql().is_none(),
         };
-        if must_be_alone {
+        if needs_exclusive {
             let writer = &self.engine()?.writer;
-            writer.go_alone(&self.session, self.depth).await?;
+            writer.become_exclusive(&self.session, self.depth).await?;
         }
         let poison = || {
-            if self.kind != Kind::Read {
+            if self.access != Access::Read {
                 self.poisoned.store(true, Ordering::Relaxed);
             }
         };
-        let (session, reads) = (&self.session, self.kind == Kind::Read);
+        let (session, reads) = (&self.session, self.access == Access::Read);
         self.note_failure(if is_decided {
             session.run_on_lane(work, reads, &poison).await
         } else {
@@ -177,22 +177,22 @@ impl Frame {
 
     fn note_failure<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
-            self.session.set_failure(error, self.kind == Kind::Read);
+            self.session.set_failure(error, self.access == Access::Read);
         }
         result
     }
 
-    async fn take_turn(&self) -> Result<SemaphorePermit<'_>> {
-        match self.turn.try_acquire() {
-            Ok(turn) => Ok(turn),
-            Err(_) => self.wait_for_turn(self.method).await,
+    async fn take_statement_permit(&self) -> Result<SemaphorePermit<'_>> {
+        match self.statement_permit.try_acquire() {
+            Ok(permit) => Ok(permit),
+            Err(_) => self.wait_for_statement_permit(self.method).await,
         }
     }
 
-    async fn wait_for_turn(&self, method: &'static str) -> Result<SemaphorePermit<'_>> {
+    async fn wait_for_statement_permit(&self, method: &'static str) -> Result<SemaphorePermit<'_>> {
         let limit = self.session.conn.config().acquire_timeout;
-        match Box::pin(tokio::time::timeout(limit, self.turn.acquire())).await {
-            Ok(Ok(turn)) => Ok(turn),
+        match Box::pin(tokio::time::timeout(limit, self.statement_permit.acquire())).await {
+            Ok(Ok(permit)) => Ok(permit),
             _ => Err(Error::AcquireTimeout {
                 method,
                 waited: limit,
@@ -203,17 +203,17 @@ impl Frame {
         }
     }
 
-    /// The turn for the whole of the nested call `method`.
-    pub(crate) async fn lend(self: &Arc<Self>, method: &'static str) -> Result<Lent> {
-        self.wait_for_turn(method).await?.forget();
-        Ok(Lent(Arc::clone(self)))
+    /// The statement permit for the whole of the nested call `method`.
+    pub(crate) async fn lend(self: &Arc<Self>, method: &'static str) -> Result<LentPermit> {
+        self.wait_for_statement_permit(method).await?.forget();
+        Ok(LentPermit(Arc::clone(self)))
     }
 
     /// Ends the frame once the statement that runs has ended: its handle is of no use from here on. A body that has
-    /// leaked a statement has kept the turn for ever: then what it did cannot be trusted.
+    /// leaked a statement has kept the statement permit for ever: then what it did cannot be trusted.
     pub(crate) async fn end(&self) {
-        let turn = self.take_turn().await;
-        if turn.is_err() {
+        let permit = self.take_statement_permit().await;
+        if permit.is_err() {
             self.poisoned.store(true, Ordering::Relaxed);
         }
         self.end_now();
@@ -240,12 +240,12 @@ impl Frame {
     }
 }
 
-/// The turn of a frame, while a nested call has it.
-pub(crate) struct Lent(Arc<Frame>);
+/// The statement permit of a frame, while a nested call has it.
+pub(crate) struct LentPermit(Arc<Frame>);
 
-impl Drop for Lent {
+impl Drop for LentPermit {
     fn drop(&mut self) {
-        self.0.turn.add_permits(1);
+        self.0.statement_permit.add_permits(1);
     }
 }
 
@@ -274,7 +274,7 @@ mod tests {
         let session = Session::new(
             conn,
             next_id(),
-            Kind::Read,
+            Access::Read,
             "looks",
             inline,
             Duration::ZERO,
@@ -286,13 +286,13 @@ mod tests {
         let mut looks = Work::Statement {
             sql: "SELECT 1".into(),
             params: ().into_params().unwrap(),
-            finish: |_| Ok(FRAME.take().unwrap().turn.available_permits()),
+            finish: |_| Ok(FRAME.take().unwrap().statement_permit.available_permits()),
         };
         let Started::Done(permits) = frame.try_statement(&mut looks) else {
             panic!("it runs here");
         };
         assert_eq!(permits.unwrap(), 0);
-        assert_eq!(frame.turn.available_permits(), 1);
+        assert_eq!(frame.statement_permit.available_permits(), 1);
     }
 
     /// The call was ended before its first statement.
@@ -302,7 +302,7 @@ mod tests {
         let engine = Engine::in_memory(&Config::in_memory()).unwrap();
         let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
         let none = Duration::ZERO;
-        let session = Session::new(conn, next_id(), Kind::Read, "ended", auto, none, &COUNT);
+        let session = Session::new(conn, next_id(), Access::Read, "ended", auto, none, &COUNT);
         let frame = Frame::outermost(next_id(), &engine, Arc::clone(&session), false);
         session.lose(Error::HandleEnded);
         let mut tries = Box::pin(async {

@@ -25,7 +25,7 @@ pub(crate) struct Gate {
 }
 
 /// A call that has passed the gate. While there are any, the connections stay open.
-pub(crate) struct Entered<'a> {
+pub(crate) struct CallToken<'a> {
     gate: Cow<'a, Arc<Gate>>,
     /// Where it was counted in, and will be counted out: no shard is ever less than zero.
     thread: usize,
@@ -45,10 +45,10 @@ impl Gate {
     }
 
     /// Counts a call in, unless the manager is closing.
-    pub(crate) fn enter(self: &Arc<Self>, method: &'static str) -> Result<Entered<'_>> {
-        let entered = Entered::new(Cow::Borrowed(self), thread_number());
+    pub(crate) fn enter(self: &Arc<Self>, method: &'static str) -> Result<CallToken<'_>> {
+        let token = CallToken::new(Cow::Borrowed(self), thread_number());
         if !self.is_closing() {
-            return Ok(entered);
+            return Ok(token);
         }
         Err(match self.answer() {
             Some(Err(cause)) => Error::Failed {
@@ -98,7 +98,7 @@ impl Gate {
         self.give_up.notified().await;
     }
 
-    pub(crate) fn settle(&self, answer: Result<Arc<Engine>>) {
+    pub(crate) fn set_answer(&self, answer: Result<Arc<Engine>>) {
         let _ = self.engine.set(answer);
     }
 
@@ -124,12 +124,12 @@ impl Gate {
     /// Refuses new calls.
     pub(crate) fn begin_closing(self: &Arc<Self>) {
         // Counted in for a moment: nobody is the last to leave before the status says so.
-        let entered = Entered::new(Cow::Borrowed(self), thread_number());
+        let token = CallToken::new(Cow::Borrowed(self), thread_number());
         self.closing.store(true, Ordering::SeqCst);
         if self.status() == Status::Running {
             self.advance(Status::Stopping);
         }
-        drop(entered);
+        drop(token);
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -137,19 +137,19 @@ impl Gate {
     }
 }
 
-impl<'a> Entered<'a> {
+impl<'a> CallToken<'a> {
     fn new(gate: Cow<'a, Arc<Gate>>, thread: usize) -> Self {
         gate.calls.of(thread).fetch_add(1, Ordering::SeqCst);
         Self { gate, thread }
     }
 
     /// Keeps the gate as well.
-    pub(crate) fn into_owned(self) -> Entered<'static> {
-        Entered::new(Cow::Owned(Arc::clone(&self.gate)), self.thread)
+    pub(crate) fn into_owned(self) -> CallToken<'static> {
+        CallToken::new(Cow::Owned(Arc::clone(&self.gate)), self.thread)
     }
 }
 
-impl Drop for Entered<'_> {
+impl Drop for CallToken<'_> {
     fn drop(&mut self) {
         let gate = &*self.gate;
         gate.calls.of(self.thread).fetch_sub(1, Ordering::SeqCst);

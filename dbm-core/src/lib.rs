@@ -41,7 +41,7 @@
 //! # Inside and outside
 //!
 //! *Inside* a method you have `&self`, a handle `db`, and your arguments; you return a `Result<T, E>`. *Outside* a
-//! caller passes the arguments alone and gets what the failure policy says. Between the two lies the street that every
+//! caller passes the arguments alone and gets what the failure policy says. Between the two lies the call pipeline that every
 //! call walks, in this order, whatever the order of the attributes:
 //!
 //! required arguments → status gate → lease (lock and connection) → transaction → body → commit or rollback → failure

@@ -249,7 +249,7 @@ pub trait DbManager: Schema + Sized {
     }
 }
 
-/// The way into the street: what `#[database_safe]` generates.
+/// The way into the call pipeline: what `#[database_safe]` generates.
 ///
 /// ```
 /// # use dbm_core::prelude::*;

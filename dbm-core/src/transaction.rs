@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use serde_core::de::Deserialize;
 use tokio::sync::SemaphorePermit;
 
-use crate::engine::{Kind, Work};
+use crate::engine::{Access, Work};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Started};
 use crate::params::Params;
@@ -512,7 +512,7 @@ mod sealed {
     pub trait Sealed {
         #[doc(hidden)]
         #[allow(private_interfaces)]
-        const KIND: super::Kind;
+        const ACCESS: super::Access;
         #[doc(hidden)]
         #[allow(private_interfaces)]
         fn new(frame: std::sync::Arc<super::Frame>) -> Self;
@@ -522,13 +522,13 @@ mod sealed {
 pub(crate) use sealed::Sealed as NewHandle;
 
 macro_rules! handle {
-    ($handle:ident, $kind:ident, $frame:ident => $new:expr) => {
+    ($handle:ident, $access:ident, $frame:ident => $new:expr) => {
         #[diagnostic::do_not_recommend]
         impl Handle for $handle {}
 
         #[allow(private_interfaces)]
         impl sealed::Sealed for $handle {
-            const KIND: Kind = Kind::$kind;
+            const ACCESS: Access = Access::$access;
 
             fn new($frame: Arc<Frame>) -> Self {
                 $new

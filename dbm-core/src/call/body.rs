@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::frame::Frame;
 
 /// How a body ended.
-pub(crate) enum Ended<R> {
+pub(crate) enum BodyOutcome<R> {
     Returned(R),
     Panicked(Box<dyn Any + Send>),
     TimedOut(Error),
@@ -21,15 +21,15 @@ pub(crate) async fn run<R>(
     frame: &Arc<Frame>,
     site: &Site,
     body: impl Future<Output = R>,
-) -> Ended<R> {
+) -> BodyOutcome<R> {
     let mut body = pin!(Some(Frame::scope(frame, body)));
     let mut finished = std::future::poll_fn(|context| {
         let Some(running) = body.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
         match catch_unwind(AssertUnwindSafe(|| running.poll(context))) {
-            Ok(Poll::Ready(value)) => Poll::Ready(Ended::Returned(value)),
-            Err(panic) => Poll::Ready(Ended::Panicked(panic)),
+            Ok(Poll::Ready(value)) => Poll::Ready(BodyOutcome::Returned(value)),
+            Err(panic) => Poll::Ready(BodyOutcome::Panicked(panic)),
             Ok(Poll::Pending) => {
                 if !frame.session.is_active() {
                     waits_for_something_else(frame, site);
@@ -42,7 +42,7 @@ pub(crate) async fn run<R>(
         None => finished.await,
         Some(limit) => match tokio::time::timeout(limit, &mut finished).await {
             Ok(ended) => ended,
-            Err(_) => Ended::TimedOut(Error::Timeout {
+            Err(_) => BodyOutcome::TimedOut(Error::Timeout {
                 method: site.method,
                 limit,
             }),
@@ -51,13 +51,13 @@ pub(crate) async fn run<R>(
     // The body's own destructors may panic too.
     match catch_unwind(AssertUnwindSafe(|| body.set(None))) {
         Ok(()) => ended,
-        Err(panic) => Ended::Panicked(panic),
+        Err(panic) => BodyOutcome::Panicked(panic),
     }
 }
 
 /// A snapshot is taken when the call begins, so before such a wait at the latest; and what others have written must
 /// not wait with it, so the method runs alone from now on.
 fn waits_for_something_else(frame: &Arc<Frame>, site: &Site) {
-    site.trust.keep_alone();
+    site.share_policy.make_exclusive();
     frame.session.take_snapshot_now();
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::pending;
 
-use super::body::{self, Ended};
+use super::body::{self, BodyOutcome};
 use super::failure::Failure;
 use super::lease::Lease;
 use super::site::Site;
@@ -20,9 +20,9 @@ pub(super) async fn strike(fault: Fault, mut lease: Lease<'_>, site: &'static Si
         }),
         Fault::Panic => Failure::Panic(Box::new("a test wanted it to")),
         Fault::Hang => match body::run(&lease.frame, site, pending::<Infallible>()).await {
-            Ended::TimedOut(error) => Failure::Error(error),
-            Ended::Panicked(panic) => Failure::Panic(panic),
-            Ended::Returned(never) => match never {},
+            BodyOutcome::TimedOut(error) => Failure::Error(error),
+            BodyOutcome::Panicked(panic) => Failure::Panic(panic),
+            BodyOutcome::Returned(never) => match never {},
         },
     };
     let _ = lease.undo(site).await;

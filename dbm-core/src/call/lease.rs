@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::site::Site;
 use crate::engine::{
-    Conn, Engine, Kind, Place, Savepoint, Session, WriterPermit, check_depth, end_read, next_id,
-    undo_write,
+    Access, Conn, Engine, ReaderPermit, Savepoint, Session, WriterPermit, check_depth, end_read,
+    next_id, undo_write,
 };
 use crate::error::{Error, Result};
-use crate::frame::{Frame, Lent};
-use crate::gate::{Entered, Gate};
+use crate::frame::{Frame, LentPermit};
+use crate::gate::{CallToken, Gate};
 
-/// Ended by [`keep`](Self::keep) or [`undo`](Self::undo); dropped, it undoes by itself.
+/// BodyOutcome by [`keep`](Self::keep) or [`undo`](Self::undo); dropped, it undoes by itself.
 pub(crate) struct Lease<'a> {
     pub(crate) frame: Arc<Frame>,
     hold: Option<Hold<'a>>,
@@ -22,18 +22,18 @@ pub(crate) struct Lease<'a> {
 enum Hold<'a> {
     Read {
         session: Arc<Session>,
-        place: Place,
-        entered: Option<Entered<'a>>,
+        permit: ReaderPermit,
+        token: Option<CallToken<'a>>,
     },
     Write {
         session: Arc<Session>,
-        turn: WriterPermit,
-        entered: Option<Entered<'a>>,
+        permit: WriterPermit,
+        token: Option<CallToken<'a>>,
     },
     /// A part of the lease around it. Only a write has a savepoint: a read has nothing to undo.
     Nested {
         savepoint: Option<Arc<Savepoint>>,
-        _turn: Lent,
+        _turn: LentPermit,
     },
 }
 
@@ -43,13 +43,13 @@ impl<'a> Lease<'a> {
         gate: &Gate,
         engine: &Arc<Engine>,
         site: &'static Site,
-        kind: Kind,
-        entered: Option<Entered<'a>>,
+        access: Access,
+        token: Option<CallToken<'a>>,
     ) -> Result<Self> {
-        let lease = match kind {
-            Kind::Read => Self::read(gate, engine, site, entered).await,
-            Kind::Write | Kind::Connection => {
-                Self::write(gate, engine, site, kind, entered, false).await
+        let lease = match access {
+            Access::Read => Self::read(gate, engine, site, token).await,
+            Access::Write | Access::Connection => {
+                Self::write(gate, engine, site, access, token, false).await
             }
         };
         lease.map_err(|error| match error {
@@ -65,19 +65,19 @@ impl<'a> Lease<'a> {
         gate: &Gate,
         engine: &Arc<Engine>,
         site: &'static Site,
-        entered: Option<Entered<'a>>,
+        token: Option<CallToken<'a>>,
     ) -> Result<Self> {
-        let place = engine.readers.acquire(site.method).await?;
-        let session = new_session(place.conn(), Kind::Read, site);
-        place.serve(&session)?;
+        let permit = engine.readers.acquire(site.method).await?;
+        let session = new_session(permit.conn(), Access::Read, site);
+        permit.serve(&session)?;
         session.take_connection().await?;
         engine.readers.mark.count_read();
         Ok(Self {
             frame: Frame::outermost(gate.id, engine, Arc::clone(&session), false),
             hold: Some(Hold::Read {
                 session,
-                place,
-                entered,
+                permit,
+                token,
             }),
         })
     }
@@ -87,26 +87,26 @@ impl<'a> Lease<'a> {
         gate: &Gate,
         engine: &Arc<Engine>,
         site: &'static Site,
-        kind: Kind,
-        entered: Option<Entered<'a>>,
+        access: Access,
+        token: Option<CallToken<'a>>,
         during_init: bool,
     ) -> Result<Self> {
-        let alone = kind == Kind::Connection || during_init;
-        let trust = (!alone).then_some(&site.trust);
-        let session = new_session(&engine.writer.conn, kind, site);
+        let alone = access == Access::Connection || during_init;
+        let share_policy = (!alone).then_some(&site.share_policy);
+        let session = new_session(&engine.writer.conn, access, site);
         let frame = Frame::outermost(gate.id, engine, Arc::clone(&session), during_init);
-        let mut turn = engine.writer.acquire(&session, trust).await?;
-        if engine.never_shares() {
-            // Asked when its turn has come: a new schema may have been read while the call waited.
-            turn.make_exclusive();
+        let mut permit = engine.writer.acquire(&session, share_policy).await?;
+        if engine.schema_is_exclusive() {
+            // Asked when its permit has come: a new schema may have been read while the call waited.
+            permit.make_exclusive();
         }
-        session.set_shared(turn.joins);
+        session.set_shared(permit.joins);
         let lease = Self {
             frame,
             hold: Some(Hold::Write {
                 session: Arc::clone(&session),
-                turn,
-                entered,
+                permit,
+                token,
             }),
         };
         engine.writer.mend().await?;
@@ -116,8 +116,12 @@ impl<'a> Lease<'a> {
     }
 
     /// A call inside another call of the same manager: it joins the transaction that is running.
-    pub(crate) async fn join(outer: &Arc<Frame>, site: &'static Site, kind: Kind) -> Result<Self> {
-        if let Some(why) = cannot_join(outer, kind) {
+    pub(crate) async fn join(
+        outer: &Arc<Frame>,
+        site: &'static Site,
+        access: Access,
+    ) -> Result<Self> {
+        if let Some(why) = cannot_join(outer, access) {
             return Err(Error::Nesting {
                 outer: outer.method,
                 inner: site.method,
@@ -125,10 +129,10 @@ impl<'a> Lease<'a> {
             });
         }
         check_depth(outer.depth + 1)?;
-        let turn = outer.lend(site.method).await?;
+        let permit = outer.lend(site.method).await?;
         outer.check()?;
-        let frame = Frame::nested(outer, kind, site.method);
-        let savepoint = if kind == Kind::Write {
+        let frame = Frame::nested(outer, access, site.method);
+        let savepoint = if access == Access::Write {
             let (engine, depth) = (frame.engine()?, frame.depth);
             Some(engine.savepoint(&frame.session, depth).await?)
         } else {
@@ -138,7 +142,7 @@ impl<'a> Lease<'a> {
             frame,
             hold: Some(Hold::Nested {
                 savepoint,
-                _turn: turn,
+                _turn: permit,
             }),
         })
     }
@@ -176,7 +180,7 @@ impl<'a> Lease<'a> {
                 self.hold = None;
                 whole
             }
-            Some(Hold::Write { session, .. }) if session.kind == Kind::Connection => {
+            Some(Hold::Write { session, .. }) if session.access == Access::Connection => {
                 Box::pin(self.end_connection(keep)).await
             }
             Some(Hold::Write { .. }) => self.end_transaction(keep).await,
@@ -188,13 +192,13 @@ impl<'a> Lease<'a> {
         let session = &self.frame.session;
         if matches!(session.check(), Err(Error::BatchLost { by }) if by == site.method) {
             // It kept the members of its transaction waiting, and was taken out.
-            site.trust.keep_alone();
+            site.share_policy.make_exclusive();
         }
-        if let Some(Hold::Write { turn, .. }) = &mut self.hold
-            && session.is_unshareable()
+        if let Some(Hold::Write { permit, .. }) = &mut self.hold
+            && session.is_exclusive()
         {
-            site.trust.keep_alone();
-            turn.make_exclusive();
+            site.share_policy.make_exclusive();
+            permit.make_exclusive();
         }
     }
 
@@ -204,21 +208,21 @@ impl<'a> Lease<'a> {
         let kept = engine.end_transaction(&self.frame.session, keep).await?;
         let Some(Hold::Write {
             session,
-            turn,
-            entered,
+            permit,
+            token,
         }) = self.hold.take()
         else {
             return Err(Error::HandleEnded);
         };
         if keep && kept.is_ok() {
-            engine.writer.finish(turn, &session).await?;
+            engine.writer.finish(permit, &session).await?;
         } else if session.is_shared() {
-            // Held back: what it has seen may still turn out never to have happened.
-            let _ = engine.writer.finish(turn, &session).await;
+            // Held back: what it has seen may still permit out never to have happened.
+            let _ = engine.writer.finish(permit, &session).await;
         } else {
-            drop(turn);
+            drop(permit);
         }
-        drop(entered);
+        drop(token);
         kept.and(whole)
     }
 
@@ -244,7 +248,7 @@ impl<'a> Lease<'a> {
         self.frame.end_now();
         let session = &self.frame.session;
         let quick = !session.conn.has_pending()
-            && session.kind != Kind::Connection
+            && session.access != Access::Connection
             && !session.has_worked_long();
         if quick {
             hold.undo();
@@ -263,8 +267,12 @@ impl Hold<'_> {
     /// Takes back what the call has done; what is held is given back afterwards.
     fn undo(&self) {
         match self {
-            Hold::Read { session, place, .. } => end_read(place.conn(), session),
-            Hold::Write { session, turn, .. } => undo_write(turn.writer(), session),
+            Hold::Read {
+                session, permit, ..
+            } => end_read(permit.conn(), session),
+            Hold::Write {
+                session, permit, ..
+            } => undo_write(permit.writer(), session),
             Hold::Nested { savepoint, .. } => {
                 if let Some(savepoint) = savepoint {
                     savepoint.undo();
@@ -273,26 +281,26 @@ impl Hold<'_> {
         }
     }
 
-    /// For the lane, which may give it back when its call is gone.
+    /// For the worker thread, which may give it back when its call is gone.
     fn into_owned(self) -> Hold<'static> {
         match self {
             Self::Read {
                 session,
-                place,
-                entered,
+                permit,
+                token,
             } => Hold::Read {
                 session,
-                place,
-                entered: entered.map(Entered::into_owned),
+                permit,
+                token: token.map(CallToken::into_owned),
             },
             Self::Write {
                 session,
-                turn,
-                entered,
+                permit,
+                token,
             } => Hold::Write {
                 session,
-                turn,
-                entered: entered.map(Entered::into_owned),
+                permit,
+                token: token.map(CallToken::into_owned),
             },
             Self::Nested { savepoint, _turn } => Hold::Nested { savepoint, _turn },
         }
@@ -305,12 +313,12 @@ impl Drop for Lease<'_> {
     }
 }
 
-fn new_session(conn: &Arc<Conn>, kind: Kind, site: &'static Site) -> Arc<Session> {
+fn new_session(conn: &Arc<Conn>, access: Access, site: &'static Site) -> Arc<Session> {
     let config = conn.config();
     Session::new(
         Arc::clone(conn),
         next_id(),
-        kind,
+        access,
         site.method,
         config.execution,
         config.busy_timeout,
@@ -318,13 +326,13 @@ fn new_session(conn: &Arc<Conn>, kind: Kind, site: &'static Site) -> Arc<Session
     )
 }
 
-fn cannot_join(outer: &Frame, inner: Kind) -> Option<&'static str> {
-    match (outer.kind, inner) {
-        (Kind::Connection, _) => {
+fn cannot_join(outer: &Frame, inner: Access) -> Option<&'static str> {
+    match (outer.access, inner) {
+        (Access::Connection, _) => {
             Some("the outer method has the bare connection, which no other call can share")
         }
-        (_, Kind::Connection) => Some("a bare connection cannot be had inside a transaction"),
-        (Kind::Read, Kind::Write) => {
+        (_, Access::Connection) => Some("a bare connection cannot be had inside a transaction"),
+        (Access::Read, Access::Write) => {
             Some("a read cannot become a write; give the outer method `db: &mut WriteTransaction`")
         }
         _ => None,
@@ -358,8 +366,8 @@ mod tests {
         static DROPPED: Site = Site::new("", "dropped");
         static GOES_ON: Site = Site::new("", "goes_on");
         for site in [&DROPPED, &GOES_ON] {
-            while !site.trust.is_earned() {
-                site.trust.ran_clean();
+            while !site.share_policy.may_share() {
+                site.share_policy.ran_clean();
             }
         }
         run(async {
@@ -367,7 +375,7 @@ mod tests {
             let engine = engine(&directory);
             let conn = Arc::clone(&engine.writer.conn);
             let gate = Gate::new(|_| ());
-            let write = |site| Lease::write(&gate, &engine, site, Kind::Write, None, false);
+            let write = |site| Lease::write(&gate, &engine, site, Access::Write, None, false);
 
             let mut dropped = write(&DROPPED).await.unwrap();
             let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);

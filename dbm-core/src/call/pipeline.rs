@@ -1,16 +1,16 @@
-//! The stages of a call, put together in one function, [`walk`].
+//! The stages of a call, put together in one function, [`execute`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Instrument as _;
 
-use super::body::{self, Ended};
+use super::body::{self, BodyOutcome};
 use super::failure::{self, Failure, Fallible, Outcome};
 use super::lease::Lease;
 use super::site::Site;
 use super::{arguments, profile, trace};
-use crate::engine::Kind;
+use crate::engine::Access;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::gate::Gate;
@@ -31,7 +31,7 @@ pub struct Call<'a> {
 #[must_use]
 pub struct CallOn<'a, H> {
     call: Call<'a>,
-    kind: Kind,
+    access: Access,
     handle: fn(Arc<Frame>) -> H,
 }
 
@@ -66,7 +66,7 @@ impl<'a> Call<'a> {
     pub fn on<H: Handle>(self) -> CallOn<'a, H> {
         CallOn {
             call: self,
-            kind: H::KIND,
+            access: H::ACCESS,
             handle: H::new,
         }
     }
@@ -84,30 +84,35 @@ impl<'a, H> CallOn<'a, H> {
 }
 
 impl<H, R> TypedCall<'_, H, R> {
-    /// Walks the street.
+    /// Runs the call pipeline.
     ///
     /// # Cancel safety
     ///
     /// Dropped before the body has returned, everything is undone; afterwards the call may still commit, whole.
     pub async fn run(self, body: impl AsyncFnOnce(H) -> R) -> Outcome<R> {
         let Self {
-            on: CallOn { call, kind, handle },
+            on:
+                CallOn {
+                    call,
+                    access,
+                    handle,
+                },
             from_error,
             is_ok,
         } = self;
         let site = call.site;
-        let span = trace::span(site, kind, call.core.database());
-        let walk = async {
+        let span = trace::span(site, access, call.core.database());
+        let execute = async {
             let mut clock = Clock::start(site);
-            let walked = walk(
+            let executed = execute(
                 &call,
-                kind,
+                access,
                 &mut clock,
                 async |frame| body(handle(frame)).await,
                 is_ok,
             )
             .await;
-            let result = match walked {
+            let result = match executed {
                 Ok(value) => Ok(value),
                 Err(Failure::Error(error)) => {
                     trace::failed(&error);
@@ -123,14 +128,14 @@ impl<H, R> TypedCall<'_, H, R> {
             result
         };
         // Boxed, so that calls inside calls do not nest their types beyond what rustc computes.
-        let result = Box::pin(walk).instrument(span.clone()).await;
+        let result = Box::pin(execute).instrument(span.clone()).await;
         Outcome { site, span, result }
     }
 }
 
-async fn walk<R>(
+async fn execute<R>(
     call: &Call<'_>,
-    kind: Kind,
+    access: Access,
     clock: &mut Clock,
     body: impl AsyncFnOnce(Arc<Frame>) -> R,
     is_ok: fn(&R) -> bool,
@@ -138,28 +143,28 @@ async fn walk<R>(
     let site = call.site;
     profile::note(site);
     arguments::check(site, call.arguments)?;
-    let mut lease = lease(site, call.core, kind).await?;
+    let mut lease = lease(site, call.core, access).await?;
     clock.leased(site);
     let frame = Arc::clone(&lease.frame);
     match body::run(&frame, site, body(Arc::clone(&frame))).await {
-        Ended::Returned(value) if is_ok(&value) => {
+        BodyOutcome::Returned(value) if is_ok(&value) => {
             lease.keep(site).await?;
-            if kind == Kind::Write {
-                site.trust.ran_clean();
+            if access == Access::Write {
+                site.share_policy.ran_clean();
             }
             Ok(value)
         }
-        Ended::Returned(value) => {
+        BodyOutcome::Returned(value) => {
             trace::body_failed(frame.session.take_failure().as_ref());
             // The body's own error is what the caller gets, whatever becomes of the rollback.
             let _ = lease.undo(site).await;
             Ok(value)
         }
-        Ended::Panicked(panic) => {
+        BodyOutcome::Panicked(panic) => {
             let _ = lease.undo(site).await;
             Err(Failure::Panic(panic))
         }
-        Ended::TimedOut(error) => {
+        BodyOutcome::TimedOut(error) => {
             let _ = lease.undo(site).await;
             Err(Failure::Error(error))
         }
@@ -170,9 +175,9 @@ async fn walk<R>(
 async fn lease<'a>(
     site: &'static Site,
     core: &'a ManagerCore,
-    kind: Kind,
+    access: Access,
 ) -> Result<Lease<'a>, Failure> {
-    let lease = acquire(site, core.gate(), kind).await?;
+    let lease = acquire(site, core.gate(), access).await?;
     #[cfg(feature = "testing")]
     if let Some(fault) = core.faults().next(site.method) {
         // Boxed, so that calls inside one another need no more stack for it.
@@ -181,7 +186,11 @@ async fn lease<'a>(
     Ok(lease)
 }
 
-async fn acquire<'a>(site: &'static Site, gate: &'a Arc<Gate>, kind: Kind) -> Result<Lease<'a>> {
+async fn acquire<'a>(
+    site: &'static Site,
+    gate: &'a Arc<Gate>,
+    access: Access,
+) -> Result<Lease<'a>> {
     if let Some(outer) = Frame::of_manager(gate.id) {
         if outer.during_init && !site.during_init {
             return Err(Error::NotDuringInit {
@@ -189,12 +198,12 @@ async fn acquire<'a>(site: &'static Site, gate: &'a Arc<Gate>, kind: Kind) -> Re
             });
         }
         let _active = outer.session.enter();
-        return Lease::join(&outer, site, kind).await;
+        return Lease::join(&outer, site, access).await;
     }
     tokio::task::coop::consume_budget().await;
-    let entered = gate.enter(site.method)?;
+    let token = gate.enter(site.method)?;
     let engine = gate.engine(site.method).await?;
-    Lease::acquire(gate, engine, site, kind, Some(entered)).await
+    Lease::acquire(gate, engine, site, access, Some(token)).await
 }
 
 /// Reads the time only when somebody wants to know.

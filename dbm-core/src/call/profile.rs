@@ -58,7 +58,7 @@ pub fn profiles() -> Vec<Profile> {
         .map(|site| Profile {
             module: site.module,
             method: site.method,
-            sharing: site.trust.sharing(),
+            sharing: site.share_policy.sharing(),
             offloaded: site.offloaded.load(Ordering::Relaxed),
         })
         .collect();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
-use crate::engine::Trust;
+use crate::engine::SharePolicy;
 
 /// One per annotated method, in a `static`.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Site {
     pub(crate) timeout: Option<Duration>,
     pub(crate) timed: bool,
     pub(crate) slow: Option<Duration>,
-    pub(crate) trust: Trust,
+    pub(crate) share_policy: SharePolicy,
     pub(crate) offloaded: AtomicU64,
     /// Whether it is among the profiles.
     pub(crate) noted: AtomicBool,
@@ -31,7 +31,7 @@ impl Site {
             timeout: None,
             timed: false,
             slow: None,
-            trust: Trust::new(),
+            share_policy: SharePolicy::new(),
             offloaded: AtomicU64::new(0),
             noted: AtomicBool::new(false),
         }

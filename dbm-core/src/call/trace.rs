@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 use tracing::{Level, Span, debug, debug_span, error, event_enabled, field, trace, warn};
 
 use super::site::Site;
-use crate::engine::Kind;
+use crate::engine::Access;
 use crate::error::Error;
 
 /// The span of one call. Names follow OpenTelemetry's conventions for database clients.
-pub(crate) fn span(site: &Site, kind: Kind, database: &str) -> Span {
+pub(crate) fn span(site: &Site, access: Access, database: &str) -> Span {
     debug_span!(
         "dbm.call",
         otel.name = site.method,
         otel.kind = "client",
         db.system.name = "sqlite",
         db.namespace = database,
-        db.operation.name = match kind {
-            Kind::Read => "read",
-            Kind::Write => "write",
-            Kind::Connection => "connection",
+        db.operation.name = match access {
+            Access::Read => "read",
+            Access::Write => "write",
+            Access::Connection => "connection",
         },
         db.query.summary = site.method,
         code.namespace = site.module,

@@ -8,23 +8,23 @@ use rusqlite::{Connection, OpenFlags};
 use tracing::warn;
 
 use super::db::Db;
-use super::lane::Lane;
 use super::open::{SharedOpener, connect};
 use super::read_mark::ReadMark;
 use super::wal::{copy_log, empty_log};
+use super::worker_thread::WorkerThread;
 use crate::error::Result;
 
 /// Each time the log has grown by this many pages a checkpoint runs beside the writer.
-const PASSIVE_EVERY: u32 = 1_000;
+const PASSIVE_EVERY_PAGES: u32 = 1_000;
 /// When no more than this many pages are left to copy after that, the writer is held for as long as they take, so that
 /// the log starts over: a log that is written over is synced in half the time of one that grows.
-const NEARLY: u32 = 500;
+const RESTART_WITHIN_PAGES: u32 = 500;
 /// Above this many pages the writer is held whatever there is to copy, and the disk gets the space back.
-const TRUNCATE_ABOVE: u32 = 8_000;
+const TRUNCATE_ABOVE_PAGES: u32 = 8_000;
 /// How long the writer is held for reads that still need a log of that size…
-pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
+pub(crate) const TRUNCATE_WAIT: Duration = Duration::from_millis(100);
 /// …or a smaller one.
-const MOMENT: Duration = Duration::from_millis(2);
+const RESTART_WAIT: Duration = Duration::from_millis(2);
 
 /// A log that should shrink and cannot: reads still need it.
 pub(crate) struct StillRead {
@@ -47,16 +47,16 @@ impl StillRead {
 /// Runs checkpoints beside the writer, on a thread and a connection of its own.
 pub(crate) struct Checkpointer {
     opener: SharedOpener,
-    lane: Lane,
+    worker: WorkerThread,
     mark: Arc<ReadMark>,
-    state: Arc<State>,
+    state: Arc<Progress>,
     pages: AtomicU32,
     passive_above: AtomicU32,
     truncate_above: AtomicU32,
 }
 
 #[derive(Default)]
-struct State {
+struct Progress {
     wanted: AtomicBool,
     /// Pages of the log that the last checkpoint has copied, until the next commit looks at it; 0 then.
     copied: AtomicU32,
@@ -74,17 +74,17 @@ impl Checkpointer {
     pub(crate) fn new(opener: SharedOpener, mark: Arc<ReadMark>) -> Self {
         Self {
             opener,
-            lane: Lane::default(),
+            worker: WorkerThread::default(),
             mark,
             state: Arc::default(),
             pages: AtomicU32::new(0),
-            passive_above: AtomicU32::new(PASSIVE_EVERY),
-            truncate_above: AtomicU32::new(TRUNCATE_ABOVE),
+            passive_above: AtomicU32::new(PASSIVE_EVERY_PAGES),
+            truncate_above: AtomicU32::new(TRUNCATE_ABOVE_PAGES),
         }
     }
 
     /// Starts a checkpoint when the log has grown and none is under way. True when the writer should be held for
-    /// [`start_over`](Self::start_over).
+    /// [`restart_log`](Self::restart_log).
     pub(crate) fn after_commit(&self, pages: u32) -> bool {
         if pages == 0 {
             // Nothing was written.
@@ -93,7 +93,7 @@ impl Checkpointer {
         self.pages.store(pages, Ordering::Relaxed);
         // What was written during the checkpoint, and by this commit, is left to copy too.
         let copied = self.state.copied.swap(0, Ordering::Relaxed);
-        if copied > 0 && pages.saturating_sub(copied) <= NEARLY {
+        if copied > 0 && pages.saturating_sub(copied) <= RESTART_WITHIN_PAGES {
             return true;
         }
         self.start_passive(pages);
@@ -108,17 +108,17 @@ impl Checkpointer {
         // A log that starts over is smaller than it was.
         let above = self.passive_above.load(Ordering::Relaxed);
         let above = above
-            .min(pages.saturating_add(PASSIVE_EVERY))
-            .max(PASSIVE_EVERY);
+            .min(pages.saturating_add(PASSIVE_EVERY_PAGES))
+            .max(PASSIVE_EVERY_PAGES);
         self.passive_above.store(above, Ordering::Relaxed);
         if pages <= above || self.state.wanted.swap(true, Ordering::AcqRel) {
             return;
         }
         self.passive_above
-            .store(pages.saturating_add(PASSIVE_EVERY), Ordering::Relaxed);
+            .store(pages.saturating_add(PASSIVE_EVERY_PAGES), Ordering::Relaxed);
         let (opener, state) = (Arc::clone(&self.opener), Arc::clone(&self.state));
         let mark = Arc::clone(&self.mark);
-        let posted = self.lane.post(move || {
+        let posted = self.worker.post(move || {
             let mut own = state.lock();
             if !own.closed {
                 // A failure here costs nothing: a later commit tries again.
@@ -133,22 +133,23 @@ impl Checkpointer {
     }
 
     /// Has the log start over, unless a read still needs it: then tries again when the log has grown. For the owner of
-    /// the writer, on the lane: it blocks. Says so when a log that is too large could not.
+    /// the writer, on the worker thread: it blocks. Says so when a log that is too large could not.
     #[must_use]
-    pub(crate) fn start_over(&self, db: &Db) -> Option<StillRead> {
+    pub(crate) fn restart_log(&self, db: &Db) -> Option<StillRead> {
         let too_large = self.is_too_large();
         // It was, and could not start over then.
-        let was_too_large = self.truncate_above.load(Ordering::Relaxed) > TRUNCATE_ABOVE;
+        let was_too_large = self.truncate_above.load(Ordering::Relaxed) > TRUNCATE_ABOVE_PAGES;
         let connection = &db.connection;
         let started_over = self
             .mark
             .while_released(|| match (too_large, was_too_large) {
-                (true, _) => empty_log(connection, PATIENCE),
-                (_, true) => copy_log(connection, "TRUNCATE", MOMENT),
-                _ => copy_log(connection, "RESTART", MOMENT),
+                (true, _) => empty_log(connection, TRUNCATE_WAIT),
+                (_, true) => copy_log(connection, "TRUNCATE", RESTART_WAIT),
+                _ => copy_log(connection, "RESTART", RESTART_WAIT),
             });
         if started_over.unwrap_or(false) {
-            self.truncate_above.store(TRUNCATE_ABOVE, Ordering::Relaxed);
+            self.truncate_above
+                .store(TRUNCATE_ABOVE_PAGES, Ordering::Relaxed);
             return None;
         }
         if !too_large {
@@ -156,7 +157,7 @@ impl Checkpointer {
         }
         let pages = self
             .truncate_above
-            .fetch_add(TRUNCATE_ABOVE, Ordering::Relaxed);
+            .fetch_add(TRUNCATE_ABOVE_PAGES, Ordering::Relaxed);
         Some(StillRead { pages })
     }
 
@@ -172,11 +173,11 @@ impl Checkpointer {
             own.closed = true;
             own.connection = None;
         }
-        self.lane.close();
+        self.worker.close();
     }
 }
 
-impl State {
+impl Progress {
     fn lock(&self) -> MutexGuard<'_, Own> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -283,12 +284,12 @@ mod tests {
         let fixture = fixture();
         let length = fixture.length_of_log();
         let began = Instant::now();
-        assert!(!fixture.checkpointer.after_commit(PASSIVE_EVERY + 1));
-        while !fixture.checkpointer.after_commit(NEARLY) {
+        assert!(!fixture.checkpointer.after_commit(PASSIVE_EVERY_PAGES + 1));
+        while !fixture.checkpointer.after_commit(RESTART_WITHIN_PAGES) {
             assert!(began.elapsed() < LIMIT, "never copied");
             std::thread::yield_now();
         }
-        assert!(fixture.checkpointer.start_over(&fixture.db).is_none());
+        assert!(fixture.checkpointer.restart_log(&fixture.db).is_none());
         let insert = "INSERT INTO t VALUES (1)";
         fixture.db.connection.execute_batch(insert).unwrap();
         assert!(wal_pages() < 10);
@@ -298,8 +299,8 @@ mod tests {
     #[test]
     fn a_log_that_is_too_large_gives_the_space_back() {
         let fixture = fixture();
-        assert!(fixture.checkpointer.after_commit(TRUNCATE_ABOVE + 1));
-        assert!(fixture.checkpointer.start_over(&fixture.db).is_none());
+        assert!(fixture.checkpointer.after_commit(TRUNCATE_ABOVE_PAGES + 1));
+        assert!(fixture.checkpointer.restart_log(&fixture.db).is_none());
         assert_eq!(fixture.length_of_log(), 0);
     }
 
@@ -315,18 +316,24 @@ mod tests {
         let checkpointer = Checkpointer::new(opener, mark);
         let after_checkpoint = || {
             let (sender, receiver) = channel();
-            let posted = checkpointer.lane.post(move || sender.send(()).unwrap());
+            let posted = checkpointer.worker.post(move || sender.send(()).unwrap());
             posted.unwrap();
             receiver.recv_timeout(LIMIT).unwrap();
         };
-        assert!(!checkpointer.after_commit(PASSIVE_EVERY + 1), "it runs");
+        assert!(
+            !checkpointer.after_commit(PASSIVE_EVERY_PAGES + 1),
+            "it runs"
+        );
         after_checkpoint();
         assert!(
-            !checkpointer.after_commit(PASSIVE_EVERY + 4_000),
+            !checkpointer.after_commit(PASSIVE_EVERY_PAGES + 4_000),
             "much is left"
         );
         after_checkpoint();
         assert!(!checkpointer.after_commit(0), "nothing was written");
-        assert!(checkpointer.after_commit(NEARLY), "little is left");
+        assert!(
+            checkpointer.after_commit(RESTART_WITHIN_PAGES),
+            "little is left"
+        );
     }
 }

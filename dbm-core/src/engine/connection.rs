@@ -1,4 +1,4 @@
-//! One SQLite connection that is used from where the task is or from its lane, by whoever owns it at the time.
+//! One SQLite connection that is used from where the task is or from its worker thread, by whoever owns it at the time.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,22 +9,22 @@ use tokio::sync::oneshot;
 
 use super::db::Db;
 use super::guard::Guard;
-use super::lane::Lane;
 use super::open::{Role, SharedOpener};
+use super::worker_thread::WorkerThread;
 use crate::config::Config;
 use crate::error::{Error, Result};
 
 /// Marks who may use a connection; never used twice.
 pub(crate) type OwnerId = u64;
 
-const NOBODY: OwnerId = 0;
+const NO_OWNER: OwnerId = 0;
 
 pub(crate) fn next_id() -> OwnerId {
     /// Threads take them a thousand at a time, so that they do not wait for one another.
     const BLOCK: OwnerId = 1_000;
     static BLOCKS: AtomicU64 = AtomicU64::new(0);
     thread_local! {
-        static LAST: Cell<OwnerId> = const { Cell::new(NOBODY) };
+        static LAST: Cell<OwnerId> = const { Cell::new(NO_OWNER) };
     }
     let last = LAST.get();
     let next = if last.is_multiple_of(BLOCK) {
@@ -45,8 +45,8 @@ pub(crate) struct Conn {
     role: Role,
     opener: SharedOpener,
     slot: Mutex<Slot>,
-    lane: Lane,
-    /// Jobs on the lane that have not ended; while there are any, nothing runs inline.
+    worker: WorkerThread,
+    /// Jobs on the worker thread that have not ended; while there are any, nothing runs inline.
     pending: AtomicUsize,
     running: Mutex<Running>,
 }
@@ -75,10 +75,10 @@ impl Conn {
             opener,
             slot: Mutex::new(Slot {
                 db: None,
-                owner: NOBODY,
+                owner: NO_OWNER,
                 closed: false,
             }),
-            lane: Lane::default(),
+            worker: WorkerThread::default(),
             pending: AtomicUsize::new(0),
             running: Mutex::default(),
         })
@@ -92,7 +92,7 @@ impl Conn {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The slot, when nothing runs or waits on the lane and nobody else is in it: never blocks.
+    /// The slot, when nothing runs or waits on the worker thread and nobody else is in it: never blocks.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Slot>> {
         if self.has_pending() {
             return None;
@@ -106,34 +106,34 @@ impl Conn {
 
     /// The slot when nobody owns it either.
     pub(crate) fn try_lock_idle(&self) -> Option<MutexGuard<'_, Slot>> {
-        self.try_lock().filter(|slot| slot.owner == NOBODY)
+        self.try_lock().filter(|slot| slot.owner == NO_OWNER)
     }
 
     pub(crate) fn has_pending(&self) -> bool {
         self.pending.load(Ordering::Acquire) > 0
     }
 
-    /// Runs a job on the lane, after all jobs before it; then, when the connection is free again, tells of it.
+    /// Runs a job on the worker thread, after all jobs before it; then, when the connection is free again, tells of it.
     pub(crate) fn post<R>(
         self: &Arc<Self>,
         job: impl FnOnce() -> R + Send + 'static,
         then: impl FnOnce(R) + Send + 'static,
     ) -> Result<()> {
         let pending = Pending::new(self);
-        self.lane.post(move || {
+        self.worker.post(move || {
             let result = job();
             drop(pending);
             then(result);
         })
     }
 
-    /// Runs a job on the lane, or here when the system has no thread to give.
+    /// Runs a job on the worker thread, or here when the system has no thread to give.
     pub(crate) fn post_or_run<R>(
         self: &Arc<Self>,
         job: impl FnOnce() -> R + Send + 'static,
         then: impl FnOnce(R) + Send + 'static,
     ) {
-        if self.has_lane() {
+        if self.has_worker() {
             let _ = self.post(job, then);
         } else {
             then(job());
@@ -141,15 +141,15 @@ impl Conn {
     }
 
     /// Whether a job that is posted will run.
-    pub(crate) fn has_lane(&self) -> bool {
-        self.lane.start().is_ok()
+    pub(crate) fn has_worker(&self) -> bool {
+        self.worker.start().is_ok()
     }
 
     pub(crate) fn is_open(&self) -> bool {
         self.lock().db.is_some()
     }
 
-    /// The slot of an open connection, unless the lane has work: then the lock may be held for as long as an open takes.
+    /// The slot of an open connection, unless the worker thread has work: then the lock may be held for as long as an open takes.
     pub(crate) fn lock_open(&self) -> Option<MutexGuard<'_, Slot>> {
         (!self.has_pending())
             .then(|| self.lock())
@@ -157,14 +157,14 @@ impl Conn {
     }
 
     /// Opens the connection without holding up the task's worker.
-    pub(crate) async fn open_on_lane(self: &Arc<Self>) -> Result<()> {
+    pub(crate) async fn open_on_worker(self: &Arc<Self>) -> Result<()> {
         let (sender, receiver) = oneshot::channel();
         let opening = Arc::clone(self);
         self.post(move || opening.open(), |result| drop(sender.send(result)))?;
         receiver.await.unwrap_or(Err(Error::HandleEnded))
     }
 
-    /// Opens the connection if it is not open; blocks for file operations, so it belongs on the lane.
+    /// Opens the connection if it is not open; blocks for file operations, so it belongs on the worker thread.
     pub(crate) fn open(&self) -> Result<()> {
         let mut slot = self.lock();
         if slot.db.is_some() {
@@ -196,12 +196,12 @@ impl Conn {
         let db = {
             let mut slot = self.lock();
             slot.closed = true;
-            slot.owner = NOBODY;
+            slot.owner = NO_OWNER;
             slot.db.take()
         };
         self.running().handle = None;
         drop(db);
-        self.lane.close();
+        self.worker.close();
     }
 
     /// Runs `work` as a job that [`interrupt`](Self::interrupt) can stop. Whoever interrupts makes `is_wanted` false
@@ -317,7 +317,7 @@ impl Slot {
     }
 
     pub(crate) fn take_back(&mut self) {
-        self.owner = NOBODY;
+        self.owner = NO_OWNER;
     }
 
     pub(crate) fn db(&mut self) -> Option<&mut Db> {
@@ -360,7 +360,7 @@ mod tests {
         let opener = Opener::new(":memory:".into(), Config::in_memory());
         let conn = Conn::new(Role::Writer, opener);
         assert_ne!(place_of_job(&conn), thread::current().id());
-        conn.lane.close();
+        conn.worker.close();
         assert_eq!(place_of_job(&conn), thread::current().id());
     }
 
@@ -372,7 +372,7 @@ mod tests {
             .into_iter()
             .flat_map(|thread| thread.join().unwrap())
             .collect();
-        assert!(!ids.contains(&NOBODY));
+        assert!(!ids.contains(&NO_OWNER));
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
     }
 }

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::guard::Guard;
-use super::statement::Profiles;
+use super::statement::Timings;
 use crate::error::{Error, Result};
 
 /// An open SQLite connection with what belongs to it.
 pub(crate) struct Db {
     pub(crate) connection: Connection,
     pub(crate) guard: Arc<Guard>,
-    pub(crate) profiles: Profiles,
+    pub(crate) timings: Timings,
 }
 
 /// The library's own statements. They have a private text, so that a body that prepares the same words does not
@@ -80,7 +80,7 @@ impl Db {
         Self {
             connection,
             guard,
-            profiles: Profiles::default(),
+            timings: Timings::default(),
         }
     }
 

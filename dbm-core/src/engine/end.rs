@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 
-use super::assembly::Engine;
 use super::db::Db;
-use super::session::{Kind, Session};
+use super::engine::Engine;
+use super::session::{Access, Session};
 use super::writer::Writer;
 use crate::error::{Error, Result};
 
@@ -60,7 +60,7 @@ impl Engine {
         if session.is_shared() {
             db.release(0)?;
         }
-        session.settle();
+        session.resolve();
         self.writer.include();
         Ok(())
     }
@@ -108,7 +108,7 @@ impl Engine {
         }
         let read_schema = || conn.lock().db().map_or(Ok(()), |db| self.read_schema(db));
         if conn.open().and_then(|()| read_schema()).is_err() {
-            self.share_nothing();
+            self.make_schema_exclusive();
         }
     }
 }
@@ -171,7 +171,7 @@ pub(crate) fn undo_write(writer: &Writer, session: &Session) {
     // What it did may be part of a transaction that others go on with.
     let alone = !session.is_shared() && !writer.in_transaction();
     let unclean = alone && session.is_unclean(db);
-    if session.kind == Kind::Connection || unclean {
+    if session.access == Access::Connection || unclean {
         slot.discard();
     }
     slot.take_back();
@@ -199,16 +199,16 @@ mod tests {
         engine.writer.conn.adopt(engine.opener.create().unwrap());
         let read = engine.read_schema(engine.writer.conn.lock().db().unwrap());
         read.unwrap();
-        assert!(!engine.never_shares());
+        assert!(!engine.schema_is_exclusive());
         let (file, aside) = (
             directory.path().join("file"),
             directory.path().join("aside"),
         );
         std::fs::rename(&file, &aside).unwrap();
         engine.renew_writer_now();
-        assert!(engine.never_shares());
+        assert!(engine.schema_is_exclusive());
         std::fs::rename(&aside, &file).unwrap();
         engine.renew_writer_now();
-        assert!(!engine.never_shares());
+        assert!(!engine.schema_is_exclusive());
     }
 }

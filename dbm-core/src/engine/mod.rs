@@ -1,7 +1,6 @@
 //! The only place that touches SQLite connections: how they are opened, who may use them, where statements run and
 //! who commits. The rest of the crate sees [`Engine`], [`Session`] and [`Work`].
 
-mod assembly;
 #[expect(clippy::disallowed_methods, reason = "backups are files")]
 mod backup;
 #[expect(
@@ -13,13 +12,13 @@ mod commit_outcome;
 mod connection;
 mod db;
 mod end;
+mod engine;
 mod foreign;
 mod guard;
 mod inspect;
-mod lane;
 #[expect(
     clippy::disallowed_methods,
-    reason = "it looks at the file and waits for it, on a lane"
+    reason = "it looks at the file and waits for it, on a worker thread"
 )]
 mod open;
 mod read_mark;
@@ -30,26 +29,30 @@ mod readers;
 )]
 pub(crate) mod schema;
 mod session;
+mod share_policy;
 mod statement;
-mod trust;
-#[expect(clippy::disallowed_methods, reason = "it waits for reads, on a lane")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it waits for reads, on a worker thread"
+)]
 mod wal;
+mod worker_thread;
 mod writer;
 
-pub(crate) use assembly::Engine;
 pub(crate) use backup::{back_up, sync_directory};
-pub(crate) use checkpoint::PATIENCE;
+pub(crate) use checkpoint::TRUNCATE_WAIT;
 pub(crate) use connection::{Conn, next_id};
 pub(crate) use db::check_depth;
 pub(crate) use end::{Savepoint, undo_write};
+pub(crate) use engine::Engine;
 pub(crate) use inspect::{
     Contents, contents, foreign_key_violations, into_reader, is_wal, look, look_now, not_a_database,
 };
 pub(crate) use open::{Opener, Role, log_of};
-pub(crate) use readers::{Place, end_read};
+pub(crate) use readers::{ReaderPermit, end_read};
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
-pub(crate) use session::{Kind, Session, Tried};
+pub(crate) use session::{Access, Session, Tried};
+pub(crate) use share_policy::SharePolicy;
+pub use share_policy::Sharing;
 pub(crate) use statement::Work;
-pub use trust::Sharing;
-pub(crate) use trust::Trust;
 pub(crate) use writer::WriterPermit;

@@ -126,15 +126,15 @@ impl Opener {
         if role == Role::Writer && !connection.is_readonly("main")? {
             self.switch_to_wal(&connection)?;
         }
-        self.settle(connection, role)
+        self.configure(connection, role)
     }
 
     /// A new database that is gone with its one connection.
     pub(crate) fn in_memory(&self) -> Result<Db> {
-        self.settle(Connection::open_in_memory()?, Role::Writer)
+        self.configure(Connection::open_in_memory()?, Role::Writer)
     }
 
-    fn settle(&self, connection: Connection, role: Role) -> Result<Db> {
+    fn configure(&self, connection: Connection, role: Role) -> Result<Db> {
         let settings = match role {
             Role::Reader => "PRAGMA query_only = ON".to_owned(),
             Role::Writer => format!(

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::lane::Lane;
 use super::open::{SharedOpener, connect_read_only};
+use super::worker_thread::WorkerThread;
 use crate::error::Result;
 use crate::sharded::{Sharded, thread_number};
 
@@ -22,7 +22,7 @@ const MOMENT: Duration = Duration::from_millis(10);
 const WORTH_IT: u64 = 64;
 
 pub(crate) struct ReadMark {
-    lane: Lane,
+    worker: WorkerThread,
     shared: Arc<Shared>,
 }
 
@@ -43,7 +43,7 @@ struct Holder {
 impl ReadMark {
     pub(crate) fn new(opener: SharedOpener) -> Self {
         Self {
-            lane: Lane::default(),
+            worker: WorkerThread::default(),
             shared: Arc::new(Shared {
                 opener,
                 reads: Sharded::default(),
@@ -69,7 +69,7 @@ impl ReadMark {
         }
         let shared = Arc::clone(&self.shared);
         if self
-            .lane
+            .worker
             .post(move || shared.hold_while_worth_it())
             .is_err()
         {
@@ -102,7 +102,7 @@ impl ReadMark {
             holder.connection = None;
         }
         self.shared.closing.notify_all();
-        self.lane.close();
+        self.worker.close();
     }
 }
 

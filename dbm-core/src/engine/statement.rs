@@ -37,8 +37,8 @@ impl<T> Work<'_, T> {
     }
 
     /// Whether it can do what cannot be undone apart from others, or cannot be told.
-    pub(crate) fn must_be_alone(&self) -> bool {
-        self.sql().is_none_or(never_shares)
+    pub(crate) fn needs_exclusive(&self) -> bool {
+        self.sql().is_none_or(schema_is_exclusive)
     }
 
     pub(crate) fn inserts(&self) -> bool {
@@ -74,7 +74,7 @@ impl<T> Work<'_, T> {
 
 /// Below this a statement runs where the task is.
 const SHORT: Duration = Duration::from_micros(100);
-/// When an inline read is stopped, to be run again on the lane.
+/// When an inline read is stopped, to be run again on the worker thread.
 pub(crate) const FUSE: Duration = Duration::from_micros(200);
 /// Statement texts that are remembered; a program that writes numbers into its SQL starts over.
 const MAX_PROFILES: usize = 1_000;
@@ -91,23 +91,23 @@ pub(crate) enum Expected {
 
 /// What one connection knows of the statements it has run.
 #[derive(Debug, Default)]
-pub(crate) struct Profiles(BTreeMap<Box<str>, Profile>);
+pub(crate) struct Timings(BTreeMap<Box<str>, Timing>);
 
 #[derive(Debug, Clone, Copy)]
-struct Profile {
+struct Timing {
     average: Duration,
     /// It can be stopped without harm, or cannot become long.
     harmless: bool,
-    must_be_alone: bool,
+    needs_exclusive: bool,
 }
 
-impl Profile {
+impl Timing {
     fn is_short(self) -> bool {
         self.harmless && self.average < SHORT
     }
 }
 
-impl Profiles {
+impl Timings {
     /// What runs before have shown; of a statement that has not run yet, what its plan says.
     pub(crate) fn expect(
         &mut self,
@@ -116,12 +116,13 @@ impl Profiles {
         reads_single_rows: impl FnOnce() -> bool,
     ) -> Expected {
         let known = self.0.get(sql);
-        let must_be_alone = || known.map_or_else(|| never_shares(sql), |known| known.must_be_alone);
-        if shares && must_be_alone() {
+        let needs_exclusive =
+            || known.map_or_else(|| schema_is_exclusive(sql), |known| known.needs_exclusive);
+        if shares && needs_exclusive() {
             return Expected::Harmful;
         }
         let short = match known {
-            Some(profile) => profile.is_short(),
+            Some(timing) => timing.is_short(),
             None => {
                 let short = reads_single_rows();
                 if short {
@@ -149,8 +150,8 @@ impl Profiles {
         if was_short && took < SHORT / 2 {
             return;
         }
-        if let Some(profile) = self.0.get_mut(sql) {
-            profile.average = (profile.average * 7 + took) / 8;
+        if let Some(timing) = self.0.get_mut(sql) {
+            timing.average = (timing.average * 7 + took) / 8;
             return;
         }
         self.insert(sql, took, is_harmless());
@@ -160,13 +161,13 @@ impl Profiles {
         if self.0.len() >= MAX_PROFILES {
             self.0.clear();
         }
-        let must_be_alone = never_shares(sql);
-        let profile = Profile {
+        let needs_exclusive = schema_is_exclusive(sql);
+        let timing = Timing {
             average,
             harmless,
-            must_be_alone,
+            needs_exclusive,
         };
-        self.0.insert(sql.into(), profile);
+        self.0.insert(sql.into(), timing);
     }
 }
 
@@ -203,7 +204,7 @@ fn finds_one_row(step: &str) -> bool {
 
 /// Words that make a statement dangerous for those who share its transaction: a conflict clause that rolls
 /// everything back, or constraints that fail only at COMMIT.
-fn never_shares(sql: &str) -> bool {
+fn schema_is_exclusive(sql: &str) -> bool {
     let text = sql.as_bytes();
     let starts_with = |at: usize, word: &[u8]| {
         text.get(at..at + word.len())
@@ -222,29 +223,29 @@ mod tests {
 
     #[test]
     fn dangerous_words_are_found_in_any_case() {
-        assert!(never_shares("insert Or RollBack into t values (1)"));
-        assert!(never_shares("PRAGMA DEFER_foreign_keys = ON"));
-        assert!(!never_shares("INSERT INTO t VALUES (1)"));
-        assert!(!never_shares(""));
+        assert!(schema_is_exclusive("insert Or RollBack into t values (1)"));
+        assert!(schema_is_exclusive("PRAGMA DEFER_foreign_keys = ON"));
+        assert!(!schema_is_exclusive("INSERT INTO t VALUES (1)"));
+        assert!(!schema_is_exclusive(""));
     }
 
     #[test]
     fn a_statement_becomes_short_and_long_again() {
-        let mut profiles = Profiles::default();
+        let mut timings = Timings::default();
         let no = || false;
-        assert_eq!(profiles.expect("a", false, no), Expected::Long);
-        profiles.record("a", Duration::from_micros(5), false, || true);
-        assert_eq!(profiles.expect("a", false, no), Expected::Short);
-        profiles.record("a", Duration::from_millis(2), true, || true);
-        assert_eq!(profiles.expect("a", false, no), Expected::Long);
-        let its_plan = profiles.expect("b", false, || true);
+        assert_eq!(timings.expect("a", false, no), Expected::Long);
+        timings.record("a", Duration::from_micros(5), false, || true);
+        assert_eq!(timings.expect("a", false, no), Expected::Short);
+        timings.record("a", Duration::from_millis(2), true, || true);
+        assert_eq!(timings.expect("a", false, no), Expected::Long);
+        let its_plan = timings.expect("b", false, || true);
         assert_eq!(its_plan, Expected::Short);
-        let asked_once = profiles.expect("b", false, no);
+        let asked_once = timings.expect("b", false, no);
         assert_eq!(asked_once, Expected::Short);
         for number in 0..2 * MAX_PROFILES {
-            profiles.record(&number.to_string(), Duration::ZERO, false, || true);
+            timings.record(&number.to_string(), Duration::ZERO, false, || true);
         }
-        assert!(profiles.0.len() <= MAX_PROFILES);
+        assert!(timings.0.len() <= MAX_PROFILES);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) fn wal_pages() -> u32 {
     WAL_PAGES.take()
 }
 
-/// Empties the log; true when nothing of it is left. For the owner of the writer, on the lane: it blocks.
+/// Empties the log; true when nothing of it is left. For the owner of the writer, on the worker thread: it blocks.
 pub(crate) fn empty_log(connection: &Connection, patience: Duration) -> Result<bool> {
     copy_log(connection, "TRUNCATE", patience)
 }

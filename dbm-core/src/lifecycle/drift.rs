@@ -11,9 +11,9 @@ use super::{in_transaction, tell, version_row};
 use crate::call::lease::Lease;
 use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
-use crate::engine::{Engine, Kind, SchemaDiff, SchemaDump, read_schema};
+use crate::engine::{Access, Engine, SchemaDiff, SchemaDump, read_schema};
 use crate::error::{Error, Result};
-use crate::gate::{Entered, Gate};
+use crate::gate::{CallToken, Gate};
 use crate::manager_core::ManagerCore;
 use crate::schema::Schema;
 use crate::status::Status;
@@ -79,7 +79,7 @@ impl<M: Schema> Drift<M> {
         let verdict = self.judge(found(gate, engine, None).await).await;
         if verdict.is_err() {
             // A reader that closes last would leave side files.
-            let _ = engine.writer.conn.open_on_lane().await;
+            let _ = engine.writer.conn.open_on_worker().await;
         }
         verdict
     }
@@ -95,8 +95,8 @@ impl<M: Schema> Drift<M> {
         }
         let expected = self.expected().await;
         let Some(gate) = gate.upgrade() else { return };
-        if let (Some(Ok(engine)), Ok(entered)) = (gate.answer(), gate.enter(READ.method)) {
-            let found = found(&gate, engine, Some(entered)).await;
+        if let (Some(Ok(engine)), Ok(token)) = (gate.answer(), gate.enter(READ.method)) {
+            let found = found(&gate, engine, Some(token)).await;
             let _ = self.compare(found, expected);
         }
     }
@@ -176,9 +176,9 @@ impl<M: Schema> Drift<M> {
 async fn found(
     gate: &Gate,
     engine: &Arc<Engine>,
-    entered: Option<Entered<'_>>,
+    token: Option<CallToken<'_>>,
 ) -> Result<SchemaDump> {
-    let mut lease = Lease::acquire(gate, engine, &READ, Kind::Read, entered).await?;
+    let mut lease = Lease::acquire(gate, engine, &READ, Access::Read, token).await?;
     let schema = ReadTransaction::new(Arc::clone(&lease.frame))
         .call(read_schema)
         .await;

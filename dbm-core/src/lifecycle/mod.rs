@@ -26,11 +26,11 @@ pub(crate) use version_row::{get_version, update_version};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::call::body::{self, Ended};
+use crate::call::body::{self, BodyOutcome};
 use crate::call::failure::panicked;
 use crate::call::lease::Lease;
 use crate::call::site::Site;
-use crate::engine::{Engine, Kind};
+use crate::engine::{Access, Engine};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::gate::Gate;
@@ -42,13 +42,13 @@ async fn in_transaction(
     site: &'static Site,
     step: impl AsyncFnOnce(&Arc<Frame>) -> Result<bool>,
 ) -> Result<bool> {
-    let mut lease = Lease::write(gate, engine, site, Kind::Write, None, true).await?;
+    let mut lease = Lease::write(gate, engine, site, Access::Write, None, true).await?;
     let frame = Arc::clone(&lease.frame);
     let failure = match body::run(&frame, site, step(&frame)).await {
-        Ended::Returned(Ok(true)) => return lease.keep(site).await.map(|()| true),
-        Ended::Returned(Ok(false)) => return lease.undo(site).await.map(|()| false),
-        Ended::Returned(Err(error)) | Ended::TimedOut(error) => error,
-        Ended::Panicked(panic) => panicked(site.method, &*panic),
+        BodyOutcome::Returned(Ok(true)) => return lease.keep(site).await.map(|()| true),
+        BodyOutcome::Returned(Ok(false)) => return lease.undo(site).await.map(|()| false),
+        BodyOutcome::Returned(Err(error)) | BodyOutcome::TimedOut(error) => error,
+        BodyOutcome::Panicked(panic) => panicked(site.method, &*panic),
     };
     let _ = lease.undo(site).await;
     Err(failure)

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 
 use crate::config::Execution;
 use crate::engine::{
-    Conn, Contents, Engine, Opener, PATIENCE, Role, into_reader, is_wal, log_of, look, look_now,
-    not_a_database, sync_directory,
+    Conn, Contents, Engine, Opener, Role, TRUNCATE_WAIT, into_reader, is_wal, log_of, look,
+    look_now, not_a_database, sync_directory,
 };
 use crate::error::{Error, Result};
 use crate::version::Version;
@@ -53,7 +53,7 @@ pub(crate) async fn prepare(
         let prepared = prepare_now(&engine, &conn, &required);
         // A reader of a file in WAL mode makes side files that only a writer removes.
         if prepared.is_err() && engine.opener.has_empty_log() {
-            engine.opener.remove_log(PATIENCE);
+            engine.opener.remove_log(TRUNCATE_WAIT);
         }
         prepared
     };

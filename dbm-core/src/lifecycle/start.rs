@@ -17,7 +17,7 @@ use super::{create::create, migrate::migrate, not_from_inside, tell};
 use crate::config::Config;
 use crate::engine::{Engine, Opener};
 use crate::error::{Error, Result};
-use crate::gate::{Entered, Gate};
+use crate::gate::{CallToken, Gate};
 use crate::manager_core::ManagerCore;
 use crate::schema::Schema;
 use crate::status::Status;
@@ -76,7 +76,7 @@ impl<M: Schema> Start<M> {
             drift,
         } = self;
         let starting = Starting {
-            entered: gate.enter("start").ok().map(Entered::into_owned),
+            token: gate.enter("start").ok().map(CallToken::into_owned),
             gate,
         };
         match runtime() {
@@ -214,16 +214,16 @@ async fn close(engine: &Arc<Engine>) {
 
 /// A start-up under way; one that is dropped with its runtime has failed.
 struct Starting {
-    entered: Option<Entered<'static>>,
+    token: Option<CallToken<'static>>,
     gate: Arc<Gate>,
 }
 
 impl Starting {
     fn end(self, answer: Result<Arc<Engine>>) {
-        self.settle(answer);
+        self.set_answer(answer);
     }
 
-    fn settle(&self, answer: Result<Arc<Engine>>) {
+    fn set_answer(&self, answer: Result<Arc<Engine>>) {
         if self.gate.answer().is_some() {
             return;
         }
@@ -236,7 +236,7 @@ impl Starting {
         } else {
             Status::Failed
         };
-        self.gate.settle(answer);
+        self.gate.set_answer(answer);
         self.gate.advance(status);
         if self.gate.is_closing() && status == Status::Running {
             self.gate.advance(Status::Stopping);
@@ -247,11 +247,11 @@ impl Starting {
 impl Drop for Starting {
     fn drop(&mut self) {
         if self.gate.answer().is_none() {
-            self.settle(Err(Error::Runtime {
+            self.set_answer(Err(Error::Runtime {
                 message: "the runtime was shut down during start-up",
             }));
         }
-        self.entered.take();
+        self.token.take();
     }
 }
 

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::sharded::thread_number;
 
 /// How long reads are held up when every connection has to be opened anew.
-const MOMENT: Duration = Duration::from_millis(100);
+const QUIESCE_WAIT: Duration = Duration::from_millis(100);
 
 pub(crate) struct Readers {
     opener: SharedOpener,
@@ -57,7 +57,7 @@ struct Read {
 }
 
 /// The right to use one reader. Dropped, it is free again.
-pub(crate) struct Place(Arc<Reader>);
+pub(crate) struct ReaderPermit(Arc<Reader>);
 
 impl Readers {
     pub(crate) fn new(opener: SharedOpener) -> Arc<Self> {
@@ -82,19 +82,19 @@ impl Readers {
     }
 
     /// Waits for a reader. A caller that goes away leaves the queue undisturbed.
-    pub(crate) async fn acquire(&self, method: &'static str) -> Result<Place> {
+    pub(crate) async fn acquire(&self, method: &'static str) -> Result<ReaderPermit> {
         match self.take_free() {
-            Some(place) => Ok(place),
+            Some(permit) => Ok(permit),
             None => Box::pin(self.wait(method)).await,
         }
     }
 
     /// The reader that this thread had before, if it is free: its caches are warm. One that is open, if there is any.
-    fn take_free(&self) -> Option<Place> {
+    fn take_free(&self) -> Option<ReaderPermit> {
         let (before, from) = self.all.split_at(thread_number() % self.all.len());
         [FREE, NEW].into_iter().find_map(|state| {
             let mut readers = from.iter().chain(before);
-            readers.find_map(|reader| Place::take(reader, state))
+            readers.find_map(|reader| ReaderPermit::take(reader, state))
         })
     }
 
@@ -114,7 +114,7 @@ impl Readers {
     /// The connection of the first reader, for start-up, which opens it.
     pub(crate) fn first(&self) -> Arc<Conn> {
         let reader = &self.all[0];
-        let _ = Place::take(reader, NEW);
+        let _ = ReaderPermit::take(reader, NEW);
         Arc::clone(&reader.conn)
     }
 
@@ -160,16 +160,19 @@ impl Readers {
         }
     }
 
-    /// Waits until nobody reads, for a moment at most; no read begins while the places are held.
-    pub(crate) async fn quiesce(&self) -> Option<Vec<Place>> {
+    /// Waits until nobody reads, for a moment at most; no read begins while the permits are held.
+    pub(crate) async fn quiesce(&self) -> Option<Vec<ReaderPermit>> {
         let everybody = async {
-            let mut places = Vec::new();
+            let mut permits = Vec::new();
             for _ in &self.all {
-                places.push(self.acquire("quiesce").await?);
+                permits.push(self.acquire("quiesce").await?);
             }
-            Ok::<_, Error>(places)
+            Ok::<_, Error>(permits)
         };
-        tokio::time::timeout(MOMENT, everybody).await.ok()?.ok()
+        tokio::time::timeout(QUIESCE_WAIT, everybody)
+            .await
+            .ok()?
+            .ok()
     }
 
     /// Closes the connections that nobody uses; they are opened anew when they are needed.
@@ -203,7 +206,7 @@ impl Reader {
     }
 }
 
-impl Place {
+impl ReaderPermit {
     fn take(reader: &Arc<Reader>, state: u8) -> Option<Self> {
         let order = Ordering::SeqCst;
         let is_so = reader.state.load(order) == state;
@@ -231,7 +234,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ReaderPermit {
     fn drop(&mut self) {
         let reader = &self.0;
         let served = reader.serving().read.take();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::{FREE, Place, Reader, Readers};
+use super::{FREE, Reader, ReaderPermit, Readers};
 use crate::error::{Error, Result};
 
 #[derive(Default)]
@@ -40,31 +40,31 @@ enum News {
     Nothing,
     /// The reader with this number is free.
     Free(usize),
-    Kept(Place),
+    Kept(ReaderPermit),
     /// It has looked.
     Old,
 }
 
 impl Readers {
-    pub(super) async fn wait(&self, method: &'static str) -> Result<Place> {
+    pub(super) async fn wait(&self, method: &'static str) -> Result<ReaderPermit> {
         let limit = self.opener.config.acquire_timeout;
         let in_queue = InQueue::enter(self);
-        let place = async {
+        let permit = async {
             loop {
-                let place = match in_queue.take_news() {
-                    News::Kept(place) => {
+                let permit = match in_queue.take_news() {
+                    News::Kept(permit) => {
                         self.queue.lock().keeps_one = false;
-                        return Ok(place);
+                        return Ok(permit);
                     }
                     // This one first: nobody else has to know of it.
-                    News::Free(number) => Place::take(&self.all[number], FREE),
+                    News::Free(number) => ReaderPermit::take(&self.all[number], FREE),
                     News::Nothing | News::Old => None,
                 };
                 if self.queue.lock().closed {
                     return Err(Error::Closed { method });
                 }
-                if let Some(place) = place.or_else(|| self.take_free()) {
-                    return Ok(place);
+                if let Some(permit) = permit.or_else(|| self.take_free()) {
+                    return Ok(permit);
                 }
                 if in_queue.queues_again() {
                     continue;
@@ -72,8 +72,8 @@ impl Readers {
                 in_queue.waiter.told.notified().await;
             }
         };
-        match tokio::time::timeout(limit, place).await {
-            Ok(place) => place,
+        match tokio::time::timeout(limit, permit).await {
+            Ok(permit) => permit,
             Err(_) => Err(self.acquire_timeout(method, limit)),
         }
     }
@@ -107,10 +107,10 @@ impl Queue {
         let keeps_it = !waiters.keeps_one && !waiters.late.is_empty();
         let news = if keeps_it {
             // If somebody is quicker again, they will tell of it in turn.
-            let Some(place) = Place::take(reader, FREE) else {
+            let Some(permit) = ReaderPermit::take(reader, FREE) else {
                 return;
             };
-            News::Kept(place)
+            News::Kept(permit)
         } else {
             News::Free(reader.number)
         };
@@ -210,9 +210,9 @@ impl Drop for InQueue<'_> {
         match unread {
             News::Nothing | News::Old => {}
             News::Free(number) => queue.tell(&self.readers.all[number]),
-            News::Kept(place) => {
+            News::Kept(permit) => {
                 queue.lock().keeps_one = false;
-                drop(place);
+                drop(permit);
             }
         }
     }

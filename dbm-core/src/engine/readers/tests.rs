@@ -9,16 +9,16 @@ use super::*;
 use crate::config::{Config, Execution};
 use crate::engine::connection::next_id;
 use crate::engine::open::Opener;
-use crate::engine::session::Kind;
+use crate::engine::session::Access;
 use crate::engine::statement::Work;
 use crate::temporary::TemporaryDirectory;
 use crate::test_support::{hold_up, run};
 
 /// One reader, which is taken.
-fn busy() -> (Arc<Readers>, Place) {
+fn busy() -> (Arc<Readers>, ReaderPermit) {
     let readers = several(1);
-    let place = readers.take_free().unwrap();
-    (readers, place)
+    let permit = readers.take_free().unwrap();
+    (readers, permit)
 }
 
 fn several(count: usize) -> Arc<Readers> {
@@ -27,11 +27,11 @@ fn several(count: usize) -> Arc<Readers> {
 }
 
 fn both_are_free(readers: &Readers) -> bool {
-    let places = [(); 2].map(|()| readers.take_free());
-    places.iter().all(Option::is_some)
+    let permits = [(); 2].map(|()| readers.take_free());
+    permits.iter().all(Option::is_some)
 }
 
-type Waits<'a> = Pin<Box<dyn Future<Output = Result<Place>> + 'a>>;
+type Waits<'a> = Pin<Box<dyn Future<Output = Result<ReaderPermit>> + 'a>>;
 
 /// A place in the queue.
 async fn newcomer<'a>(readers: &'a Readers, method: &'static str) -> Waits<'a> {
@@ -51,9 +51,9 @@ fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 #[test]
 fn who_came_too_late_for_a_reader_is_served_before_newcomers() {
     run(async {
-        let (readers, place) = busy();
+        let (readers, permit) = busy();
         let mut waits = newcomer(&readers, "waits").await;
-        drop(place);
+        drop(permit);
         let quicker = readers.take_free().unwrap();
         assert!(poll(waits.as_mut()).is_pending());
         drop(quicker);
@@ -66,10 +66,10 @@ fn who_came_too_late_for_a_reader_is_served_before_newcomers() {
 #[test]
 fn who_leaves_the_queue_with_a_reader_leaves_it_to_the_next() {
     run(async {
-        let (readers, place) = busy();
+        let (readers, permit) = busy();
         let mut leaves = newcomer(&readers, "leaves").await;
         let waits = newcomer(&readers, "waits").await;
-        drop(place);
+        drop(permit);
         let quicker = readers.take_free().unwrap();
         assert!(poll(leaves.as_mut()).is_pending());
         drop(quicker);
@@ -84,10 +84,10 @@ fn who_leaves_the_queue_with_a_reader_leaves_it_to_the_next() {
 fn who_does_not_look_at_its_reader_keeps_nobody_from_another_one() {
     run(async {
         let readers = several(2);
-        let places = [(); 2].map(|()| readers.take_free().unwrap());
+        let permits = [(); 2].map(|()| readers.take_free().unwrap());
         let does_not_look = newcomer(&readers, "does not look").await;
         let waits = newcomer(&readers, "waits").await;
-        drop(places);
+        drop(permits);
         drop((waits.await.unwrap(), does_not_look));
         assert!(both_are_free(&readers));
     });
@@ -103,15 +103,15 @@ fn who_is_told_of_a_reader_does_not_leave_it_free_unknown_to_the_others() {
         for _ in 0..4 {
             waits.push(newcomer(&readers, "waits").await);
         }
-        let mut place = Some(kept);
+        let mut permit = Some(kept);
         for _ in &waits {
-            drop(place.take());
-            place = readers.take_free();
+            drop(permit.take());
+            permit = readers.take_free();
         }
         for late in &mut waits {
             assert!(poll(late.as_mut()).is_pending());
         }
-        drop((place, other, preferred));
+        drop((permit, other, preferred));
         let mut waits = waits.into_iter();
         let [first, second, leaves] = [(); 3].map(|()| waits.next().unwrap());
         let _places = (second.await.unwrap(), first.await.unwrap());
@@ -125,13 +125,13 @@ fn who_is_told_of_a_reader_does_not_leave_it_free_unknown_to_the_others() {
 fn no_read_begins_while_every_connection_is_closed() {
     run(async {
         let readers = several(2);
-        let place = readers.take_free().unwrap();
+        let permit = readers.take_free().unwrap();
         let mut quiet = Box::pin(readers.quiesce());
         assert!(poll(quiet.as_mut()).is_pending());
-        drop(place);
-        let places = quiet.await.unwrap();
+        drop(permit);
+        let permits = quiet.await.unwrap();
         assert!(readers.take_free().is_none());
-        drop(places);
+        drop(permits);
         assert!(both_are_free(&readers));
     });
 }
@@ -140,10 +140,10 @@ fn no_read_begins_while_every_connection_is_closed() {
 fn who_gives_up_waiting_for_quiet_leaves_every_reader_free() {
     run(async {
         let readers = several(2);
-        let place = readers.take_free().unwrap();
+        let permit = readers.take_free().unwrap();
         let mut quiet = Box::pin(readers.quiesce());
         assert!(poll(quiet.as_mut()).is_pending());
-        drop((quiet, place));
+        drop((quiet, permit));
         assert!(both_are_free(&readers));
         assert_eq!(readers.queue.length.load(Ordering::SeqCst), 0);
     });
@@ -152,10 +152,10 @@ fn who_gives_up_waiting_for_quiet_leaves_every_reader_free() {
 #[test]
 fn a_read_that_has_a_reader_when_all_are_closed_is_refused() {
     run(async {
-        let (readers, place) = busy();
+        let (readers, permit) = busy();
         readers.shut();
-        let read = reads(place.conn(), "read");
-        let refused = place.serve(&read).err();
+        let read = reads(permit.conn(), "read");
+        let refused = permit.serve(&read).err();
         assert!(matches!(refused, Some(Error::Closed { method: "read" })));
     });
 }
@@ -164,10 +164,10 @@ fn a_read_that_has_a_reader_when_all_are_closed_is_refused() {
 #[test]
 fn a_read_that_is_served_when_it_is_ended_learns_of_it() {
     run(async {
-        let (readers, place) = busy();
-        place.conn().adopt(readers.opener.in_memory().unwrap());
-        let read = reads(place.conn(), "read");
-        place.serve(&read).unwrap();
+        let (readers, permit) = busy();
+        permit.conn().adopt(readers.opener.in_memory().unwrap());
+        let read = reads(permit.conn(), "read");
+        permit.serve(&read).unwrap();
         readers.evict_older_than(Duration::ZERO);
         let ended = read.take_connection().await.err();
         assert!(matches!(ended, Some(Error::TransactionLost { .. })));
@@ -180,10 +180,10 @@ fn who_waits_in_vain_is_told_of_the_oldest_read() {
         let config = Config::in_memory().readers(2);
         let config = config.acquire_timeout(Duration::from_millis(1));
         let readers = Readers::new(Opener::new(":memory:".into(), config));
-        let places = ["older", "newer"].map(|method| {
-            let place = readers.take_free().unwrap();
-            place.serve(&reads(place.conn(), method)).unwrap();
-            place
+        let permits = ["older", "newer"].map(|method| {
+            let permit = readers.take_free().unwrap();
+            permit.serve(&reads(permit.conn(), method)).unwrap();
+            permit
         });
         let error = readers.acquire("waits").await.err();
         assert!(matches!(
@@ -195,7 +195,7 @@ fn who_waits_in_vain_is_told_of_the_oldest_read() {
                 ..
             })
         ));
-        drop(places);
+        drop(permits);
     });
 }
 
@@ -218,13 +218,13 @@ fn a_connection_that_is_closed_before_its_read_comes_to_it_is_opened_again() {
         let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
         let _file = opener.create().unwrap();
         let readers = Readers::new(opener);
-        let place = readers.take_free().unwrap();
-        let read = reads(place.conn(), "read");
-        let go_on = hold_up(place.conn());
+        let permit = readers.take_free().unwrap();
+        let read = reads(permit.conn(), "read");
+        let go_on = hold_up(permit.conn());
         let mut takes = pin!(read.take_connection());
         assert!(poll(takes.as_mut()).is_pending());
         let (sender, opened) = oneshot::channel();
-        place
+        permit
             .conn()
             .post(|| (), |()| sender.send(()).unwrap())
             .unwrap();
@@ -232,7 +232,7 @@ fn a_connection_that_is_closed_before_its_read_comes_to_it_is_opened_again() {
         opened.await.unwrap();
         readers.discard_idle();
         takes.await.unwrap();
-        assert!(place.conn().lock().owned_by(read.id).is_ok());
+        assert!(permit.conn().lock().owned_by(read.id).is_ok());
     });
 }
 
@@ -240,7 +240,7 @@ fn reads(conn: &Arc<Conn>, method: &'static str) -> Arc<Session> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let (conn, offload) = (Arc::clone(conn), Execution::Offload);
     let none = Duration::ZERO;
-    Session::new(conn, next_id(), Kind::Read, method, offload, none, &COUNT)
+    Session::new(conn, next_id(), Access::Read, method, offload, none, &COUNT)
 }
 
 /// The read that was to be ended has ended by itself in this moment.
@@ -282,7 +282,7 @@ fn who_waits_is_woken_when_the_queue_can_be_left() {
         }
     }
     run(async {
-        let (readers, place) = busy();
+        let (readers, permit) = busy();
         let looks = Arc::new(Looks(Arc::clone(&readers.queue), AtomicU8::new(0)));
         let waker = Waker::from(Arc::clone(&looks));
         let mut waits = [(); 2].map(|()| Box::pin(readers.acquire("waits")));
@@ -290,7 +290,7 @@ fn who_waits_is_woken_when_the_queue_can_be_left() {
             let polled = waits.as_mut().poll(&mut Context::from_waker(&waker));
             assert!(polled.is_pending());
         }
-        drop(place);
+        drop(permit);
         readers.shut();
         assert_eq!(looks.1.load(Ordering::SeqCst), 2);
     });
@@ -324,13 +324,13 @@ fn no_reader_is_free_while_everybody_who_waits_sleeps() {
     };
     for _ in 0..10_000 {
         let readers = several(3);
-        let (mut places, mut waits) = (Vec::new(), Vec::new());
-        let look = |waits: &mut Vec<Sleeper<'_>>, places: &mut Vec<_>, index: usize| {
+        let (mut permits, mut waits) = (Vec::new(), Vec::new());
+        let look = |waits: &mut Vec<Sleeper<'_>>, permits: &mut Vec<_>, index: usize| {
             let Sleeper(waiting, woken) = &mut waits[index];
             woken.0.store(false, Ordering::SeqCst);
             let waker = Waker::from(Arc::clone(woken));
-            if let Poll::Ready(place) = waiting.as_mut().poll(&mut Context::from_waker(&waker)) {
-                places.push(place.unwrap());
+            if let Poll::Ready(permit) = waiting.as_mut().poll(&mut Context::from_waker(&waker)) {
+                permits.push(permit.unwrap());
                 drop(waits.remove(index));
             }
         };
@@ -341,32 +341,32 @@ fn no_reader_is_free_while_everybody_who_waits_sleeps() {
                     let woken = Arc::new(Woken(AtomicBool::new(false)));
                     waits.push(Sleeper(Box::pin(readers.acquire("waits")), woken));
                     let newest = waits.len() - 1;
-                    look(&mut waits, &mut places, newest);
+                    look(&mut waits, &mut permits, newest);
                 } else if step < 3 && !waits.is_empty() {
                     let index = below(waits.len());
-                    look(&mut waits, &mut places, index);
+                    look(&mut waits, &mut permits, index);
                 } else if step == 3 && !waits.is_empty() {
                     drop(waits.remove(below(waits.len())));
-                } else if step > 3 && !places.is_empty() {
-                    drop(places.remove(below(places.len())));
+                } else if step > 3 && !permits.is_empty() {
+                    drop(permits.remove(below(permits.len())));
                     if step == 5 {
-                        places.extend(readers.take_free());
+                        permits.extend(readers.take_free());
                     }
                 }
             }
             let is_taken = |reader: &&Arc<Reader>| reader.state.load(Ordering::SeqCst) == TAKEN;
             let taken = readers.all.iter().filter(is_taken).count();
-            assert!(taken - places.len() <= 1, "more than one is kept");
+            assert!(taken - permits.len() <= 1, "more than one is kept");
         }
         let woken = |Sleeper(_, woken): &Sleeper<'_>| woken.0.load(Ordering::SeqCst);
         while let Some(index) = waits.iter().position(woken) {
-            look(&mut waits, &mut places, index);
+            look(&mut waits, &mut permits, index);
         }
         let length = readers.queue.length.load(Ordering::SeqCst);
         let waiters = readers.queue.lock();
         assert_eq!((length, waiters.count), (waits.len(), waits.len()));
         assert!(!waiters.keeps_one);
-        assert!(waits.is_empty() || places.len() == readers.all.len());
+        assert!(waits.is_empty() || permits.len() == readers.all.len());
         drop(waiters);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Kind, Object, SchemaDump};
+use super::{Object, ObjectKind, SchemaDump};
 
 /// What is different in two schemas: `-` is what only the first one has, `+` what only the second one has.
 ///
@@ -78,8 +78,8 @@ impl SchemaDump {
 
 impl Object {
     fn belongs_to(&self, other: &Self) -> bool {
-        matches!(self.kind, Kind::Index | Kind::Trigger)
-            && matches!(other.kind, Kind::Table | Kind::View)
+        matches!(self.kind, ObjectKind::Index | ObjectKind::Trigger)
+            && matches!(other.kind, ObjectKind::Table | ObjectKind::View)
             && self.owner == other.owner
     }
 }

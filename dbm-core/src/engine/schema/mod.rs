@@ -32,7 +32,7 @@ pub struct SchemaDump {
 struct Object {
     /// The table or view it belongs to; its own name when it is one. In lower case.
     owner: String,
-    kind: Kind,
+    kind: ObjectKind,
     name: String,
     /// The columns of a table, in order.
     columns: Vec<Column>,
@@ -47,7 +47,7 @@ struct Column {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum ObjectKind {
     Table,
     View,
     Index,
@@ -70,17 +70,17 @@ pub(crate) fn read(connection: &Connection) -> Result<SchemaDump> {
         let mut object = Object {
             owner: row.get::<_, String>(2)?.to_lowercase(),
             kind: match kind.as_str() {
-                "table" => Kind::Table,
-                "view" => Kind::View,
-                "index" => Kind::Index,
-                _ => Kind::Trigger,
+                "table" => ObjectKind::Table,
+                "view" => ObjectKind::View,
+                "index" => ObjectKind::Index,
+                _ => ObjectKind::Trigger,
             },
             name: row.get(1)?,
             columns: Vec::new(),
             lines: Vec::new(),
         };
         match object.kind {
-            Kind::Table if !is_virtual => {
+            ObjectKind::Table if !is_virtual => {
                 read_table(connection, &mut object, &sql)?;
                 if row.get(5)? {
                     object.lines.push("STRICT".to_owned());
@@ -89,7 +89,7 @@ pub(crate) fn read(connection: &Connection) -> Result<SchemaDump> {
                     object.lines.push("WITHOUT ROWID".to_owned());
                 }
             }
-            Kind::Index => object.lines = vec![index(connection, &object, &sql)?],
+            ObjectKind::Index => object.lines = vec![index(connection, &object, &sql)?],
             _ => object.lines = vec![after_name(&sql)],
         }
         objects.push(object);
@@ -285,10 +285,10 @@ impl ForeignKey {
 impl Object {
     fn header(&self) -> String {
         let kind = match self.kind {
-            Kind::Table => "TABLE",
-            Kind::View => "VIEW",
-            Kind::Index => "INDEX",
-            Kind::Trigger => "TRIGGER",
+            ObjectKind::Table => "TABLE",
+            ObjectKind::View => "VIEW",
+            ObjectKind::Index => "INDEX",
+            ObjectKind::Trigger => "TRIGGER",
         };
         format!("{kind} {}", quote(&self.name))
     }

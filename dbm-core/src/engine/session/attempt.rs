@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rusqlite::ErrorCode;
 
-use super::{Kind, Session};
+use super::{Access, Session};
 use crate::engine::db::{CONTROL, Db};
 use crate::engine::guard::Permission;
 use crate::engine::open::is_busy;
@@ -16,14 +16,14 @@ use crate::error::{Error, Result};
 /// The result of one attempt to run something.
 pub(super) enum Attempt<T> {
     Done(std::thread::Result<Result<T>>),
-    /// The fuse blew: run it again on the lane.
+    /// The fuse blew: run it again on the worker thread.
     TooLong,
 }
 
 impl Session {
     /// Nothing has been read yet and another process is in the way: the snapshot can be waited for.
     pub(super) fn can_wait_for(&self, error: &Error) -> bool {
-        self.kind == Kind::Read && is_busy(error) && !self.begun.load(Ordering::Relaxed)
+        self.access == Access::Read && is_busy(error) && !self.begun.load(Ordering::Relaxed)
     }
 
     pub(super) fn attempt<T>(
@@ -33,14 +33,14 @@ impl Session {
         read_only: bool,
         fuse: bool,
     ) -> Attempt<T> {
-        if self.kind == Kind::Read
+        if self.access == Access::Read
             && db.connection.is_autocommit()
             && self.check().is_ok()
             && let Err(error) = db.control(&CONTROL.begin_read)
         {
             return Attempt::Done(Ok(Err(error)));
         }
-        if self.kind != Kind::Connection {
+        if self.access != Access::Connection {
             db.guard.permit(Permission::InTransaction);
         }
         let started = Instant::now();
@@ -54,7 +54,7 @@ impl Session {
         if let (Some(sql), true) = (work.sql(), blown || matches!(result, Ok(Ok(_)))) {
             let (connection, whole) = (&db.connection, matches!(work, Work::Statement { .. }));
             let took = if blown { 10 * took } else { took };
-            db.profiles
+            db.timings
                 .record(sql, took, fuse, || whole && is_harmless(connection, sql));
         }
         db.guard.permit(Permission::Everything);
@@ -104,7 +104,7 @@ impl Session {
             Work::Closure(closure) => {
                 let closure = closure.take().ok_or(Error::HandleEnded)?;
                 self.exposed.store(true, Ordering::Relaxed);
-                if read_only && self.kind == Kind::Write {
+                if read_only && self.access == Access::Write {
                     return without_writing(db, || closure(&db.connection));
                 }
                 self.note_write(db);
@@ -137,7 +137,7 @@ impl Session {
         if matches!(&result, Err(error) if self.can_wait_for(error)) {
             return result;
         }
-        if self.kind == Kind::Connection {
+        if self.access == Access::Connection {
             return result;
         }
         if db.connection.is_autocommit() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Kind, Session};
+use super::{Access, Session};
 use crate::engine::db::{CONTROL, Db};
 use crate::engine::open::is_busy;
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ impl Session {
 
     /// Opens the read transaction if nothing is in the way.
     pub(crate) fn take_snapshot_now(&self) {
-        if self.kind != Kind::Read || self.begun.load(Ordering::Relaxed) {
+        if self.access != Access::Read || self.begun.load(Ordering::Relaxed) {
             return;
         }
         let Some(mut slot) = self.conn.try_lock() else {
@@ -38,9 +38,9 @@ impl Session {
 
     /// Makes the writer's connection ready for its new owner: opens the transaction, or joins the one that is open.
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<()> {
-        match self.kind {
-            Kind::Write if self.is_shared() => self.join_write().await,
-            Kind::Write => {
+        match self.access {
+            Access::Write if self.is_shared() => self.join_write().await,
+            Access::Write => {
                 let begun = self.begin_write().await;
                 if let Err(error) = &begun {
                     self.set_failure(error, false);
@@ -48,13 +48,13 @@ impl Session {
                 begun
             }
             // Its statements run on a thread, where SQLite may wait for another process.
-            Kind::Connection => {
+            Access::Connection => {
                 let limit = self.busy_timeout;
                 let wait = move |db: &mut Db| db.connection.busy_timeout(limit);
                 Ok(self.control(wait).await??)
             }
             // Its snapshot is taken with the first statement.
-            Kind::Read => Ok(()),
+            Access::Read => Ok(()),
         }
     }
 

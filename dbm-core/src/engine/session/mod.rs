@@ -2,8 +2,8 @@
 
 mod attempt;
 mod begin;
-mod errand;
-mod notes;
+mod dispatch;
+mod flags;
 mod run;
 
 pub(crate) use self::run::Tried;
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 
 /// What kind of lease a session has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum Access {
     /// A snapshot on a reader connection.
     Read,
     /// A transaction on the writer.
@@ -31,11 +31,11 @@ pub(crate) enum Kind {
 pub(crate) struct Session {
     pub(crate) conn: Arc<Conn>,
     pub(crate) id: OwnerId,
-    pub(crate) kind: Kind,
+    pub(crate) access: Access,
     pub(crate) method: &'static str,
     execution: Execution,
     busy_timeout: Duration,
-    /// Counts statements that run on the lane.
+    /// Counts statements that run on the worker thread.
     offloaded: &'static AtomicU64,
     /// A statement was asked for, whatever has become of it.
     asked: AtomicBool,
@@ -48,11 +48,11 @@ pub(crate) struct Session {
     savepoint: AtomicBool,
     /// A closure had the bare connection in its hands.
     exposed: AtomicBool,
-    unshareable: AtomicBool,
+    exclusive: AtomicBool,
     /// A closure has replaced what guards the connection.
     tainted: AtomicBool,
     /// The body's work is part of the transaction that will be committed.
-    settled: AtomicBool,
+    resolved: AtomicBool,
     first_rowid: AtomicI64,
     last_rowid: AtomicI64,
     /// Microseconds spent in statements.
@@ -69,7 +69,7 @@ impl Session {
     pub(crate) fn new(
         conn: Arc<Conn>,
         id: OwnerId,
-        kind: Kind,
+        access: Access,
         method: &'static str,
         execution: Execution,
         busy_timeout: Duration,
@@ -78,7 +78,7 @@ impl Session {
         Arc::new(Self {
             conn,
             id,
-            kind,
+            access,
             method,
             execution,
             busy_timeout,
@@ -90,8 +90,8 @@ impl Session {
             savepoint: AtomicBool::new(false),
             exposed: AtomicBool::new(false),
             tainted: AtomicBool::new(false),
-            unshareable: AtomicBool::new(false),
-            settled: AtomicBool::new(false),
+            exclusive: AtomicBool::new(false),
+            resolved: AtomicBool::new(false),
             first_rowid: AtomicI64::new(0),
             last_rowid: AtomicI64::new(0),
             spent: AtomicU64::new(0),
@@ -109,7 +109,7 @@ impl Session {
                 return self.take(slot);
             }
             // Until it is its own it may be closed again, to be opened anew.
-            Box::pin(self.conn.open_on_lane()).await?;
+            Box::pin(self.conn.open_on_worker()).await?;
         }
     }
 

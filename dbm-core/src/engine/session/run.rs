@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
 use super::attempt::Attempt;
-use super::errand::Errand;
-use super::{Kind, Session};
+use super::dispatch::JobKind;
+use super::{Access, Session};
 use crate::config::Execution;
 use crate::engine::connection::Slot;
 use crate::engine::db::Db;
@@ -19,7 +19,7 @@ pub(crate) enum Tried<T> {
     Done(std::thread::Result<Result<T>>),
     /// It must not share a transaction, and nothing was done: it is to be asked again once it does not.
     MustBeAlone,
-    /// It is for the lane: it may take long, or something is in its way.
+    /// It is for the worker thread: it may take long, or something is in its way.
     NotHere,
 }
 
@@ -34,7 +34,7 @@ impl Session {
         dropped: &(dyn Fn() + Sync),
     ) -> Result<T> {
         self.check()?;
-        if self.kind == Kind::Read && work.sql().is_none() {
+        if self.access == Access::Read && work.sql().is_none() {
             // A closure cannot be run again after it has met another process's lock.
             self.take_snapshot().await?;
         }
@@ -52,7 +52,7 @@ impl Session {
         read_only: bool,
         shares: bool,
     ) -> Tried<T> {
-        if self.kind == Kind::Connection {
+        if self.access == Access::Connection {
             return Tried::NotHere;
         }
         let Some(mut slot) = self.slot_here() else {
@@ -76,7 +76,7 @@ impl Session {
         }
     }
 
-    /// Runs a statement on the lane, behind what is there.
+    /// Runs a statement on the worker thread, behind what is there.
     ///
     /// `dropped` is called when the future goes away while the statement may be running.
     pub(crate) async fn run_on_lane<T: Send + 'static>(
@@ -85,13 +85,13 @@ impl Session {
         read_only: bool,
         dropped: &(dyn Fn() + Sync),
     ) -> Result<T> {
-        if self.kind == Kind::Read {
+        if self.access == Access::Read {
             self.take_snapshot().await?;
         }
         self.offloaded.fetch_add(1, Ordering::Relaxed);
         let (this, mut work) = (Arc::clone(self), work.into_owned());
         let result = self
-            .on_lane(Errand::Statement { dropped }, move |db| {
+            .on_worker(JobKind::Statement { dropped }, move |db| {
                 match this.attempt(db, &mut work, read_only, false) {
                     Attempt::Done(result) => result,
                     Attempt::TooLong => Ok(Err(Error::HandleEnded)),
@@ -112,10 +112,10 @@ impl Session {
                 .map(work)
                 .map_err(|error| self.lost_or(error));
         }
-        Box::pin(self.on_lane(Errand::Control, work)).await
+        Box::pin(self.on_worker(JobKind::Control, work)).await
     }
 
-    /// The connection, where nothing is in its way and not everything is to run on the lane.
+    /// The connection, where nothing is in its way and not everything is to run on the worker thread.
     fn slot_here(&self) -> Option<MutexGuard<'_, Slot>> {
         if self.execution == Execution::Offload {
             return None;
@@ -130,7 +130,7 @@ fn expect<T>(db: &mut Db, work: &Work<'_, T>, shares: bool, force: bool) -> Expe
         return Expected::Long;
     };
     let (connection, guard) = (&db.connection, &db.guard);
-    db.profiles.expect(sql, shares, || {
+    db.timings.expect(sql, shares, || {
         if force || !matches!(work, Work::Statement { .. }) {
             return false;
         }

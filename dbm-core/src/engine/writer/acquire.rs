@@ -11,14 +11,14 @@ use super::scheduler::{Again, Arrival, Arrived, Caller};
 use super::shell::{QueuedCall, Writer, WriterPermit, is_exclusive};
 use super::watchdog::Watched as _;
 use crate::engine::session::Session;
-use crate::engine::trust::Trust;
+use crate::engine::share_policy::SharePolicy;
 use crate::error::{Error, Result};
 
-/// A call that wants the writer. Without `trust` it runs in a transaction of its own.
+/// A call that wants the writer. Without `share_policy` it runs in a transaction of its own.
 #[derive(Clone, Copy)]
 struct Request<'a> {
     session: &'a Arc<Session>,
-    trust: Option<&'static Trust>,
+    share_policy: Option<&'static SharePolicy>,
     again: Option<Again>,
 }
 
@@ -39,11 +39,11 @@ impl Writer {
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        trust: Option<&'static Trust>,
+        share_policy: Option<&'static SharePolicy>,
     ) -> Result<WriterPermit> {
         let request = Request {
             session,
-            trust,
+            share_policy,
             again: None,
         };
         match self.arrive(request)? {
@@ -117,7 +117,7 @@ impl Writer {
                     QueuedCall {
                         id: caller.id,
                         method: caller.method,
-                        trust: request.trust,
+                        share_policy: request.share_policy,
                         grant: sender,
                     }
                 };
@@ -167,7 +167,7 @@ impl<'a> Request<'a> {
         Caller {
             id: self.session.id,
             method: self.session.method,
-            exclusive: is_exclusive(self.trust),
+            exclusive: is_exclusive(self.share_policy),
             session: self.session,
             again: self.again,
         }

@@ -12,12 +12,12 @@ use crate::error::{Error, Result};
 impl Writer {
     /// Before a statement that cannot share a transaction: commits what others have done in it and begins another one.
     /// Too late when the call has done something itself. It can be made again, and is exclusive then.
-    pub(crate) async fn go_alone(
+    pub(crate) async fn become_exclusive(
         self: &Arc<Self>,
         session: &Arc<Session>,
         depth: usize,
     ) -> Result<()> {
-        session.set_unshareable();
+        session.set_exclusive();
         if !session.is_shared() {
             return Ok(());
         }

@@ -76,7 +76,7 @@ impl Writer {
         followers: Followers,
     ) -> Result<()> {
         let here = self.committer.run_on() == RunOn::Task && !self.conn.has_pending();
-        if here || !self.conn.has_lane() {
+        if here || !self.conn.has_worker() {
             let finished = permit.commit(owner, followers, RunOn::Task);
             let result = finished.result.clone();
             // The next one starts before the members are told.

@@ -19,8 +19,8 @@ use crate::engine::db::Db;
 use crate::engine::foreign::contain;
 use crate::engine::open::SharedOpener;
 use crate::engine::readers::Readers;
-use crate::engine::session::{Kind, Session};
-use crate::engine::trust::Trust;
+use crate::engine::session::{Access, Session};
+use crate::engine::share_policy::SharePolicy;
 use crate::error::Error;
 
 pub(super) type Scheduler = scheduler::Scheduler<QueuedCall, Arc<Session>, Followers>;
@@ -53,7 +53,7 @@ struct State {
 pub(super) struct QueuedCall {
     pub(super) id: CallId,
     pub(super) method: &'static str,
-    pub(super) trust: Option<&'static Trust>,
+    pub(super) share_policy: Option<&'static SharePolicy>,
     pub(super) grant: oneshot::Sender<WriterPermit>,
 }
 
@@ -67,7 +67,7 @@ impl Waiting for QueuedCall {
     }
 
     fn is_exclusive(&self) -> bool {
-        is_exclusive(self.trust)
+        is_exclusive(self.share_policy)
     }
 }
 
@@ -84,8 +84,8 @@ impl Follow for Followers {
 }
 
 /// Whether a call of a method neither joins the transaction of others nor lets others join.
-pub(super) fn is_exclusive(trust: Option<&'static Trust>) -> bool {
-    !trust.is_some_and(Trust::is_earned)
+pub(super) fn is_exclusive(share_policy: Option<&'static SharePolicy>) -> bool {
+    !share_policy.is_some_and(SharePolicy::may_share)
 }
 
 /// A call's right to use the writer. Dropped, the writer goes to the next call.
@@ -269,7 +269,7 @@ impl Writer {
                 let still_read = {
                     let mut slot = conn.lock();
                     slot.db()
-                        .and_then(|db| committer.checkpointer.start_over(db))
+                        .and_then(|db| committer.checkpointer.restart_log(db))
                 };
                 // It writes an event: a subscriber is code of others.
                 if let Some(log) = still_read {
@@ -329,8 +329,8 @@ impl Writer {
         let mut slot = self.conn.lock();
         // Slot, then state: whether the work is included changes only under the slot's lock.
         self.note(|scheduler| {
-            let settled = session.is_settled();
-            let outcome = scheduler.reclaim(session.id, settled, Instant::now)?;
+            let resolved = session.is_resolved();
+            let outcome = scheduler.reclaim(session.id, resolved, Instant::now)?;
             if let Some(outcome) = outcome {
                 session.set_late_answer(outcome);
             }
@@ -341,7 +341,7 @@ impl Writer {
         // The call may not have come to its connection yet.
         if let Ok(db) = slot.owned_by(session.id) {
             self.undo(db, session);
-            if session.kind == Kind::Connection {
+            if session.access == Access::Connection {
                 slot.discard();
             }
             slot.take_back();
@@ -357,7 +357,7 @@ impl Writer {
         if session.is_tainted() {
             self.spoil();
         }
-        if session.settle() {
+        if session.resolve() {
             return;
         }
         if db.connection.is_autocommit() {

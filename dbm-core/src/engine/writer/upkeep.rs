@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::shell::Writer;
-use crate::engine::checkpoint::PATIENCE;
+use crate::engine::checkpoint::TRUNCATE_WAIT;
 use crate::engine::open::keep_log_on_close;
 use crate::engine::wal::empty_log;
 use crate::error::{Error, Result};
@@ -55,7 +55,7 @@ impl Writer {
         if let Some(db) = self.conn.lock().db() {
             db.roll_back();
             if !self.keeps_log.load(Ordering::Relaxed)
-                && empty_log(&db.connection, PATIENCE).is_ok()
+                && empty_log(&db.connection, TRUNCATE_WAIT).is_ok()
             {
                 let _ = keep_log_on_close(&db.connection, false);
             }

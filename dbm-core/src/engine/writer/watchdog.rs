@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::policy::POLICY;
 use crate::engine::foreign::contain;
-use crate::engine::lane::Lane;
+use crate::engine::worker_thread::WorkerThread;
 
 /// Whom the watchdog looks after.
 pub(super) trait Watched: Send + Sync + 'static {
@@ -18,7 +18,7 @@ pub(super) trait Watched: Send + Sync + 'static {
 
 #[derive(Default)]
 pub(super) struct StallWatchdog {
-    pub(super) thread: Lane,
+    pub(super) thread: WorkerThread,
     pub(super) shared: Arc<Shared>,
 }
 

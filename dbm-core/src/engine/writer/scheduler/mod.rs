@@ -433,18 +433,18 @@ impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
     }
 
     /// The writer is taken from the running call `id`. `None` when it has not got it any more. A call whose work is included
-    /// (`settled`) gets the outcome of the commit that others make. The caller undoes the work of others, then says
+    /// (`resolved`) gets the outcome of the commit that others make. The caller undoes the work of others, then says
     /// [`done`](Self::done).
     pub(super) fn reclaim(
         &mut self,
         id: CallId,
-        settled: bool,
+        resolved: bool,
         now: impl Fn() -> Instant,
     ) -> Option<Option<F::Outcome>> {
         if !self.is_run_by(id) {
             return None;
         }
-        let batch = self.batch.as_mut().filter(|_| settled);
+        let batch = self.batch.as_mut().filter(|_| resolved);
         let outcome = batch.map(|batch| batch.followers.join());
         self.hold(LibraryJob::Reclaim, now);
         Some(outcome)

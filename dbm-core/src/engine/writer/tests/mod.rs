@@ -12,7 +12,7 @@ use crate::config::{Config, Execution};
 use crate::engine::connection::{Conn, next_id};
 use crate::engine::open::{Opener, Role};
 use crate::engine::readers::Readers;
-use crate::engine::session::{Kind, Session};
+use crate::engine::session::{Access, Session};
 use crate::error::Error;
 use crate::test_support::{hold_up, is_told_of_no_file, run, starts};
 
@@ -27,9 +27,9 @@ pub(super) fn writer(config: Config) -> Arc<Writer> {
 }
 
 fn session(writer: &Writer, method: &'static str) -> Arc<Session> {
-    let (conn, kind) = (Arc::clone(&writer.conn), Kind::Write);
+    let (conn, access) = (Arc::clone(&writer.conn), Access::Write);
     let (auto, none) = (Execution::Auto, Duration::ZERO);
-    Session::new(conn, next_id(), kind, method, auto, none, &OFFLOADED)
+    Session::new(conn, next_id(), access, method, auto, none, &OFFLOADED)
 }
 
 /// A call in the middle of a transaction that others may join.
@@ -110,7 +110,7 @@ async fn evict(writer: &Arc<Writer>, session: &Arc<Session>) {
 fn a_call_that_is_taken_out_before_its_commit_is_told_of_the_commit() {
     run(async {
         let (writer, permit, session) = in_transaction().await;
-        session.settle();
+        session.resolve();
         evict(&writer, &session).await;
         assert!(writer.conn.lock().db().unwrap().connection.is_autocommit());
         // What the commit has come to: there is no file here.
@@ -136,7 +136,7 @@ fn a_call_that_is_taken_out_after_a_file_error_has_the_connections_opened_anew()
 fn a_call_that_is_taken_out_of_a_lost_transaction_does_not_wait_for_its_commit() {
     run(async {
         let (writer, permit, session) = in_transaction().await;
-        session.settle();
+        session.resolve();
         writer.batch_lost("another");
         evict(&writer, &session).await;
         let ended = writer.finish(permit, &session).await;
@@ -188,8 +188,8 @@ fn a_begin_that_fails_for_another_reason_than_a_lock_is_not_tried_again() {
             Execution::Auto,
             Duration::from_secs(3_600),
         );
-        let kind = Kind::Write;
-        let patient = Session::new(conn, session.id, kind, "first", auto, hour, &OFFLOADED);
+        let access = Access::Write;
+        let patient = Session::new(conn, session.id, access, "first", auto, hour, &OFFLOADED);
         let begun = patient.begin_write().await;
         assert!(matches!(begun, Err(Error::Sqlite { .. })), "{begun:?}");
     });

@@ -28,7 +28,7 @@ fn member(writer: &Arc<Writer>, waker: &Waker) -> Answer {
     started(async move { writer.wait_for(&outcome).await }, waker)
 }
 
-/// Somebody who makes the commit, on the lane, and whose task does not run any more.
+/// Somebody who makes the commit, on the worker thread, and whose task does not run any more.
 fn commits(writer: &Arc<Writer>, (permit, session): (WriterPermit, Arc<Session>)) -> Answer {
     let writer = Arc::clone(writer);
     let commits = async move { writer.finish(permit, &session).await };
@@ -81,7 +81,7 @@ fn members_are_told_of_a_commit_that_comes_after_the_close() {
 async fn stalled() -> (Arc<Writer>, impl Sized) {
     let writer = writer(Config::in_memory());
     let (permit, session) = begin(&writer, "stalls").await;
-    session.settle();
+    session.resolve();
     (writer, (permit, session))
 }
 

@@ -715,12 +715,12 @@ impl World {
 
     fn evict(&mut self) {
         let (now, number) = (self.now(), self.evictions.remove(0));
-        let settled = self.calls[number].included;
+        let resolved = self.calls[number].included;
         let open = self
             .transaction
             .as_ref()
             .map(|transaction| transaction.number);
-        let Some(outcome) = self.scheduler.reclaim(id(number), settled, || now) else {
+        let Some(outcome) = self.scheduler.reclaim(id(number), resolved, || now) else {
             return;
         };
         self.begin_job(Library::Reclaim);

@@ -10,20 +10,20 @@ use crate::error::{Error, Result};
 
 /// Jobs run one after the other, in the order in which they were posted.
 #[derive(Debug, Default)]
-pub(crate) struct Lane(Mutex<State>);
+pub(crate) struct WorkerThread(Mutex<ThreadState>);
 
 #[derive(Debug, Default)]
-enum State {
+enum ThreadState {
     #[default]
     NotStarted,
     Running(tokio_rusqlite::Connection),
     Closed,
 }
 
-impl Lane {
+impl WorkerThread {
     /// Hands over a job and does not wait: it runs even when nobody is interested any more.
     ///
-    /// A panic in the job is contained. Fails when the lane is closed or the system has no thread to give; the job is
+    /// A panic in the job is contained. Fails when the worker thread is closed or the system has no thread to give; the job is
     /// dropped then.
     pub(crate) fn post(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
         let thread = self.start()?;
@@ -38,16 +38,16 @@ impl Lane {
 
     /// Takes no further job; the thread ends after those it has.
     pub(crate) fn close(&self) {
-        *self.state() = State::Closed;
+        *self.state() = ThreadState::Closed;
     }
 
     /// Starts the thread if there is none yet; it has no connection to speak of, the jobs bring theirs.
     pub(crate) fn start(&self) -> Result<tokio_rusqlite::Connection> {
         let mut state = self.state();
         match &*state {
-            State::Running(thread) => return Ok(thread.clone()),
-            State::Closed => return Err(Error::HandleEnded),
-            State::NotStarted => {}
+            ThreadState::Running(thread) => return Ok(thread.clone()),
+            ThreadState::Closed => return Err(Error::HandleEnded),
+            ThreadState::NotStarted => {}
         }
         let unused = rusqlite::Connection::open_in_memory()?;
         let thread = catch_unwind(AssertUnwindSafe(|| {
@@ -59,11 +59,11 @@ impl Lane {
                 std::io::Error::other("the system has no thread to give"),
             )
         })?;
-        *state = State::Running(thread.clone());
+        *state = ThreadState::Running(thread.clone());
         Ok(thread)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ThreadState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -77,15 +77,16 @@ mod tests {
 
     #[test]
     fn a_panic_does_not_end_the_lane_and_order_is_kept() {
-        let lane = Lane::default();
+        let worker = WorkerThread::default();
         let (sender, receiver) = mpsc::channel();
         for number in 0..10 {
             let sender = sender.clone();
-            lane.post(move || {
-                sender.send(number).unwrap();
-                assert!(number % 2 == 0, "contained");
-            })
-            .unwrap();
+            worker
+                .post(move || {
+                    sender.send(number).unwrap();
+                    assert!(number % 2 == 0, "contained");
+                })
+                .unwrap();
         }
         let got: Vec<i32> = (0..10)
             .map(|_| receiver.recv_timeout(Duration::from_secs(10)).unwrap())

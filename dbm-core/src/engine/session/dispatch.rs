@@ -1,4 +1,4 @@
-//! Work that the lane does for a session.
+//! Work that the worker thread does for a session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,20 +11,20 @@ use crate::engine::db::Db;
 use crate::error::{Error, Result};
 
 impl Session {
-    /// Sends work to the lane and waits for its result. A statement whose caller has gone before its turn came is
+    /// Sends work to the worker thread and waits for its result. A statement whose caller has gone before its turn came is
     /// not run; the library's own work always is.
-    pub(super) async fn on_lane<R: Send + 'static>(
+    pub(super) async fn on_worker<R: Send + 'static>(
         self: &Arc<Self>,
-        errand: Errand<'_>,
+        kind: JobKind<'_>,
         work: impl FnOnce(&mut Db) -> R + Send + 'static,
     ) -> Result<R> {
         let (sender, receiver) = oneshot::channel();
         let (this, job) = (Arc::clone(self), next_id());
-        let is_statement = matches!(errand, Errand::Statement { .. });
+        let is_statement = matches!(kind, JobKind::Statement { .. });
         let mut guard = InterruptOnDrop {
             session: self,
             job,
-            errand,
+            kind,
             abandoned: Arc::new(AtomicBool::new(false)),
             armed: true,
         };
@@ -50,8 +50,8 @@ impl Session {
     }
 }
 
-/// What is sent to the lane.
-pub(super) enum Errand<'a> {
+/// What is sent to the worker thread.
+pub(super) enum JobKind<'a> {
     /// A body's statement; `dropped` is called when its future goes away before it has ended.
     Statement { dropped: &'a (dyn Fn() + Sync) },
     /// The library's own work.
@@ -61,14 +61,14 @@ pub(super) enum Errand<'a> {
 struct InterruptOnDrop<'a> {
     session: &'a Session,
     job: u64,
-    errand: Errand<'a>,
+    kind: JobKind<'a>,
     abandoned: Arc<AtomicBool>,
     armed: bool,
 }
 
 impl Drop for InterruptOnDrop<'_> {
     fn drop(&mut self) {
-        if let (true, Errand::Statement { dropped }) = (self.armed, &self.errand) {
+        if let (true, JobKind::Statement { dropped }) = (self.armed, &self.kind) {
             dropped();
             self.abandoned.store(true, Ordering::SeqCst);
             self.session.conn.interrupt(self.job);

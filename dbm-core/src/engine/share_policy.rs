@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// Calls that have to run alone and well before a method shares a transaction.
-const TRUSTED_AFTER: u8 = 3;
+const SHARES_AFTER: u8 = 3;
 
 /// Whether the calls of a method share a transaction, and so a commit, with others that wait at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +20,12 @@ pub enum Sharing {
 
 /// One per annotated method.
 #[derive(Debug)]
-pub(crate) struct Trust {
+pub(crate) struct SharePolicy {
     clean_runs: AtomicU8,
     alone: AtomicBool,
 }
 
-impl Trust {
+impl SharePolicy {
     pub(crate) const fn new() -> Self {
         Self {
             clean_runs: AtomicU8::new(0),
@@ -36,26 +36,26 @@ impl Trust {
     pub(crate) fn sharing(&self) -> Sharing {
         if self.alone.load(Ordering::Relaxed) {
             Sharing::Alone
-        } else if self.clean_runs.load(Ordering::Relaxed) < TRUSTED_AFTER {
+        } else if self.clean_runs.load(Ordering::Relaxed) < SHARES_AFTER {
             Sharing::Unknown
         } else {
             Sharing::Shares
         }
     }
 
-    pub(crate) fn is_earned(&self) -> bool {
+    pub(crate) fn may_share(&self) -> bool {
         self.sharing() == Sharing::Shares
     }
 
     /// From now on calls run alone: they wait for something else than the database, or do what cannot be undone
     /// apart from others.
-    pub(crate) fn keep_alone(&self) {
+    pub(crate) fn make_exclusive(&self) {
         self.alone.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn ran_clean(&self) {
         let runs = self.clean_runs.load(Ordering::Relaxed);
-        if runs < TRUSTED_AFTER {
+        if runs < SHARES_AFTER {
             self.clean_runs.store(runs + 1, Ordering::Relaxed);
         }
     }

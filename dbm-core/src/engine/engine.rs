@@ -23,7 +23,7 @@ pub(crate) struct Engine {
     pub(crate) writer: Arc<Writer>,
     pub(crate) readers: Arc<Readers>,
     /// The schema has constraints that fail only at COMMIT, or triggers that roll back: no shared transactions.
-    never_shares: AtomicBool,
+    schema_is_exclusive: AtomicBool,
     /// Held by whoever closes.
     closed: Mutex<bool>,
     /// The directory of a database that goes with its manager.
@@ -38,7 +38,7 @@ impl Engine {
             writer: Writer::new(writer, Arc::clone(&opener), Arc::clone(&readers)),
             readers,
             opener,
-            never_shares: AtomicBool::new(true),
+            schema_is_exclusive: AtomicBool::new(true),
             closed: Mutex::default(),
             temporary: Mutex::new(temporary),
         })
@@ -52,13 +52,13 @@ impl Engine {
         Ok(engine)
     }
 
-    pub(crate) fn never_shares(&self) -> bool {
-        self.never_shares.load(Ordering::Relaxed)
+    pub(crate) fn schema_is_exclusive(&self) -> bool {
+        self.schema_is_exclusive.load(Ordering::Relaxed)
     }
 
     /// Until the schema is read again, which the first call on a new connection does.
-    pub(crate) fn share_nothing(&self) {
-        self.never_shares.store(true, Ordering::Relaxed);
+    pub(crate) fn make_schema_exclusive(&self) {
+        self.schema_is_exclusive.store(true, Ordering::Relaxed);
     }
 
     /// Reads from the schema whether calls may share transactions. For the owner of the writer.
@@ -68,7 +68,7 @@ impl Engine {
             (),
             |row| row.get(0),
         )?;
-        self.never_shares.store(dangerous, Ordering::Relaxed);
+        self.schema_is_exclusive.store(dangerous, Ordering::Relaxed);
         Ok(())
     }
 

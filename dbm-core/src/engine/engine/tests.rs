@@ -63,7 +63,7 @@ fn what_was_only_read_is_closed_at_once_and_leaves_no_side_files() {
     assert!(fixture.engine.close_at_once());
     assert_eq!(fixture.files(), ["file"]);
     assert!(fixture.reader.open().is_err());
-    assert!(!fixture.reader.has_lane());
+    assert!(!fixture.reader.has_worker());
 }
 
 #[test]

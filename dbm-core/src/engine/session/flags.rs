@@ -45,12 +45,12 @@ impl Session {
     }
 
     /// Notes that the call's work was taken over or undone; true when it was before.
-    pub(crate) fn settle(&self) -> bool {
-        self.settled.swap(true, Ordering::AcqRel)
+    pub(crate) fn resolve(&self) -> bool {
+        self.resolved.swap(true, Ordering::AcqRel)
     }
 
-    pub(crate) fn is_settled(&self) -> bool {
-        self.settled.load(Ordering::Acquire)
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.resolved.load(Ordering::Acquire)
     }
 
     /// Undoing takes about as long as doing: too long for a destructor, unless everything is to run where the task is.
@@ -81,8 +81,8 @@ impl Session {
         self.shared.store(shared, Ordering::Relaxed);
     }
 
-    pub(crate) fn set_unshareable(&self) {
-        self.unshareable.store(true, Ordering::Relaxed);
+    pub(crate) fn set_exclusive(&self) {
+        self.exclusive.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn set_asked(&self) {
@@ -107,8 +107,8 @@ impl Session {
         self.savepoint.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn is_unshareable(&self) -> bool {
-        self.unshareable.load(Ordering::Relaxed)
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.exclusive.load(Ordering::Relaxed)
     }
 
     /// Whether a closure has left a statement open, which only a new connection is free of.
@@ -160,9 +160,9 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::engine::assembly::Engine;
     use crate::engine::connection::next_id;
-    use crate::engine::session::Kind;
+    use crate::engine::engine::Engine;
+    use crate::engine::session::Access;
 
     #[test]
     fn only_errors_of_the_file_spoil_the_connection() {
@@ -171,7 +171,7 @@ mod tests {
         let spoils = |code, read_only| {
             let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
             let none = Duration::ZERO;
-            let session = Session::new(conn, next_id(), Kind::Write, "meets", auto, none, &COUNT);
+            let session = Session::new(conn, next_id(), Access::Write, "meets", auto, none, &COUNT);
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
             session.set_failure(&error.into(), read_only);
             session.is_tainted()
