@@ -36,6 +36,7 @@ const MAX_READERS: usize = 1_000;
 /// | [`keep_backups`](Self::keep_backups) | 1 |
 /// | [`schema_drift`](Self::schema_drift) | [`SchemaDrift::Warn`]; [`SchemaDrift::Ignore`] after `start_with`, `create_with` |
 /// | [`version`](Self::version) | the manager's own |
+/// | [`hardened`](Self::hardened) | true |
 ///
 /// What cannot be set: write-ahead logging and foreign keys are on.
 #[derive(Debug, Clone)]
@@ -53,6 +54,7 @@ pub struct Config {
     pub(crate) keep_backups: usize,
     pub(crate) schema_drift: Option<SchemaDrift>,
     pub(crate) version: Option<Version>,
+    pub(crate) hardened: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -129,6 +131,7 @@ impl Config {
             keep_backups: 1,
             schema_drift: None,
             version: None,
+            hardened: true,
         }
     }
 
@@ -235,6 +238,21 @@ impl Config {
     /// ```
     pub fn version(mut self, version: Version) -> Self {
         self.version = Some(version);
+        self
+    }
+
+    /// Whether SQLite takes what is in the file with caution, as its documentation
+    /// [advises](https://sqlite.org/security.html) for a file that somebody else may have written. Default: it does.
+    ///
+    /// - The schema is not trusted: a view, trigger, CHECK, default, generated column or index may call a function of the
+    ///   program only if that was made with `FunctionFlags::SQLITE_INNOCUOUS`.
+    /// - `PRAGMA writable_schema` is of no use, nor can the tables behind a virtual one be written.
+    /// - Pages are checked as they are read.
+    /// - A text of SQL may have 16 MiB, and a statement 25 million instructions of SQLite's machine.
+    ///
+    /// With false, SQLite's own defaults hold, once start-up has found the file to be the program's.
+    pub fn hardened(mut self, hardened: bool) -> Self {
+        self.hardened = hardened;
         self
     }
 

@@ -230,14 +230,16 @@ impl<'a> Lease<'a> {
     async fn end_connection(&mut self, keep: bool) -> Result<()> {
         let (engine, session) = (self.frame.engine()?, &self.frame.session);
         let left_open = session.is_in_transaction().await?;
+        // What was written to a file that is gone is gone, too.
+        let same_file = session.conn.check_identity();
         let held = self.hold.take().map(Hold::into_owned);
         engine.renew_writer(held).await;
-        if keep && left_open {
-            Err(Error::TransactionLeftOpen {
+        match (keep, left_open) {
+            (true, true) => Err(Error::TransactionLeftOpen {
                 method: session.method,
-            })
-        } else {
-            Ok(())
+            }),
+            (true, false) => same_file,
+            (false, _) => Ok(()),
         }
     }
 

@@ -88,6 +88,11 @@ impl Conn {
         &self.opener.config
     }
 
+    /// Fails when the file is not the one that was opened first.
+    pub(crate) fn check_identity(&self) -> Result<()> {
+        self.opener.check_identity()
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Slot> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,11 +154,17 @@ impl Conn {
         self.lock().db.is_some()
     }
 
-    /// The slot of an open connection, unless the worker thread has work: then the lock may be held for as long as an open takes.
+    /// The slot of a connection that is open and fit for another call, unless the worker thread has work: then the lock may be
+    /// held for as long as an open takes.
     pub(crate) fn lock_open(&self) -> Option<MutexGuard<'_, Slot>> {
-        (!self.has_pending())
-            .then(|| self.lock())
-            .filter(|slot| slot.db.is_some())
+        let mut slot = (!self.has_pending()).then(|| self.lock())?;
+        let db = slot.db.as_ref()?;
+        // In a transaction that others have begun it has served none that would keep others from joining.
+        if db.guard.is_single_use() && db.connection.is_autocommit() {
+            slot.discard();
+            return None;
+        }
+        Some(slot)
     }
 
     /// Opens the connection without holding up the task's worker.
@@ -200,7 +211,9 @@ impl Conn {
             slot.db.take()
         };
         self.running().handle = None;
-        drop(db);
+        if let Some(db) = db {
+            db.close();
+        }
         self.worker.close();
     }
 
@@ -326,12 +339,8 @@ impl Slot {
 
     /// Drops the connection; the next lease opens a new one.
     pub(crate) fn discard(&mut self) {
-        if let Some(db) = self.db.take()
-            && db.connection.is_busy()
-        {
-            // A leaked statement keeps the connection from closing, and its locks with it; a rollback ends it.
-            let _ = db.connection.execute_batch("BEGIN");
-            let _ = db.connection.execute_batch("ROLLBACK");
+        if let Some(db) = self.db.take() {
+            db.close();
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
 use rusqlite::Connection;
-use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::hooks::{Action, AuthAction, AuthContext, Authorization};
 
 use crate::error::{Error, Result};
 
@@ -22,6 +22,8 @@ pub(crate) enum Permission {
     Everything,
     /// A body inside a transaction.
     InTransaction,
+    /// A body inside the transaction of others, who go on with the same connection.
+    InSharedTransaction,
 }
 
 #[derive(Debug)]
@@ -29,6 +31,9 @@ pub(crate) struct Guard {
     permission: AtomicU8,
     refused: AtomicU8,
     changes_schema: AtomicBool,
+    single_use: AtomicBool,
+    has_temp: AtomicBool,
+    may_shadow: AtomicBool,
     cancelled: AtomicBool,
     fuse: AtomicU64,
     fused: AtomicBool,
@@ -42,6 +47,9 @@ impl Guard {
             permission: AtomicU8::new(Permission::Everything as u8),
             refused: AtomicU8::new(0),
             changes_schema: AtomicBool::new(true),
+            single_use: AtomicBool::new(false),
+            has_temp: AtomicBool::new(false),
+            may_shadow: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             fuse: AtomicU64::new(NO_FUSE),
             fused: AtomicBool::new(false),
@@ -49,14 +57,16 @@ impl Guard {
         });
         let for_authorizer = Arc::clone(&guard);
         db.authorizer(Some(move |context: AuthContext<'_>| {
-            for_authorizer.authorize(&context.action)
+            for_authorizer.authorize(&context)
         }))?;
         guard.set_hooks(db)?;
         Ok(guard)
     }
 
-    /// The hooks that may be set again at no cost.
+    /// The hooks that may be set again at no cost, and none beside them.
     pub(crate) fn set_hooks(self: &Arc<Self>, db: &Connection) -> Result<()> {
+        db.update_hook(None::<fn(Action, &str, &str, i64)>)?;
+        db.rollback_hook(None::<fn()>)?;
         let for_commit = Arc::clone(self);
         db.commit_hook(Some(move || for_commit.is_in_body()))?;
         let for_progress = Arc::clone(self);
@@ -109,6 +119,33 @@ impl Guard {
         self.changes_schema.swap(false, Ordering::Relaxed)
     }
 
+    /// The connection may hold what must not outlive the call: TEMP objects, or whatever a closure has set in it.
+    pub(crate) fn set_single_use(&self) {
+        self.single_use.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection serves one call only.
+    pub(crate) fn is_single_use(&self) -> bool {
+        self.single_use.load(Ordering::Relaxed)
+    }
+
+    /// Whether a body may have made TEMP objects.
+    pub(crate) fn has_temp(&self) -> bool {
+        self.has_temp.load(Ordering::Relaxed)
+    }
+
+    /// Whether a TEMP object and a real one may have got the same name since the last time this was asked.
+    pub(crate) fn take_may_shadow(&self) -> bool {
+        self.may_shadow.load(Ordering::Relaxed) && self.may_shadow.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether the authorizer refused a TEMP object because the transaction is shared.
+    pub(crate) fn take_refused_temp(&self) -> bool {
+        let temp = Refusal::Temp as u8;
+        let order = Ordering::Relaxed;
+        self.refused.compare_exchange(temp, 0, order, order).is_ok()
+    }
+
     /// The library's own words for a statement that the authorizer refused.
     pub(crate) fn explain(&self, error: Error) -> Error {
         match self.refused.swap(0, Ordering::Relaxed) {
@@ -120,7 +157,7 @@ impl Guard {
     /// A commit while a body runs is never the library's: SQLite has ended the transaction and the body goes on
     /// without one. Such a commit is turned into a rollback.
     fn is_in_body(&self) -> bool {
-        self.permission.load(Ordering::Relaxed) == Permission::InTransaction as u8
+        self.permission.load(Ordering::Relaxed) != Permission::Everything as u8
     }
 
     fn must_stop(&self) -> bool {
@@ -135,11 +172,21 @@ impl Guard {
         true
     }
 
-    fn authorize(&self, action: &AuthAction<'_>) -> Authorization {
-        if self.permission.load(Ordering::Relaxed) == Permission::Everything as u8 {
+    fn authorize(&self, context: &AuthContext<'_>) -> Authorization {
+        let permission = self.permission.load(Ordering::Relaxed);
+        if permission == Permission::Everything as u8 {
             return Authorization::Allow;
         }
-        let refusal = match *action {
+        let refusal = match context.action {
+            _ if makes_temp(context) => {
+                if permission == Permission::InTransaction as u8 {
+                    for flag in [&self.single_use, &self.has_temp, &self.may_shadow] {
+                        flag.store(true, Ordering::Relaxed);
+                    }
+                    return Authorization::Allow;
+                }
+                Refusal::Temp
+            }
             AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => {
                 Refusal::TransactionControl
             }
@@ -154,9 +201,11 @@ impl Guard {
                 Refusal::Pragma
             }
             AuthAction::CreateTable { .. }
+            | AuthAction::CreateView { .. }
             | AuthAction::CreateTrigger { .. }
             | AuthAction::AlterTable { .. } => {
                 self.changes_schema.store(true, Ordering::Relaxed);
+                self.may_shadow.store(self.has_temp(), Ordering::Relaxed);
                 return Authorization::Allow;
             }
             _ => return Authorization::Allow,
@@ -172,6 +221,7 @@ enum Refusal {
     TransactionControl = 1,
     Attach,
     Pragma,
+    Temp,
 }
 
 impl Refusal {
@@ -179,7 +229,8 @@ impl Refusal {
         match code {
             1 => Self::TransactionControl,
             2 => Self::Attach,
-            _ => Self::Pragma,
+            3 => Self::Pragma,
+            _ => Self::Temp,
         }
     }
 
@@ -197,8 +248,32 @@ impl Refusal {
                 "this PRAGMA",
                 "its effect would outlive the transaction; use a method with `db: &mut Connection`",
             ),
+            Self::Temp => ("a TEMP object", "others go on with the same connection"),
         };
         Error::Refused { what, why }
+    }
+}
+
+/// Whether it makes or changes an object of the database `temp`, which a connection keeps until it is closed. Each has a row
+/// in a schema table there. The actions that are named `CreateTemp…` are not all: `CREATE TRIGGER temp.x` is none of them.
+fn makes_temp(context: &AuthContext<'_>) -> bool {
+    let is_temp = || {
+        let database = context.database_name;
+        database.is_some_and(|name| name.eq_ignore_ascii_case("temp"))
+    };
+    match context.action {
+        AuthAction::Insert { table_name } | AuthAction::Update { table_name, .. } => {
+            table_name.starts_with("sqlite_") && is_temp()
+        }
+        AuthAction::Pragma {
+            pragma_name,
+            pragma_value: Some(_),
+        } => {
+            let in_header = ["user_version", "application_id"];
+            let is = |known: &str| known.eq_ignore_ascii_case(pragma_name);
+            in_header.into_iter().any(is) && is_temp()
+        }
+        _ => false,
     }
 }
 

@@ -29,8 +29,10 @@ mod readers;
 )]
 pub(crate) mod schema;
 mod session;
+mod settings;
 mod share_policy;
 mod statement;
+mod temp_objects;
 #[expect(
     clippy::disallowed_methods,
     reason = "it waits for reads, on a worker thread"

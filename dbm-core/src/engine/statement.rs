@@ -203,14 +203,21 @@ fn finds_one_row(step: &str) -> bool {
 }
 
 /// Words that make a statement dangerous for those who share its transaction: a conflict clause that rolls
-/// everything back, or constraints that fail only at COMMIT.
+/// everything back, constraints that fail only at COMMIT, or a TEMP object, which they would see. The authorizer refuses
+/// a TEMP object that is overlooked here.
 fn schema_is_exclusive(sql: &str) -> bool {
     let text = sql.as_bytes();
     let starts_with = |at: usize, word: &[u8]| {
         text.get(at..at + word.len())
             .is_some_and(|found| found.eq_ignore_ascii_case(word))
     };
+    let mut creates = false;
     text.iter().enumerate().any(|(at, byte)| match byte {
+        b'c' | b'C' => {
+            creates |= starts_with(at, b"create");
+            false
+        }
+        b't' | b'T' => creates && starts_with(at, b"temp"),
         b'r' | b'R' => starts_with(at, b"rollback"),
         b'd' | b'D' => starts_with(at, b"defer"),
         _ => false,

@@ -6,8 +6,13 @@
 mod closures;
 mod connection;
 mod control;
+#[cfg(unix)]
+mod gone;
+mod hardening;
+mod outlives;
 mod reads;
 mod statements;
+mod temp;
 
 use std::sync::Arc;
 

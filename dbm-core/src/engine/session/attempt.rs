@@ -10,7 +10,9 @@ use super::{Access, Session};
 use crate::engine::db::{CONTROL, Db};
 use crate::engine::guard::Permission;
 use crate::engine::open::is_busy;
+use crate::engine::settings::Settings;
 use crate::engine::statement::{FUSE, Work, is_harmless};
+use crate::engine::temp_objects::hides_a_table;
 use crate::error::{Error, Result};
 
 /// The result of one attempt to run something.
@@ -41,7 +43,11 @@ impl Session {
             return Attempt::Done(Ok(Err(error)));
         }
         if self.access != Access::Connection {
-            db.guard.permit(Permission::InTransaction);
+            db.guard.permit(if self.is_shared() && !read_only {
+                Permission::InSharedTransaction
+            } else {
+                Permission::InTransaction
+            });
         }
         let started = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -104,11 +110,17 @@ impl Session {
             Work::Closure(closure) => {
                 let closure = closure.take().ok_or(Error::HandleEnded)?;
                 self.exposed.store(true, Ordering::Relaxed);
-                if read_only && self.access == Access::Write {
-                    return without_writing(db, || closure(&db.connection));
+                // What it sets there and cannot be seen goes with the connection.
+                db.guard.set_single_use();
+                let run = || closure(&db.connection);
+                if self.access == Access::Connection {
+                    run()
+                } else if read_only && self.access == Access::Write {
+                    without_writing(db, || with_its_settings(db, run))
+                } else {
+                    self.note_write(db);
+                    with_its_settings(db, run)
                 }
-                self.note_write(db);
-                closure(&db.connection)
             }
         }
     }
@@ -133,7 +145,7 @@ impl Session {
 
     /// Looks at the transaction after every statement: SQLite may have ended it.
     fn inspect<T, R>(&self, db: &Db, work: &Work<'_, T>, result: Result<R>) -> Result<R> {
-        let result = result.map_err(|error| self.lost_or(db.guard.explain(error)));
+        let result = result.map_err(|error| self.explain(db, error));
         if matches!(&result, Err(error) if self.can_wait_for(error)) {
             return result;
         }
@@ -145,21 +157,52 @@ impl Session {
                 Err(error) => error.clone(),
                 Ok(_) => Error::other("the transaction was ended inside the call"),
             };
-            self.lose(Error::TransactionLost {
+            return Err(self.end_with(Error::TransactionLost {
                 cause: cause.cause(),
-            });
-            return Err(self.lost_or(Error::HandleEnded));
+            }));
         }
-        if work.sql().is_none() && !db.restore_guard() {
-            self.tainted.store(true, Ordering::Relaxed);
-            self.lose(Error::Refused {
-                what: "replacing the connection's authorizer",
-                why: "it keeps the transaction safe",
-            });
-            return Err(self.lost_or(Error::HandleEnded));
+        if work.sql().is_none() {
+            if !db.restore_guard() {
+                self.tainted.store(true, Ordering::Relaxed);
+                return Err(self.end_with(Error::Refused {
+                    what: "replacing the connection's authorizer",
+                    why: "it keeps the transaction safe",
+                }));
+            }
+            if self.has_left_something(db) {
+                return Err(self.end_with(Error::Refused {
+                    what: "a statement left unfinished",
+                    why: "it would outlive the transaction",
+                }));
+            }
+        }
+        if db.guard.take_may_shadow() {
+            // Calls that joined its transaction would see its TEMP objects.
+            self.set_exclusive();
+            if hides_a_table(&db.connection)? {
+                return Err(self.end_with(Error::Refused {
+                    what: "a TEMP table or view with the name of a real one",
+                    why: "what is written to that name would be gone with the call; give it another one",
+                }));
+            }
         }
         self.begun.store(true, Ordering::Relaxed);
         result
+    }
+
+    /// Ends the session for its body, with an error that it may have had already.
+    fn end_with(&self, error: Error) -> Error {
+        self.lose(error);
+        self.lost_or(Error::HandleEnded)
+    }
+
+    fn explain(&self, db: &Db, error: Error) -> Error {
+        if db.guard.take_refused_temp() {
+            // The call can be made again, and has a transaction of its own then.
+            self.set_exclusive();
+            return Error::BatchLost { by: self.method };
+        }
+        self.lost_or(db.guard.explain(error))
     }
 
     /// SQLite's own memory of the last row id goes back beyond this call.
@@ -173,6 +216,14 @@ impl Session {
             self.last_rowid.store(rowid, Ordering::Relaxed);
         }
     }
+}
+
+/// What a closure turns on or off in the connection ends with it.
+fn with_its_settings<T>(db: &Db, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    let settings = Settings::of(&db.connection);
+    let result = catch_unwind(AssertUnwindSafe(run));
+    settings.restore(&db.connection);
+    result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// A closure of a read method inside a write transaction gets the writer's connection, where a cached statement

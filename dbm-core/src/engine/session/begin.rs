@@ -49,6 +49,7 @@ impl Session {
             }
             // Its statements run on a thread, where SQLite may wait for another process.
             Access::Connection => {
+                self.conn.check_identity()?;
                 let limit = self.busy_timeout;
                 let wait = move |db: &mut Db| db.connection.busy_timeout(limit);
                 Ok(self.control(wait).await??)

@@ -4,8 +4,8 @@ use std::panic::resume_unwind;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
-use super::dispatch::JobKind;
 use super::attempt::Attempt;
+use super::dispatch::JobKind;
 use super::{Access, Session};
 use crate::config::Execution;
 use crate::engine::connection::Slot;
