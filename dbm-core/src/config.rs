@@ -33,6 +33,7 @@ const MAX_READERS: usize = 1_000;
 /// | [`busy_timeout`](Self::busy_timeout) | 5 s |
 /// | [`max_queue`](Self::max_queue) | none |
 /// | [`max_read_age`](Self::max_read_age) | none |
+/// | [`max_write_idle`](Self::max_write_idle) | none |
 /// | [`keep_backups`](Self::keep_backups) | 1 |
 /// | [`schema_drift`](Self::schema_drift) | [`SchemaDrift::Warn`]; [`SchemaDrift::Ignore`] after `start_with`, `create_with` |
 /// | [`version`](Self::version) | the manager's own |
@@ -51,6 +52,7 @@ pub struct Config {
     pub(crate) busy_timeout: Duration,
     pub(crate) max_queue: Option<usize>,
     pub(crate) max_read_age: Option<Duration>,
+    pub(crate) max_write_idle: Option<Duration>,
     pub(crate) keep_backups: usize,
     pub(crate) schema_drift: Option<SchemaDrift>,
     pub(crate) version: Option<Version>,
@@ -128,6 +130,7 @@ impl Config {
             busy_timeout: Duration::from_secs(5),
             max_queue: None,
             max_read_age: None,
+            max_write_idle: None,
             keep_backups: 1,
             schema_drift: None,
             version: None,
@@ -199,6 +202,17 @@ impl Config {
     /// warning is logged.
     pub fn max_read_age(mut self, age: Duration) -> Self {
         self.max_read_age = Some(age);
+        self
+    }
+
+    /// How long a call may keep the writer without running a statement while others wait for it: then it is evicted, rolled
+    /// back, and fails with [`Error::TransactionLost`](crate::Error::TransactionLost). Looked at about once a second.
+    /// Default: as long as it likes, for a body may wait for an answer from the network.
+    ///
+    /// It is for calls that are not polled any more: one that a `select!` in a loop has in a branch that another branch keeps
+    /// from running, or one that was polled once and then put aside.
+    pub fn max_write_idle(mut self, idle: Duration) -> Self {
+        self.max_write_idle = Some(idle);
         self
     }
 

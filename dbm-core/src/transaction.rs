@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use serde_core::de::Deserialize;
-use tokio::sync::SemaphorePermit;
 
 use crate::engine::{Access, Work};
 use crate::error::{Error, Result};
-use crate::frame::{Frame, Started};
+use crate::frame::{Frame, Started, StatementPermit};
 use crate::params::Params;
 use crate::row::{self, Row};
 
@@ -159,7 +158,7 @@ enum Stage<'a, T> {
         frame: &'a Frame,
         work: Work<'a, T>,
         /// A function pointer, because only what can go to a thread can wait: `query_map` gives what cannot.
-        wait: fn(&'a Frame, Work<'a, T>, Option<SemaphorePermit<'a>>) -> Waiting<'a, T>,
+        wait: fn(&'a Frame, Work<'a, T>, Option<StatementPermit<'a>>) -> Waiting<'a, T>,
     },
     Waiting(Waiting<'a, T>),
     Ended,

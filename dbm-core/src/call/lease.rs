@@ -158,7 +158,7 @@ impl<'a> Lease<'a> {
     }
 
     async fn end(&mut self, keep: bool, site: &'static Site) -> Result<()> {
-        self.frame.end().await;
+        self.frame.end();
         self.learn(site);
         match &self.hold {
             None => Err(Error::HandleEnded),
@@ -238,7 +238,7 @@ impl<'a> Lease<'a> {
             (true, true) => Err(Error::TransactionLeftOpen {
                 method: session.method,
             }),
-            (true, false) => same_file,
+            (true, false) => session.check().and(same_file),
             (false, _) => Ok(()),
         }
     }
@@ -247,7 +247,7 @@ impl<'a> Lease<'a> {
     /// running otherwise.
     fn give_back(&mut self) {
         let Some(hold) = self.hold.take() else { return };
-        self.frame.end_now();
+        self.frame.end();
         let session = &self.frame.session;
         let quick = !session.conn.has_pending()
             && session.access != Access::Connection

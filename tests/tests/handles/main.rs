@@ -6,6 +6,7 @@
 mod closures;
 mod connection;
 mod control;
+mod forgotten;
 #[cfg(unix)]
 mod gone;
 mod hardening;

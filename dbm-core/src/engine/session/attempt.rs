@@ -49,11 +49,17 @@ impl Session {
                 Permission::InTransaction
             });
         }
+        if let Some(activity) = &self.activity {
+            activity.begins();
+        }
         let started = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| {
             self.perform(db, work, read_only, fuse.then_some(started + FUSE))
         }));
         let took = started.elapsed();
+        if let Some(activity) = &self.activity {
+            activity.ends();
+        }
         let blown = db.guard.take_fuse();
         self.note_rowid(db, work);
         // Still as the body, whom the authorizer may refuse.

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use rusqlite::ErrorCode;
 
@@ -75,6 +76,11 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
+    }
+
+    /// Since when the call has not done anything with its connection; `None` while it does.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        self.activity.as_ref()?.idle_since()
     }
 
     pub(crate) fn set_shared(&self, shared: bool) {

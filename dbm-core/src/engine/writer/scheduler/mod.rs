@@ -59,6 +59,22 @@ pub(super) trait Waiting {
     fn is_exclusive(&self) -> bool;
 }
 
+/// The session of a running call, as far as the scheduler needs to know it.
+pub(super) trait RunningCall: Clone {
+    /// Since when it has not done anything; `None` while it does.
+    fn idle_since(&self) -> Option<Instant>;
+}
+
+/// Why a call loses the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// It keeps the members of its transaction waiting.
+    Stalled,
+    /// It does nothing, and others wait.
+    Idle,
+    Closed,
+}
+
 /// The members of a batch that wait for its commit.
 pub(super) trait Follow: Default {
     /// What a member waits on.
@@ -201,7 +217,7 @@ pub(super) struct Effects<W, S, F> {
     /// Restart the log on the worker thread, then [`done`](Scheduler::done).
     pub(super) restart_log: bool,
     /// Take the writer from this call: [`reclaim`](Scheduler::reclaim), undo its work, then [`done`](Scheduler::done).
-    pub(super) evict: Option<S>,
+    pub(super) evict: Option<(S, Reason)>,
     /// Tell them that the writer is closed.
     pub(super) refused: Vec<W>,
 }
@@ -229,7 +245,7 @@ impl<W, S, F> Default for Effects<W, S, F> {
     }
 }
 
-impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
+impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
     pub(super) const fn new(policy: Policy, max_queue: Option<usize>) -> Self {
         Self {
             policy,
@@ -451,7 +467,7 @@ impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
     }
 
     /// Time has passed: nobody waits for ever for a call that does not come for the writer, a body that keeps the members
-    /// of its transaction waiting, or a leader that does not run.
+    /// of its transaction waiting, or a leader that does not run; nor for one that is idle, if the program says so.
     pub(super) fn tick(&mut self, now: Instant, effects: &mut Effects<W, S, F>) {
         let since = |time| now.saturating_duration_since(time);
         match &self.phase {
@@ -469,9 +485,19 @@ impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
             Phase::Running {
                 claimed, session, ..
             } => {
-                if self.has_followers() && since(*claimed) >= self.policy.stalled_after {
-                    effects.evict = Some(session.clone());
-                }
+                let is_idle = |limit| {
+                    let idle = session.idle_since().map(|idle| idle.max(*claimed));
+                    idle.is_some_and(|idle| since(idle) >= limit)
+                };
+                let reason = if self.has_followers() && since(*claimed) >= self.policy.stalled_after
+                {
+                    Some(Reason::Stalled)
+                } else if !self.queue.is_empty() && self.policy.max_idle.is_some_and(is_idle) {
+                    Some(Reason::Idle)
+                } else {
+                    None
+                };
+                effects.evict = reason.map(|reason| (session.clone(), reason));
             }
             Phase::Library { .. } => {}
         }
@@ -482,7 +508,7 @@ impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
         self.closed = true;
         effects.refused = self.queue.clear();
         if let Phase::Running { session, .. } = &self.phase {
-            effects.evict = Some(session.clone());
+            effects.evict = Some((session.clone(), Reason::Closed));
         }
         effects.commit = self.close_commit_window(&now);
         if let Phase::Granted { .. } = self.phase {

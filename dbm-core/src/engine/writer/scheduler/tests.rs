@@ -76,6 +76,26 @@ fn two_callers_in_every_order() {
     }
 }
 
+/// With the limit nobody waits for ever, even for a call that has the writer for itself.
+#[test]
+fn two_callers_in_every_order_when_an_idle_one_is_evicted() {
+    for kinds in [
+        [Shares, Shares],
+        [Shares, Exclusive],
+        [Exclusive, Exclusive],
+        [Shares, TurnsExclusive],
+        [TurnsExclusive, TurnsExclusive],
+    ] {
+        for expected in [0, 2] {
+            let states = explore(World::with_max_idle(&kinds, expected), |world| {
+                others_go_on_without(0, world);
+                others_go_on_without(1, world);
+            });
+            assert!(states > 100, "{states} states of {kinds:?}");
+        }
+    }
+}
+
 #[test]
 fn three_callers_in_every_order() {
     for kinds in [
