@@ -342,8 +342,8 @@ pub enum Error {
         message: String,
     },
 
-    /// Start-up needs a tokio runtime with time enabled.
-    #[error("no tokio runtime with time enabled: {message}")]
+    /// Start-up needs a tokio runtime.
+    #[error("no tokio runtime: {message}")]
     Runtime {
         /// What is missing.
         message: &'static str,

@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::engine::{Access, Engine, Session, Tried, Work};
+use crate::engine::{Access, Engine, Session, Tried, Work, timer};
 use crate::error::{Error, Result};
 
 tokio::task_local! {
@@ -201,7 +201,7 @@ impl Frame {
 
     async fn wait_for_statement_permit(&self, method: &'static str) -> Result<SemaphorePermit<'_>> {
         let limit = self.session.conn.config().acquire_timeout;
-        match Box::pin(tokio::time::timeout(limit, self.statement_permit.acquire())).await {
+        match Box::pin(timer::timeout(limit, self.statement_permit.acquire())).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Error::AcquireTimeout {
                 method,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::site::Site;
+use crate::engine::timer;
 use crate::error::Error;
 use crate::frame::Frame;
 
@@ -40,7 +41,7 @@ pub(crate) async fn run<R>(
     });
     let ended = match site.timeout {
         None => finished.await,
-        Some(limit) => match tokio::time::timeout(limit, &mut finished).await {
+        Some(limit) => match timer::timeout(limit, &mut finished).await {
             Ok(ended) => ended,
             Err(_) => BodyOutcome::TimedOut(Error::Timeout {
                 method: site.method,

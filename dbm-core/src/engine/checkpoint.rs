@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::db::Db;
 use super::foreign::contain;
+use super::idle;
 use super::open::{SharedOpener, connect};
 use super::read_mark::ReadMark;
 use super::wal::{copy_log, empty_log};
@@ -75,6 +76,7 @@ struct Progress {
 #[derive(Default)]
 struct Own {
     connection: Option<Connection>,
+    used: bool,
     closed: bool,
 }
 
@@ -188,6 +190,20 @@ impl Checkpointer {
         Some(StillRead { pages })
     }
 
+    /// Closes the connection and ends the thread when there was no checkpoint since this was called last. False when that may
+    /// be so the next time.
+    pub(crate) fn rest(&self) -> bool {
+        let Ok(mut own) = self.state.own.try_lock() else {
+            return false;
+        };
+        if std::mem::take(&mut own.used) {
+            return false;
+        }
+        own.connection = None;
+        self.worker.rest();
+        true
+    }
+
     /// Closes the connection; the next checkpoint opens another one. Waits for the one that is running.
     pub(crate) fn discard(&self) {
         self.state.lock().connection = None;
@@ -231,9 +247,11 @@ impl Own {
             none => {
                 opener.check_identity()?;
                 let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+                idle::tell_of_open();
                 none.insert(connect(&opener.path, flags)?)
             }
         };
+        self.used = true;
         let sql = "PRAGMA wal_checkpoint(PASSIVE)";
         let copied: i64 = connection.query_row(sql, (), |row| row.get(2))?;
         // -1 when another one's checkpoint is in the way.

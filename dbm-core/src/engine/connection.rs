@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use rusqlite::InterruptHandle;
 use tokio::sync::oneshot;
 
-use super::db::Db;
+use super::db::{CONTROL, Db};
 use super::guard::Guard;
-use super::open::{Role, SharedOpener};
+use super::idle;
+use super::open::{Role, SharedOpener, is_busy};
 use super::worker_thread::WorkerThread;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -55,6 +56,8 @@ pub(crate) struct Slot {
     db: Option<Db>,
     owner: OwnerId,
     closed: bool,
+    /// A call has had it since somebody last looked whether it is used.
+    used: bool,
 }
 
 /// The job that may be interrupted now; an interrupt is sent under this lock, so it never hits a later one.
@@ -77,6 +80,7 @@ impl Conn {
                 db: None,
                 owner: NO_OWNER,
                 closed: false,
+                used: false,
             }),
             worker: WorkerThread::default(),
             pending: AtomicUsize::new(0),
@@ -158,13 +162,10 @@ impl Conn {
     /// held for as long as an open takes.
     pub(crate) fn lock_open(&self) -> Option<MutexGuard<'_, Slot>> {
         let mut slot = (!self.has_pending()).then(|| self.lock())?;
-        let db = slot.db.as_ref()?;
-        // In a transaction that others have begun it has served none that would keep others from joining.
-        if db.guard.is_single_use() && db.connection.is_autocommit() {
+        if slot.has_served() {
             slot.discard();
-            return None;
         }
-        Some(slot)
+        slot.db.is_some().then_some(slot)
     }
 
     /// Opens the connection without holding up the task's worker.
@@ -185,8 +186,31 @@ impl Conn {
             return Err(Error::HandleEnded);
         }
         let db = self.opener.open(self.role)?;
-        self.install(&mut slot, db);
-        Ok(())
+        // It may have to read the log anew, and SQLite tries for seconds when it cannot: not where the task is. Another
+        // process that is in the way is no fault.
+        match db.control(&CONTROL.snapshot) {
+            Err(error) if !is_busy(&error) => Err(error),
+            _ => {
+                self.install(&mut slot, db);
+                Ok(())
+            }
+        }
+    }
+
+    /// Has a new connection take the place of one that has served its one call, before anybody waits for it.
+    pub(crate) fn replace_beside(self: &Arc<Self>) {
+        let conn = Arc::clone(self);
+        let replace = move || {
+            let mut slot = conn.lock();
+            let is_idle = slot.owner == NO_OWNER;
+            if is_idle && slot.has_served() {
+                slot.discard();
+                drop(slot);
+                // If there is none to be had, whoever needs it is told.
+                let _ = conn.open();
+            }
+        };
+        let _ = self.post(replace, drop);
     }
 
     /// Takes over an open connection, unless it comes too late.
@@ -200,6 +224,29 @@ impl Conn {
     fn install(&self, slot: &mut Slot, db: Db) {
         self.running().handle = Some((db.connection.get_interrupt_handle(), Arc::clone(&db.guard)));
         slot.db = Some(db);
+        slot.used = true;
+        idle::tell_of_open();
+    }
+
+    /// Closes the connection and ends the thread when nobody has used them since this was called last. False when that may
+    /// be so the next time.
+    pub(crate) fn rest(&self) -> bool {
+        let Some(mut slot) = self.try_lock_idle() else {
+            return false;
+        };
+        if std::mem::take(&mut slot.used) {
+            return false;
+        }
+        // What others have done may wait in a transaction for its commit.
+        let is_over = slot
+            .db
+            .as_ref()
+            .is_some_and(|db| db.connection.is_autocommit());
+        if is_over {
+            slot.discard();
+        }
+        let is_idle = || !self.has_pending();
+        slot.db.is_none() && self.worker.rest_if(is_idle)
     }
 
     /// Closes for good; nothing runs on it any more.
@@ -318,6 +365,7 @@ impl Slot {
             return Err(Error::HandleEnded);
         }
         self.owner = owner;
+        self.used = true;
         Ok(())
     }
 
@@ -331,6 +379,13 @@ impl Slot {
 
     pub(crate) fn take_back(&mut self) {
         self.owner = NO_OWNER;
+    }
+
+    /// Whether the connection may hold what must not outlive the call that had it. With a transaction open others go on with
+    /// it: then it holds nothing that they would see.
+    pub(crate) fn has_served(&self) -> bool {
+        let is_over = |db: &Db| db.guard.is_single_use() && db.connection.is_autocommit();
+        self.db.as_ref().is_some_and(is_over)
     }
 
     pub(crate) fn db(&mut self) -> Option<&mut Db> {

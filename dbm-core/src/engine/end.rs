@@ -29,7 +29,7 @@ impl Engine {
             .control(move |db| engine.end_transaction_now(db, &ending, keep))
             .await?;
         if !keep || kept.is_err() {
-            session.discard_if_unclean();
+            session.give_connection_back();
         }
         Ok(kept)
     }

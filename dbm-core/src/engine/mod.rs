@@ -15,6 +15,7 @@ mod end;
 mod engine;
 mod foreign;
 mod guard;
+mod idle;
 mod inspect;
 #[expect(
     clippy::disallowed_methods,
@@ -33,6 +34,7 @@ mod settings;
 mod share_policy;
 mod statement;
 mod temp_objects;
+pub(crate) mod timer;
 #[expect(
     clippy::disallowed_methods,
     reason = "it waits for reads, on a worker thread"

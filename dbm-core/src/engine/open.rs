@@ -128,7 +128,9 @@ impl Opener {
 
     /// A new database that is gone with its one connection.
     pub(crate) fn in_memory(&self) -> Result<Db> {
-        self.configure(Connection::open_in_memory()?, Role::Writer)
+        let connection = Connection::open_in_memory()?;
+        harden(&connection, true)?;
+        self.configure(connection, Role::Writer)
     }
 
     fn configure(&self, connection: Connection, role: Role) -> Result<Db> {
@@ -144,7 +146,9 @@ impl Opener {
             ),
         };
         self.patiently(|| Ok(connection.execute_batch(&settings)?))?;
-        harden(&connection, self.config.hardened)?;
+        if !self.config.hardened {
+            harden(&connection, false)?;
+        }
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         wal::watch_wal(&connection);

@@ -41,6 +41,23 @@ impl WorkerThread {
         *self.state() = ThreadState::Closed;
     }
 
+    /// Gives the thread back once it has done the jobs that it has. The next job starts another one.
+    pub(crate) fn rest(&self) {
+        let _ = self.rest_if(|| true);
+    }
+
+    /// The same, if that is so when nobody can start it. False when it runs on.
+    pub(crate) fn rest_if(&self, is_idle: impl FnOnce() -> bool) -> bool {
+        let mut state = self.state();
+        if matches!(*state, ThreadState::Running(_)) {
+            if !is_idle() {
+                return false;
+            }
+            *state = ThreadState::NotStarted;
+        }
+        true
+    }
+
     /// Starts the thread if there is none yet; it has no connection to speak of, the jobs bring theirs.
     pub(crate) fn start(&self) -> Result<tokio_rusqlite::Connection> {
         let mut state = self.state();
@@ -66,6 +83,13 @@ impl WorkerThread {
     fn state(&self) -> MutexGuard<'_, ThreadState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Starts a thread for a job of the whole process, which ends with that job. It has a name of its own: otherwise the system
+/// shows it under that of the thread which happened to start it. False when the system has none to give.
+pub(crate) fn start_thread(name: &str, job: impl FnOnce() + Send + 'static) -> bool {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(job).is_ok()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::{not_from_inside, tell};
-use crate::engine::Engine;
+use crate::engine::{Engine, timer};
 use crate::error::Result;
 use crate::gate::Gate;
 use crate::status::Status;
@@ -22,7 +22,7 @@ pub(crate) async fn close(gate: &Arc<Gate>) -> Result<()> {
 pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()> {
     not_from_inside(gate, "close_within")?;
     gate.begin_closing();
-    if tokio::time::timeout(limit, ended(gate)).await.is_ok() {
+    if timer::timeout(limit, ended(gate)).await.is_ok() {
         return Ok(());
     }
     tell(|| {

@@ -11,7 +11,7 @@ use super::{in_transaction, tell, version_row};
 use crate::call::lease::Lease;
 use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
-use crate::engine::{Access, Engine, SchemaDiff, SchemaDump, read_schema};
+use crate::engine::{Access, Engine, SchemaDiff, SchemaDump, read_schema, timer};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Gate};
 use crate::manager_core::ManagerCore;
@@ -90,7 +90,7 @@ impl<M: Schema> Drift<M> {
             return;
         }
         let ended = status.wait_for(|status| *status != Status::Running);
-        if tokio::time::timeout(DELAY, ended).await.is_ok() {
+        if timer::timeout(DELAY, ended).await.is_ok() {
             return;
         }
         let expected = self.expected().await;
@@ -162,7 +162,7 @@ impl<M: Schema> Drift<M> {
                 .await?;
             Ok(false)
         });
-        tokio::time::timeout(LIMIT, making)
+        timer::timeout(LIMIT, making)
             .await
             .map_err(|_| Error::Timeout {
                 method: INIT.method,

@@ -1,11 +1,10 @@
 //! Start-up, in the background: prepare, create or migrate, run.
 
 use std::future::poll_fn;
-use std::panic::catch_unwind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tracing::{error, info};
@@ -109,12 +108,9 @@ impl<M: Schema> Start<M> {
 }
 
 fn runtime() -> Result<Handle> {
-    let missing = |message| Error::Runtime { message };
-    let runtime =
-        Handle::try_current().map_err(|_| missing("start was called outside of a runtime"))?;
-    catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)))
-        .map_err(|_| missing("its builder needs enable_time() or enable_all()"))?;
-    Ok(runtime)
+    Handle::try_current().map_err(|_| Error::Runtime {
+        message: "start was called outside of a runtime",
+    })
 }
 
 async fn start_up<M: Schema>(
@@ -132,7 +128,10 @@ async fn start_up<M: Schema>(
     let ready = unless_given_up(gate, make_ready(manager, gate, &engine, &required, drift)).await;
     unfinished.finish();
     match ready {
-        Ok(step) => Ok((engine, step)),
+        Ok(step) => {
+            engine.rest_when_idle();
+            Ok((engine, step))
+        }
         Err(error) => {
             engine.opener.give_up();
             // A hook may have leaked its statement, and nobody drops the library's own checks.

@@ -15,6 +15,7 @@ use super::db::CONTROL;
 use super::open::{Role, SharedOpener};
 use super::read_mark::ReadMark;
 use super::session::Session;
+use super::timer;
 use crate::error::{Error, Result};
 use crate::sharded::thread_number;
 
@@ -169,10 +170,28 @@ impl Readers {
             }
             Ok::<_, Error>(permits)
         };
-        tokio::time::timeout(QUIESCE_WAIT, everybody)
-            .await
-            .ok()?
-            .ok()
+        timer::timeout(QUIESCE_WAIT, everybody).await.ok()?.ok()
+    }
+
+    /// Gives back connections and threads that were not used since this was called last. False when there may be more to give
+    /// back the next time.
+    pub(crate) fn rest(&self) -> bool {
+        let mut at_rest = self.mark.rest();
+        for reader in &self.all {
+            let Some(permit) = ReaderPermit::take(reader, FREE) else {
+                at_rest &= reader.state.load(Ordering::SeqCst) == NEW;
+                continue;
+            };
+            let rests = reader.conn.rest();
+            at_rest &= rests;
+            drop(permit);
+            if rests {
+                let order = Ordering::SeqCst;
+                // Those that are open are taken first.
+                let _ = reader.state.compare_exchange(FREE, NEW, order, order);
+            }
+        }
+        at_rest
     }
 
     /// Closes the connections that nobody uses; they are opened anew when they are needed.
@@ -278,4 +297,9 @@ pub(crate) fn end_read(conn: &Conn, session: &Session) {
         slot.discard();
     }
     slot.take_back();
+    let has_served = slot.has_served();
+    drop(slot);
+    if has_served {
+        session.conn.replace_beside();
+    }
 }

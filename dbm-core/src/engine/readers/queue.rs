@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::{FREE, Reader, ReaderPermit, Readers};
+use crate::engine::timer;
 use crate::error::{Error, Result};
 
 #[derive(Default)]
@@ -72,7 +73,7 @@ impl Readers {
                 in_queue.waiter.told.notified().await;
             }
         };
-        match tokio::time::timeout(limit, permit).await {
+        match timer::timeout(limit, permit).await {
             Ok(permit) => permit,
             Err(_) => Err(self.acquire_timeout(method, limit)),
         }

@@ -11,7 +11,7 @@ use crate::engine::db::{CONTROL, Db};
 use crate::engine::guard::Permission;
 use crate::engine::open::is_busy;
 use crate::engine::settings::Settings;
-use crate::engine::statement::{FUSE, Work, is_harmless};
+use crate::engine::statement::{FUSE, Work, is_harmless, is_long};
 use crate::engine::temp_objects::hides_a_table;
 use crate::error::{Error, Result};
 
@@ -68,6 +68,9 @@ impl Session {
             let took = if blown { 10 * took } else { took };
             db.timings
                 .record(sql, took, fuse, || whole && is_harmless(connection, sql));
+            if db.timings.take_started_over() {
+                connection.flush_prepared_statement_cache();
+            }
         }
         db.guard.permit(Permission::Everything);
         self.spent
@@ -96,7 +99,14 @@ impl Session {
                 params,
                 finish,
             } => {
-                let mut statement = db.connection.prepare_cached(sql).map_err(Error::from)?;
+                let (mut once, mut cached);
+                let statement: &mut rusqlite::Statement<'_> = if is_long(sql) {
+                    once = db.connection.prepare(sql)?;
+                    &mut once
+                } else {
+                    cached = db.connection.prepare_cached(sql)?;
+                    &mut cached
+                };
                 if statement.readonly() {
                     match fuse {
                         Some(fuse) => db.guard.set_fuse(fuse),
@@ -105,8 +115,8 @@ impl Session {
                 } else if !(read_only && only_asks(sql)) {
                     self.about_to_write(db, read_only)?;
                 }
-                params.bind(&mut statement)?;
-                finish(&mut statement)
+                params.bind(statement)?;
+                finish(statement)
             }
             Work::Script { sql, finish } => {
                 self.about_to_write(db, read_only)?;

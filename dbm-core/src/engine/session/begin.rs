@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Access, Session};
 use crate::engine::db::{CONTROL, Db};
 use crate::engine::open::is_busy;
+use crate::engine::timer;
 use crate::error::{Error, Result};
 
 impl Session {
@@ -105,8 +106,7 @@ impl Session {
         let started = Instant::now();
         let mut pause = Duration::from_millis(1);
         while started.elapsed() < self.busy_timeout {
-            tokio::time::sleep(pause.min(self.busy_timeout.saturating_sub(started.elapsed())))
-                .await;
+            timer::sleep(pause.min(self.busy_timeout.saturating_sub(started.elapsed()))).await;
             pause = (pause * 2).min(Duration::from_millis(20));
             match self.control(attempt).await? {
                 Err(busy) if is_busy(&busy) => error = busy,

@@ -127,14 +127,17 @@ impl Session {
         self.is_tainted() || self.has_left_something(db)
     }
 
-    /// Discards a connection that must not be used again.
-    pub(crate) fn discard_if_unclean(&self) {
+    /// Gives the connection back after a call whose work was undone; one that must not be used again is discarded.
+    pub(crate) fn give_connection_back(&self) {
         if self.is_shared() {
             return;
         }
         let mut slot = self.conn.lock();
-        if slot.owned_by(self.id).is_ok_and(|db| self.is_unclean(db)) {
-            slot.discard();
+        if let Ok(db) = slot.owned_by(self.id) {
+            if self.is_unclean(db) {
+                slot.discard();
+            }
+            slot.take_back();
         }
     }
 

@@ -12,6 +12,7 @@ use super::shell::{QueuedCall, Writer, WriterPermit, is_exclusive};
 use super::watchdog::Watched as _;
 use crate::engine::session::Session;
 use crate::engine::share_policy::SharePolicy;
+use crate::engine::timer;
 use crate::error::{Error, Result};
 
 /// A call that wants the writer. Without `share_policy` it runs in a transaction of its own.
@@ -90,7 +91,7 @@ impl Writer {
         let mut pause = POLICY.claim_within;
         loop {
             let left = limit.saturating_sub(started.elapsed());
-            match tokio::time::timeout(pause.min(left), &mut place.grant).await {
+            match timer::timeout(pause.min(left), &mut place.grant).await {
                 Ok(permit) => return permit.map_err(|_| Error::Closed { method }),
                 Err(_) => self.tick(),
             }

@@ -15,6 +15,7 @@ use crate::engine::commit_outcome::{CommitOutcome, Followers};
 use crate::engine::connection::{OwnerId, next_id};
 use crate::engine::foreign::contain;
 use crate::engine::session::Session;
+use crate::engine::timer;
 use crate::error::{Error, Result};
 
 impl Writer {
@@ -127,7 +128,7 @@ impl Writer {
             return told.await;
         }
         loop {
-            match Box::pin(tokio::time::timeout(POLICY.claim_within, &mut told)).await {
+            match Box::pin(timer::timeout(POLICY.claim_within, &mut told)).await {
                 Ok(result) => return result,
                 Err(_) => self.tick(),
             }
