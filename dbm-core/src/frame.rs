@@ -220,10 +220,18 @@ impl Frame {
     }
 
     /// Ends the frame when its body is over: its handle is of no use from here on. A statement that runs all the same was
-    /// leaked.
-    pub(crate) fn end(&self) {
+    /// leaked. A nested call that goes on somewhere else, or is being undone, is waited for.
+    pub(crate) async fn end(&self) {
+        if self.take_statement_permit().await.is_err() {
+            self.abandon_statement();
+        }
         self.ended.store(true, Ordering::Release);
-        if self.statement_permit.available_permits() == 0 {
+    }
+
+    /// The same, for a call whose body was dropped.
+    pub(crate) fn end_now(&self) {
+        self.ended.store(true, Ordering::Release);
+        if self.in_statement.load(Ordering::Relaxed) {
             self.abandon_statement();
         }
     }

@@ -112,6 +112,7 @@ impl<'a> Lease<'a> {
         engine.writer.mend().await?;
         session.take_connection().await?;
         session.begin().await?;
+        session.set_ready();
         Ok(lease)
     }
 
@@ -158,14 +159,15 @@ impl<'a> Lease<'a> {
     }
 
     async fn end(&mut self, keep: bool, site: &'static Site) -> Result<()> {
-        self.frame.end();
+        self.frame.end().await;
         self.learn(site);
         match &self.hold {
             None => Err(Error::HandleEnded),
             Some(Hold::Read { .. }) => {
                 self.give_back();
                 if keep {
-                    self.frame.session.check()
+                    let session = &self.frame.session;
+                    session.check().and_then(|()| session.check_finished())
                 } else {
                     Ok(())
                 }
@@ -247,7 +249,7 @@ impl<'a> Lease<'a> {
     /// running otherwise.
     fn give_back(&mut self) {
         let Some(hold) = self.hold.take() else { return };
-        self.frame.end();
+        self.frame.end_now();
         let session = &self.frame.session;
         let quick = !session.conn.has_pending()
             && session.access != Access::Connection

@@ -410,6 +410,7 @@ mod tests {
 
     use super::super::open::Opener;
     use super::*;
+    use crate::temporary::TemporaryDirectory;
 
     /// Where a job runs that must not be lost.
     fn place_of_job(conn: &Arc<Conn>) -> ThreadId {
@@ -426,6 +427,24 @@ mod tests {
         assert_ne!(place_of_job(&conn), thread::current().id());
         conn.worker.close();
         assert_eq!(place_of_job(&conn), thread::current().id());
+    }
+
+    /// SQLite tries for seconds when it cannot, which is nothing for the task that has the connection.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it breaks the file's index")]
+    fn a_connection_that_cannot_read_its_log_is_not_given_out() {
+        let directory = TemporaryDirectory::new().unwrap();
+        let path = directory.path().join("file");
+        let opener = Opener::new(path.clone(), Config::new(directory.path()));
+        drop(opener.create().unwrap());
+        let conn = Conn::new(Role::Reader, opener);
+        conn.open().unwrap();
+        conn.lock().discard();
+        let index = directory.path().join("file-shm");
+        let _ = std::fs::remove_file(&index);
+        std::fs::create_dir(&index).unwrap();
+        conn.open().unwrap_err();
+        assert!(conn.lock_open().is_none());
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Engine {
     /// Makes what a call has done part of the transaction that will be committed.
     fn include(&self, db: &Db, session: &Session) -> Result<()> {
         session.check()?;
+        session.check_finished()?;
         if db.guard.take_changes_schema() {
             self.read_schema(db)?;
         }

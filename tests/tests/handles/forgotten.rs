@@ -103,9 +103,10 @@ fn a_leaked_statement_keeps_neither_the_writer_nor_a_reader() {
                 // There it ends before anybody can leak it.
                 continue;
             }
-            let store = Store::create(Config::in_memory().execution(execution).readers(1))
-                .await
-                .unwrap();
+            let config = Config::in_memory().execution(execution).readers(1);
+            // A leaked call may as well go on somewhere else: it is waited for.
+            let config = config.acquire_timeout(Duration::from_millis(300));
+            let store = Store::create(config).await.unwrap();
             for then in THENS {
                 let wrong = [
                     caught(store.forget_a_query(ENDLESS, then)).await,

@@ -161,7 +161,10 @@ impl Store {
         make: Option<&str>,
     ) -> Result<()> {
         if let Some(sql) = make {
-            db.execute_batch(sql).await?;
+            match sql.strip_prefix("a script: ") {
+                Some(script) => db.execute_batch(script).await?,
+                None => drop(db.execute(sql, ()).await?),
+            }
         }
         db.execute("INSERT INTO number (n) VALUES (?1)", (n,))
             .await?;
@@ -191,7 +194,9 @@ fn calls_that_share_a_transaction_see_no_temp_object_of_one_another() {
             // The words of the second one are not found by reading them.
             for text in [
                 format!("CREATE {TRIGGER}"),
-                format!("CREATE/**/{TRIGGER}"),
+                format!("a script: CREATE/**/{TRIGGER}"),
+                "PRAGMA temp.user_version = 7".to_owned(),
+                "a script: PRAGMA temp.user_version = 7".to_owned(),
                 "CREATE TRIGGER [temp].t BEFORE INSERT ON number WHEN NEW.n > 101 BEGIN DELETE FROM number; END"
                     .to_owned(),
             ] {
@@ -211,6 +216,7 @@ fn calls_that_share_a_transaction_see_no_temp_object_of_one_another() {
                 for other in others {
                     within(other).await.unwrap();
                 }
+                assert_eq!(store.user_version().await.unwrap(), 0, "{text}");
                 let numbers = store.numbers().await.unwrap();
                 assert!(numbers.starts_with(&[1, 2, 3]), "{text}: {numbers:?}");
                 assert!(numbers.ends_with(&[102, 103, 104, 105]), "{numbers:?}");

@@ -29,7 +29,7 @@ pub(crate) struct Readers {
     pub(crate) mark: Arc<ReadMark>,
 }
 
-/// Nobody has used it yet.
+/// It has no connection.
 const NEW: u8 = 0;
 const FREE: u8 = 1;
 const TAKEN: u8 = 2;

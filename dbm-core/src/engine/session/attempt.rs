@@ -43,11 +43,7 @@ impl Session {
             return Attempt::Done(Ok(Err(error)));
         }
         if self.access != Access::Connection {
-            db.guard.permit(if self.is_shared() && !read_only {
-                Permission::InSharedTransaction
-            } else {
-                Permission::InTransaction
-            });
+            db.guard.permit(self.permission(read_only));
         }
         if let Some(activity) = &self.activity {
             activity.begins();
@@ -83,6 +79,15 @@ impl Session {
                 let _ = self.inspect(db, work, Ok(()));
                 Attempt::Done(Err(panic))
             }
+        }
+    }
+
+    /// What the authorizer lets a body do, in a read of which nothing comes even if it writes.
+    pub(super) fn permission(&self, read_only: bool) -> Permission {
+        if self.is_shared() && !read_only {
+            Permission::InSharedTransaction
+        } else {
+            Permission::InTransaction
         }
     }
 
@@ -185,11 +190,8 @@ impl Session {
                     why: "it keeps the transaction safe",
                 }));
             }
-            if self.has_left_something(db) {
-                return Err(self.end_with(Error::Refused {
-                    what: "a statement left unfinished",
-                    why: "it would outlive the transaction",
-                }));
+            if db.connection.is_busy() {
+                self.unfinished.store(true, Ordering::Relaxed);
             }
         }
         if db.guard.take_may_shadow() {

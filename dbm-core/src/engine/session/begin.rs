@@ -39,14 +39,6 @@ impl Session {
 
     /// Makes the writer's connection ready for its new owner: opens the transaction, or joins the one that is open.
     pub(crate) async fn begin(self: &Arc<Self>) -> Result<()> {
-        self.begin_as_its_access_says().await?;
-        if let Some(activity) = &self.activity {
-            activity.ends();
-        }
-        Ok(())
-    }
-
-    async fn begin_as_its_access_says(self: &Arc<Self>) -> Result<()> {
         match self.access {
             Access::Write if self.is_shared() => self.join_write().await,
             Access::Write => {

@@ -11,7 +11,7 @@ use super::Session;
 use crate::config::Execution;
 use crate::engine::commit_outcome::CommitOutcome;
 use crate::engine::db::Db;
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 impl Session {
     /// Whether an error or a closure has spoilt the connection.
@@ -78,6 +78,13 @@ impl Session {
             .take()
     }
 
+    /// From here on the call is idle while it runs no statement.
+    pub(crate) fn set_ready(&self) {
+        if let Some(activity) = &self.activity {
+            activity.ends();
+        }
+    }
+
     /// Since when the call has not done anything with its connection; `None` while it does.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         self.activity.as_ref()?.idle_since()
@@ -120,6 +127,17 @@ impl Session {
     /// Whether a closure has left a statement open, which only a new connection is free of.
     pub(crate) fn has_left_something(&self, db: &Db) -> bool {
         self.exposed.load(Ordering::Relaxed) && db.connection.is_busy()
+    }
+
+    /// Fails when a closure has left a statement open.
+    pub(crate) fn check_finished(&self) -> Result<()> {
+        if !self.unfinished.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Error::Refused {
+            what: "a statement left unfinished",
+            why: "it would outlive the transaction",
+        })
     }
 
     /// Whether the connection must not be used again.

@@ -50,6 +50,8 @@ pub(crate) struct Session {
     savepoint: AtomicBool,
     /// A closure had the bare connection in its hands.
     exposed: AtomicBool,
+    /// A closure has left a statement open.
+    unfinished: AtomicBool,
     exclusive: AtomicBool,
     /// A closure has replaced what guards the connection.
     tainted: AtomicBool,
@@ -95,6 +97,7 @@ impl Session {
             shared: AtomicBool::new(false),
             savepoint: AtomicBool::new(false),
             exposed: AtomicBool::new(false),
+            unfinished: AtomicBool::new(false),
             tainted: AtomicBool::new(false),
             exclusive: AtomicBool::new(false),
             resolved: AtomicBool::new(false),

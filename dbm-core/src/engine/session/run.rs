@@ -63,7 +63,7 @@ impl Session {
             Err(error) => return Tried::Done(Ok(Err(self.lost_or(error)))),
         };
         let force = self.execution == Execution::Inline;
-        match expect(db, work, shares, force) {
+        match expect(db, work, shares, force, self.permission(read_only)) {
             Expected::Short => {}
             Expected::Long if force => {}
             Expected::Long => return Tried::NotHere,
@@ -125,7 +125,13 @@ impl Session {
 }
 
 /// With `force` it runs here however long it takes, and its plan is of no interest.
-fn expect<T>(db: &mut Db, work: &Work<'_, T>, shares: bool, force: bool) -> Expected {
+fn expect<T>(
+    db: &mut Db,
+    work: &Work<'_, T>,
+    shares: bool,
+    force: bool,
+    permission: Permission,
+) -> Expected {
     let Some(sql) = work.sql() else {
         return Expected::Long;
     };
@@ -134,7 +140,8 @@ fn expect<T>(db: &mut Db, work: &Work<'_, T>, shares: bool, force: bool) -> Expe
         if force || !matches!(work, Work::Statement { .. }) {
             return false;
         }
-        guard.permit(Permission::InTransaction);
+        // As the body: the cache keeps what is prepared here.
+        guard.permit(permission);
         let short = reads_single_rows(connection, sql);
         guard.permit(Permission::Everything);
         short
