@@ -431,7 +431,10 @@ mod tests {
 
     /// SQLite tries for seconds when it cannot, which is nothing for the task that has the connection.
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "it breaks the file's index")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it puts something in the place of the log"
+    )]
     fn a_connection_that_cannot_read_its_log_is_not_given_out() {
         let directory = TemporaryDirectory::new().unwrap();
         let path = directory.path().join("file");
@@ -440,9 +443,9 @@ mod tests {
         let conn = Conn::new(Role::Reader, opener);
         conn.open().unwrap();
         conn.lock().discard();
-        let index = directory.path().join("file-shm");
-        let _ = std::fs::remove_file(&index);
-        std::fs::create_dir(&index).unwrap();
+        let log = directory.path().join("file-wal");
+        let _ = std::fs::remove_file(&log);
+        std::fs::create_dir(&log).unwrap();
         conn.open().unwrap_err();
         assert!(conn.lock_open().is_none());
     }

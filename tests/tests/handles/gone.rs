@@ -35,7 +35,7 @@ impl Store {
         let file = self.path().unwrap();
         db.execute("INSERT INTO number VALUES (4)", ()).await?;
         if let Some(take) = take {
-            take(&file);
+            take(file);
         }
         // What SQLite makes of it is not what the caller is to rely on.
         let _ = db.execute_batch(sql).await;
@@ -91,7 +91,7 @@ fn a_bare_connection_finds_the_file_gone_before_its_body_runs() {
                 .await
                 .unwrap();
             store.write("VACUUM", None).await.unwrap();
-            take(&store.path().unwrap());
+            take(store.path().unwrap());
             let begun = std::sync::atomic::AtomicBool::new(false);
             let result = within(store.begin(&begun)).await;
             assert!(
