@@ -232,8 +232,13 @@ impl<'a> Lease<'a> {
     async fn end_connection(&mut self, keep: bool) -> Result<()> {
         let (engine, session) = (self.frame.engine()?, &self.frame.session);
         let left_open = session.is_in_transaction().await?;
-        // What was written to a file that is gone is gone, too.
-        let same_file = session.conn.check_identity();
+        // What was written to a file that is gone is gone, too. Where the system does not tell, nobody knows.
+        let same_file = session.conn.check_identity().map_err(|error| match error {
+            Error::FileReplaced { .. } => error,
+            error => Error::CommitUnknown {
+                cause: error.cause(),
+            },
+        });
         let held = self.hold.take().map(Hold::into_owned);
         engine.renew_writer(held).await;
         match (keep, left_open) {
