@@ -145,6 +145,7 @@ mod manager;
 mod manager_core;
 mod params;
 pub mod prelude;
+mod process_thread;
 mod row;
 mod schema;
 mod sharded;
@@ -161,6 +162,7 @@ mod test_support;
     reason = "fixtures are copied, not databases"
 )]
 pub mod testing;
+mod timer;
 mod transaction;
 mod turnstile;
 mod unique_id;

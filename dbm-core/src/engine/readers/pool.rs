@@ -15,7 +15,7 @@ pub(super) struct Pool<T> {
     pub(super) queue: Arc<Queue<T>>,
 }
 
-/// Nobody has used it yet.
+/// Nobody has used it yet, or not for long.
 pub(super) const NEW: u8 = 0;
 pub(super) const FREE: u8 = 1;
 pub(super) const TAKEN: u8 = 2;
@@ -116,6 +116,27 @@ impl<T> Pool<T> {
                 in_queue.waiter.bell.heard().await;
             }
         }
+    }
+
+    /// Has those rest that are free. One that does is as good as new: those that are in use are taken before it. False
+    /// when there is one that does not.
+    pub(super) fn rest(&self, rests: impl Fn(&T) -> bool) -> bool {
+        let order = Ordering::SeqCst;
+        let mut all_rest = true;
+        for member in &self.all {
+            let Some(permit) = ReaderPermit::take(member, FREE) else {
+                all_rest &= member.state.load(order) == NEW;
+                continue;
+            };
+            let is_at_rest = rests(permit.value());
+            // Somebody may wait for it.
+            drop(permit);
+            if is_at_rest {
+                let _ = member.state.compare_exchange(FREE, NEW, order, order);
+            }
+            all_rest &= is_at_rest;
+        }
+        all_rest
     }
 
     /// Refuses those who wait.
