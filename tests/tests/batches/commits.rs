@@ -31,7 +31,7 @@ fn waiting_writers_share_one_commit() {
         let mut least = usize::MAX;
         // A transaction waits for nobody for long: on a slow machine they may take several.
         for _ in 0..5 {
-            let before = commits_in_log(&database);
+            let before = commits_in_log(database);
             let items: Vec<_> = (0..20).map(|_| next_item()).collect();
             let calls = items
                 .iter()
@@ -43,7 +43,7 @@ fn waiting_writers_share_one_commit() {
             for item in items {
                 assert_eq!(store.halves(item).await.unwrap(), 2);
             }
-            least = least.min(commits_in_log(&database) - before);
+            least = least.min(commits_in_log(database) - before);
         }
         assert!((1..10).contains(&least), "{least} commits for 20 calls");
     }));
