@@ -32,7 +32,11 @@ pub(super) struct Member<T> {
 }
 
 /// The right to use one. Dropped, it is free again.
-pub(super) struct ReaderPermit<T>(Arc<Member<T>>);
+pub(super) struct ReaderPermit<T> {
+    member: Arc<Member<T>>,
+    /// What it is then: free, or as good as new.
+    afterwards: u8,
+}
 
 pub(super) struct Queue<T> {
     pub(super) waiters: Mutex<Waiters<T>>,
@@ -103,7 +107,7 @@ impl<T> Pool<T> {
                     return Some(permit);
                 }
                 // This one first: nobody else has to know of it.
-                News::Free(number) => ReaderPermit::take(&self.all[number], FREE),
+                News::Free(number) => ReaderPermit::take_any(&self.all[number]),
                 News::Nothing(_) | News::Old => None,
             };
             if self.queue.lock().closed {
@@ -121,20 +125,14 @@ impl<T> Pool<T> {
     /// Has those rest that are free. One that does is as good as new: those that are in use are taken before it. False
     /// when there is one that does not.
     pub(super) fn rest(&self, rests: impl Fn(&T) -> bool) -> bool {
-        let order = Ordering::SeqCst;
         let mut all_rest = true;
         for member in &self.all {
-            let Some(permit) = ReaderPermit::take(member, FREE) else {
-                all_rest &= member.state.load(order) == NEW;
-                continue;
-            };
-            let is_at_rest = rests(permit.value());
-            // Somebody may wait for it.
-            drop(permit);
-            if is_at_rest {
-                let _ = member.state.compare_exchange(FREE, NEW, order, order);
+            if let Some(mut permit) = ReaderPermit::take(member, FREE)
+                && rests(permit.value())
+            {
+                permit.afterwards = NEW;
             }
-            all_rest &= is_at_rest;
+            all_rest &= member.state.load(Ordering::SeqCst) == NEW;
         }
         all_rest
     }
@@ -161,18 +159,26 @@ impl<T> ReaderPermit<T> {
         let order = Ordering::SeqCst;
         let is_so = member.state.load(order) == state;
         let exchanged = || member.state.compare_exchange(state, TAKEN, order, order);
-        (is_so && exchanged().is_ok()).then(|| Self(Arc::clone(member)))
+        (is_so && exchanged().is_ok()).then(|| Self {
+            member: Arc::clone(member),
+            afterwards: FREE,
+        })
+    }
+
+    /// Whether it was in use or not.
+    fn take_any(member: &Arc<Member<T>>) -> Option<Self> {
+        Self::take(member, FREE).or_else(|| Self::take(member, NEW))
     }
 
     pub(super) fn value(&self) -> &T {
-        &self.0.value
+        &self.member.value
     }
 }
 
 impl<T> Drop for ReaderPermit<T> {
     fn drop(&mut self) {
-        let member = &self.0;
-        member.state.store(FREE, Ordering::SeqCst);
+        let member = &self.member;
+        member.state.store(self.afterwards, Ordering::SeqCst);
         member.queue.tell(member);
     }
 }
@@ -207,7 +213,7 @@ impl<T> Queue<T> {
         let keeps_it = !waiters.keeps_one && !waiters.late.is_empty();
         let news = if keeps_it {
             // If somebody is quicker again, they will tell of it in turn.
-            let Some(permit) = ReaderPermit::take(member, FREE) else {
+            let Some(permit) = ReaderPermit::take_any(member) else {
                 return;
             };
             News::Kept(permit)
