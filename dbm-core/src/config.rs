@@ -273,7 +273,7 @@ impl Config {
     /// - The schema is not trusted: a view, trigger, CHECK, default, generated column or index may call a function of the
     ///   program only if that was made with `FunctionFlags::SQLITE_INNOCUOUS`.
     /// - `PRAGMA writable_schema` is of no use, nor can the tables behind a virtual one be written.
-    /// - Pages are checked as they are read.
+    /// - The writer checks pages as it reads them, so that damage does not spread.
     /// - A text of SQL may have 16 MiB, and a statement 25 million instructions of SQLite's machine.
     ///
     /// With false, SQLite's own defaults hold, once start-up has found the file to be the program's.

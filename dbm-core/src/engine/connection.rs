@@ -185,16 +185,22 @@ impl Conn {
         } else {
             &self.slot
         };
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.has_served() {
-            // With it go the program's functions, and what they own.
-            let _inside = self.enter();
-            slot.discard();
+            self.discard_served(slot);
+            return None;
         }
         slot.db.is_some().then_some(SlotGuard {
             slot,
             _inside: None,
         })
+    }
+
+    /// With it go the program's functions, and what they own.
+    #[cold]
+    fn discard_served(&self, mut slot: MutexGuard<'_, Slot>) {
+        let _inside = self.enter();
+        slot.discard();
     }
 
     /// Opens the connection without holding up the task's worker.

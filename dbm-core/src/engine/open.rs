@@ -176,7 +176,8 @@ impl Opener {
 
     fn configure(&self, connection: Connection, role: Role) -> Result<Db> {
         let settings = match role {
-            Role::Reader => "PRAGMA query_only = ON".to_owned(),
+            // To check each page costs a read that loads one a fifth of its time, and a read spreads no damage.
+            Role::Reader => "PRAGMA query_only = ON; PRAGMA cell_size_check = OFF".to_owned(),
             Role::Writer => format!(
                 "PRAGMA synchronous = {}; PRAGMA wal_autocheckpoint = 0",
                 match self.config.durability {

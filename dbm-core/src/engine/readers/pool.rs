@@ -19,6 +19,8 @@ pub(super) struct Pool<T> {
 pub(super) const NEW: u8 = 0;
 pub(super) const FREE: u8 = 1;
 pub(super) const TAKEN: u8 = 2;
+/// It is taken, and new when it is given back.
+const RESTS: u8 = 3;
 
 /// Those who use different ones share nothing but what they only look at.
 #[repr(align(128))]
@@ -32,11 +34,7 @@ pub(super) struct Member<T> {
 }
 
 /// The right to use one. Dropped, it is free again.
-pub(super) struct ReaderPermit<T> {
-    member: Arc<Member<T>>,
-    /// What it is then: free, or as good as new.
-    afterwards: u8,
-}
+pub(super) struct ReaderPermit<T>(Arc<Member<T>>);
 
 pub(super) struct Queue<T> {
     pub(super) waiters: Mutex<Waiters<T>>,
@@ -127,10 +125,10 @@ impl<T> Pool<T> {
     pub(super) fn rest(&self, rests: impl Fn(&T) -> bool) -> bool {
         let mut all_rest = true;
         for member in &self.all {
-            if let Some(mut permit) = ReaderPermit::take(member, FREE)
+            if let Some(permit) = ReaderPermit::take(member, FREE)
                 && rests(permit.value())
             {
-                permit.afterwards = NEW;
+                member.state.store(RESTS, Ordering::SeqCst);
             }
             all_rest &= member.state.load(Ordering::SeqCst) == NEW;
         }
@@ -159,10 +157,7 @@ impl<T> ReaderPermit<T> {
         let order = Ordering::SeqCst;
         let is_so = member.state.load(order) == state;
         let exchanged = || member.state.compare_exchange(state, TAKEN, order, order);
-        (is_so && exchanged().is_ok()).then(|| Self {
-            member: Arc::clone(member),
-            afterwards: FREE,
-        })
+        (is_so && exchanged().is_ok()).then(|| Self(Arc::clone(member)))
     }
 
     /// Whether it was in use or not.
@@ -171,14 +166,16 @@ impl<T> ReaderPermit<T> {
     }
 
     pub(super) fn value(&self) -> &T {
-        &self.member.value
+        &self.0.value
     }
 }
 
 impl<T> Drop for ReaderPermit<T> {
     fn drop(&mut self) {
-        let member = &self.member;
-        member.state.store(self.afterwards, Ordering::SeqCst);
+        let member = &self.0;
+        let rests = member.state.load(Ordering::SeqCst) == RESTS;
+        let afterwards = if rests { NEW } else { FREE };
+        member.state.store(afterwards, Ordering::SeqCst);
         member.queue.tell(member);
     }
 }
@@ -205,10 +202,14 @@ impl<T> Queue<T> {
     }
 
     /// Keeps one that has become free for who came too late for another one, or tells somebody of it.
+    #[inline]
     fn tell(&self, member: &Arc<Member<T>>) {
-        if self.length.load(Ordering::SeqCst) == 0 {
-            return;
+        if self.length.load(Ordering::SeqCst) > 0 {
+            self.tell_first(member);
         }
+    }
+
+    fn tell_first(&self, member: &Arc<Member<T>>) {
         let mut waiters = self.lock();
         let keeps_it = !waiters.keeps_one && !waiters.late.is_empty();
         let news = if keeps_it {

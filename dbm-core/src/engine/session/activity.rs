@@ -12,16 +12,15 @@ pub(super) struct Activity {
     last: AtomicU64,
 }
 
-impl Default for Activity {
-    fn default() -> Self {
-        Self {
+impl Activity {
+    #[cold]
+    pub(super) fn of_new_call() -> Box<Self> {
+        Box::new(Self {
             base: Instant::now(),
             last: AtomicU64::new(ACTIVE),
-        }
+        })
     }
-}
 
-impl Activity {
     pub(super) fn begins(&self) {
         self.last.store(ACTIVE, Ordering::Relaxed);
     }

@@ -65,7 +65,7 @@ pub(crate) struct Session {
     failure: Mutex<Option<Error>>,
     late_answer: Mutex<Option<Arc<CommitOutcome>>>,
     /// Where a call that does nothing with the writer is evicted.
-    activity: Option<Activity>,
+    activity: Option<Box<Activity>>,
 }
 
 impl Session {
@@ -80,7 +80,7 @@ impl Session {
     ) -> Arc<Self> {
         let watched = access != Access::Read && conn.config().max_write_idle.is_some();
         Arc::new(Self {
-            activity: watched.then(Activity::default),
+            activity: watched.then(Activity::of_new_call),
             conn,
             id,
             access,
