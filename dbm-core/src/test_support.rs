@@ -7,6 +7,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::engine::Conn;
+use crate::error::{Error, Result};
 
 /// Runs a test on this thread, for a limited time.
 pub(crate) fn run(test: impl Future<Output = ()>) {
@@ -21,6 +22,14 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 /// Polls it once; it has to wait.
 pub(crate) fn starts<F: Future + ?Sized>(call: Pin<&mut F>, waker: &Waker) {
     assert!(call.poll(&mut Context::from_waker(waker)).is_pending());
+}
+
+/// Whether this is what a commit comes to where no file is. Windows does not look for it: there it cannot go away.
+pub(crate) fn is_told_of_no_file(told: &Result<()>) -> bool {
+    match told {
+        Ok(()) => cfg!(not(unix)),
+        Err(error) => cfg!(unix) && matches!(error, Error::FileReplaced { .. }),
+    }
 }
 
 /// What is posted waits until the sender is used.

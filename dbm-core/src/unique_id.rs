@@ -22,6 +22,7 @@ pub(crate) fn next_id() -> u64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "it is about threads")]
 mod tests {
     use std::collections::HashSet;
 

@@ -183,9 +183,12 @@ fn alone(plan: &Plan, body: &Group) -> TokenStream {
         .map(|(_, declared)| {
             let returned = nameable(declared);
             let given = given(&plan.attributes);
+            // A return type that cannot carry the error is what the compiler points at.
+            let check =
+                quote_spanned!(Span::mixed_site().located_at(declared.span())=> ::dbm_core::__private::missing_argument);
             quote_spanned! {Span::mixed_site()=>
                 if let ::core::option::Option::Some(__missing) =
-                    ::dbm_core::__private::missing_argument::<#returned>(&__SITE, &[#given])
+                    #check::<#returned>(&__SITE, &[#given])
                 {
                     return __missing;
                 }

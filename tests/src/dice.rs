@@ -1,5 +1,8 @@
 //! Numbers that look random and are the same for the same seed.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::{Duration, Instant};
+
 /// `SplitMix64`.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
@@ -30,4 +33,21 @@ impl Dice {
     pub fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
+}
+
+/// So many seeds, the same each time; with `FUZZ_SECONDS` any seeds, for so long. Each is printed, which a test that
+/// fails shows.
+pub fn seeds(count: u64) -> impl Iterator<Item = u64> {
+    let seconds = std::env::var("FUZZ_SECONDS").ok();
+    let patience = seconds.and_then(|seconds| seconds.parse().ok().map(Duration::from_secs));
+    let began = Instant::now();
+    let start = patience.map_or(0, |_| RandomState::new().hash_one(count));
+    let goes_on = move |tried: &u64| match patience {
+        Some(patience) => began.elapsed() < patience,
+        None => *tried < count,
+    };
+    let seeds = (0..)
+        .take_while(goes_on)
+        .map(move |tried| start.wrapping_add(tried));
+    seeds.inspect(|seed| println!("seed {seed}"))
 }

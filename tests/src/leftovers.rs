@@ -1,10 +1,11 @@
-//! What is left of a manager after its end: open files and threads, where the system tells (Linux).
+//! What is left of a manager after its end: open files, where the system tells (Linux, Windows), and threads (Linux).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The files below `directory` that this process has open.
+#[cfg(not(windows))]
 #[must_use]
 pub fn open_files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir("/proc/self/fd")
@@ -15,6 +16,28 @@ pub fn open_files(directory: &Path) -> Vec<PathBuf> {
     targets
         .filter(|target| target.starts_with(directory))
         .collect()
+}
+
+/// The files below `directory` that somebody has open: nobody else may have them at the same time.
+#[cfg(windows)]
+#[must_use]
+pub fn open_files(directory: &Path) -> Vec<PathBuf> {
+    use std::os::windows::fs::OpenOptionsExt as _;
+    const ERROR_SHARING_VIOLATION: i32 = 32;
+
+    let mut open = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            open.extend(open_files(&path));
+            continue;
+        }
+        let alone = fs::OpenOptions::new().read(true).share_mode(0).open(&path);
+        if alone.is_err_and(|error| error.raw_os_error() == Some(ERROR_SHARING_VIOLATION)) {
+            open.push(path);
+        }
+    }
+    open
 }
 
 /// Names the current thread as the system sees it (15 bytes at most); threads that it starts inherit the name.

@@ -19,11 +19,11 @@ mod time_limit;
 
 pub use child::Child;
 pub use cut::{Moment, Stalled, cut, poll_once};
-pub use dice::Dice;
+pub use dice::{Dice, seeds};
 pub use ledger::Ledger;
 pub use leftovers::{eventually, name_thread, open_files, threads_named};
 pub use log::logged;
-pub use outside::{ReadOnly, bytes, is_open, names, skip, waits};
+pub use outside::{ReadOnly, bytes, names, skip, waits};
 pub use store::{Hook, Hooks, Store};
 pub use time_limit::{LIMIT, run, run_on_one_thread, watch, within};
 

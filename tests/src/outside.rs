@@ -36,18 +36,6 @@ pub fn bytes(directory: &Path) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// Whether this process has a file below this directory open, where the system tells.
-#[must_use]
-pub fn is_open(directory: &Path) -> bool {
-    let Ok(descriptors) = fs::read_dir("/proc/self/fd") else {
-        return false;
-    };
-    descriptors
-        .flatten()
-        .filter_map(|entry| fs::read_link(entry.path()).ok())
-        .any(|path| path.starts_with(directory))
-}
-
 /// Polls a future once; whether it waits.
 pub async fn waits<T>(future: &mut Pin<Box<impl Future<Output = T>>>) -> bool {
     std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await

@@ -13,9 +13,11 @@ use std::thread;
 
 use crate::{LIMIT, skip};
 
-/// The compiled shim.
+/// The directory of the compiled shim.
 #[derive(Debug)]
 pub struct Shim(PathBuf);
+
+const LIBRARY: &str = "shim.so";
 
 /// What happens to which calls. The default only counts them.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +76,13 @@ impl Shim {
             return Err("the shim is written for Linux with glibc".to_owned());
         }
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/shim.c");
+        // Who runs the tests may not be who built them.
+        let elsewhere = tempfile::tempfile_in(target).is_err();
+        let target = if elsewhere {
+            &tempfile::tempdir().unwrap().keep()
+        } else {
+            target
+        };
         // Other test programs may be at it too.
         let unfinished = target.join(format!("shim-{}.so", std::process::id()));
         let output = Command::new("cc")
@@ -86,9 +95,8 @@ impl Shim {
             .map_err(|error| format!("no C compiler: {error}"))?;
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "the shim: {errors}");
-        let library = target.join("shim.so");
-        fs::rename(unfinished, &library).unwrap();
-        Ok(Self(library))
+        fs::rename(unfinished, target.join(LIBRARY)).unwrap();
+        Ok(Self(target.to_owned()))
     }
 
     /// Runs a program to its end. What concerns `directory` is counted, and hit as the fault says; with `record`
@@ -107,7 +115,9 @@ impl Shim {
         let log = directory.with_extension("log");
         let _ = fs::remove_file(&log);
         command
-            .env("LD_PRELOAD", &self.0)
+            // Between the names in LD_PRELOAD are spaces, which a path may have, too.
+            .env("LD_PRELOAD", LIBRARY)
+            .env("LD_LIBRARY_PATH", &self.0)
             .env("SHIM_DIR", directory)
             .env("SHIM_LOG", &log)
             .env("SHIM_AT", fault.at.to_string())

@@ -5,21 +5,20 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_core::rusqlite;
-use dbm_tests::{
-    Child, Hooks, ReadOnly, Store, bytes, names, open_files, run, skip, watch, within,
-};
+#[cfg(unix)]
+use dbm_tests::{Child, names, open_files, watch};
+use dbm_tests::{Hooks, ReadOnly, Store, bytes, run, skip, within};
 use tempfile::TempDir;
 
 /// A child whose files cannot grow beyond this many blocks of 512 or 1024 bytes; it is told by an error, not by a
 /// signal.
+#[cfg(unix)]
 fn child_with_small_disk(blocks: usize) -> Child {
     Child::start_after(
         &format!("trap '' XFSZ; ulimit -f {blocks}"),
@@ -27,6 +26,7 @@ fn child_with_small_disk(blocks: usize) -> Child {
     )
 }
 
+#[cfg(unix)]
 fn open_in(child: &mut Child, directory: &Path, version: &str) -> String {
     child.ask(&format!("start {} {version}", directory.display()))
 }
@@ -43,6 +43,8 @@ fn ids(directory: &Path) -> BTreeSet<i64> {
     ids.map(Result::unwrap).collect()
 }
 
+// A limit that a shell sets; Windows has none.
+#[cfg(unix)]
 #[test]
 fn a_full_disk_loses_nothing_that_was_acknowledged() {
     watch(|| {
@@ -94,6 +96,8 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
     });
 }
 
+// A limit that a shell sets; Windows has none.
+#[cfg(unix)]
 #[test]
 fn a_full_disk_at_the_first_start_leaves_nothing_in_the_way() {
     watch(|| {
@@ -115,6 +119,8 @@ fn a_full_disk_at_the_first_start_leaves_nothing_in_the_way() {
     });
 }
 
+// A limit that a shell sets; Windows has none.
+#[cfg(unix)]
 #[test]
 fn a_backup_that_does_not_fit_stops_the_migration() {
     run(async {
@@ -139,6 +145,8 @@ fn a_backup_that_does_not_fit_stops_the_migration() {
     });
 }
 
+// A limit that a shell sets; Windows has none.
+#[cfg(unix)]
 #[test]
 fn out_of_descriptors_is_an_error_and_passes() {
     watch(|| {
@@ -169,6 +177,8 @@ fn out_of_descriptors_is_an_error_and_passes() {
     });
 }
 
+// A limit that a shell sets; Windows has none.
+#[cfg(unix)]
 #[test]
 fn close_works_without_descriptors() {
     watch(|| {
@@ -200,6 +210,7 @@ async fn two_running(directory: &Path) -> (Arc<Store>, Arc<Store>) {
 }
 
 /// Writes are refused with this error, reads answer in one way or the other, and close works.
+#[cfg(unix)]
 async fn is_lost(store: &Store, other: &Store) {
     for id in 10..13 {
         let error = within(store.add(id, "x")).await.unwrap_err();
@@ -213,6 +224,8 @@ async fn is_lost(store: &Store, other: &Store) {
     within(other.close()).await.unwrap();
 }
 
+// On Windows what is open cannot be removed, replaced or moved, see below.
+#[cfg(unix)]
 #[test]
 fn a_file_that_is_deleted_is_an_error_and_no_new_one_is_made() {
     run(async {
@@ -227,6 +240,8 @@ fn a_file_that_is_deleted_is_an_error_and_no_new_one_is_made() {
     });
 }
 
+// On Windows what is open cannot be removed, replaced or moved, see below.
+#[cfg(unix)]
 #[test]
 fn a_file_that_is_deleted_between_two_writes_is_an_error() {
     run(async {
@@ -239,6 +254,8 @@ fn a_file_that_is_deleted_between_two_writes_is_an_error() {
     });
 }
 
+// On Windows what is open cannot be removed, replaced or moved, see below.
+#[cfg(unix)]
 #[test]
 fn a_directory_that_is_removed_is_an_error_and_is_not_made_anew() {
     run(async {
@@ -251,6 +268,8 @@ fn a_directory_that_is_removed_is_an_error_and_is_not_made_anew() {
     });
 }
 
+// On Windows what is open cannot be removed, replaced or moved, see below.
+#[cfg(unix)]
 #[test]
 fn a_file_that_is_replaced_is_an_error_and_the_new_one_is_untouched() {
     run(async {
@@ -270,6 +289,8 @@ fn a_file_that_is_replaced_is_an_error_and_the_new_one_is_untouched() {
     });
 }
 
+// On Windows what is open cannot be removed, replaced or moved, see below.
+#[cfg(unix)]
 #[test]
 fn a_file_that_is_moved_away_and_back_is_served_again() {
     run(async {
@@ -288,6 +309,31 @@ fn a_file_that_is_moved_away_and_back_is_served_again() {
         store.close().await.unwrap();
         other.close().await.unwrap();
         assert_eq!(ids(&here), [1, 2, 4].into());
+    });
+}
+
+// On Unix it can, see above.
+#[cfg(windows)]
+#[test]
+fn a_file_that_is_open_can_be_neither_removed_nor_replaced_nor_moved() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let (store, other) = two_running(directory.path()).await;
+        let [data, moved, spare] =
+            ["data", "moved", "spare"].map(|name| directory.path().join(name));
+        let file = data.join("database.db");
+        Store::make(&spare, "1.0.0").await.unwrap();
+        for id in 10..13 {
+            within(store.add(id, "x")).await.unwrap();
+            fs::remove_file(&file).unwrap_err();
+            fs::rename(&file, &moved).unwrap_err();
+            fs::rename(spare.join("database.db"), &file).unwrap_err();
+            fs::remove_dir_all(&data).unwrap_err();
+        }
+        within(store.close()).await.unwrap();
+        within(other.close()).await.unwrap();
+        assert_eq!(ids(&data), [1, 10, 11, 12].into());
+        fs::remove_dir_all(&data).unwrap();
     });
 }
 
@@ -321,13 +367,16 @@ fn an_unusable_data_path_is_failed() {
     run(async {
         let directory = TempDir::new().unwrap();
         fs::write(directory.path().join("file"), "in the way").unwrap();
-        let loops = directory.path().join("loop");
-        std::os::unix::fs::symlink(&loops, &loops).unwrap();
+        // Windows makes links only for those with a privilege.
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("loop", directory.path().join("loop")).unwrap();
         for path in [
             directory.path().join("file"),
             directory.path().join("file/x/y"),
-            loops,
-            "/proc/x/y".into(),
+            #[cfg(unix)]
+            directory.path().join("loop"),
+            #[cfg(unix)]
+            "/dev/null/x".into(),
         ] {
             let store = Store::start_hooked(Config::new(&path), Hooks::default());
             let error = within(store.ensure_ready()).await.unwrap_err();
@@ -341,8 +390,13 @@ fn an_unusable_data_path_is_failed() {
     });
 }
 
+// Sockets, links and pipes that have a name in a directory.
+#[cfg(unix)]
 #[test]
 fn what_is_no_regular_file_is_failed() {
+    use std::os::unix::net::UnixListener;
+    use std::process::Command;
+
     run(async {
         let directory = TempDir::new().unwrap();
         let path = |name: &str| directory.path().join(name);

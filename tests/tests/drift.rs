@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dbm_core::SchemaDrift;
 use dbm_core::prelude::*;
-use dbm_tests::{bytes, is_open, run, run_on_one_thread, within};
+use dbm_tests::{bytes, open_files, run, run_on_one_thread, within};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tracing_subscriber::filter::LevelFilter;
@@ -169,7 +169,7 @@ fn an_edit_without_a_new_version_is_an_error_where_that_is_wanted() {
         );
         assert!(text.ends_with(DIFFERENCES), "{text}");
         assert_eq!(bytes(directory.path()), before, "the file is untouched");
-        assert!(!is_open(directory.path()));
+        assert!(open_files(directory.path()).is_empty());
     });
 }
 
@@ -192,7 +192,7 @@ fn it_is_a_warning_by_default_and_the_manager_runs() {
             "{warning}"
         );
         store.close().await.unwrap();
-        assert!(!is_open(directory.path()));
+        assert!(open_files(directory.path()).is_empty());
     });
 }
 
@@ -426,7 +426,7 @@ fn an_init_db_that_hangs_can_be_given_up() {
         within(store.hangs.notified()).await;
         within(store.close_within(Duration::ZERO)).await.unwrap();
         assert_eq!(store.status(), Status::Failed);
-        assert!(!is_open(directory.path()));
+        assert!(open_files(directory.path()).is_empty());
     });
 }
 
@@ -444,13 +444,13 @@ fn a_check_beside_the_calls_keeps_nothing_open() {
         for _ in 0..50 {
             let store = Careful::create(config.clone()).await.unwrap();
             store.close().await.unwrap();
-            assert!(!is_open(directory.path()));
+            assert!(open_files(directory.path()).is_empty());
         }
         let store = troubled(config, Trouble::Hangs);
         within(store.hangs.notified()).await;
         assert_eq!(store.status(), Status::Running);
         store.close().await.unwrap();
-        assert!(!is_open(directory.path()));
+        assert!(open_files(directory.path()).is_empty());
     });
 }
 

@@ -1,6 +1,9 @@
 //! Every file-system call fails, once or from then on: a typed error, never a panic or a hang; nothing acknowledged is
 //! lost, nothing refused is kept; other managers do not notice; when the fault is over, so are its effects.
 
+// Not on Windows: the faults are in a preloaded library.
+#![cfg(unix)]
+
 use dbm_tests::points::{busy, try_all};
 use dbm_tests::shim::{Fault, Shim, Times};
 use dbm_tests::story::{

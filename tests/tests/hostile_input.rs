@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_core::{Durability, rusqlite};
-use dbm_tests::{Dice, Hook, Hooks, Store, bytes, logged, names, open_files, run, within};
+use dbm_tests::{Dice, Hook, Hooks, Store, bytes, logged, names, open_files, run, seeds, within};
 use tempfile::TempDir;
 
 /// No error text is longer than this.
@@ -76,12 +76,18 @@ fn a_db_name_is_one_plain_file_name_or_refused() {
             "x",
             ".hidden",
             "-rf",
-            "a?mode=ro",
             "%00",
             "a b",
-            "a\nb",
             "$HOME",
+            "'quoted'",
+            // Windows has no such names.
+            #[cfg(unix)]
+            "a?mode=ro",
+            #[cfg(unix)]
+            "a\nb",
+            #[cfg(unix)]
             "'quoted\"",
+            #[cfg(unix)]
             "*",
         ] {
             let here = directory.path().join("accepted");
@@ -517,7 +523,7 @@ fn a_header_with_any_byte_flipped_gives_a_result() {
 fn five_hundred_corruptions_give_a_result() {
     run(async {
         let sample = sample().await;
-        for seed in 0..500 {
+        for seed in seeds(500) {
             let mut dice = Dice::new(seed);
             let directory = TempDir::new().unwrap();
             let mut file = sample.clone();
@@ -571,7 +577,7 @@ fn a_corrupted_log_gives_a_result() {
             )
             .unwrap();
         let [main, log] = [0, 1].map(|file| fs::read(&files[file]).unwrap());
-        for seed in 0..100 {
+        for seed in seeds(100) {
             let mut dice = Dice::new(seed);
             let directory = TempDir::new().unwrap();
             let mut log = log.clone();
@@ -617,7 +623,7 @@ fn a_schema_made_with_care_gives_a_result() {
 #[test]
 fn any_version_row_gives_a_result() {
     run(async {
-        for seed in 0..200 {
+        for seed in seeds(200) {
             let mut dice = Dice::new(seed);
             let mut value = || match dice.below(8) {
                 0 => "NULL".to_owned(),

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -668,8 +667,12 @@ fn a_large_database_is_backed_up_whole() {
     });
 }
 
+// Windows has no such modes: a file has the access list of its directory.
+#[cfg(unix)]
 #[test]
 fn the_mode_of_a_private_file_is_that_of_its_backup() {
+    use std::os::unix::fs::PermissionsExt as _;
+
     run(async {
         for mode in [0o600, 0o640] {
             let directory = old().await;
@@ -688,8 +691,12 @@ fn the_mode_of_a_private_file_is_that_of_its_backup() {
     });
 }
 
+// Windows makes links only for those with a privilege.
+#[cfg(unix)]
 #[test]
 fn a_symlink_stays_a_symlink_and_the_backup_lies_beside_the_file() {
+    use std::os::unix::fs::symlink;
+
     run(async {
         let directory = TempDir::new().unwrap();
         let (real, data) = (directory.path().join("real"), directory.path().join("data"));

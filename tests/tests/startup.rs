@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
+#[cfg(unix)]
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::Arc;
 
 use dbm_core::prelude::*;
 use dbm_core::rusqlite;
-use dbm_tests::{Child, Hooks, Store, logged, names, open_files, run, watch, within};
+#[cfg(unix)]
+use dbm_tests::{Child, watch};
+use dbm_tests::{Hooks, Store, logged, names, open_files, run, within};
 use tempfile::TempDir;
 
 #[test]
@@ -82,6 +85,8 @@ fn a_database_of_somebody_else_is_refused_untouched() {
     });
 }
 
+// A limit that a shell sets; Windows has none.
+#[cfg(unix)]
 #[test]
 fn four_hundred_databases_are_made_at_once() {
     watch(|| {
@@ -151,8 +156,12 @@ fn managers_on_one_file_take_turns_at_writing() {
     });
 }
 
+// Windows has no such modes: a file has the access list of its directory.
+#[cfg(unix)]
 #[test]
 fn the_mode_of_an_existing_file_is_not_widened() {
+    use std::os::unix::fs::PermissionsExt as _;
+
     run(async {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("database.db");
@@ -178,10 +187,13 @@ fn the_mode_of_an_existing_file_is_not_widened() {
     });
 }
 
+#[cfg(unix)]
 fn mode(path: &std::path::Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
+// Windows has no such modes, and makes links only for those with a privilege.
+#[cfg(unix)]
 #[test]
 fn new_files_are_private_where_that_is_wished() {
     run(async {
@@ -214,6 +226,8 @@ fn new_files_are_private_where_that_is_wished() {
     });
 }
 
+// Windows has no such modes, and makes links only for those with a privilege.
+#[cfg(unix)]
 #[test]
 fn a_private_file_is_made_where_a_link_leads() {
     run(async {
@@ -311,8 +325,12 @@ fn a_start_that_fails_names_the_file_in_its_error_and_in_the_log() {
     });
 }
 
+// Windows has no such modes, and makes links only for those with a privilege.
+#[cfg(unix)]
 #[test]
 fn a_symlink_stays_a_symlink() {
+    use std::os::unix::fs::symlink;
+
     run(async {
         let directory = TempDir::new().unwrap();
         let (real, data) = (directory.path().join("real"), directory.path().join("data"));

@@ -75,10 +75,10 @@ fn copy(opener: &Opener, from: &Path, to: &Path) -> Result<()> {
     let mode = fs::metadata(from)
         .map_err(|error| Error::io(from, error))?
         .permissions();
+    // Windows flushes only what was opened for writing, which the mode may forbid.
+    let copy = OpenOptions::new().write(true).open(to).map_err(failed)?;
     fs::set_permissions(to, mode).map_err(failed)?;
-    File::open(to)
-        .and_then(|file| file.sync_all())
-        .map_err(failed)
+    copy.sync_all().map_err(failed)
 }
 
 /// What is left of a copy, with the side files that SQLite had beside it.
@@ -151,6 +151,7 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Windows has no way to: NTFS keeps a journal of names.
 #[cfg(not(unix))]
 pub(crate) fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())

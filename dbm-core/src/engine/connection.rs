@@ -166,11 +166,22 @@ impl Conn {
         self.lock().db.is_some()
     }
 
-    /// The slot of an open connection, unless the worker thread has work: then the lock may be held for as long as an open takes.
+    /// The slot of an open connection, to take it over: nothing runs on it. `None` while the worker thread has work: then
+    /// the lock may be held for as long as an open takes.
     pub(crate) fn lock_open(&self) -> Option<SlotGuard<'_>> {
-        (!self.has_pending())
-            .then(|| self.lock())
-            .filter(|slot| slot.db.is_some())
+        if self.has_pending() {
+            return None;
+        }
+        let slot = if self.is_run_here().is_some() {
+            &self.nobodys
+        } else {
+            &self.slot
+        };
+        let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.db.is_some().then_some(SlotGuard {
+            slot,
+            _inside: None,
+        })
     }
 
     /// Opens the connection without holding up the task's worker.
@@ -381,7 +392,6 @@ impl Slot {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "it is about threads")]
 mod tests {
     use std::sync::mpsc::channel;
     use std::thread::{self, ThreadId};

@@ -12,6 +12,7 @@ mod commit_outcome;
 mod connection;
 mod db;
 mod end;
+#[expect(clippy::module_inception, reason = "the engine is looked for here")]
 mod engine;
 #[expect(clippy::disallowed_methods, reason = "it looks at the journal")]
 mod foreign_journal;

@@ -48,7 +48,8 @@ impl Identity {
         Ok(Self(metadata.dev(), metadata.ino()))
     }
 
-    /// Elsewhere an open file cannot be removed.
+    /// On Windows nobody can remove, replace or move a file that SQLite has open, and a manager always has it open. It
+    /// is not looked for either: the standard library would open it, for each write.
     #[cfg(not(unix))]
     fn of(_: &Path) -> std::io::Result<Self> {
         Ok(Self(0, 0))

@@ -19,8 +19,7 @@ struct Child {
 
 impl Child {
     async fn obey(&mut self, command: &str) -> Result<String> {
-        let words: Vec<_> = command.split(' ').collect();
-        match words.as_slice() {
+        match words(command).as_slice() {
             ["start", directory, version] => {
                 let store = Store::open(Path::new(directory), version).await?;
                 let answer = format!("{} {:?}", store.status(), store.calls());
@@ -71,6 +70,18 @@ impl Child {
         self.store
             .as_ref()
             .ok_or_else(|| Error::other("no store was started"))
+    }
+}
+
+/// A path may have spaces in it: it is all between the first word and the last, or after the first.
+fn words(command: &str) -> Vec<&str> {
+    match command.split_once(' ') {
+        Some(("lock", path)) => vec!["lock", path],
+        Some((first @ ("start" | "create-many"), rest)) => {
+            let (path, last) = rest.rsplit_once(' ').unwrap_or((rest, ""));
+            vec![first, path, last]
+        }
+        _ => command.split(' ').collect(),
     }
 }
 

@@ -105,10 +105,13 @@ fn a_result_that_panics_when_nobody_takes_it_stops_nothing() {
                     }
                 }
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(call)));
-                // It may have got through, whole.
-                if ended || within(store.numbers()).await.unwrap().contains(&n) {
-                    expected.push(n);
-                }
+                // It may have got through, whole; the next write waits until that is decided.
+                let after = next();
+                within(store.add(after)).await.unwrap();
+                let is_there = within(store.numbers()).await.unwrap().contains(&n);
+                assert!(is_there || !ended);
+                expected.extend(is_there.then_some(n));
+                expected.push(after);
                 in_order(&store, &mut expected, "a result that nobody took").await;
             }
             store.close().await.unwrap();

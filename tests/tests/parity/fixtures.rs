@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dbm_core::prelude::*;
 use dbm_core::rusqlite::types::Value as Sql;
-use dbm_tests::{Hooks, Store, bytes, is_open, names, run, within};
+use dbm_tests::{Hooks, Store, bytes, names, open_files, run, within};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
@@ -116,7 +116,10 @@ async fn check(case: &Case) {
         Expected::OpensWithoutUsers => opens_without_users(config).await,
         Expected::RollsBackTheJournal => rolls_back_the_journal(config, &path).await,
     }
-    assert!(!is_open(directory.path()), "a descriptor is left over");
+    assert!(
+        open_files(directory.path()).is_empty(),
+        "a descriptor is left over"
+    );
 }
 
 async fn opens(case: &Case, config: Config, path: &Path) {

@@ -232,7 +232,10 @@ impl Writer {
             let reply = self.apply(&mut state, |scheduler| event(scheduler, &mut effects));
             (reply, std::mem::take(&mut state.lost))
         };
-        self.carry_out(effects, run_on);
+        // Mostly there is nothing to do.
+        if !effects.is_empty() {
+            self.carry_out(effects, run_on);
+        }
         drop(lost);
         reply
     }

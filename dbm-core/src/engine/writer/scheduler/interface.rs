@@ -109,6 +109,20 @@ pub(in crate::engine::writer) enum SpinHint {
     Open,
 }
 
+impl<W, S, F> Effects<W, S, F> {
+    #[inline]
+    pub(in crate::engine::writer) fn is_empty(&self) -> bool {
+        let Self {
+            grant,
+            commit,
+            restart_log,
+            evict,
+            refused,
+        } = self;
+        grant.is_none() && commit.is_none() && !restart_log && evict.is_none() && refused.is_empty()
+    }
+}
+
 impl<W, S, F> Default for Effects<W, S, F> {
     fn default() -> Self {
         Self {

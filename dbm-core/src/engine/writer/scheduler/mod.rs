@@ -210,10 +210,17 @@ impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
         if !self.is_run_by(id) {
             return Finished::NotHeld;
         }
-        let gathers = self.gathers(exclusive, &now);
-        let must_commit = self.must_commit(exclusive, &now);
-        let Some(batch) = &mut self.batch else {
+        if self.batch.is_none() {
             self.next(exclusive, now, effects);
+            return Finished::Lost;
+        }
+        let gathers = self.gathers(exclusive, &now);
+        let must_commit = !gathers && self.must_commit(exclusive, &now);
+        if must_commit && let Some(followers) = self.take_batch() {
+            self.hold(LibraryJob::Commit, now);
+            return Finished::Commit(followers);
+        }
+        let Some(batch) = &mut self.batch else {
             return Finished::Lost;
         };
         if gathers {
@@ -227,13 +234,6 @@ impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
                 Finished::Wait(outcome)
             };
         }
-        if must_commit && let Some(followers) = self.take_batch() {
-            self.hold(LibraryJob::Commit, now);
-            return Finished::Commit(followers);
-        }
-        let Some(batch) = &mut self.batch else {
-            return Finished::Lost;
-        };
         let outcome = batch.followers.join();
         self.next(exclusive, now, effects);
         Finished::Wait(outcome)

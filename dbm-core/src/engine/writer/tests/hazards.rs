@@ -12,7 +12,7 @@ use crate::engine::session::Session;
 use crate::engine::share_policy::SharePolicy;
 use crate::engine::writer::{Writer, WriterPermit};
 use crate::error::{Error, Result};
-use crate::test_support::{run, starts};
+use crate::test_support::{is_told_of_no_file, run, starts};
 
 /// Of a method whose calls share transactions.
 fn shares() -> &'static SharePolicy {
@@ -69,18 +69,13 @@ impl Two {
     }
 }
 
-/// There is no file here, so this is what a commit comes to.
-fn was_committed(told: &Result<()>) -> bool {
-    matches!(told, Err(Error::FileReplaced { .. }))
-}
-
 #[test]
 fn members_keep_their_transaction_when_a_call_is_evicted_before_its_savepoint() {
     run(async {
         let two = Two::new(Waker::noop()).await;
         evict(&two.writer, &two.second).await;
         let told = two.first.await;
-        assert!(was_committed(&told), "{told:?}");
+        assert!(is_told_of_no_file(&told), "{told:?}");
     });
 }
 
@@ -143,7 +138,7 @@ fn a_commit_is_told_whatever_the_waker_of_the_next_call_does() {
         first.resolve();
         writer.include();
         let told = writer.finish(permit, &first).await;
-        assert!(was_committed(&told), "{told:?}");
+        assert!(is_told_of_no_file(&told), "{told:?}");
         // It has the writer, and can give it on.
         drop(waits.await.unwrap());
     });
