@@ -71,7 +71,7 @@ pub enum EventKind {
     Cleared,
 }
 
-impl What {
+impl EventKind {
     /// The name that is stored.
     fn name(self) -> &'static str {
         match self {
