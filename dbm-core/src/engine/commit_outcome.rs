@@ -138,7 +138,7 @@ mod tests {
         });
     }
 
-    /// Tells whether others may join meanwhile.
+    /// Reports whether the list of wakers is unlocked at the time of the wake.
     struct Looks(Arc<CommitOutcome>, Sender<bool>);
 
     impl Wake for Looks {
