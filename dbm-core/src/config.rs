@@ -33,10 +33,12 @@ const MAX_READERS: usize = 1_000;
 /// | [`busy_timeout`](Self::busy_timeout) | 5 s |
 /// | [`max_queue`](Self::max_queue) | none |
 /// | [`max_read_age`](Self::max_read_age) | none |
+/// | [`max_write_idle`](Self::max_write_idle) | none |
 /// | [`keep_backups`](Self::keep_backups) | 1 |
 /// | [`private_files`](Self::private_files) | false |
 /// | [`schema_drift`](Self::schema_drift) | [`SchemaDrift::Warn`]; [`SchemaDrift::Ignore`] after `start_with`, `create_with` |
 /// | [`version`](Self::version) | the manager's own |
+/// | [`hardened`](Self::hardened) | true |
 ///
 /// What cannot be set: write-ahead logging and foreign keys are on.
 #[derive(Debug, Clone)]
@@ -51,10 +53,12 @@ pub struct Config {
     pub(crate) busy_timeout: Duration,
     pub(crate) max_queue: Option<usize>,
     pub(crate) max_read_age: Option<Duration>,
+    pub(crate) max_write_idle: Option<Duration>,
     pub(crate) keep_backups: usize,
     pub(crate) private_files: bool,
     pub(crate) schema_drift: Option<SchemaDrift>,
     pub(crate) version: Option<Version>,
+    pub(crate) hardened: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -128,10 +132,12 @@ impl Config {
             busy_timeout: Duration::from_secs(5),
             max_queue: None,
             max_read_age: None,
+            max_write_idle: None,
             keep_backups: 1,
             private_files: false,
             schema_drift: None,
             version: None,
+            hardened: true,
         }
     }
 
@@ -203,6 +209,17 @@ impl Config {
         self
     }
 
+    /// How long a call may keep the writer without running a statement while others wait for it: then it is evicted, rolled
+    /// back, and fails with [`Error::TransactionLost`](crate::Error::TransactionLost). Looked at about once a second.
+    /// Default: as long as it likes, for a body may wait for an answer from the network.
+    ///
+    /// It is for calls that are not polled any more: one that a `select!` in a loop has in a branch that another branch keeps
+    /// from running, or one that was polled once and then put aside.
+    pub fn max_write_idle(mut self, idle: Duration) -> Self {
+        self.max_write_idle = Some(idle);
+        self
+    }
+
     /// How many backups made before migrations are kept, 0 to make none. Default 1.
     ///
     /// A backup is `<db_name>.<old version>.backup` beside the file, with a number behind it when that exists. Only what
@@ -247,6 +264,21 @@ impl Config {
     /// ```
     pub fn version(mut self, version: Version) -> Self {
         self.version = Some(version);
+        self
+    }
+
+    /// Whether SQLite takes what is in the file with caution, as its documentation
+    /// [advises](https://sqlite.org/security.html) for a file that somebody else may have written. Default: it does.
+    ///
+    /// - The schema is not trusted: a view, trigger, CHECK, default, generated column or index may call a function of the
+    ///   program only if that was made with `FunctionFlags::SQLITE_INNOCUOUS`.
+    /// - `PRAGMA writable_schema` is of no use, nor can the tables behind a virtual one be written.
+    /// - Pages are checked as they are read.
+    /// - A text of SQL may have 16 MiB, and a statement 25 million instructions of SQLite's machine.
+    ///
+    /// With false, SQLite's own defaults hold, once start-up has found the file to be the program's.
+    pub fn hardened(mut self, hardened: bool) -> Self {
+        self.hardened = hardened;
         self
     }
 

@@ -258,7 +258,8 @@ pub enum Error {
         by: &'static str,
     },
 
-    /// The disk failed while committing: whether the rows are there is known only after the next start.
+    /// The disk failed while committing, or the system does not tell whether a bare connection's file is still there: whether
+    /// the rows are there is known only after the next start.
     #[error("the commit failed, its rows may or may not be there after the next start: {cause}")]
     CommitUnknown {
         /// What the disk said.
@@ -378,8 +379,8 @@ pub enum Error {
         message: String,
     },
 
-    /// Start-up needs a tokio runtime with time enabled.
-    #[error("no tokio runtime with time enabled: {message}")]
+    /// Start-up needs a tokio runtime.
+    #[error("no tokio runtime: {message}")]
     Runtime {
         /// What is missing.
         message: &'static str,

@@ -19,7 +19,7 @@ tokio::task_local! {
 pub(crate) enum Started<'a, T> {
     Done(Result<T>),
     /// It runs on the worker thread, with the statement permit that it has.
-    OnLane(Held<'a>),
+    OnLane(StatementPermit<'a>),
     /// It has to wait before it is decided where it runs.
     NotYet,
 }
@@ -38,6 +38,8 @@ pub(crate) struct Frame {
     pub(crate) during_init: bool,
     /// Held for each statement, and for the whole of a nested call.
     statement_permit: Baton,
+    /// It is held by a statement that does not run where the task is.
+    in_statement: AtomicBool,
     ended: AtomicBool,
     poisoned: AtomicBool,
     around: Option<Arc<Frame>>,
@@ -59,6 +61,7 @@ impl Frame {
             depth: 0,
             during_init,
             statement_permit: Baton::default(),
+            in_statement: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             around: Self::current(),
@@ -75,6 +78,7 @@ impl Frame {
             depth: parent.depth + 1,
             during_init: parent.during_init,
             statement_permit: Baton::default(),
+            in_statement: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             around: Self::current(),
@@ -126,7 +130,7 @@ impl Frame {
                 Started::Done(self.note_failure(result))
             }
             Tried::MustBeAlone => Started::NotYet,
-            Tried::NotHere => Started::OnLane(permit),
+            Tried::NotHere => Started::OnLane(StatementPermit::new(self, permit)),
         }
     }
 
@@ -134,7 +138,7 @@ impl Frame {
     pub(crate) async fn statement<T: Send + 'static>(
         &self,
         work: Work<'_, T>,
-        permit: Option<Held<'_>>,
+        permit: Option<StatementPermit<'_>>,
     ) -> Result<T> {
         let _active = self.session.enter();
         let is_decided = permit.is_some();
@@ -185,11 +189,17 @@ impl Frame {
         })
     }
 
-    async fn take_statement_permit(&self) -> Result<Held<'_>> {
-        match self.statement_permit.try_take() {
-            Some(permit) => Ok(permit),
-            None => self.wait_for_statement_permit(self.method).await,
-        }
+    async fn take_statement_permit(&self) -> Result<StatementPermit<'_>> {
+        let permit = match self.statement_permit.try_take() {
+            Some(permit) => permit,
+            None if self.in_statement.load(Ordering::Relaxed) => {
+                // A statement borrows the handle that this one has borrowed: it was leaked.
+                self.abandon_statement();
+                return Err(Error::StatementDropped);
+            }
+            None => self.wait_for_statement_permit(self.method).await?,
+        };
+        Ok(StatementPermit::new(self, permit))
     }
 
     async fn wait_for_statement_permit(&self, method: &'static str) -> Result<Held<'_>> {
@@ -217,18 +227,27 @@ impl Frame {
         Ok(LentPermit(Arc::clone(self)))
     }
 
-    /// Ends the frame once the statement that runs has ended: its handle is of no use from here on. A body that has
-    /// leaked a statement has kept the statement permit for ever: then what it did cannot be trusted.
+    /// Ends the frame when its body is over: its handle is of no use from here on. A statement that runs all the same was
+    /// leaked. A nested call that goes on somewhere else, or is being undone, is waited for.
     pub(crate) async fn end(&self) {
-        let permit = self.take_statement_permit().await;
-        if permit.is_err() {
-            self.poisoned.store(true, Ordering::Relaxed);
+        if self.take_statement_permit().await.is_err() {
+            self.abandon_statement();
         }
-        self.end_now();
+        self.ended.store(true, Ordering::Release);
     }
 
+    /// The same, for a call whose body was dropped.
     pub(crate) fn end_now(&self) {
         self.ended.store(true, Ordering::Release);
+        if self.in_statement.load(Ordering::Relaxed) {
+            self.abandon_statement();
+        }
+    }
+
+    /// Stops a statement that nobody will ever wait for. What the call has done cannot be trusted.
+    fn abandon_statement(&self) {
+        self.poisoned.store(true, Ordering::Relaxed);
+        self.session.abandon();
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -251,6 +270,28 @@ impl Frame {
     /// Whether every statement that ran was left to end: otherwise nobody knows what it has done.
     pub(crate) fn is_whole(&self) -> bool {
         !self.poisoned.load(Ordering::Relaxed)
+    }
+}
+
+/// The statement permit of a frame, while a statement has it.
+pub(crate) struct StatementPermit<'a> {
+    frame: &'a Frame,
+    _permit: Held<'a>,
+}
+
+impl<'a> StatementPermit<'a> {
+    fn new(frame: &'a Frame, permit: Held<'a>) -> Self {
+        frame.in_statement.store(true, Ordering::Relaxed);
+        Self {
+            frame,
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for StatementPermit<'_> {
+    fn drop(&mut self) {
+        self.frame.in_statement.store(false, Ordering::Relaxed);
     }
 }
 

@@ -146,6 +146,7 @@ mod manager;
 mod manager_core;
 mod params;
 pub mod prelude;
+mod process_thread;
 mod row;
 mod schema;
 mod sharded;
@@ -162,6 +163,7 @@ mod test_support;
     reason = "fixtures are copied, not databases"
 )]
 pub mod testing;
+mod timer;
 mod transaction;
 mod turnstile;
 mod unique_id;

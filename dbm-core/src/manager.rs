@@ -57,7 +57,7 @@ pub trait DbManager: Schema + Sized {
 
     /// Starts a manager and returns at once; start-up goes on in the background, and calls wait for it.
     ///
-    /// Needs a tokio runtime with time enabled, and does not fail or panic without one: what goes wrong is told by
+    /// Needs a tokio runtime, with or without time enabled, and does not fail or panic without one: what goes wrong is told by
     /// [`ensure_ready`](Self::ensure_ready) and by every call.
     ///
     /// ```

@@ -22,15 +22,18 @@ pub enum Refusal {
     Pragma,
     /// A statement that writes, on a handle that reads.
     Write,
+    /// A TEMP object, in a transaction that others share.
+    Temp,
 }
 
 impl Refusal {
     /// Every variant.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::TransactionControl,
         Self::Attach,
         Self::Pragma,
         Self::Write,
+        Self::Temp,
     ];
 
     /// Whether a body, or a migration, must not use this PRAGMA.
@@ -49,6 +52,7 @@ impl Refusal {
             Self::Attach => "ATTACH or DETACH",
             Self::Pragma => "this PRAGMA",
             Self::Write => "a write",
+            Self::Temp => "a TEMP object",
         }
     }
 
@@ -64,6 +68,7 @@ impl Refusal {
                 "its effect would outlive the transaction; leave it out in init_db and migrate_db, and elsewhere use a method with `db: &mut Connection`"
             }
             Self::Write => "this method has `db: &mut ReadTransaction`",
+            Self::Temp => "others go on with the same connection",
         }
     }
 }

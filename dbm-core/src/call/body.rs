@@ -9,6 +9,7 @@ use std::task::Poll;
 use super::site::Site;
 use crate::error::Error;
 use crate::frame::Frame;
+use crate::limited::limited;
 
 /// How a body ended.
 pub(crate) enum BodyOutcome<R> {
@@ -40,9 +41,9 @@ pub(crate) async fn run<R>(
     });
     let ended = match site.timeout {
         None => finished.await,
-        Some(limit) => match tokio::time::timeout(limit, &mut finished).await {
-            Ok(ended) => ended,
-            Err(_) => BodyOutcome::TimedOut(Error::Timeout {
+        Some(limit) => match limited(limit, &mut finished).await {
+            Some(ended) => ended,
+            None => BodyOutcome::TimedOut(Error::Timeout {
                 method: site.method,
                 limit,
             }),

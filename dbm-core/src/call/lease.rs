@@ -113,6 +113,7 @@ impl<'a> Lease<'a> {
         engine.writer.mend().await?;
         session.take_connection().await?;
         session.begin().await?;
+        session.set_ready();
         Ok(lease)
     }
 
@@ -165,7 +166,8 @@ impl<'a> Lease<'a> {
             Some(Hold::Read { .. }) => {
                 self.give_back();
                 if keep {
-                    self.frame.session.check()
+                    let session = &self.frame.session;
+                    session.check().and_then(|()| session.check_finished())
                 } else {
                     Ok(())
                 }
@@ -231,14 +233,21 @@ impl<'a> Lease<'a> {
     async fn end_connection(&mut self, keep: bool) -> Result<()> {
         let (engine, session) = (self.frame.engine()?, &self.frame.session);
         let left_open = session.is_in_transaction().await?;
+        // What was written to a file that is gone is gone, too. Where the system does not tell, nobody knows.
+        let same_file = session.conn.check_identity().map_err(|error| match error {
+            Error::FileReplaced { .. } => error,
+            error => Error::CommitUnknown {
+                cause: error.cause(),
+            },
+        });
         let held = self.hold.take().map(Hold::into_owned);
         engine.renew_writer(held).await;
-        if keep && left_open {
-            Err(Error::TransactionLeftOpen {
+        match (keep, left_open) {
+            (true, true) => Err(Error::TransactionLeftOpen {
                 method: session.method,
-            })
-        } else {
-            Ok(())
+            }),
+            (true, false) => session.check().and(same_file),
+            (false, _) => Ok(()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Keeps the write-ahead log small without stalling a commit.
 
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,11 +9,13 @@ use rusqlite::{Connection, OpenFlags};
 use tracing::warn;
 
 use super::db::Db;
+use super::idle;
 use super::open::{SharedOpener, connect};
 use super::read_mark::ReadMark;
 use super::wal::{copy_log, empty_log};
 use super::worker_thread::WorkerThread;
 use crate::error::Result;
+use crate::waking::contained;
 
 /// Each time the log has grown by this many pages a checkpoint runs beside the writer.
 const PASSIVE_EVERY_PAGES: u32 = 1_000;
@@ -25,6 +28,10 @@ const TRUNCATE_ABOVE_PAGES: u32 = 8_000;
 pub(crate) const TRUNCATE_WAIT: Duration = Duration::from_millis(100);
 /// …or a smaller one.
 const RESTART_WAIT: Duration = Duration::from_millis(2);
+
+/// The first SQLite in which a checkpoint beside the writer is safe. In those before, commits may be lost when one connection
+/// commits while another one makes a checkpoint: the WAL-reset bug, <https://sqlite.org/wal.html#walresetbug>.
+const SAFE_BESIDE_THE_WRITER: i32 = 3_051_003;
 
 /// A log that should shrink and cannot: reads still need it.
 pub(crate) struct StillRead {
@@ -49,6 +56,8 @@ pub(crate) struct Checkpointer {
     opener: SharedOpener,
     worker: WorkerThread,
     mark: Arc<ReadMark>,
+    /// Checkpoints run beside the writer; otherwise each of them holds it.
+    beside_writer: bool,
     state: Arc<Progress>,
     pages: AtomicU32,
     passive_above: AtomicU32,
@@ -67,15 +76,21 @@ struct Progress {
 #[derive(Default)]
 struct Own {
     connection: Option<Connection>,
+    used: bool,
     closed: bool,
 }
 
 impl Checkpointer {
     pub(crate) fn new(opener: SharedOpener, mark: Arc<ReadMark>) -> Self {
+        Self::for_sqlite(rusqlite::version_number(), opener, mark)
+    }
+
+    fn for_sqlite(version: i32, opener: SharedOpener, mark: Arc<ReadMark>) -> Self {
         Self {
             opener,
             worker: WorkerThread::default(),
             mark,
+            beside_writer: version >= SAFE_BESIDE_THE_WRITER,
             state: Arc::default(),
             pages: AtomicU32::new(0),
             passive_above: AtomicU32::new(PASSIVE_EVERY_PAGES),
@@ -96,8 +111,28 @@ impl Checkpointer {
         if copied > 0 && pages.saturating_sub(copied) <= RESTART_WITHIN_PAGES {
             return true;
         }
-        self.start_passive(pages);
+        let is_due = self.is_due(pages);
+        if is_due && self.beside_writer {
+            self.start_passive(pages);
+        }
+        if is_due && !self.beside_writer {
+            warn_of_old_sqlite();
+            self.passive_above
+                .store(pages.saturating_add(PASSIVE_EVERY_PAGES), Ordering::Relaxed);
+            return true;
+        }
         self.is_too_large()
+    }
+
+    /// Whether the log has grown enough since the last checkpoint.
+    fn is_due(&self, pages: u32) -> bool {
+        // A log that starts over is smaller than it was.
+        let above = self.passive_above.load(Ordering::Relaxed);
+        let above = above
+            .min(pages.saturating_add(PASSIVE_EVERY_PAGES))
+            .max(PASSIVE_EVERY_PAGES);
+        self.passive_above.store(above, Ordering::Relaxed);
+        pages > above
     }
 
     fn is_too_large(&self) -> bool {
@@ -105,13 +140,7 @@ impl Checkpointer {
     }
 
     fn start_passive(&self, pages: u32) {
-        // A log that starts over is smaller than it was.
-        let above = self.passive_above.load(Ordering::Relaxed);
-        let above = above
-            .min(pages.saturating_add(PASSIVE_EVERY_PAGES))
-            .max(PASSIVE_EVERY_PAGES);
-        self.passive_above.store(above, Ordering::Relaxed);
-        if pages <= above || self.state.wanted.swap(true, Ordering::AcqRel) {
+        if self.state.wanted.swap(true, Ordering::AcqRel) {
             return;
         }
         self.passive_above
@@ -161,6 +190,20 @@ impl Checkpointer {
         Some(StillRead { pages })
     }
 
+    /// Closes the connection and ends the thread when there was no checkpoint since this was called last. False when that may
+    /// be so the next time.
+    pub(crate) fn rest(&self) -> bool {
+        let Ok(mut own) = self.state.own.try_lock() else {
+            return false;
+        };
+        if std::mem::take(&mut own.used) {
+            return false;
+        }
+        own.connection = None;
+        self.worker.rest();
+        true
+    }
+
     /// Closes the connection; the next checkpoint opens another one. Waits for the one that is running.
     pub(crate) fn discard(&self) {
         self.state.lock().connection = None;
@@ -177,6 +220,19 @@ impl Checkpointer {
     }
 }
 
+/// Once in a process: every manager has the same SQLite.
+fn warn_of_old_sqlite() {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        contained(|| {
+            warn!(
+                sqlite = rusqlite::version(),
+                "this SQLite has the WAL-reset bug: checkpoints hold the writer; use 3.51.3 or newer, or the feature bundled"
+            );
+        });
+    });
+}
+
 impl Progress {
     fn lock(&self) -> MutexGuard<'_, Own> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
@@ -191,9 +247,11 @@ impl Own {
             none => {
                 opener.check_identity()?;
                 let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+                idle::tell_of_open();
                 none.insert(connect(&opener.path, flags)?)
             }
         };
+        self.used = true;
         let sql = "PRAGMA wal_checkpoint(PASSIVE)";
         let copied: i64 = connection.query_row(sql, (), |row| row.get(2))?;
         // -1 when another one's checkpoint is in the way.
@@ -294,6 +352,33 @@ mod tests {
         fixture.db.connection.execute_batch(insert).unwrap();
         assert!(wal_pages() < 10);
         assert_eq!(fixture.length_of_log(), length);
+    }
+
+    #[test]
+    fn an_sqlite_with_the_wal_reset_bug_makes_no_checkpoint_beside_the_writer() {
+        let Fixture {
+            db, checkpointer, ..
+        } = &fixture();
+        let (opener, mark) = (
+            Arc::clone(&checkpointer.opener),
+            Arc::clone(&checkpointer.mark),
+        );
+        let old = Checkpointer::for_sqlite(3_051_002, opener, mark);
+        assert!(!old.after_commit(PASSIVE_EVERY_PAGES));
+        assert!(
+            old.after_commit(PASSIVE_EVERY_PAGES + 1),
+            "the writer is held"
+        );
+        assert!(
+            !old.state.wanted.load(Ordering::Relaxed),
+            "nothing runs beside"
+        );
+        assert!(old.state.lock().connection.is_none());
+        assert!(old.restart_log(db).is_none());
+        assert!(
+            !old.after_commit(PASSIVE_EVERY_PAGES + 2),
+            "only when it has grown again"
+        );
     }
 
     #[test]

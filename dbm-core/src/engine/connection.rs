@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use rusqlite::InterruptHandle;
 use tokio::sync::oneshot;
 
-use super::db::Db;
+use super::db::{CONTROL, Db};
 use super::guard::Guard;
+use super::idle;
 use super::inside::{self, InsideGuard};
-use super::open::{Role, SharedOpener};
+use super::open::{Role, SharedOpener, is_busy};
 use super::worker_thread::WorkerThread;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -43,6 +44,8 @@ pub(crate) struct Slot {
     db: Option<Db>,
     owner: OwnerId,
     closed: bool,
+    /// A call has had it since somebody last looked whether it is used.
+    used: bool,
 }
 
 /// A slot that nobody else is in.
@@ -77,6 +80,11 @@ impl Conn {
 
     pub(crate) fn config(&self) -> &Config {
         &self.opener.config
+    }
+
+    /// Fails when the file is not the one that was opened first.
+    pub(crate) fn check_identity(&self) -> Result<()> {
+        self.opener.check_identity()
     }
 
     /// Never waits for this thread itself.
@@ -166,8 +174,8 @@ impl Conn {
         self.lock().db.is_some()
     }
 
-    /// The slot of an open connection, to take it over: nothing runs on it. `None` while the worker thread has work: then
-    /// the lock may be held for as long as an open takes.
+    /// The slot of a connection that is open and fit for another call, to take it over: nothing runs on it. `None` while the
+    /// worker thread has work: then the lock may be held for as long as an open takes.
     pub(crate) fn lock_open(&self) -> Option<SlotGuard<'_>> {
         if self.has_pending() {
             return None;
@@ -177,7 +185,12 @@ impl Conn {
         } else {
             &self.slot
         };
-        let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.has_served() {
+            // With it go the program's functions, and what they own.
+            let _inside = self.enter();
+            slot.discard();
+        }
         slot.db.is_some().then_some(SlotGuard {
             slot,
             _inside: None,
@@ -202,8 +215,31 @@ impl Conn {
             return Err(Error::HandleEnded);
         }
         let db = self.opener.open(self.role)?;
-        self.install(&mut slot, db);
-        Ok(())
+        // It may have to read the log anew, and SQLite tries for seconds when it cannot: not where the task is. Another
+        // process that is in the way is no fault.
+        match db.control(&CONTROL.snapshot) {
+            Err(error) if !is_busy(&error) => Err(error),
+            _ => {
+                self.install(&mut slot, db);
+                Ok(())
+            }
+        }
+    }
+
+    /// Has a new connection take the place of one that has served its one call, before anybody waits for it.
+    pub(crate) fn replace_beside(self: &Arc<Self>) {
+        let conn = Arc::clone(self);
+        let replace = move || {
+            let mut slot = conn.lock();
+            let is_idle = slot.owner == NO_OWNER;
+            if is_idle && slot.has_served() {
+                slot.discard();
+                drop(slot);
+                // If there is none to be had, whoever needs it is told.
+                let _ = conn.open();
+            }
+        };
+        let _ = self.post(replace, drop);
     }
 
     /// Takes over an open connection, unless it comes too late.
@@ -217,6 +253,29 @@ impl Conn {
     fn install(&self, slot: &mut Slot, db: Db) {
         self.running().handle = Some((db.connection.get_interrupt_handle(), Arc::clone(&db.guard)));
         slot.db = Some(db);
+        slot.used = true;
+        idle::tell_of_open();
+    }
+
+    /// Closes the connection and ends the thread when nobody has used them since this was called last. False when that may
+    /// be so the next time.
+    pub(crate) fn rest(&self) -> bool {
+        let Some(mut slot) = self.try_lock_idle() else {
+            return false;
+        };
+        if std::mem::take(&mut slot.used) {
+            return false;
+        }
+        // What others have done may wait in a transaction for its commit.
+        let is_over = slot
+            .db
+            .as_ref()
+            .is_some_and(|db| db.connection.is_autocommit());
+        if is_over {
+            slot.discard();
+        }
+        let is_idle = || !self.has_pending();
+        slot.db.is_none() && self.worker.rest_if(is_idle)
     }
 
     /// Closes for good; nothing runs on it any more.
@@ -230,7 +289,9 @@ impl Conn {
         self.running().handle = None;
         // With it go the program's functions, and what they own.
         let entered = self.enter();
-        drop(db);
+        if let Some(db) = db {
+            db.close();
+        }
         drop(entered);
         self.worker.close();
     }
@@ -352,6 +413,7 @@ impl Slot {
             db: None,
             owner: NO_OWNER,
             closed,
+            used: false,
         }
     }
 
@@ -360,6 +422,7 @@ impl Slot {
             return Err(Error::HandleEnded);
         }
         self.owner = owner;
+        self.used = true;
         Ok(())
     }
 
@@ -375,18 +438,21 @@ impl Slot {
         self.owner = NO_OWNER;
     }
 
+    /// Whether the connection may hold what must not outlive the call that had it. With a transaction open others go on with
+    /// it: then it holds nothing that they would see.
+    pub(crate) fn has_served(&self) -> bool {
+        let is_over = |db: &Db| db.guard.is_single_use() && db.connection.is_autocommit();
+        self.db.as_ref().is_some_and(is_over)
+    }
+
     pub(crate) fn db(&mut self) -> Option<&mut Db> {
         self.db.as_mut()
     }
 
     /// Drops the connection; the next lease opens a new one.
     pub(crate) fn discard(&mut self) {
-        if let Some(db) = self.db.take()
-            && db.connection.is_busy()
-        {
-            // A leaked statement keeps the connection from closing, and its locks with it; a rollback ends it.
-            let _ = db.connection.execute_batch("BEGIN");
-            let _ = db.connection.execute_batch("ROLLBACK");
+        if let Some(db) = self.db.take() {
+            db.close();
         }
     }
 }
@@ -399,6 +465,7 @@ mod tests {
 
     use super::super::open::Opener;
     use super::*;
+    use crate::temporary::TemporaryDirectory;
 
     /// Where a job runs that must not be lost.
     fn place_of_job(conn: &Arc<Conn>) -> ThreadId {
@@ -415,6 +482,27 @@ mod tests {
         assert_ne!(place_of_job(&conn), thread::current().id());
         conn.worker.close();
         assert_eq!(place_of_job(&conn), thread::current().id());
+    }
+
+    /// SQLite tries for seconds when it cannot, which is nothing for the task that has the connection.
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it puts something in the place of the log"
+    )]
+    fn a_connection_that_cannot_read_its_log_is_not_given_out() {
+        let directory = TemporaryDirectory::new().unwrap();
+        let path = directory.path().join("file");
+        let opener = Opener::new(path.clone(), Config::new(directory.path()));
+        drop(opener.create().unwrap());
+        let conn = Conn::new(Role::Reader, opener);
+        conn.open().unwrap();
+        conn.lock().discard();
+        let log = directory.path().join("file-wal");
+        let _ = std::fs::remove_file(&log);
+        std::fs::create_dir(&log).unwrap();
+        conn.open().unwrap_err();
+        assert!(conn.lock_open().is_none());
     }
 
     /// It is code of the program that a statement runs.

@@ -7,7 +7,11 @@ use rusqlite::Connection;
 
 use super::guard::Guard;
 use super::statement::Timings;
+use super::wal;
 use crate::error::{Error, Result};
+
+/// Prepared statements that each connection keeps.
+pub(crate) const STATEMENT_CACHE: usize = 128;
 
 /// An open SQLite connection with what belongs to it.
 pub(crate) struct Db {
@@ -73,12 +77,25 @@ impl Db {
         }
     }
 
+    /// Closes the connection. One that is kept from it by a statement that a closure has leaked lets go of the file, at
+    /// least: SQLite puts an empty database in memory in its place. It does not when that statement has been stepped.
+    pub(crate) fn close(self) {
+        if let Err((mut connection, _)) = self.connection.close() {
+            let _ = connection.execute_batch("BEGIN");
+            let _ = connection.execute_batch("ROLLBACK");
+            let _ = connection.deserialize_bytes(c"main", &[]);
+        }
+    }
+
     /// Undoes what a closure may have set in the connection. False when it has replaced the authorizer, which cannot
     /// be set again without expiring every cached statement.
     pub(crate) fn restore_guard(&self) -> bool {
-        let restored = self.connection.busy_timeout(Duration::ZERO).is_ok()
-            && self.guard.set_hooks(&self.connection).is_ok();
-        restored && self.guard.still_authorizes(&self.connection)
+        let connection = &self.connection;
+        connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+        wal::watch_wal(connection);
+        let restored = connection.busy_timeout(Duration::ZERO).is_ok()
+            && self.guard.set_hooks(connection).is_ok();
+        restored && self.guard.still_authorizes(connection)
     }
 
     /// Runs one of the library's own statements.

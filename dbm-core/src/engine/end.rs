@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::db::Db;
 use super::engine::Engine;
 use super::session::{Access, Session};
+use super::temp_objects::{TempObjects, drop_temp_objects, temp_objects};
 use super::writer::Writer;
 use crate::error::{Error, Result};
 
@@ -28,7 +29,7 @@ impl Engine {
             .control(move |db| engine.end_transaction_now(db, &ending, keep))
             .await?;
         if !keep || kept.is_err() {
-            session.discard_if_unclean();
+            session.give_connection_back();
         }
         Ok(kept)
     }
@@ -48,12 +49,7 @@ impl Engine {
     /// Makes what a call has done part of the transaction that will be committed.
     fn include(&self, db: &Db, session: &Session) -> Result<()> {
         session.check()?;
-        if session.has_left_something(db) {
-            return Err(Error::Refused {
-                what: "a statement left unfinished",
-                why: "it would outlive the transaction",
-            });
-        }
+        session.check_finished()?;
         if db.guard.take_changes_schema() {
             self.read_schema(db)?;
         }
@@ -71,11 +67,17 @@ impl Engine {
         session: &Arc<Session>,
         depth: usize,
     ) -> Result<Arc<Savepoint>> {
-        session.control(move |db| db.savepoint(depth)).await??;
+        let temp_before = session
+            .control(move |db| {
+                db.savepoint(depth)?;
+                temp_objects(db)
+            })
+            .await??;
         Ok(Arc::new(Savepoint {
             engine: Arc::clone(self),
             session: Arc::clone(session),
             depth,
+            temp_before,
             ended: AtomicBool::new(false),
         }))
     }
@@ -118,6 +120,7 @@ pub(crate) struct Savepoint {
     engine: Arc<Engine>,
     session: Arc<Session>,
     depth: usize,
+    temp_before: TempObjects,
     ended: AtomicBool,
 }
 
@@ -146,7 +149,7 @@ impl Savepoint {
             return Err(Error::HandleEnded);
         }
         let ended = if keep {
-            db.release(self.depth)
+            drop_temp_objects(db, &self.temp_before).and_then(|()| db.release(self.depth))
         } else {
             db.undo(self.depth)
         };

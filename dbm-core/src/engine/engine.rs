@@ -5,11 +5,12 @@
 mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::connection::Conn;
 use super::db::Db;
+use super::idle::{self, Rests};
 use super::open::{Opener, Role, SharedOpener};
 use super::readers::Readers;
 use super::writer::Writer;
@@ -70,6 +71,12 @@ impl Engine {
         )?;
         self.schema_is_exclusive.store(dangerous, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Gives back from here on what is not used for a while.
+    pub(crate) fn rest_when_idle(self: &Arc<Self>) {
+        let engine: Weak<Self> = Arc::downgrade(self);
+        idle::look_after(engine);
     }
 
     /// Whether the database goes with its manager.
@@ -137,5 +144,14 @@ impl Engine {
     pub(crate) fn shut(&self) {
         self.readers.shut();
         self.writer.shut();
+    }
+}
+
+impl Rests for Engine {
+    fn rest(&self) -> bool {
+        // One that stays open would keep the descriptors of the others: SQLite closes none of a file that has locks in this
+        // process, <https://sqlite.org/src/file/src/os_unix.c>. So none stays, and the log is read anew by the next one.
+        let readers = self.readers.rest();
+        self.writer.rest() && readers
     }
 }

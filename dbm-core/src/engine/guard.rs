@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dbm_sql::Refusal;
 use rusqlite::Connection;
-use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::hooks::{Action, AuthAction, AuthContext, Authorization};
 
 use crate::error::{Error, Result};
 
@@ -23,6 +23,8 @@ pub(crate) enum Permission {
     Everything,
     /// A body inside a transaction.
     InTransaction,
+    /// A body inside the transaction of others, who go on with the same connection.
+    InSharedTransaction,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,9 @@ pub(crate) struct Guard {
     changes_schema: AtomicBool,
     /// A migration's transaction: foreign keys are off, and what else it sets is reset afterwards.
     migrating: AtomicBool,
+    single_use: AtomicBool,
+    has_temp: AtomicBool,
+    may_shadow: AtomicBool,
     cancelled: AtomicBool,
     fuse: AtomicU64,
     fused: AtomicBool,
@@ -79,6 +84,9 @@ impl Guard {
             takes_a_name: AtomicBool::new(false),
             changes_schema: AtomicBool::new(true),
             migrating: AtomicBool::new(false),
+            single_use: AtomicBool::new(false),
+            has_temp: AtomicBool::new(false),
+            may_shadow: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             fuse: AtomicU64::new(NO_FUSE),
             fused: AtomicBool::new(false),
@@ -87,14 +95,16 @@ impl Guard {
         });
         let for_authorizer = Arc::clone(&guard);
         db.authorizer(Some(move |context: AuthContext<'_>| {
-            for_authorizer.authorize(&context.action)
+            for_authorizer.authorize(&context)
         }))?;
         guard.set_hooks(db)?;
         Ok(guard)
     }
 
-    /// The hooks that may be set again at no cost.
+    /// The hooks that may be set again at no cost, and none beside them.
     pub(crate) fn set_hooks(self: &Arc<Self>, db: &Connection) -> Result<()> {
+        db.update_hook(None::<fn(Action, &str, &str, i64)>)?;
+        db.rollback_hook(None::<fn()>)?;
         let for_commit = Arc::clone(self);
         db.commit_hook(Some(move || for_commit.is_in_body()))?;
         let for_progress = Arc::clone(self);
@@ -151,6 +161,33 @@ impl Guard {
         self.migrating.store(migrating, Ordering::Relaxed);
     }
 
+    /// The connection may hold what must not outlive the call: TEMP objects, or whatever a closure has set in it.
+    pub(crate) fn set_single_use(&self) {
+        self.single_use.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection serves one call only.
+    pub(crate) fn is_single_use(&self) -> bool {
+        self.single_use.load(Ordering::Relaxed)
+    }
+
+    /// Whether a body may have made TEMP objects.
+    pub(crate) fn has_temp(&self) -> bool {
+        self.has_temp.load(Ordering::Relaxed)
+    }
+
+    /// Whether a TEMP object and a real one may have got the same name since the last time this was asked.
+    pub(crate) fn take_may_shadow(&self) -> bool {
+        self.may_shadow.load(Ordering::Relaxed) && self.may_shadow.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether the authorizer refused a TEMP object because the transaction is shared.
+    pub(crate) fn take_refused_temp(&self) -> bool {
+        let temp = Refusal::Temp as u8;
+        let order = Ordering::Relaxed;
+        self.refused.compare_exchange(temp, 0, order, order).is_ok()
+    }
+
     /// The library's own words for a statement that the authorizer refused.
     pub(crate) fn explain(&self, error: Error) -> Error {
         let takes_a_name = self.takes_a_name.swap(false, Ordering::Relaxed);
@@ -164,7 +201,7 @@ impl Guard {
     /// A commit while a body runs is never the library's: SQLite has ended the transaction and the body goes on
     /// without one. Such a commit is turned into a rollback.
     fn is_in_body(&self) -> bool {
-        self.permission.load(Ordering::Relaxed) == Permission::InTransaction as u8
+        self.permission.load(Ordering::Relaxed) != Permission::Everything as u8
     }
 
     fn must_stop(&self) -> bool {
@@ -179,19 +216,29 @@ impl Guard {
         true
     }
 
-    fn authorize(&self, action: &AuthAction<'_>) -> Authorization {
+    fn authorize(&self, context: &AuthContext<'_>) -> Authorization {
         if let AuthAction::Pragma {
             pragma_name,
             pragma_value: Some(_),
-        } = *action
+        } = context.action
             && pragma_name.to_ascii_lowercase().ends_with("_check")
         {
             self.takes_a_name.store(true, Ordering::Relaxed);
         }
-        if self.permission.load(Ordering::Relaxed) == Permission::Everything as u8 {
+        let permission = self.permission.load(Ordering::Relaxed);
+        if permission == Permission::Everything as u8 {
             return Authorization::Allow;
         }
-        let refusal = match *action {
+        let refusal = match context.action {
+            _ if makes_temp(context) => {
+                if permission == Permission::InTransaction as u8 {
+                    for flag in [&self.single_use, &self.has_temp, &self.may_shadow] {
+                        flag.store(true, Ordering::Relaxed);
+                    }
+                    return Authorization::Allow;
+                }
+                Refusal::Temp
+            }
             // FTS3 and FTS4 set it within a statement, for `optimize`. It is undone and released with the library's own
             // savepoint around it.
             AuthAction::Savepoint {
@@ -213,9 +260,11 @@ impl Guard {
                 }
             }
             AuthAction::CreateTable { .. }
+            | AuthAction::CreateView { .. }
             | AuthAction::CreateTrigger { .. }
             | AuthAction::AlterTable { .. } => {
                 self.changes_schema.store(true, Ordering::Relaxed);
+                self.may_shadow.store(self.has_temp(), Ordering::Relaxed);
                 return Authorization::Allow;
             }
             _ => return Authorization::Allow,
@@ -231,4 +280,27 @@ fn refused(code: u8) -> Option<Error> {
         .into_iter()
         .find(|refusal| *refusal as u8 == code)?;
     Some(Error::refused(refusal))
+}
+
+/// Whether it makes or changes an object of the database `temp`, which a connection keeps until it is closed. Each has a row
+/// in a schema table there. The actions that are named `CreateTemp…` are not all: `CREATE TRIGGER temp.x` is none of them.
+fn makes_temp(context: &AuthContext<'_>) -> bool {
+    let is_temp = || {
+        let database = context.database_name;
+        database.is_some_and(|name| name.eq_ignore_ascii_case("temp"))
+    };
+    match context.action {
+        AuthAction::Insert { table_name } | AuthAction::Update { table_name, .. } => {
+            table_name.starts_with("sqlite_") && is_temp()
+        }
+        AuthAction::Pragma {
+            pragma_name,
+            pragma_value: Some(_),
+        } => {
+            let in_header = ["user_version", "application_id"];
+            let is = |known: &str| known.eq_ignore_ascii_case(pragma_name);
+            in_header.into_iter().any(is) && is_temp()
+        }
+        _ => false,
+    }
 }

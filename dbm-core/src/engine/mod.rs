@@ -38,6 +38,7 @@ mod foreign_keys;
 )]
 mod foreign_log;
 mod guard;
+mod idle;
 mod inside;
 mod inspect;
 #[expect(
@@ -53,8 +54,10 @@ mod readers;
 )]
 pub(crate) mod schema;
 mod session;
+mod settings;
 mod share_policy;
 mod statement;
+mod temp_objects;
 mod verify;
 #[expect(
     clippy::disallowed_methods,

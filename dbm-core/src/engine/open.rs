@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::db::Db;
+use super::db::{Db, STATEMENT_CACHE};
 use super::guard::{Guard, Patience, bound};
 use super::wal;
 use crate::config::{Config, Durability};
@@ -58,9 +59,6 @@ impl Identity {
 
 /// Held while a file is made.
 static CREATING: Mutex<()> = Mutex::new(());
-
-/// Prepared statements that each connection keeps.
-const STATEMENT_CACHE: usize = 128;
 
 impl Opener {
     /// Of a file that no manager has.
@@ -171,7 +169,9 @@ impl Opener {
 
     /// A new database that is gone with its one connection.
     pub(crate) fn in_memory(&self) -> Result<Db> {
-        self.configure(Connection::open_in_memory()?, Role::Writer)
+        let connection = Connection::open_in_memory()?;
+        harden(&connection, true)?;
+        self.configure(connection, Role::Writer)
     }
 
     fn configure(&self, connection: Connection, role: Role) -> Result<Db> {
@@ -187,6 +187,9 @@ impl Opener {
             ),
         };
         self.patiently(|| Ok(connection.execute_batch(&settings)?))?;
+        if !self.config.hardened {
+            harden(&connection, false)?;
+        }
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         wal::watch_wal(&connection);
@@ -264,7 +267,32 @@ pub(crate) fn connect(path: &Path, access: OpenFlags) -> Result<Connection> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let connection = Connection::open_with_flags(path, flags)?;
     keep_log_on_close(&connection, true)?;
+    harden(&connection, true)?;
     Ok(connection)
+}
+
+/// Switches that keep a file from doing harm, and how they stand when it is not trusted.
+const HARDENED: [(DbConfig, bool); 2] = [
+    (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+    (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+];
+/// SQLite's own limits are a thousand million bytes, and 250 million instructions.
+const LIMITS: [(Limit, i32); 2] = [
+    (Limit::SQLITE_LIMIT_SQL_LENGTH, 16 * 1024 * 1024),
+    (Limit::SQLITE_LIMIT_VDBE_OP, 25_000_000),
+];
+
+/// What <https://sqlite.org/security.html> advises, as far as it breaks nothing; with `on` false, SQLite's defaults.
+fn harden(connection: &Connection, on: bool) -> Result<()> {
+    for (switch, hardened) in HARDENED {
+        connection.set_db_config(switch, hardened == on)?;
+    }
+    for (limit, hardened) in LIMITS {
+        // SQLite takes no more than it was built for.
+        connection.set_limit(limit, if on { hardened } else { i32::MAX })?;
+    }
+    connection.execute_batch(&format!("PRAGMA cell_size_check = {on}"))?;
+    Ok(())
 }
 
 /// Whether the last connection to be closed leaves the log alone. Otherwise it removes the log, even when an error

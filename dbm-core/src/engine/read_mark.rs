@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::idle;
 use super::open::{SharedOpener, connect_read_only};
 use super::worker_thread::WorkerThread;
 use crate::error::Result;
@@ -89,6 +90,16 @@ impl ReadMark {
         run()
     }
 
+    /// Closes the connection and ends the thread unless there are many reads. False when there are.
+    pub(crate) fn rest(&self) -> bool {
+        if self.is_running() {
+            return false;
+        }
+        self.discard();
+        self.worker.rest();
+        true
+    }
+
     /// Closes the connection; the next moment opens another one.
     pub(crate) fn discard(&self) {
         self.shared.lock().connection = None;
@@ -141,6 +152,7 @@ impl Holder {
             Some(connection) => connection,
             none => {
                 opener.check_identity()?;
+                idle::tell_of_open();
                 none.insert(connect_read_only(&opener.path, Duration::ZERO)?)
             }
         };

@@ -111,8 +111,16 @@ fn run_to_end(statement: &mut rusqlite::Statement<'_>) -> Result<()> {
 const SHORT: Duration = Duration::from_micros(100);
 /// When an inline read is stopped, to be run again on the worker thread.
 pub(crate) const FUSE: Duration = Duration::from_micros(200);
-/// Statement texts that are remembered; a program that writes numbers into its SQL starts over.
+/// Statement texts that are remembered, and what they may take; a program that writes values into its SQL starts over.
 const MAX_PROFILES: usize = 1_000;
+const MAX_BYTES: usize = 256 * 1024;
+/// A longer text is neither remembered nor kept prepared: SQLite takes about twenty times its length for that.
+const MAX_TEXT: usize = 4 * 1024;
+
+/// Whether a statement is prepared anew for each run.
+pub(crate) fn is_long(sql: &str) -> bool {
+    sql.len() > MAX_TEXT
+}
 
 /// What a statement will be like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +134,12 @@ pub(crate) enum Expected {
 
 /// What one connection knows of the statements it has run.
 #[derive(Debug, Default)]
-pub(crate) struct Timings(BTreeMap<Box<str>, Timing>);
+pub(crate) struct Timings {
+    known: BTreeMap<Box<str>, Timing>,
+    /// Of the texts.
+    bytes: usize,
+    started_over: bool,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Timing {
@@ -150,7 +163,7 @@ impl Timings {
         shares: bool,
         reads_single_rows: impl FnOnce() -> bool,
     ) -> Expected {
-        let known = self.0.get(sql);
+        let known = self.known.get(sql);
         let needs_exclusive =
             || known.map_or_else(|| schema_is_exclusive(sql), |known| known.needs_exclusive);
         if shares && needs_exclusive() {
@@ -159,7 +172,7 @@ impl Timings {
         let short = match known {
             Some(timing) => timing.is_short(),
             None => {
-                let short = reads_single_rows();
+                let short = !is_long(sql) && reads_single_rows();
                 if short {
                     self.insert(sql, Duration::ZERO, true);
                 }
@@ -182,10 +195,10 @@ impl Timings {
         was_short: bool,
         is_harmless: impl FnOnce() -> bool,
     ) {
-        if was_short && took < SHORT / 2 {
+        if was_short && took < SHORT / 2 || is_long(sql) {
             return;
         }
-        if let Some(timing) = self.0.get_mut(sql) {
+        if let Some(timing) = self.known.get_mut(sql) {
             timing.average = (timing.average * 7 + took) / 8;
             return;
         }
@@ -193,16 +206,24 @@ impl Timings {
     }
 
     fn insert(&mut self, sql: &str, average: Duration, harmless: bool) {
-        if self.0.len() >= MAX_PROFILES {
-            self.0.clear();
+        if self.known.len() >= MAX_PROFILES || self.bytes + sql.len() > MAX_BYTES {
+            self.known.clear();
+            self.bytes = 0;
+            self.started_over = true;
         }
+        self.bytes += sql.len();
         let needs_exclusive = schema_is_exclusive(sql);
         let timing = Timing {
             average,
             harmless,
             needs_exclusive,
         };
-        self.0.insert(sql.into(), timing);
+        self.known.insert(sql.into(), timing);
+    }
+
+    /// Whether it has forgotten all texts since the last time this was asked: what is prepared of them is of no use either.
+    pub(crate) fn take_started_over(&mut self) -> bool {
+        std::mem::take(&mut self.started_over)
     }
 }
 
@@ -238,14 +259,21 @@ fn finds_one_row(step: &str) -> bool {
 }
 
 /// Words that make a statement dangerous for those who share its transaction: a conflict clause that rolls
-/// everything back, or constraints that fail only at COMMIT.
+/// everything back, constraints that fail only at COMMIT, or a TEMP object, which they would see. The authorizer refuses
+/// a TEMP object that is overlooked here.
 fn schema_is_exclusive(sql: &str) -> bool {
     let text = sql.as_bytes();
     let starts_with = |at: usize, word: &[u8]| {
         text.get(at..at + word.len())
             .is_some_and(|found| found.eq_ignore_ascii_case(word))
     };
+    let mut creates = false;
     text.iter().enumerate().any(|(at, byte)| match byte {
+        b'c' | b'C' => {
+            creates |= starts_with(at, b"create");
+            false
+        }
+        b't' | b'T' => creates && starts_with(at, b"temp"),
         b'r' | b'R' => starts_with(at, b"rollback"),
         b'd' | b'D' => starts_with(at, b"defer"),
         _ => false,
@@ -280,7 +308,26 @@ mod tests {
         for number in 0..2 * MAX_PROFILES {
             timings.record(&number.to_string(), Duration::ZERO, false, || true);
         }
-        assert!(timings.0.len() <= MAX_PROFILES);
+        assert!(timings.known.len() <= MAX_PROFILES);
+    }
+
+    #[test]
+    fn texts_are_remembered_by_their_bytes() {
+        let mut timings = Timings::default();
+        for number in 0..2 * MAX_PROFILES {
+            let text = format!("{number:>3000}");
+            timings.record(&text, Duration::ZERO, false, || true);
+            timings.record(
+                &"x".repeat(MAX_TEXT + number + 1),
+                Duration::ZERO,
+                false,
+                || true,
+            );
+        }
+        let bytes: usize = timings.known.keys().map(|text| text.len()).sum();
+        assert!(bytes <= MAX_BYTES && bytes == timings.bytes);
+        assert!(!timings.known.keys().any(|text| is_long(text)));
+        assert!(timings.take_started_over() && !timings.take_started_over());
     }
 
     #[test]

@@ -43,6 +43,23 @@ impl WorkerThread {
         drop(thread);
     }
 
+    /// Gives the thread back once it has done the jobs that it has. The next job starts another one.
+    pub(crate) fn rest(&self) {
+        let _ = self.rest_if(|| true);
+    }
+
+    /// The same, if that is so when nobody can start it. False when it runs on.
+    pub(crate) fn rest_if(&self, is_idle: impl FnOnce() -> bool) -> bool {
+        let mut state = self.state();
+        if matches!(*state, ThreadState::Running(_)) {
+            if !is_idle() {
+                return false;
+            }
+            *state = ThreadState::NotStarted;
+        }
+        true
+    }
+
     /// Starts the thread if there is none yet; it has no connection to speak of, the jobs bring theirs.
     pub(crate) fn start(&self) -> Result<tokio_rusqlite::Connection> {
         let mut state = self.state();

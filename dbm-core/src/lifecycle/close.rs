@@ -9,6 +9,7 @@ use super::{not_from_inside, reached, tell};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::gate::Gate;
+use crate::limited::limited;
 use crate::status::Status;
 
 /// Waits for the end; dropping the wait changes nothing.
@@ -21,7 +22,7 @@ pub(crate) async fn close(gate: &Arc<Gate>) -> Result<()> {
 pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()> {
     not_from_inside(gate, "close_within")?;
     gate.begin_closing();
-    if let Ok(ended) = tokio::time::timeout(limit, ended(gate, "close_within")).await {
+    if let Some(ended) = limited(limit, ended(gate, "close_within")).await {
         return ended;
     }
     tell(|| {

@@ -15,6 +15,7 @@ use crate::config::{Config, SchemaDrift};
 use crate::engine::{Access, Engine, SchemaDiff, SchemaDump, read_schema};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Gate};
+use crate::limited::limited;
 use crate::manager_core::ManagerCore;
 use crate::schema::Schema;
 use crate::status::Status;
@@ -91,7 +92,7 @@ impl<M: Schema> Drift<M> {
             return;
         }
         let ended = status.wait_for(|status| *status != Status::Running);
-        if tokio::time::timeout(DELAY, ended).await.is_ok() {
+        if limited(DELAY, ended).await.is_some() {
             return;
         }
         let expected = self.expected().await;
@@ -167,12 +168,10 @@ impl<M: Schema> Drift<M> {
                 .await?;
             Ok(false)
         });
-        tokio::time::timeout(LIMIT, making)
-            .await
-            .map_err(|_| Error::Timeout {
-                method: INIT.method,
-                limit: LIMIT,
-            })??;
+        limited(LIMIT, making).await.ok_or(Error::Timeout {
+            method: INIT.method,
+            limit: LIMIT,
+        })??;
         expected
     }
 }
@@ -185,7 +184,7 @@ async fn found(
 ) -> Result<SchemaDump> {
     let mut lease = Lease::acquire(gate, engine, &READ, Access::Read, token).await?;
     let mut db = ReadTransaction::new(Arc::clone(&lease.frame));
-    let schema = tokio::time::timeout(LIMIT, db.call(read_schema)).await;
+    let schema = limited(LIMIT, db.call(read_schema)).await;
     lease.keep(&READ).await?;
     schema.unwrap_or(Err(Error::Timeout {
         method: READ.method,

@@ -1,12 +1,11 @@
 //! Start-up, in the background: prepare, create or migrate, run.
 
 use std::future::poll_fn;
-use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tracing::{error, info};
@@ -112,12 +111,9 @@ impl<M: Schema> Start<M> {
 }
 
 fn runtime() -> Result<Handle> {
-    let missing = |message| Error::Runtime { message };
-    let runtime =
-        Handle::try_current().map_err(|_| missing("start was called outside of a runtime"))?;
-    catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)))
-        .map_err(|_| missing("its builder needs enable_time() or enable_all()"))?;
-    Ok(runtime)
+    Handle::try_current().map_err(|_| Error::Runtime {
+        message: "start was called outside of a runtime",
+    })
 }
 
 async fn start_up<M: Schema>(
@@ -136,7 +132,10 @@ async fn start_up<M: Schema>(
     let ready = unless_given_up(gate, &engine.opener, make_ready).await;
     unfinished.finish();
     match ready {
-        Ok(step) => Ok((engine, step)),
+        Ok(step) => {
+            engine.rest_when_idle();
+            Ok((engine, step))
+        }
         Err(error) => {
             engine.opener.give_up();
             // A hook may have leaked its statement.

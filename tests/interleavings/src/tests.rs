@@ -119,6 +119,35 @@ fn no_reader_is_lost_and_nobody_waits_for_a_free_one() {
     in_many_orders(|| pool(2, 4, false));
 }
 
+/// Whoever rests gives it back as one that is new.
+#[test]
+fn a_reader_rests_beside_those_who_come_and_wait() {
+    let beside = |members, callers| {
+        move || {
+            let pool = Arc::new(Pool::new((0..members).map(|_| ())));
+            let resting = Arc::clone(&pool);
+            let rests = thread::spawn(move || {
+                resting.rest(|()| true);
+            });
+            let uses = (0..callers).map(|number: usize| {
+                let pool = Arc::clone(&pool);
+                thread::spawn(move || {
+                    let place = pool.take_free(number);
+                    drop(place.unwrap_or_else(|| block_on(pool.wait(|| number)).unwrap()));
+                })
+            });
+            let threads: Vec<_> = uses.chain([rests]).collect();
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            let places: Vec<_> = (0..members).map(|_| pool.take_free(0)).collect();
+            assert!(places.iter().all(Option::is_some), "one is lost");
+        }
+    };
+    in_many_orders(beside(1, 3));
+    in_many_orders(beside(2, 4));
+}
+
 #[test]
 fn who_leaves_the_queue_of_the_readers_leaves_what_it_was_told_of() {
     in_many_orders(|| pool(1, 3, true));

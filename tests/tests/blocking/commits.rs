@@ -1,11 +1,13 @@
 //! Slow commits, locks, starts and ends.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dbm_core::Execution;
 use dbm_core::prelude::*;
-use dbm_core::{Execution, rusqlite};
 use dbm_tests::{run_on_one_thread, within};
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::{ROWS, Store, got_far, turns_beside};
 
@@ -15,17 +17,25 @@ impl Store {
         db.execute_batch("VACUUM").await
     }
 
-    /// Makes every commit take as long as on a slow disk, from inside SQLite.
+    /// Its commit takes as long as on a slow disk. Says how many turns others had had when its body ended.
     #[database_safe]
-    async fn slow_down_commits(&self, db: &mut WriteTransaction) -> Result<()> {
+    async fn add_slowly(&self, db: &mut WriteTransaction, turns: &AtomicU64) -> Result<u64> {
+        db.execute("INSERT INTO number (text) VALUES ('slow')", ())
+            .await?;
         db.call(|c| {
-            c.wal_hook(Some(|_, _| {
-                std::thread::sleep(Duration::from_millis(5));
-                Ok(())
-            }));
+            c.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(sleep_in_commit));
             Ok(())
         })
-        .await
+        .await?;
+        Ok(turns.load(Ordering::Relaxed))
+    }
+}
+
+fn sleep_in_commit(event: TraceEvent<'_>) {
+    if let TraceEvent::Stmt(_, sql) = event
+        && sql.starts_with("COMMIT")
+    {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -37,36 +47,39 @@ fn slow_commits_hold_nobody_up() {
             for _ in 0..20 {
                 store.add().await.unwrap();
             }
-            store.slow_down_commits().await.unwrap();
             // It takes a few to notice.
             for _ in 0..5 {
-                store.add().await.unwrap();
+                store.add_slowly(&AtomicU64::new(0)).await.unwrap();
             }
-            let one_by_one = async {
-                for _ in 0..20 {
-                    store.add().await?;
+            let turns = Arc::new(AtomicU64::new(0));
+            let other = tokio::spawn({
+                let turns = Arc::clone(&turns);
+                async move {
+                    loop {
+                        turns.fetch_add(1, Ordering::Relaxed);
+                        tokio::task::yield_now().await;
+                    }
                 }
-                Ok(())
-            };
-            got_far(turns_beside(one_by_one).await, "commits of one task");
-            let together = async {
-                let tasks: Vec<_> = (0..64)
-                    .map(|_| {
-                        let store = Arc::clone(&store);
-                        tokio::spawn(async move {
-                            for _ in 0..5 {
-                                store.add().await?;
-                            }
-                            Ok::<_, Error>(())
-                        })
-                    })
-                    .collect();
-                for task in tasks {
-                    task.await.unwrap()?;
-                }
-                Ok(())
-            };
-            got_far(turns_beside(together).await, "commits of 64 tasks");
+            });
+            let mut beside_commits = 0;
+            for _ in 0..20 {
+                let before = within(store.add_slowly(&turns)).await.unwrap();
+                beside_commits += turns.load(Ordering::Relaxed) - before;
+            }
+            got_far((beside_commits, Ok(())), "commits of one task");
+            let tasks: Vec<_> = (0..64)
+                .map(|_| {
+                    let (store, turns) = (Arc::clone(&store), Arc::clone(&turns));
+                    tokio::spawn(async move { store.add_slowly(&turns).await })
+                })
+                .collect();
+            let before = turns.load(Ordering::Relaxed);
+            for task in tasks {
+                within(task).await.unwrap().unwrap();
+            }
+            let beside = turns.load(Ordering::Relaxed) - before;
+            got_far((beside, Ok(())), "commits of 64 tasks");
+            other.abort();
             store.close().await.unwrap();
         }
     });

@@ -7,9 +7,15 @@ mod closures;
 mod connection;
 mod control;
 mod counts;
+mod forgotten;
+#[cfg(unix)]
+mod gone;
+mod hardening;
+mod outlives;
 mod reads;
 mod scripts;
 mod statements;
+mod temp;
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Which runtimes a manager starts on, and what becomes of it when they end.
 
+use std::sync::atomic::AtomicU64;
+
 use super::*;
 
 #[test]
@@ -42,16 +44,36 @@ fn create_begins_when_it_is_polled() {
 }
 
 #[test]
-fn a_runtime_without_time_is_failed() {
+fn a_runtime_without_time_will_do_and_nothing_panics() {
     watch(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
-        let error = runtime
-            .block_on(async { Diary::create(Config::in_memory()).await })
-            .unwrap_err();
-        assert!(matches!(error, Error::Runtime { .. }), "{error:?}");
-        assert!(error.to_string().contains("enable_time"), "{error}");
+        static PANICS: AtomicU64 = AtomicU64::new(0);
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let place = info.location().map(|place| place.file().to_owned());
+            if place.is_some_and(|file| file.contains("tokio")) {
+                PANICS.fetch_add(1, Ordering::SeqCst);
+            }
+            before(info);
+        }));
+        runtime.block_on(async {
+            let config = Config::in_memory().acquire_timeout(Duration::from_millis(50));
+            let diary = Diary::create(config).await.unwrap();
+            diary.append("without time").await.unwrap();
+            let mut first = Box::pin(diary.append_held("held"));
+            tokio::select! {
+                result = &mut first => panic!("{result:?}"),
+                () = diary.arrived.notified() => {}
+            }
+            let error = diary.append("in vain").await.unwrap_err();
+            assert!(matches!(error, Error::AcquireTimeout { .. }), "{error}");
+            drop(first);
+            assert_eq!(diary.lines().await.unwrap(), ["without time"]);
+            diary.close_within(Duration::from_millis(50)).await.unwrap();
+        });
+        assert_eq!(PANICS.load(Ordering::SeqCst), 0);
     });
 }
 

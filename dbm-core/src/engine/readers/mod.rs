@@ -177,10 +177,14 @@ impl Readers {
             }
             Ok::<_, Error>(permits)
         };
-        tokio::time::timeout(QUIESCE_WAIT, everybody)
-            .await
-            .ok()?
-            .ok()
+        limited(QUIESCE_WAIT, everybody).await?.ok()
+    }
+
+    /// Gives back connections and threads that were not used since this was called last. False when there may be more to give
+    /// back the next time.
+    pub(crate) fn rest(&self) -> bool {
+        let mark = self.mark.rest();
+        self.pool.rest(|reader| reader.conn.rest()) && mark
     }
 
     /// Closes the connections that nobody uses; they are opened anew when they are needed.
@@ -276,4 +280,9 @@ pub(crate) fn end_read(conn: &Conn, session: &Session) {
         slot.discard();
     }
     slot.take_back();
+    let has_served = slot.has_served();
+    drop(slot);
+    if has_served {
+        session.conn.replace_beside();
+    }
 }

@@ -16,7 +16,7 @@ pub(super) struct Pool<T> {
     pub(super) queue: Arc<Queue<T>>,
 }
 
-/// Not used yet.
+/// Not used yet, or not for a long time.
 pub(super) const NEW: u8 = 0;
 pub(super) const FREE: u8 = 1;
 pub(super) const TAKEN: u8 = 2;
@@ -34,7 +34,11 @@ pub(super) struct Member<T> {
 }
 
 /// The right to use one reader. Dropping it frees the reader.
-pub(super) struct ReaderPermit<T>(Arc<Member<T>>);
+pub(super) struct ReaderPermit<T> {
+    member: Arc<Member<T>>,
+    /// Its state after that: free, or as good as new.
+    afterwards: u8,
+}
 
 pub(super) struct Queue<T> {
     pub(super) waiters: Mutex<Waiters<T>>,
@@ -106,7 +110,7 @@ impl<T> Pool<T> {
                     return Some(permit);
                 }
                 // Tries this reader first, so that no other call has to be told of it.
-                News::Free(number) => ReaderPermit::take(&self.all[number], FREE),
+                News::Free(number) => ReaderPermit::take_any(&self.all[number]),
                 News::Nothing(_) | News::Old => None,
             };
             if self.queue.lock().closed {
@@ -119,6 +123,21 @@ impl<T> Pool<T> {
                 in_queue.waiter.bell.heard().await;
             }
         }
+    }
+
+    /// Lets the readers rest that are free. A resting reader is as good as new: those in use are taken before it. False if
+    /// one of them does not rest.
+    pub(super) fn rest(&self, rests: impl Fn(&T) -> bool) -> bool {
+        let mut all_rest = true;
+        for member in &self.all {
+            if let Some(mut permit) = ReaderPermit::take(member, FREE)
+                && rests(permit.value())
+            {
+                permit.afterwards = NEW;
+            }
+            all_rest &= member.state.load(Ordering::SeqCst) == NEW;
+        }
+        all_rest
     }
 
     /// Refuses every call that waits.
@@ -143,18 +162,26 @@ impl<T> ReaderPermit<T> {
         let order = Ordering::SeqCst;
         let is_so = member.state.load(order) == state;
         let exchanged = || member.state.compare_exchange(state, TAKEN, order, order);
-        (is_so && exchanged().is_ok()).then(|| Self(Arc::clone(member)))
+        (is_so && exchanged().is_ok()).then(|| Self {
+            member: Arc::clone(member),
+            afterwards: FREE,
+        })
+    }
+
+    /// Whether it was in use or not.
+    fn take_any(member: &Arc<Member<T>>) -> Option<Self> {
+        Self::take(member, FREE).or_else(|| Self::take(member, NEW))
     }
 
     pub(super) fn value(&self) -> &T {
-        &self.0.value
+        &self.member.value
     }
 }
 
 impl<T> Drop for ReaderPermit<T> {
     fn drop(&mut self) {
-        let member = &self.0;
-        member.state.store(FREE, Ordering::SeqCst);
+        let member = &self.member;
+        member.state.store(self.afterwards, Ordering::SeqCst);
         member.queue.tell(member);
     }
 }
@@ -189,7 +216,7 @@ impl<T> Queue<T> {
         let keeps_it = !waiters.keeps_one && !waiters.late.is_empty();
         let news = if keeps_it {
             // If another call took it first, that call passes it on in turn.
-            let Some(permit) = ReaderPermit::take(member, FREE) else {
+            let Some(permit) = ReaderPermit::take_any(member) else {
                 return;
             };
             News::Kept(permit)

@@ -12,7 +12,9 @@ use crate::engine::db::{CONTROL, Db};
 use crate::engine::guard::Permission;
 use crate::engine::inside;
 use crate::engine::open::is_busy;
-use crate::engine::statement::{FUSE, Work, check_text, is_harmless, run_script};
+use crate::engine::settings::Settings;
+use crate::engine::statement::{FUSE, Work, check_text, is_harmless, is_long, run_script};
+use crate::engine::temp_objects::hides_a_table;
 use crate::error::{Error, Result};
 
 /// The result of one attempt to run something.
@@ -43,7 +45,10 @@ impl Session {
             return Attempt::Done(Ok(Err(error)));
         }
         if self.access != Access::Connection {
-            db.guard.permit(Permission::InTransaction);
+            db.guard.permit(self.permission(read_only));
+        }
+        if let Some(activity) = &self.activity {
+            activity.begins();
         }
         inside::runs(self.method);
         let started = Instant::now();
@@ -51,6 +56,9 @@ impl Session {
             self.perform(db, work, read_only, fuse.then_some(started + FUSE))
         }));
         let took = started.elapsed();
+        if let Some(activity) = &self.activity {
+            activity.ends();
+        }
         let blown = db.guard.take_fuse();
         // Still as the body, whom the authorizer may refuse.
         if let (Some(sql), true) = (work.sql(), blown || matches!(result, Ok(Ok(_)))) {
@@ -58,6 +66,9 @@ impl Session {
             let took = if blown { 10 * took } else { took };
             db.timings
                 .record(sql, took, fuse, || whole && is_harmless(connection, sql));
+            if db.timings.take_started_over() {
+                connection.flush_prepared_statement_cache();
+            }
         }
         db.guard.permit(Permission::Everything);
         self.spent
@@ -70,6 +81,15 @@ impl Session {
                 let _ = self.inspect(db, work, Ok(()));
                 Attempt::Done(Err(panic))
             }
+        }
+    }
+
+    /// What the authorizer lets a body do, in a read of which nothing comes even if it writes.
+    pub(super) fn permission(&self, read_only: bool) -> Permission {
+        if self.is_shared() && !read_only {
+            Permission::InSharedTransaction
+        } else {
+            Permission::InTransaction
         }
     }
 
@@ -89,8 +109,14 @@ impl Session {
                 params,
                 finish,
             } => {
-                let prepared = db.connection.prepare_cached(sql);
-                let mut statement = prepared.map_err(Error::of_text)?;
+                let (mut once, mut cached);
+                let statement: &mut rusqlite::Statement<'_> = if is_long(sql) {
+                    once = db.connection.prepare(sql).map_err(Error::of_text)?;
+                    &mut once
+                } else {
+                    cached = db.connection.prepare_cached(sql).map_err(Error::of_text)?;
+                    &mut cached
+                };
                 if statement.readonly() {
                     match fuse {
                         Some(fuse) => db.guard.set_fuse(fuse),
@@ -99,8 +125,8 @@ impl Session {
                 } else if !(read_only && only_asks(sql)) {
                     may_write(read_only)?;
                 }
-                params.bind(&mut statement)?;
-                finish(&db.connection, &mut statement).map_err(|error| why(error, &statement))
+                params.bind(statement)?;
+                finish(&db.connection, statement).map_err(|error| why(error, statement))
             }
             Work::Script { sql, finish } => {
                 may_write(read_only)?;
@@ -110,10 +136,16 @@ impl Session {
             Work::Closure(closure) => {
                 let closure = closure.take().ok_or(Error::HandleEnded)?;
                 self.exposed.store(true, Ordering::Relaxed);
-                if read_only && self.access == Access::Write {
-                    return without_writing(db, || closure(&db.connection));
+                // What it sets there and cannot be seen goes with the connection.
+                db.guard.set_single_use();
+                let run = || closure(&db.connection);
+                if self.access == Access::Connection {
+                    run()
+                } else if read_only && self.access == Access::Write {
+                    without_writing(db, || with_its_settings(db, run))
+                } else {
+                    with_its_settings(db, run)
                 }
-                closure(&db.connection)
             }
         }
     }
@@ -126,6 +158,11 @@ impl Session {
                 what: "VACUUM",
                 why: "it cannot run in a transaction; use a method with `db: &mut Connection`",
             };
+        }
+        if db.guard.take_refused_temp() {
+            // The call can be made again, and has a transaction of its own then.
+            self.set_exclusive();
+            return Error::BatchLost { by: self.method };
         }
         db.guard.explain(error)
     }
@@ -144,21 +181,40 @@ impl Session {
                 Err(error) => error.clone(),
                 Ok(_) => Error::other("the transaction was ended inside the call"),
             };
-            self.lose(Error::TransactionLost {
+            return Err(self.end_with(Error::TransactionLost {
                 cause: cause.cause(),
-            });
-            return Err(self.lost_or(Error::HandleEnded));
+            }));
         }
-        if work.sql().is_none() && !db.restore_guard() {
-            self.tainted.store(true, Ordering::Relaxed);
-            self.lose(Error::Refused {
-                what: "replacing the connection's authorizer",
-                why: "it keeps the transaction safe",
-            });
-            return Err(self.lost_or(Error::HandleEnded));
+        if work.sql().is_none() {
+            if !db.restore_guard() {
+                self.tainted.store(true, Ordering::Relaxed);
+                return Err(self.end_with(Error::Refused {
+                    what: "replacing the connection's authorizer",
+                    why: "it keeps the transaction safe",
+                }));
+            }
+            if db.connection.is_busy() {
+                self.unfinished.store(true, Ordering::Relaxed);
+            }
+        }
+        if db.guard.take_may_shadow() {
+            // Calls that joined its transaction would see its TEMP objects.
+            self.set_exclusive();
+            if hides_a_table(&db.connection)? {
+                return Err(self.end_with(Error::Refused {
+                    what: "a TEMP table or view with the name of a real one",
+                    why: "what is written to that name would be gone with the call; give it another one",
+                }));
+            }
         }
         self.begun.store(true, Ordering::Relaxed);
         result
+    }
+
+    /// Ends the session for its body, with an error that it may have had already.
+    fn end_with(&self, error: Error) -> Error {
+        self.lose(error);
+        self.lost_or(Error::HandleEnded)
     }
 }
 
@@ -179,6 +235,14 @@ fn why(error: Error, statement: &rusqlite::Statement<'_>) -> Error {
         };
     }
     error.of_run()
+}
+
+/// What a closure turns on or off in the connection ends with it.
+fn with_its_settings<T>(db: &Db, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    let settings = Settings::of(&db.connection);
+    let result = catch_unwind(AssertUnwindSafe(run));
+    settings.restore(&db.connection);
+    result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// A closure of a read method inside a write transaction gets the writer's connection, where a cached statement

@@ -8,6 +8,7 @@ use super::{Access, Session};
 use crate::engine::db::{CONTROL, Db};
 use crate::engine::open::is_busy;
 use crate::error::{Error, Result};
+use crate::timer;
 
 impl Session {
     /// Opens the read transaction now, waiting for another process if need be.
@@ -49,6 +50,7 @@ impl Session {
             }
             // Its statements run on a thread, where SQLite may wait for another process.
             Access::Connection => {
+                self.conn.check_identity()?;
                 let limit = self.busy_timeout;
                 let wait = move |db: &mut Db| db.connection.busy_timeout(limit);
                 Ok(self.control(wait).await??)
@@ -96,8 +98,7 @@ impl Session {
         let started = Instant::now();
         let mut pause = Duration::from_millis(1);
         while started.elapsed() < self.busy_timeout {
-            tokio::time::sleep(pause.min(self.busy_timeout.saturating_sub(started.elapsed())))
-                .await;
+            timer::sleep(pause.min(self.busy_timeout.saturating_sub(started.elapsed()))).await;
             pause = (pause * 2).min(Duration::from_millis(20));
             match self.control(attempt).await? {
                 Err(busy) if is_busy(&busy) => error = busy,

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use rusqlite::ErrorCode;
 
@@ -10,7 +11,7 @@ use super::Session;
 use crate::config::Execution;
 use crate::engine::commit_outcome::CommitOutcome;
 use crate::engine::db::Db;
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 impl Session {
     /// Whether an error or a closure has spoilt the connection.
@@ -79,6 +80,18 @@ impl Session {
             .take()
     }
 
+    /// From here on the call is idle while it runs no statement.
+    pub(crate) fn set_ready(&self) {
+        if let Some(activity) = &self.activity {
+            activity.ends();
+        }
+    }
+
+    /// Since when the call has not done anything with its connection; `None` while it does.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        self.activity.as_ref()?.idle_since()
+    }
+
     pub(crate) fn set_shared(&self, shared: bool) {
         self.shared.store(shared, Ordering::Relaxed);
     }
@@ -118,19 +131,33 @@ impl Session {
         self.exposed.load(Ordering::Relaxed) && db.connection.is_busy()
     }
 
+    /// Fails when a closure has left a statement open.
+    pub(crate) fn check_finished(&self) -> Result<()> {
+        if !self.unfinished.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Error::Refused {
+            what: "a statement left unfinished",
+            why: "it would outlive the transaction",
+        })
+    }
+
     /// Whether the connection must not be used again.
     pub(crate) fn is_unclean(&self, db: &Db) -> bool {
         self.is_tainted() || self.has_left_something(db)
     }
 
-    /// Discards a connection that must not be used again.
-    pub(crate) fn discard_if_unclean(&self) {
+    /// Gives the connection back after a call whose work was undone; one that must not be used again is discarded.
+    pub(crate) fn give_connection_back(&self) {
         if self.is_shared() {
             return;
         }
         let mut slot = self.conn.lock();
-        if slot.owned_by(self.id).is_ok_and(|db| self.is_unclean(db)) {
-            slot.discard();
+        if let Ok(db) = slot.owned_by(self.id) {
+            if self.is_unclean(db) {
+                slot.discard();
+            }
+            slot.take_back();
         }
     }
 

@@ -1,11 +1,13 @@
 //! One call's use of one connection: where each statement runs, and what has become of the transaction.
 
+mod activity;
 mod attempt;
 mod begin;
 mod dispatch;
 mod flags;
 mod run;
 
+use self::activity::Activity;
 pub(crate) use self::run::Tried;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -47,6 +49,8 @@ pub(crate) struct Session {
     savepoint: AtomicBool,
     /// A closure had the bare connection in its hands.
     exposed: AtomicBool,
+    /// A closure has left a statement open.
+    unfinished: AtomicBool,
     exclusive: AtomicBool,
     /// A closure has replaced what guards the connection.
     tainted: AtomicBool,
@@ -60,6 +64,8 @@ pub(crate) struct Session {
     /// The newest error of a statement, for the span of a call whose body passes it on.
     failure: Mutex<Option<Error>>,
     late_answer: Mutex<Option<Arc<CommitOutcome>>>,
+    /// Where a call that does nothing with the writer is evicted.
+    activity: Option<Activity>,
 }
 
 impl Session {
@@ -72,7 +78,9 @@ impl Session {
         busy_timeout: Duration,
         offloaded: &'static AtomicU64,
     ) -> Arc<Self> {
+        let watched = access != Access::Read && conn.config().max_write_idle.is_some();
         Arc::new(Self {
+            activity: watched.then(Activity::default),
             conn,
             id,
             access,
@@ -85,6 +93,7 @@ impl Session {
             shared: AtomicBool::new(false),
             savepoint: AtomicBool::new(false),
             exposed: AtomicBool::new(false),
+            unfinished: AtomicBool::new(false),
             tainted: AtomicBool::new(false),
             exclusive: AtomicBool::new(false),
             resolved: AtomicBool::new(false),
@@ -120,6 +129,13 @@ impl Session {
     /// Ends the session for its body: every later statement fails with this error.
     pub(crate) fn lose(&self, error: Error) {
         let _ = self.lost.set(error);
+    }
+
+    /// Ends the session because of a statement that runs and that nobody will ever wait for, and stops that.
+    pub(crate) fn abandon(&self) {
+        // First: a statement that has not begun looks at it.
+        self.lose(Error::StatementDropped);
+        self.conn.interrupt_owner(self.id);
     }
 
     pub(crate) fn lost_or(&self, error: Error) -> Error {

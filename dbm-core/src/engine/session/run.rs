@@ -64,7 +64,8 @@ impl Session {
         };
         let force = self.execution == Execution::Inline;
         if shares || !force {
-            match expect(db, work, shares, force) {
+            let permission = self.permission(read_only);
+            match expect(db, work, shares, force, permission) {
                 Expected::Harmful => return Tried::MustBeAlone,
                 Expected::Long if !force => return Tried::NotHere,
                 Expected::Long | Expected::Short => {}
@@ -134,7 +135,13 @@ impl Session {
 }
 
 /// With `force` it runs here however long it takes, and its plan is of no interest.
-fn expect<T>(db: &mut Db, work: &Work<'_, T>, shares: bool, force: bool) -> Expected {
+fn expect<T>(
+    db: &mut Db,
+    work: &Work<'_, T>,
+    shares: bool,
+    force: bool,
+    permission: Permission,
+) -> Expected {
     let Some(sql) = work.sql() else {
         return Expected::Long;
     };
@@ -143,7 +150,8 @@ fn expect<T>(db: &mut Db, work: &Work<'_, T>, shares: bool, force: bool) -> Expe
         if force || !matches!(work, Work::Statement { .. }) {
             return false;
         }
-        guard.permit(Permission::InTransaction);
+        // As the body: the cache keeps what is prepared here.
+        guard.permit(permission);
         let short = reads_single_rows(connection, sql);
         guard.permit(Permission::Everything);
         short

@@ -10,6 +10,7 @@ pub(super) const POLICY: Policy = Policy {
     claim_within: Duration::from_millis(20),
     claim_within_at_most: Duration::from_secs(1),
     stalled_after: Duration::from_secs(1),
+    max_idle: None,
     overdue_after: Duration::from_millis(20),
     look_every: Duration::from_micros(5),
     spin_for: Duration::from_micros(100),
@@ -36,6 +37,8 @@ pub(super) struct Policy {
     pub(super) claim_within_at_most: Duration,
     /// A body that makes the members of its transaction wait this long is evicted.
     pub(super) stalled_after: Duration,
+    /// A body that runs no statement for this long while others wait is evicted. The program's choice.
+    pub(super) max_idle: Option<Duration>,
     /// An open transaction that nobody has committed by then is committed on the worker thread: the leader's task does not
     /// run.
     pub(super) overdue_after: Duration,

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use super::committer::Committer;
 use super::contention::Contention;
 use super::latency::RunOn;
-use super::policy::POLICY;
-use super::scheduler::{self, CallId, Effects, Follow, Waiting};
+use super::policy::{POLICY, Policy};
+use super::scheduler::{self, CallId, Effects, Follow, Reason, RunningCall, Waiting};
 use super::watchdog::{StallWatchdog, Watched};
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::commit_outcome::{CommitOutcome, FinishedBatch, Followers};
@@ -69,6 +69,12 @@ impl Waiting for QueuedCall {
 
     fn is_exclusive(&self) -> bool {
         is_exclusive(self.share_policy)
+    }
+}
+
+impl RunningCall for Arc<Session> {
+    fn idle_since(&self) -> Option<Instant> {
+        Session::idle_since(self)
     }
 }
 
@@ -189,13 +195,17 @@ impl Drop for LibraryPermit {
 
 impl Writer {
     pub(crate) fn new(conn: Arc<Conn>, opener: SharedOpener, readers: Arc<Readers>) -> Arc<Self> {
+        let policy = Policy {
+            max_idle: opener.config.max_write_idle,
+            ..POLICY
+        };
         let checkpointer = Checkpointer::new(Arc::clone(&opener), Arc::clone(&readers.mark));
         Arc::new(Self {
             conn,
             readers,
             committer: Committer::new(Arc::clone(&opener), checkpointer),
             state: Mutex::new(State {
-                scheduler: Scheduler::new(POLICY, opener.config.max_queue),
+                scheduler: Scheduler::new(policy, opener.config.max_queue),
                 finished: Vec::new(),
                 lost: Vec::new(),
             }),
@@ -282,8 +292,8 @@ impl Writer {
                 None
             });
         }
-        if let Some(session) = evict {
-            self.evict(session);
+        if let Some((session, reason)) = evict {
+            self.evict(session, reason);
         }
         if let Some(call) = grant {
             let permit = WriterPermit::new(self, call.id, false, call.is_exclusive());
@@ -316,12 +326,15 @@ impl Writer {
 
     /// Takes the writer from a call and undoes its work, once what it runs has been interrupted. Its body gets an error from
     /// then on.
-    pub(super) fn evict(self: &Arc<Self>, session: Arc<Session>) {
+    pub(super) fn evict(self: &Arc<Self>, session: Arc<Session>, reason: Reason) {
         let method = session.method;
-        session.lose(if self.is_closed() {
-            Error::Closed { method }
-        } else {
-            Error::BatchLost { by: method }
+        session.lose(match reason {
+            Reason::Closed => Error::Closed { method },
+            Reason::Stalled => Error::BatchLost { by: method },
+            Reason::Idle => Error::TransactionLost {
+                cause: Error::other("it ran no statement for max_write_idle, and others waited")
+                    .cause(),
+            },
         });
         self.conn.interrupt_owner(session.id);
         let writer = Arc::clone(self);

@@ -63,6 +63,14 @@ impl Writer {
         self.conn.close();
     }
 
+    /// Gives back connections and threads that were not used since this was called last. False when there may be more
+    /// to give back the next time.
+    pub(crate) fn rest(&self) -> bool {
+        let checkpointer = self.committer.checkpointer.rest();
+        let watchdog = self.watchdog.rest();
+        self.conn.rest() && checkpointer && watchdog
+    }
+
     /// Closing will leave the log for the next start.
     pub(crate) fn keep_log(&self) {
         self.keeps_log.store(true, Ordering::Relaxed);

@@ -50,6 +50,17 @@ impl StallWatchdog {
         runs
     }
 
+    /// Ends the thread until it is needed. False when it is.
+    pub(super) fn rest(&self) -> bool {
+        // Held by whoever starts it.
+        let _closed = self.shared.lock();
+        let runs = self.shared.running.load(Ordering::SeqCst);
+        if !runs {
+            self.thread.rest();
+        }
+        !runs
+    }
+
     /// Ends the thread when it has nobody to look after.
     pub(super) fn close(&self) {
         *self.shared.lock() = true;

@@ -1,6 +1,6 @@
 //! The scheduler's inputs and outputs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::queue::Arrival;
 
@@ -16,6 +16,22 @@ pub(in crate::engine::writer) trait Waiting {
     fn method(&self) -> &'static str;
     /// Asked when the call is about to get the writer: other calls of the method may have changed the answer by then.
     fn is_exclusive(&self) -> bool;
+}
+
+/// The session of a running call, as far as the scheduler needs to know it.
+pub(in crate::engine::writer) trait RunningCall: Clone {
+    /// Since when it has not done anything; `None` while it does.
+    fn idle_since(&self) -> Option<Instant>;
+}
+
+/// Why a call loses the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine::writer) enum Reason {
+    /// It keeps the members of its transaction waiting.
+    Stalled,
+    /// It does nothing, and others wait.
+    Idle,
+    Closed,
 }
 
 /// The members of a batch that wait for its commit.
@@ -93,7 +109,7 @@ pub(in crate::engine::writer) struct Effects<W, S, F> {
     /// Restart the log on the worker thread, then [`done`](super::Scheduler::done).
     pub(in crate::engine::writer) restart_log: bool,
     /// Take the writer from this call: [`reclaim`](super::Scheduler::reclaim), undo its work, then [`done`](super::Scheduler::done).
-    pub(in crate::engine::writer) evict: Option<S>,
+    pub(in crate::engine::writer) evict: Option<(S, Reason)>,
     /// Tell these calls that the writer is closed.
     pub(in crate::engine::writer) refused: Vec<W>,
 }

@@ -43,7 +43,8 @@ mod tests;
 use std::time::{Duration, Instant};
 
 pub(super) use self::interface::{
-    Again, Arrived, CallId, Caller, Effects, Finished, Follow, Looked, NOBODY, SpinHint, Waiting,
+    Again, Arrived, CallId, Caller, Effects, Finished, Follow, Looked, NOBODY, Reason, RunningCall,
+    SpinHint, Waiting,
 };
 pub(super) use self::queue::Arrival;
 use self::queue::{Queue, Waiter};
@@ -116,7 +117,7 @@ struct Batch<F> {
     followers: F,
 }
 
-impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
+impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
     pub(super) const fn new(policy: Policy, max_queue: Option<usize>) -> Self {
         Self {
             policy,
@@ -338,7 +339,7 @@ impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
     }
 
     /// Time has passed: nobody waits for ever for a call that does not come for the writer, a body that keeps the members
-    /// of its transaction waiting, or a leader that does not run.
+    /// of its transaction waiting, or a leader that does not run; nor for one that is idle, if the program says so.
     pub(super) fn tick(&mut self, now: Instant, effects: &mut Effects<W, S, F>) {
         let since = |time| now.saturating_duration_since(time);
         match &self.phase {
@@ -356,9 +357,19 @@ impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
             Phase::Running {
                 claimed, session, ..
             } => {
-                if self.has_followers() && since(*claimed) >= self.policy.stalled_after {
-                    effects.evict = Some(session.clone());
-                }
+                let is_idle = |limit| {
+                    let idle = session.idle_since().map(|idle| idle.max(*claimed));
+                    idle.is_some_and(|idle| since(idle) >= limit)
+                };
+                let reason = if self.has_followers() && since(*claimed) >= self.policy.stalled_after
+                {
+                    Some(Reason::Stalled)
+                } else if !self.queue.is_empty() && self.policy.max_idle.is_some_and(is_idle) {
+                    Some(Reason::Idle)
+                } else {
+                    None
+                };
+                effects.evict = reason.map(|reason| (session.clone(), reason));
             }
             Phase::Library { .. } => {}
         }
@@ -369,7 +380,7 @@ impl<W: Waiting, S: Clone, F: Follow> Scheduler<W, S, F> {
         self.closed = true;
         effects.refused = self.queue.clear();
         if let Phase::Running { session, .. } = &self.phase {
-            effects.evict = Some(session.clone());
+            effects.evict = Some((session.clone(), Reason::Closed));
         }
         effects.commit = self.close_commit_window(&now);
         if let Phase::Granted { .. } = self.phase {

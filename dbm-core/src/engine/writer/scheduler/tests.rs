@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use self::world::{Event, Kind, World};
-use super::{Arrived, Effects, Finished, Scheduler, Waiting as _};
+use super::{Arrived, Effects, Finished, Reason, Scheduler, Waiting as _};
 use crate::engine::writer::policy::POLICY;
 
 /// Visits every state that can be reached from the first one. `also` looks at each of them.
@@ -79,6 +79,26 @@ fn two_callers_in_every_order() {
     }
 }
 
+/// With the limit nobody waits for ever, even for a call that has the writer for itself.
+#[test]
+fn two_callers_in_every_order_when_an_idle_one_is_evicted() {
+    for kinds in [
+        [Shares, Shares],
+        [Shares, Exclusive],
+        [Exclusive, Exclusive],
+        [Shares, TurnsExclusive],
+        [TurnsExclusive, TurnsExclusive],
+    ] {
+        for expected in [0, 2] {
+            let states = explore(World::with_max_idle(&kinds, expected), |world| {
+                others_go_on_without(0, world);
+                others_go_on_without(1, world);
+            });
+            assert!(states > 100, "{states} states of {kinds:?}");
+        }
+    }
+}
+
 #[test]
 fn three_callers_in_every_order() {
     for kinds in [
@@ -127,7 +147,7 @@ fn a_call_that_claims_late_has_its_time_from_then_on() {
     scheduler.tick(late, &mut effects);
     assert_eq!(effects.evict, None, "it has only begun");
     scheduler.tick(late + POLICY.stalled_after, &mut effects);
-    assert_eq!(effects.evict, Some(2));
+    assert_eq!(effects.evict, Some((2, Reason::Stalled)));
 }
 
 #[test]

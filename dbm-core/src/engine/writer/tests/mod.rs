@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use super::scheduler::Finished;
+use super::scheduler::{Finished, Reason};
 use super::{Writer, WriterPermit};
 use crate::config::{Config, Execution};
 use crate::engine::connection::Conn;
@@ -98,7 +98,7 @@ fn a_transaction_that_is_closed_before_its_commit_is_refused_as_closed() {
 
 /// Undoes the work of the holder, unless that is part of the transaction, and waits until that is done.
 async fn evict(writer: &Arc<Writer>, session: &Arc<Session>) {
-    writer.evict(Arc::clone(session));
+    writer.evict(Arc::clone(session), Reason::Stalled);
     let (sender, done) = tokio::sync::oneshot::channel();
     let tell = |()| {
         let _ = sender.send(());
@@ -171,7 +171,7 @@ fn a_permit_is_taken_from_a_call_that_has_not_come_to_its_connection_too() {
         let writer = writer(Config::in_memory());
         let stalled = session(&writer, "stalled");
         let _permit = writer.acquire(&stalled, None).await.unwrap();
-        writer.evict(Arc::clone(&stalled));
+        writer.evict(Arc::clone(&stalled), Reason::Stalled);
         let next = session(&writer, "next");
         let _permit = writer.acquire(&next, None).await.unwrap();
         next.take_connection().await.unwrap();

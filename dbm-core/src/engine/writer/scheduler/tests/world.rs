@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use super::super::{
-    Again, Arrival, Arrived, CallId, Caller, Effects, Finished, Follow, Looked, Scheduler, Waiting,
+    Again, Arrival, Arrived, CallId, Caller, Effects, Finished, Follow, Looked, Reason,
+    RunningCall, Scheduler, Waiting,
 };
 use crate::engine::writer::policy::{POLICY, Policy};
 
@@ -99,6 +100,13 @@ impl Waiting for Queued {
 
     fn is_exclusive(&self) -> bool {
         self.exclusive
+    }
+}
+
+/// A body that does nothing.
+impl RunningCall for CallId {
+    fn idle_since(&self) -> Option<Instant> {
+        Some(*BEGINNING)
     }
 }
 
@@ -253,6 +261,17 @@ impl World {
         Self::with(kinds, expected, 0)
     }
 
+    /// Whoever does nothing is evicted when others wait.
+    pub(super) fn with_max_idle(kinds: &[Kind], expected: u32) -> Self {
+        let mut world = Self::new(kinds, expected);
+        let policy = Policy {
+            max_idle: Some(LONG),
+            ..world.scheduler.policy
+        };
+        world.scheduler.policy = policy;
+        world
+    }
+
     pub(super) fn with(kinds: &[Kind], expected: u32, max_time: u32) -> Self {
         let policy = Policy {
             max_members: 2,
@@ -297,8 +316,9 @@ impl World {
     pub(super) fn holds_alone(&self, call: usize) -> bool {
         let call = &self.calls[call];
         let holds = matches!(call.place, Place::Running | Place::Ending) && call.evicted.is_none();
+        let is_evicted = self.scheduler.has_followers() || self.scheduler.policy.max_idle.is_some();
         // A task that commits by itself is running.
-        (holds && !self.scheduler.has_followers()) || call.place == Place::Committing
+        (holds && !is_evicted) || call.place == Place::Committing
     }
 
     pub(super) fn others_have_ended(&self, stopped: usize) -> bool {
@@ -441,9 +461,13 @@ impl World {
             );
             self.begin_job(Library::RestartLog);
         }
-        if let Some(id) = evict
+        if let Some((id, reason)) = evict
             && !self.evictions.contains(&number(id))
         {
+            assert!(
+                reason != Reason::Idle || self.has_queue(),
+                "nobody waits for it: {self:#?}"
+            );
             self.evictions.push(number(id));
         }
         if let Some(queued) = grant {
@@ -468,6 +492,10 @@ impl World {
             self.calls[number(queued.id)].place = Place::Ended(End::Refused);
         }
         reply
+    }
+
+    fn has_queue(&self) -> bool {
+        self.calls.iter().any(|call| call.place == Place::Queued)
     }
 
     fn begin_job(&mut self, job: Library) {

@@ -1,0 +1,42 @@
+//! When a call that has the writer last did anything with it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A statement runs, or the transaction has not begun.
+const ACTIVE: u64 = u64::MAX;
+
+pub(super) struct Activity {
+    base: Instant,
+    /// Nanoseconds from `base` to the end of the newest statement, or [`ACTIVE`].
+    last: AtomicU64,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            base: Instant::now(),
+            last: AtomicU64::new(ACTIVE),
+        }
+    }
+}
+
+impl Activity {
+    pub(super) fn begins(&self) {
+        self.last.store(ACTIVE, Ordering::Relaxed);
+    }
+
+    pub(super) fn ends(&self) {
+        let nanoseconds = u64::try_from(self.base.elapsed().as_nanos());
+        self.last
+            .store(nanoseconds.unwrap_or(ACTIVE), Ordering::Relaxed);
+    }
+
+    /// Since when nothing has been done; `None` while something is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        match self.last.load(Ordering::Relaxed) {
+            ACTIVE => None,
+            last => self.base.checked_add(Duration::from_nanos(last)),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Waits that end at a time, on a thread of the library's own: they need no runtime's timer, and a paused clock does not
+//! stop them.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::process_thread::start_thread;
+use crate::waking::contained;
+
+/// The thread ends when nobody has waited for this long.
+const IDLE: Duration = Duration::from_secs(5);
+
+static TIMER: Timer = Timer {
+    waits: Mutex::new(Waits {
+        by_time: BTreeMap::new(),
+        last_id: 0,
+        thread_runs: false,
+    }),
+    earlier: Condvar::new(),
+};
+
+/// One for the whole process.
+struct Timer {
+    /// No waker is called under it.
+    waits: Mutex<Waits>,
+    /// There is a wait that ends before all others.
+    earlier: Condvar,
+}
+
+struct Waits {
+    by_time: BTreeMap<Key, Waker>,
+    last_id: u64,
+    thread_runs: bool,
+}
+
+/// When a wait ends, and its number: several may end at the same time.
+type Key = (Instant, u64);
+
+pub(crate) fn sleep(duration: Duration) -> Sleep {
+    Sleep {
+        end: Instant::now().checked_add(duration),
+        key: None,
+    }
+}
+
+/// It begins to cost something when it is polled. Dropped, it is forgotten.
+#[must_use]
+pub(crate) struct Sleep {
+    /// Never, when the clock does not reach that far.
+    end: Option<Instant>,
+    key: Option<Key>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(end) = self.end else {
+            return Poll::Pending;
+        };
+        if Instant::now() >= end {
+            return Poll::Ready(());
+        }
+        let runs = TIMER.wake_at(end, &mut self.key, context.waker());
+        if !runs {
+            // The system has no thread to give: the task looks by itself.
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            let waker = TIMER.lock().by_time.remove(&key);
+            // After unlocking: a waker is code of others.
+            contained(|| drop(waker));
+        }
+    }
+}
+
+impl Timer {
+    /// False when there is no thread that would wake anybody.
+    fn wake_at(&'static self, end: Instant, key: &mut Option<Key>, waker: &Waker) -> bool {
+        if let Some(key) = key
+            && self
+                .lock()
+                .by_time
+                .get(key)
+                .is_some_and(|known| known.will_wake(waker))
+        {
+            return true;
+        }
+        // Before locking: it is code of others.
+        let waker = waker.clone();
+        let mut waits = self.lock();
+        let key = *key.get_or_insert_with(|| {
+            waits.last_id += 1;
+            (end, waits.last_id)
+        });
+        let replaced = waits.by_time.insert(key, waker);
+        let is_first = waits.by_time.first_key_value().map(|(first, _)| *first) == Some(key);
+        let mut runs = true;
+        if !waits.thread_runs {
+            runs = start_thread("dbm-timer", || self.run());
+            waits.thread_runs = runs;
+        } else if is_first {
+            self.earlier.notify_one();
+        }
+        drop(waits);
+        contained(|| drop(replaced));
+        runs
+    }
+
+    fn run(&self) {
+        let mut waits = self.lock();
+        loop {
+            let now = Instant::now();
+            let later = waits.by_time.split_off(&(now, u64::MAX));
+            let over = std::mem::replace(&mut waits.by_time, later);
+            if !over.is_empty() {
+                drop(waits);
+                for waker in over.into_values() {
+                    contained(|| waker.wake());
+                }
+                waits = self.lock();
+                continue;
+            }
+            let first = waits.by_time.first_key_value();
+            let pause = first.map_or(IDLE, |((end, _), _)| end.saturating_duration_since(now));
+            let (woken, paused) = self
+                .earlier
+                .wait_timeout(waits, pause)
+                .unwrap_or_else(PoisonError::into_inner);
+            waits = woken;
+            if paused.timed_out() && waits.by_time.is_empty() {
+                waits.thread_runs = false;
+                return;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A runtime without a timer.
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        { runtime }.build().unwrap().block_on(test)
+    }
+
+    #[test]
+    fn a_wait_ends_not_before_its_time() {
+        run(async {
+            let began = Instant::now();
+            let limit = Duration::from_millis(30);
+            sleep(limit).await;
+            assert!(began.elapsed() >= limit);
+        });
+    }
+
+    #[test]
+    fn waits_end_in_the_order_of_their_times_whatever_the_order_of_their_polls() {
+        let order = Mutex::new(Vec::new());
+        run(async {
+            let wait = async |number: u64| {
+                sleep(Duration::from_millis(40 * number)).await;
+                order.lock().unwrap().push(number);
+            };
+            tokio::join!(wait(3), wait(1), wait(2), wait(0));
+        });
+        assert_eq!(order.into_inner().unwrap(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_wait_that_is_dropped_leaves_nothing_behind() {
+        let far = Duration::from_secs(3_600);
+        let mut sleep = Box::pin(sleep(far));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(sleep.as_mut().poll(&mut context).is_pending());
+        let key = sleep.key.unwrap();
+        assert!(TIMER.lock().by_time.contains_key(&key));
+        drop(sleep);
+        assert!(!TIMER.lock().by_time.contains_key(&key));
+    }
+
+    #[test]
+    fn a_wait_that_is_longer_than_the_clock_reaches_does_not_end() {
+        run(async {
+            let (forever, other) = (sleep(Duration::MAX), sleep(Duration::from_millis(10)));
+            tokio::select! {
+                () = forever => panic!("it ends"),
+                () = other => {}
+            }
+        });
+    }
+}
