@@ -1,4 +1,4 @@
-//! The status, and everybody who wants to know of it.
+//! The status of a manager, and the tasks that wait for it to change.
 
 use std::collections::BTreeMap;
 use std::mem::take;
@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use crate::status::Status;
 use crate::waking::{Bell, contained};
 
-/// They are told outside of the lock, and each apart from the others: a `watch` channel wakes none of its receivers
-/// after one whose waker panics, so each who watches has a channel of its own.
+/// Listeners are told after unlocking, and each in isolation: a `watch` channel whose receiver panics in its waker
+/// wakes none of the receivers behind it. So each subscriber has a channel of its own.
 pub(super) struct Announced(Mutex<State>);
 
 struct State {
     status: Status,
-    /// By the number of their place, first come, first told.
+    /// Keyed by order of arrival, so that the first to wait is the first to be woken.
     waiting: BTreeMap<u64, Arc<Bell>>,
     places: u64,
     watching: Vec<watch::Sender<Status>>,
@@ -49,7 +49,7 @@ impl Announced {
         }
         for sender in watching {
             contained(|| {
-                // Another thread may have told of the next one already.
+                // Another thread may have announced a later status already.
                 sender.send_if_modified(|status| {
                     let forward = *status < to;
                     *status = to.max(*status);
@@ -87,14 +87,14 @@ impl Announced {
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        // Whoever watches learns that there is nothing more to come.
+        // Closes the channels, so that subscribers learn that no further status will come.
         for sender in take(&mut self.lock().watching) {
             contained(|| drop(sender));
         }
     }
 }
 
-/// One who waits. Dropped, it is not told any more.
+/// A waiting task's place in the list. Dropping it takes the task off the list.
 struct Place<'a> {
     announced: &'a Announced,
     number: u64,
@@ -117,7 +117,8 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        // Not the last one: its waker is dropped outside of the lock.
+        // This drops a clone, never the last `Arc`: the `Place` still holds the bell, so the waker is dropped after
+        // unlocking.
         self.announced.lock().waiting.remove(&self.number);
     }
 }

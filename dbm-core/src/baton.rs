@@ -1,5 +1,5 @@
-//! A permit that one task has at a time, first come, first served. It is passed on by whoever has it, outside of the lock:
-//! the next one's waker may do anything.
+//! A permit for one task at a time, first come, first served. The holder passes it on after unlocking, because the next
+//! task's waker may run any code.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,12 +19,14 @@ struct State {
 
 #[derive(Default)]
 struct Waiter {
-    /// It is its own; written under the lock. What the one before has done is seen by who finds it set.
+    /// Whether this waiter has the permit. The Release store in `pass_on` pairs with the Acquire load in `take`: the
+    /// next holder sees everything that the previous one did. The Relaxed accesses need no partner: they are made under
+    /// the lock.
     given: AtomicBool,
     bell: Bell,
 }
 
-/// The permit. Dropped, it goes to the next in the queue.
+/// The permit. Dropping it passes it to the next in the queue.
 pub(crate) struct Held<'a>(Option<&'a Baton>);
 
 impl Baton {
@@ -67,7 +69,7 @@ impl Baton {
 }
 
 impl Held<'_> {
-    /// Lets the permit outlive this borrow; somebody has to [pass it on](Baton::pass_on).
+    /// Lets the permit outlive this borrow. The caller must see to it that it is [passed on](Baton::pass_on).
     pub(crate) fn keep(mut self) {
         self.0 = None;
     }
@@ -81,7 +83,7 @@ impl Drop for Held<'_> {
     }
 }
 
-/// A place in the queue. Dropped, it is left, or the permit passed on that was given to it meanwhile.
+/// A place in the queue. Dropping it leaves the queue, or passes on the permit if it was granted in the meantime.
 struct Place<'a> {
     baton: &'a Baton,
     waiter: Arc<Waiter>,
@@ -95,7 +97,7 @@ impl<'a> Place<'a> {
         if state.taken {
             state.queue.push_back(Arc::clone(&waiter));
         } else {
-            // It was passed on in this instant.
+            // The permit was released between `try_take` and this lock.
             state.taken = true;
             waiter.given.store(true, Ordering::Relaxed);
         }

@@ -1,4 +1,4 @@
-//! Faults that a test has ordered, until the calls come that they are for.
+//! Faults that a test has ordered, kept until the call that each is meant for.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,20 +6,20 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
 
-/// What happens to a call in the place of its body.
+/// What happens to a call instead of its body.
 ///
-/// The call has its lock and its transaction by then, and both end as they would after a failure of the body; the
-/// caller gets what the attributes of the method make of it.
+/// The call has its lock and its transaction at that point. Both end as they would after a failure of the body, and the
+/// caller gets what the method's attributes make of the failure.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It fails with this error.
+    /// The call fails with this error.
     Error(Error),
-    /// It fails with [`Error::Timeout`], at once.
+    /// The call fails with [`Error::Timeout`], at once.
     Timeout,
-    /// It panics.
+    /// The call panics.
     Panic,
-    /// It does not return: it keeps its lock until its `timeout` is over or its future is dropped.
+    /// The call does not return. It keeps its lock until its `timeout` has passed or its future is dropped.
     Hang,
 }
 
@@ -29,9 +29,11 @@ impl From<Error> for Fault {
     }
 }
 
-/// The faults that wait for a call, of one manager.
+/// The faults ordered for one manager's calls.
 #[derive(Default)]
 pub(crate) struct Faults {
+    /// False as long as no fault waits, so that a call need not lock. The Release stores in `add` and `next` pair with
+    /// the Acquire load in `next`: a call that reads true locks after `add` has, and so finds the fault.
     any: AtomicBool,
     waiting: Mutex<VecDeque<(&'static str, Fault)>>,
 }
@@ -43,7 +45,7 @@ impl Faults {
         self.any.store(true, Ordering::Release);
     }
 
-    /// What is to happen to this call.
+    /// The fault for this call, if one was ordered.
     pub(crate) fn next(&self, method: &str) -> Option<Fault> {
         if !self.any.load(Ordering::Acquire) {
             return None;

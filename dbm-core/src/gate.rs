@@ -16,20 +16,20 @@ use crate::unique_id::next_id;
 
 pub(crate) struct Gate {
     pub(crate) id: u64,
-    /// Closed when `close` was called.
+    /// Closed by `close`; from then on it refuses calls.
     turnstile: Turnstile,
     status: Announced,
-    /// The answer of start-up, given once.
+    /// The result of start-up, set once.
     engine: OnceLock<Result<Arc<Engine>>>,
     give_up: Notify,
-    /// What to do when the last call has left after `close`.
+    /// Called when the last call has left after `close`.
     drained: fn(&Arc<Gate>),
 }
 
-/// A call that has passed the gate. While there are any, the connections stay open.
+/// A call that has passed the gate. The connections stay open as long as there is one.
 pub(crate) struct CallToken<'a> {
     gate: Cow<'a, Arc<Gate>>,
-    /// Where it was counted in, and will be counted out: no shard is ever less than zero.
+    /// The shard that counted the call in also counts it out, so no shard goes below zero.
     thread: usize,
 }
 
@@ -81,22 +81,22 @@ impl Gate {
         }
     }
 
-    /// Waits until start-up has ended, one way or the other.
+    /// Waits until start-up has succeeded or failed.
     pub(crate) async fn started(&self) {
         self.reached(|status| status != Status::Starting).await;
     }
 
-    /// Waits for such a status.
+    /// Waits for a status that `is_it` accepts.
     pub(crate) async fn reached(&self, is_it: impl Fn(Status) -> bool) {
         self.status.reached(is_it).await;
     }
 
-    /// The answer of start-up, the same every time.
+    /// The result of start-up, once there is one.
     pub(crate) fn answer(&self) -> Option<&Result<Arc<Engine>>> {
         self.engine.get()
     }
 
-    /// Ends a start-up that is still under way.
+    /// Stops a start-up that is still running.
     pub(crate) fn give_up(&self) {
         self.give_up.notify_one();
     }
@@ -124,7 +124,7 @@ impl Gate {
 
     /// Refuses new calls.
     pub(crate) fn begin_closing(self: &Arc<Self>) {
-        // Counted in for a moment: nobody is the last to leave before the status says so.
+        // Holds a token while closing, so that no call can be the last to leave before the status has changed.
         let token = CallToken::new(Cow::Borrowed(self), thread_number());
         self.turnstile.close();
         if self.status() == Status::Running {
@@ -144,7 +144,7 @@ impl<'a> CallToken<'a> {
         Self { gate, thread }
     }
 
-    /// Keeps the gate as well.
+    /// The same call, with its own handle on the gate.
     pub(crate) fn into_owned(self) -> CallToken<'static> {
         CallToken::new(Cow::Owned(Arc::clone(&self.gate)), self.thread)
     }
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(gate.status(), Status::Stopped);
     }
 
-    /// They would count in one another's way.
+    /// Threads with one number would share a cache line.
     #[test]
     fn every_thread_has_a_number_of_its_own() {
         let here = thread_number();

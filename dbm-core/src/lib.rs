@@ -39,9 +39,9 @@
 //!
 //! # Inside and outside
 //!
-//! *Inside* a method you have `&self`, a handle `db`, and your arguments; you return a `Result<T, E>`. *Outside* a
-//! caller passes the arguments alone and gets what the failure policy says. Between the two lies the call pipeline that every
-//! call walks, in this order, whatever the order of the attributes:
+//! *Inside* a method you have `&self`, a handle `db`, and your arguments; you return a `Result<T, E>`. *Outside*, a
+//! caller passes only the arguments and gets what the failure policy returns. Between the two lies the call pipeline.
+//! Every call passes these stages in this order, whatever the order of the attributes:
 //!
 //! required arguments → status gate → lease (lock and connection) → transaction → body → commit or rollback → failure
 //! policy → trace
@@ -57,15 +57,15 @@
 //! Statements are methods of the handle: [`query`](ReadTransaction::query), [`query_one`](ReadTransaction::query_one),
 //! [`query_optional`](ReadTransaction::query_optional), [`query_map`](ReadTransaction::query_map),
 //! [`execute`](WriteTransaction::execute), [`execute_batch`](WriteTransaction::execute_batch), and
-//! [`call`](ReadTransaction::call) for everything else that rusqlite can do. What they take is [`Params`], what they
-//! give is any `T` with serde's `Deserialize`.
+//! [`call`](ReadTransaction::call) for everything else that rusqlite can do. They accept [`Params`] and return any `T`
+//! with serde's `Deserialize`.
 //!
-//! A method that calls another one of the same manager joins its transaction in a savepoint. Nested calls may run side by
-//! side (`join!`): they take turns. A task that a body spawns is not part of the call.
+//! A method that calls another method of the same manager shares its transaction: the nested call runs in a savepoint.
+//! Nested calls may run concurrently (`join!`); they take turns. A task that a body spawns is not part of the call.
 //!
 //! # Failure
 //!
-//! Whatever fails is rolled back first. Then:
+//! A failed call is rolled back first. Then:
 //!
 //! | attributes | the caller sees |
 //! |---|---|
@@ -74,32 +74,33 @@
 //! | and [`fail_with_exception`] | `Result<T, E>`; a panic is an `Err` too |
 //! | and both | `T`, a tuple; on failure the given value with the cause in its last place |
 //!
-//! A future that is dropped is not a failure: nobody is there to be told. Until the body has returned it undoes the call,
-//! afterwards the call may still commit, always whole or not at all.
+//! Dropping a call's future reports no failure. If the body has not returned, the call is rolled back. If it has, the
+//! call may still commit. Either way the whole call takes effect or nothing does.
 //!
 //! # Lifecycle
 //!
 //! [`Status`] goes `Starting → Running → Stopping → Stopped`, or `Starting → Failed`, and never back.
-//! [`create`](DbManager::create) starts a manager and waits until it runs; calls that are made earlier wait, too.
-//! [`close`](DbManager::close) lets running calls finish. A manager that failed to start keeps its cause, and gives
-//! it to every caller.
+//! [`create`](DbManager::create) starts a manager and waits until it runs; calls made earlier wait as well.
+//! [`close`](DbManager::close) lets running calls finish. A manager that failed to start keeps the cause and returns it
+//! to every caller.
 //!
 //! # Features
 //!
-//! - `macros` (default): the attributes and the derive. What they generate can be written by hand, with [`call`](mod@call).
-//! - `bundled` (default): SQLite is compiled in. Without it the system's is linked.
-//! - `checked`: the SQL of managers that say `checked` is checked when it compiles; and the macro `sql`.
+//! - `macros` (default): the attributes and the derive. What they generate can be written by hand, with
+//!   [`call`](mod@call).
+//! - `bundled` (default): SQLite is compiled in. Without it, the system's SQLite is linked.
+//! - `checked`: the SQL of managers marked `checked` is verified at compile time. Adds the macro `sql`.
 //! - `testing`: the module `testing`, for the tests of programs.
 //!
 //! # Where to read on
 //!
-//! The README has the tour, the way from the Python package, and the questions that come up. `docs/` has guides:
-//! migrations, testing, operations, observability. `ARCHITECTURE.md` says what goes on inside.
+//! The README has a tour, the migration from the Python package, and common questions. `docs/` has guides: migrations,
+//! testing, operations, observability. `ARCHITECTURE.md` explains the internals.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod announced;
 mod baton;
-/// The call pipeline in one place: what the attributes generate can be written by hand with it.
+/// The call pipeline in one place. What the attributes generate can be written by hand with it.
 ///
 /// required arguments → status gate → lease (lock, connection, transaction) → body → commit or rollback → failure
 /// policy → trace
@@ -130,7 +131,7 @@ mod checked;
 mod config;
 #[expect(
     clippy::disallowed_types,
-    reason = "connections, lanes and files belong here"
+    reason = "connections, threads and files belong here"
 )]
 mod engine;
 mod error;
@@ -199,10 +200,10 @@ pub use dbm_macros::{
 pub use rusqlite;
 /// The crate that [`Version`] comes from.
 pub use semver;
-/// What the threads of this crate are made with.
+/// The crate that provides this crate's threads.
 pub use tokio_rusqlite;
 
-/// The code of the README and of the guides compiles.
+/// Compiles the code of the README and of the guides.
 #[cfg(all(doctest, feature = "macros"))]
 mod guides {
     #[doc = include_str!("../../README.md")]

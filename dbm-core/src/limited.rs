@@ -1,4 +1,4 @@
-//! Waiting for a limited time for something that must not get lost.
+//! A time limit for a wait whose result must not be lost.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -8,9 +8,10 @@ use std::time::Duration;
 use crate::timer::sleep;
 use crate::waking::contained;
 
-/// `None` when the time is up.
+/// `None` if the time ran out.
 ///
-/// The wait may own wakers of others. One that panics when it is dropped must not take with it what the wait has returned.
+/// The wait may hold wakers of other tasks, and dropping a waker may panic. If that happened after the wait had returned, its
+/// output would be lost, so the drop is contained.
 pub(crate) async fn limited<F: Future>(limit: Duration, wait: F) -> Option<F::Output> {
     let (mut wait, mut time) = (Box::pin(wait), pin!(sleep(limit)));
     let output = poll_fn(|context| match wait.as_mut().poll(context) {

@@ -1,4 +1,4 @@
-//! What the library keeps of a manager.
+//! The library's own state of a manager.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use crate::config::Config;
 use crate::fault::Faults;
 use crate::gate::Gate;
 
-/// What the library keeps of a manager; the one field that a manager must have.
+/// The library's own state of a manager: the one field that every manager must have.
 ///
-/// It is made by [`DbManager::start`](crate::DbManager::start) and its sisters, and given to the `build` of
-/// [`create_with`](crate::DbManager::create_with).
+/// [`DbManager::start`](crate::DbManager::start) and its variants make it.
+/// [`create_with`](crate::DbManager::create_with) hands it to its `build` closure.
 pub struct ManagerCore {
     gate: Arc<Gate>,
     database: Box<str>,
@@ -21,8 +21,8 @@ pub struct ManagerCore {
 }
 
 impl ManagerCore {
-    // Not `new`, which a user who tries it would be told is private.
-    /// `drained` is what to do when the last call has left after `close`.
+    // Not called `new`: a user who tried that name would be told that it is private.
+    /// Calls `drained` when the last call has left after `close`.
     pub(crate) fn of(config: &Config, drained: fn(&Arc<Gate>)) -> Self {
         Self {
             gate: Gate::new(drained),

@@ -1,4 +1,4 @@
-//! The parameters of a statement: everything that can be handed over beside the SQL.
+//! The parameters of a statement.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use rusqlite::Statement;
 use crate::error::{Error, Result};
 use crate::value::{ToValue, Value, bounded};
 
-/// What a statement can be given as its parameters.
+/// What a statement accepts as its parameters.
 ///
 /// | in Rust | in SQL |
 /// |---|---|
@@ -19,8 +19,8 @@ use crate::value::{ToValue, Value, bounded};
 /// | `[(":a", a), (":b", b)]`, a reference, slice or `Vec` of such pairs | the same |
 /// | [`named_params!{":id": id, ":name": name}`](crate::named_params) | the same |
 ///
-/// The values are converted at once and owned from then on. The SQL and its parameters must fit exactly: too few or
-/// too many, a name that the SQL does not have, a name given twice and one that was left out are errors. A name is
+/// The values are converted at once and owned from then on. The parameters must match the SQL exactly. These are
+/// errors: too few or too many, a name that is not in the SQL, a name given twice, and a name left out. A name is
 /// written as in the SQL, with its `:`, `@` or `$`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the parameters of a statement",
@@ -32,12 +32,11 @@ pub trait Params {
     /// Converts every parameter into an owned value.
     ///
     /// # Errors
-    /// [`Error::Parameter`], with the place or name of the first one that SQLite cannot hold.
+    /// [`Error::Parameter`], with the position or name of the first parameter that SQLite cannot hold.
     fn into_params(self) -> Result<BoundParams>;
 }
 
-/// Parameters after their conversion, owned and ready to be bound to a statement. They are [`Params`] again, so they can
-/// be made once and cloned.
+/// Converted parameters, owned and ready to be bound. They implement [`Params`], so they can be made once and cloned.
 #[derive(Clone, PartialEq, Default)]
 pub struct BoundParams(Kind);
 
@@ -76,7 +75,7 @@ impl BoundParams {
         Ok(Self(Kind::Named(values)))
     }
 
-    /// Gives every parameter of the statement its value, so that none is left from an earlier use of it.
+    /// Binds every parameter of the statement, so that no value is left from an earlier use of it.
     pub(crate) fn bind(&self, statement: &mut Statement<'_>) -> Result<()> {
         match &self.0 {
             Kind::None => bind_positional(&[], statement),
@@ -142,7 +141,7 @@ fn misnamed(name: &str, message: &str) -> Error {
     }
 }
 
-/// Puts the place of a parameter into the error of its conversion.
+/// Adds the position of a parameter to its conversion error.
 fn at(name: &str, error: Error) -> Error {
     let message = match error {
         Error::Parameter { message, .. } => bounded(message),
@@ -155,7 +154,7 @@ fn at(name: &str, error: Error) -> Error {
 }
 
 impl fmt::Debug for BoundParams {
-    /// Names and numbers only: values do not belong into a log.
+    /// Shows only names and numbers, because values must not reach a log.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::None => formatter.write_str("BoundParams(none)"),
@@ -288,7 +287,7 @@ tuples!(A B C D E F G H I J K L M N O P);
 
 /// Positional [`Params`] of any number and types: `params![id, name]`.
 ///
-/// The values are converted right here, by reference, so nothing is borrowed or held across an `.await`.
+/// The values are converted in place, by reference, so nothing is borrowed or held across an `.await`.
 ///
 /// ```
 /// use dbm_core::{Params, params};
@@ -300,7 +299,7 @@ tuples!(A B C D E F G H I J K L M N O P);
 #[macro_export]
 macro_rules! params {
     ($($value:expr),* $(,)?) => {{
-        // A statement of its own ends the life of its temporaries before an `.await` of the caller.
+        // A separate statement, so that its temporaries are dropped before the caller's `.await`.
         let params = $crate::BoundParams::positional([$($crate::ToValue::to_value(&$value)),*]);
         params
     }};
@@ -308,7 +307,7 @@ macro_rules! params {
 
 /// Named [`Params`] of any number and types: `named_params!{":id": id, ":name": name}`.
 ///
-/// The values are converted right here, by reference, so nothing is borrowed or held across an `.await`.
+/// The values are converted in place, by reference, so nothing is borrowed or held across an `.await`.
 ///
 /// ```
 /// use dbm_core::{Params, named_params};
@@ -319,7 +318,7 @@ macro_rules! params {
 #[macro_export]
 macro_rules! named_params {
     ($($name:literal : $value:expr),* $(,)?) => {{
-        // A statement of its own ends the life of its temporaries before an `.await` of the caller.
+        // A separate statement, so that its temporaries are dropped before the caller's `.await`.
         let params = $crate::BoundParams::named([$(($name, $crate::ToValue::to_value(&$value))),*]);
         params
     }};

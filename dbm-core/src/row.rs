@@ -1,4 +1,4 @@
-//! Rows on their way out of the database: [`Row`], and reading the rows of a query straight into a user's type.
+//! Rows read from the database: [`Row`], and reading a query's rows straight into a user's type.
 
 mod buffered;
 mod column;
@@ -23,7 +23,7 @@ use column::Column;
 use heading::{Heading, Names};
 use record::Record;
 
-/// One row of a result, owned: what the closure of `query_map` is given.
+/// One row of a result, owned: the argument of `query_map`'s closure.
 ///
 /// ```
 /// # use dbm_core::prelude::*;
@@ -46,7 +46,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Reads a column, given by its place (from 0) or its name, as any type that one column can hold:
+    /// Reads a column, given by its position (from 0) or its name, as any type that one column can hold:
     ///
     /// | type | from |
     /// |---|---|
@@ -58,12 +58,11 @@ impl Row {
     /// | `Option<T>` | NULL, or what `T` is read from |
     /// | [`Value`] | anything |
     ///
-    /// Newtypes and other types with serde's `Deserialize` read as what they are built upon. `&str` borrows from the
-    /// row. Nothing is converted in silence: a text that looks like a number is none.
+    /// Newtypes and other types with serde's `Deserialize` are read as the types they are built on. `&str` borrows from
+    /// the row. Nothing is converted silently: text that looks like a number is not one.
     ///
     /// # Errors
-    /// [`Error::Column`] if there is no such column, if its name stands for several ones, or if the value is
-    /// none of `T`.
+    /// [`Error::Column`] if there is no such column, if several columns have its name, or if `T` cannot hold the value.
     pub fn get<'r, T: Deserialize<'r>>(&'r self, column: impl ColumnIndex) -> Result<T> {
         let index = column.find(&self.names)?;
         let value = self
@@ -80,7 +79,7 @@ impl Row {
     /// The value of a column as it is.
     ///
     /// # Errors
-    /// [`Error::Column`] if there is no such column, or if its name stands for several ones.
+    /// [`Error::Column`] if there is no such column, or if several columns have its name.
     pub fn get_value(&self, column: impl ColumnIndex) -> Result<&Value> {
         let index = column.find(&self.names)?;
         self.values
@@ -100,7 +99,7 @@ impl Row {
         self.values.is_empty()
     }
 
-    /// The names of the columns, in their order.
+    /// The names of the columns, in order.
     pub fn column_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.names.iter()
     }
@@ -115,14 +114,14 @@ impl fmt::Debug for Row {
     }
 }
 
-/// How [`Row::get`] is told which column: by its place, from 0, or by its name, in the very letters of the SQL.
+/// Selects a column for [`Row::get`]: by its position, from 0, or by its name, spelled exactly as in the SQL.
 pub trait ColumnIndex: sealed::Find {}
 
 impl ColumnIndex for usize {}
 impl ColumnIndex for &str {}
 
 mod sealed {
-    /// Finds the place of a column, which is within the row.
+    /// Finds the index of a column. The index is within the row.
     pub trait Find {
         fn find(self, names: &super::Names) -> super::Result<usize>;
     }
@@ -180,8 +179,8 @@ pub(crate) fn one<T: DeserializeOwned>(rows: Rows<'_>) -> Result<T> {
     optional(rows)?.ok_or(Error::NoRows)
 }
 
-/// The only row, as `T`, or `None` if there is no row. A second row is an error here too: one of several, picked by
-/// chance, would be a mistake that nobody sees.
+/// The only row, as `T`, or `None` if there is none. A second row is an error: returning an arbitrary one would hide a
+/// mistake.
 pub(crate) fn optional<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Option<T>> {
     let Some(row) = rows.next()? else {
         return Ok(None);
@@ -198,7 +197,7 @@ pub(crate) fn optional<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Option
     }
 }
 
-/// Every row, owned and of the types that SQLite gave it.
+/// Every row, owned, with the types that SQLite reported.
 pub(crate) fn owned(mut rows: Rows<'_>) -> Result<Vec<Row>> {
     let heading = Heading::default();
     let mut all = Vec::new();

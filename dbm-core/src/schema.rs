@@ -1,13 +1,13 @@
-//! What a manager says of its database.
+//! What a manager defines about its database.
 
 use crate::error::Result;
 use crate::transaction::WriteTransaction;
 use crate::version::Version;
 
-/// What a database looks like: how it is made, and how an older one is brought up to date.
+/// The schema of a database: how a new one is made, and how an older one is migrated.
 ///
-/// Both methods run during start-up, each in one transaction together with the version: all or nothing. They take the
-/// writer's handle and need no attribute. Annotated methods that they call need
+/// Both methods run during start-up. Each runs in one transaction together with the version, so it takes effect
+/// completely or not at all. Both take the writer's handle and need no attribute. Annotated methods that they call need
 /// [`#[during_init]`](crate::during_init) and join their transaction.
 ///
 /// ```
@@ -42,38 +42,37 @@ use crate::version::Version;
 ///
 /// # Files
 ///
-/// The schema can be files instead, `schema/1.0.0.sql` and so on in the package, each with what leads from the version
-/// before to its own. With `#[db_manager(version = "1.2.0", schema)]` the [derive](macro@crate::DbManager) finds them and
-/// writes this impl: a new database walks all of them, an older one those above its version.
+/// The schema can be files instead: `schema/1.0.0.sql` and so on in the package. Each file leads from the version
+/// before it to its own. With `#[db_manager(version = "1.2.0", schema)]` the [derive](macro@crate::DbManager) finds the
+/// files and writes this impl. A new database runs all of them, an older one those above its version.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no schema",
     label = "write `impl Schema for {Self}` with `init_db`"
 )]
 pub trait Schema: Send + Sync + 'static {
-    /// Makes the tables of a new database. The table `Version` is there already; leave it alone.
+    /// Creates the tables of a new database. The table `Version` already exists; leave it alone.
     ///
-    /// It is called for a file that is missing or holds nothing. When several processes start on such a file, one of
-    /// them calls it.
+    /// This runs if the file is missing or empty. If several processes start on such a file, one of them runs it.
     ///
-    /// It should do nothing but write to `db`: see [`SchemaDrift`](crate::SchemaDrift) for when it runs once more.
+    /// The method should only write to `db`: [`SchemaDrift`](crate::SchemaDrift) says when it runs a second time.
     ///
     /// # Errors
     ///
-    /// Any error, and a panic, fails the start. The file is left with nothing in it, so that the next start tries again.
+    /// An error or a panic fails the start. The file stays empty, so the next start tries again.
     fn init_db(&self, db: &mut WriteTransaction) -> impl Future<Output = Result<()>> + Send;
 
-    /// Brings a database from the version `current` to `target`, and answers whether it could. The version itself is
-    /// written afterwards.
+    /// Migrates a database from the version `current` to `target`. Returns whether it could. The library writes the
+    /// version itself afterwards.
     ///
-    /// A backup has been made before. Foreign keys are off, so that tables can be rebuilt; at the end each of them is
-    /// judged. A migration that leaves a key without its parent table, or a row without its parent, that was not so
-    /// before fails with [`Error::ForeignKeys`](crate::Error::ForeignKeys).
+    /// The library has made a backup before. Foreign keys are off, so that tables can be rebuilt; each of them is
+    /// checked at the end. The migration fails with [`Error::ForeignKeys`](crate::Error::ForeignKeys) if a key has lost
+    /// its parent table or a row has lost its parent. Violations from before the migration do not count.
     ///
     /// # Errors
     ///
     /// An error, a panic or `Ok(false)` ([`Error::MigrationRefused`](crate::Error::MigrationRefused)) fails the start
-    /// and leaves the file as it was. `Ok(false)` is also what the method says unless it is given: a first release
-    /// has nothing to migrate.
+    /// and leaves the file as it was. The default implementation returns `Ok(false)`: a first release has nothing to
+    /// migrate.
     fn migrate_db(
         &self,
         db: &mut WriteTransaction,
@@ -84,7 +83,7 @@ pub trait Schema: Send + Sync + 'static {
         std::future::ready(Ok(false))
     }
 
-    /// Whether the schema is files that the derive has found: `init_db` then walks them up to the version in force, with
+    /// Whether the derive has found the schema as files. If so, `init_db` runs them up to the required version, with
     /// foreign keys off.
     #[doc(hidden)]
     const __FROM_FILES: bool = false;

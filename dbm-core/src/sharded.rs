@@ -1,5 +1,4 @@
-//! A counter that threads count side by side, each on a cache line of its own: processors that count on the same line
-//! wait for one another.
+//! A counter in shards, one cache line each: processors that write to the same cache line wait for one another.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,7 +7,7 @@ const SHARDS: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Sharded([Shard; SHARDS]);
 
-/// Two cache lines: processors fetch them in pairs.
+/// Two cache lines, because processors prefetch them in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard(AtomicU64);
@@ -19,13 +18,14 @@ impl Sharded {
         &self.0[thread % SHARDS].0
     }
 
+    /// `SeqCst` pairs with [`Turnstile::enter`](crate::turnstile::Turnstile::enter): see there.
     pub(crate) fn sum(&self) -> u64 {
         let counts = self.0.iter().map(|shard| shard.0.load(Ordering::SeqCst));
         counts.fold(0, u64::wrapping_add)
     }
 }
 
-/// The number of this thread; those of other threads are others.
+/// The number of this thread. No two threads have the same one.
 pub(crate) fn thread_number() -> usize {
     static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     thread_local! {

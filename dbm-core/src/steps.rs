@@ -1,4 +1,4 @@
-//! A schema that is files: each of them leads from the version before it to the version it is named after.
+//! A schema made of files. Each file leads from the version before it to the version in its name.
 
 use std::pin::Pin;
 
@@ -9,7 +9,7 @@ use crate::schema::Schema;
 use crate::transaction::WriteTransaction;
 use crate::version::{self, Version};
 
-/// What leads to a version: a file, and what only Rust can do after it.
+/// One step to a version: its file, and the part that only Rust can do afterwards.
 #[derive(Debug)]
 pub struct Step<M> {
     version: Version,
@@ -23,7 +23,7 @@ type After<M> = for<'a> fn(
 ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 impl<M> Step<M> {
-    /// The step to a version that is a file alone.
+    /// A step that is a file alone.
     #[must_use]
     pub const fn new(version: Version, sql: &'static str) -> Self {
         Self {
@@ -33,7 +33,7 @@ impl<M> Step<M> {
         }
     }
 
-    /// The step to a version that goes on in Rust, in the same transaction and before the next step.
+    /// A step whose file is followed by a Rust function, in the same transaction and before the next step.
     #[must_use]
     pub const fn with(version: Version, sql: &'static str, after: After<M>) -> Self {
         Self {
@@ -68,17 +68,18 @@ fn lost(fault: Fault) -> Error {
     }
 }
 
-/// The files of a manager, as the derive has found them.
+/// The schema files of a manager, as found by the derive.
 pub trait Files: Schema + Sized {
-    /// The oldest one first.
+    /// In ascending order of version.
     const STEPS: &'static [Step<Self>];
 }
 
-/// `init_db` of a manager with files: all that lead to the version in force, which the table `Version` holds.
+/// `init_db` of a manager with files: runs every step up to the required version, which the table `Version` already
+/// holds.
 ///
 /// # Errors
 ///
-/// [`Error::Config`] when the version in force is older than the first file; whatever a step returns.
+/// [`Error::Config`] if the required version is older than the first file; otherwise the error of a step.
 pub async fn create<M: Files>(manager: &M, db: &mut WriteTransaction) -> Result<()> {
     let (major, minor, patch) = db
         .query_one("SELECT major, minor, patch FROM Version", ())
@@ -100,11 +101,12 @@ pub async fn create<M: Files>(manager: &M, db: &mut WriteTransaction) -> Result<
     Ok(())
 }
 
-/// `migrate_db` of a manager with files. What is older than the first file is refused: its steps were squashed away.
+/// `migrate_db` of a manager with files. Refuses a database older than the first file, because the steps before it no
+/// longer exist.
 ///
 /// # Errors
 ///
-/// Whatever a step returns.
+/// The error of a step.
 pub async fn migrate<M: Files>(
     manager: &M,
     db: &mut WriteTransaction,

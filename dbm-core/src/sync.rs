@@ -1,4 +1,4 @@
-//! The locks and atomics of what threads meet in, by a name of their own: `tests/interleavings` compiles the files that
-//! use it once more, with those of a model checker.
+//! The locks and atomics of the concurrent data structures, behind one name. `tests/interleavings` compiles the files
+//! that use it a second time, with the types of a model checker.
 
 pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError, atomic};

@@ -1,4 +1,4 @@
-//! A private directory for a database that goes with its manager.
+//! A private directory for a database that is removed with its manager.
 
 use std::fs::{self, DirBuilder};
 use std::hash::{BuildHasher as _, RandomState};
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 const ATTEMPTS: u32 = 100;
 
-/// Removed with everything in it when it is dropped.
+/// Dropping it removes the directory and everything in it.
 #[derive(Debug)]
 pub(crate) struct TemporaryDirectory(PathBuf);
 

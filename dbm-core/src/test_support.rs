@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::engine::Conn;
 use crate::error::{Error, Result};
 
-/// Runs a test on this thread, for a limited time.
+/// Runs a test on this thread, with a time limit.
 pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -19,12 +19,13 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
     runtime.block_on(async { tokio::time::timeout(limit, test).await.unwrap() });
 }
 
-/// Polls it once; it has to wait.
+/// Polls once and asserts that the call has to wait.
 pub(crate) fn starts<F: Future + ?Sized>(call: Pin<&mut F>, waker: &Waker) {
     assert!(call.poll(&mut Context::from_waker(waker)).is_pending());
 }
 
-/// Whether this is what a commit comes to where no file is. Windows does not look for it: there it cannot go away.
+/// Whether this is the result of a commit whose file was removed. On Windows an open file cannot be removed, so the
+/// library does not check there.
 pub(crate) fn is_told_of_no_file(told: &Result<()>) -> bool {
     match told {
         Ok(()) => cfg!(not(unix)),
@@ -32,7 +33,7 @@ pub(crate) fn is_told_of_no_file(told: &Result<()>) -> bool {
     }
 }
 
-/// What is posted waits until the sender is used.
+/// Blocks the worker thread: jobs posted to it wait until the sender is used.
 pub(crate) fn hold_up(conn: &Arc<Conn>) -> Sender<()> {
     let (go_on, may_go_on) = channel();
     let wait = move || may_go_on.recv_timeout(Duration::from_secs(10)).unwrap();

@@ -1,11 +1,11 @@
-//! Numbers that are given once in a process: of managers, sessions and jobs.
+//! Ids that are unique within a process: of managers, sessions and jobs.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Never 0, which stands for nobody.
+/// Never 0: that id means "no owner".
 pub(crate) fn next_id() -> u64 {
-    /// Threads take them a thousand at a time, so that they do not wait for one another.
+    /// Each thread takes a thousand ids at a time, so that threads rarely touch the shared counter.
     const BLOCK: u64 = 1_000;
     static BLOCKS: AtomicU64 = AtomicU64::new(0);
     thread_local! {

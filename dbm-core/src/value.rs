@@ -1,4 +1,4 @@
-//! Values on their way into the database: [`Value`] and [`ToValue`].
+//! Values written to the database: [`Value`] and [`ToValue`].
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
@@ -9,10 +9,10 @@ use serde_core::de::{self, Deserialize, Deserializer, Visitor};
 
 use crate::error::{Error, Result};
 
-/// One value as SQLite keeps it: a parameter of a statement, or a column of a [`Row`](crate::Row).
+/// One value as SQLite stores it: a parameter of a statement, or a column of a [`Row`](crate::Row).
 ///
-/// As a parameter it is checked like every other one, so a `Real` that is NaN is refused. It can also be read from
-/// a column with [`Row::get`](crate::Row::get) or a query, when the type of a column is not known beforehand.
+/// As a parameter it is checked like any other, so a `Real` that is NaN is refused. It can also be read with
+/// [`Row::get`](crate::Row::get) or a query, if the type of a column is not known beforehand.
 ///
 /// ```
 /// # use dbm_core::prelude::*;
@@ -95,8 +95,8 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 
 /// A type that can be a parameter of a statement.
 ///
-/// The conversion may fail, for it never changes a value: an integer beyond [`i64`] is an error and is not wrapped,
-/// and NaN is an error because SQLite would store `NULL` in its place. `None` and `()` are `NULL`.
+/// The conversion can fail, because it never changes a value. An integer beyond [`i64`] is an error rather than
+/// wrapped. NaN is an error because SQLite would store `NULL` instead. `None` and `()` are `NULL`.
 ///
 /// ```
 /// use dbm_core::{Result, ToValue, Value};
@@ -118,16 +118,16 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     note = "numbers, `bool`, text, bytes and `Option`s of them can; for a type of your own implement `dbm_core::ToValue`"
 )]
 pub trait ToValue {
-    /// The value that SQLite will be given.
+    /// The value that is passed to SQLite.
     ///
     /// # Errors
     /// [`Error::Parameter`] if SQLite cannot hold this value unchanged.
     fn to_value(&self) -> Result<Value>;
 
-    /// The same, for a caller that needs `self` no longer: text and bytes are moved, not copied.
+    /// The same, for a caller that no longer needs `self`: text and bytes are moved, not copied.
     ///
     /// # Errors
-    /// Those of [`to_value`](ToValue::to_value).
+    /// The same as [`to_value`](ToValue::to_value).
     fn into_value(self) -> Result<Value>
     where
         Self: Sized,
@@ -138,7 +138,7 @@ pub trait ToValue {
 
 const NAN: &str = "NaN is not a number SQLite can store";
 
-/// An error of a parameter whose place is known only to the caller.
+/// An error about a parameter. The caller adds its position.
 fn refused(message: impl Display) -> Error {
     Error::Parameter {
         name: String::new(),
@@ -267,7 +267,7 @@ by_reference! {
     [T: ToValue + ToOwned + ?Sized] Cow<'_, T>;
 }
 
-/// The name under which a [`Value`] announces itself, so that a row of one column knows it for a scalar.
+/// The name by which a [`Value`] identifies itself to serde, so that a row of one column is read as a scalar.
 pub(crate) const VALUE_NAME: &str = "$dbm_core::Value";
 
 impl<'de> Deserialize<'de> for Value {

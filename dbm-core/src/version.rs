@@ -1,6 +1,7 @@
 /// A schema version: three numbers, compared numerically.
 ///
-/// This is [`semver::Version`]; the file holds three integers, so a pre-release or a build part is refused.
+/// This is [`semver::Version`]. The file stores three integers, so a version with a pre-release or a build part is
+/// refused.
 ///
 /// ```
 /// use dbm_core::Version;
@@ -11,7 +12,8 @@ pub use semver::Version;
 
 use crate::error::{Error, Result};
 
-/// Refuses what the `Version` table cannot hold: a pre-release or build part, or a number above `i64::MAX`.
+/// Refuses a version that the table `Version` cannot hold: one with a pre-release or a build part, or with a number
+/// above `i64::MAX`.
 pub(crate) fn to_row(version: &Version) -> Result<(i64, i64, i64)> {
     if !version.pre.is_empty() || !version.build.is_empty() {
         return Err(Error::Config {

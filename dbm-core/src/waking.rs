@@ -1,5 +1,6 @@
-//! Waking tasks. What a waker does when it is cloned, woken or dropped is an executor's code: it may panic, drop its task
-//! or another one, and call back into this crate. So none of it runs under a lock, and its panic reaches nobody else.
+//! Waking tasks. Cloning, waking or dropping a waker runs an executor's code. That code may panic, drop its task or
+//! another one, and call back into this crate. So it never runs under a lock, and its panic never reaches another
+//! caller.
 
 use std::future::poll_fn;
 use std::mem::take;
@@ -8,22 +9,22 @@ use std::task::{Context, Poll, Waker};
 
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Runs foreign code whose panic is not the caller's. True when it panicked.
+/// Runs foreign code and contains its panic. True if it panicked.
 ///
-/// Not only for the sake of whoever called: what a function is about to return is leaked when a destructor that runs then
-/// panics (rust-lang/rust#47949).
+/// The caller needs this too: if a destructor panics while a function returns, the function's return value is leaked
+/// (rust-lang/rust#47949).
 pub(crate) fn contained(foreign: impl FnOnce()) -> bool {
     match catch_unwind(AssertUnwindSafe(foreign)) {
         Ok(()) => false,
         Err(panic) => {
-            // What was thrown may panic again when it is dropped.
+            // The panic's payload may panic as well when it is dropped.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
             true
         }
     }
 }
 
-/// Tells one task of something. It may be rung before that task listens, and again afterwards.
+/// Signals one task. It may ring before the task listens, and may ring again.
 #[derive(Debug, Default)]
 pub(crate) struct Bell(Mutex<State>);
 
@@ -45,7 +46,7 @@ impl Bell {
         }
     }
 
-    /// Waits until it is rung; for one task at a time.
+    /// Waits for the next ring. Only one task may wait at a time.
     pub(crate) async fn heard(&self) {
         poll_fn(|context| self.poll(context)).await;
     }

@@ -1,5 +1,5 @@
-//! What dbm-core and its macros both know of SQL, so that what compiles is what runs: what a body may not say, where a
-//! statement of a script ends, and how a file rebuilds a table. Depend on `dbm-core`.
+//! What dbm-core and its macros both know about SQL, so that what compiles is what runs: what a body must not use,
+//! where a statement of a script ends, and how a file rebuilds a table. Depend on `dbm-core` instead of this crate.
 
 mod pragma;
 mod rebuild;
@@ -10,7 +10,7 @@ pub use rebuild::{Fault, Rebuild};
 pub use script::{Part, parts};
 pub use split::statements;
 
-/// What a body may not say.
+/// What a body must not use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Refusal {
@@ -18,16 +18,16 @@ pub enum Refusal {
     TransactionControl = 1,
     /// `ATTACH` and `DETACH`.
     Attach,
-    /// A PRAGMA that does more than read, or more than a rollback takes back.
+    /// A PRAGMA that does more than read, or whose effect a rollback does not undo.
     Pragma,
-    /// A statement that writes, from a handle that reads.
+    /// A statement that writes, on a handle that reads.
     Write,
     /// A TEMP object, in a transaction that others share.
     Temp,
 }
 
 impl Refusal {
-    /// All of them.
+    /// Every variant.
     pub const ALL: [Self; 5] = [
         Self::TransactionControl,
         Self::Attach,
@@ -36,7 +36,7 @@ impl Refusal {
         Self::Temp,
     ];
 
-    /// Whether a PRAGMA is one that a body may not say, or a migration.
+    /// Whether a body, or a migration, must not use this PRAGMA.
     #[must_use]
     pub fn of_pragma(name: &str, value: Option<&str>, migrating: bool) -> Option<Self> {
         let passes =
@@ -56,7 +56,7 @@ impl Refusal {
         }
     }
 
-    /// Why, and what to do instead.
+    /// Why it is refused, and what to do instead.
     #[must_use]
     pub fn why(self) -> &'static str {
         match self {

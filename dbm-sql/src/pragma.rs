@@ -1,6 +1,6 @@
-//! The PRAGMAs.
+//! Which PRAGMAs a body or a migration may use.
 
-/// Only what reads, or what a rollback takes back.
+/// Whether the PRAGMA only reads, or a rollback undoes its effect.
 pub(crate) fn is_harmless(name: &str, value: Option<&str>) -> bool {
     const WITH_ARGUMENT: &[&str] = &[
         "table_info",
@@ -56,13 +56,14 @@ pub(crate) fn is_harmless(name: &str, value: Option<&str>) -> bool {
     match value {
         _ if WITH_ARGUMENT.iter().any(is) => true,
         None => WITHOUT_VALUE.iter().any(is),
-        // OFF would forget violations.
+        // OFF would make SQLite forget pending violations: sqlite.org/pragma.html#pragma_defer_foreign_keys.
         Some(value) => name.eq_ignore_ascii_case("defer_foreign_keys") && on(value),
     }
 }
 
-/// What generated migrations say around their statements: within a transaction SQLite ignores the first one, the second
-/// one has nothing to forget while foreign keys are off, and the third is taken back after the migration.
+/// The PRAGMAs that generated migrations put around their statements. The first one has no effect inside a transaction
+/// (sqlite.org/pragma.html#pragma_foreign_keys). The second one has nothing to forget while foreign keys are off. The
+/// third one is undone after the migration.
 pub(crate) fn is_for_migrations(name: &str) -> bool {
     ["foreign_keys", "defer_foreign_keys", "legacy_alter_table"]
         .iter()

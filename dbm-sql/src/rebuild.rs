@@ -1,29 +1,30 @@
-//! Rebuilding a table, the way that <https://sqlite.org/lang_altertable.html#otheralter> recommends: a new table, the rows,
-//! the old one away, and everything again that went with it.
+//! Rebuilds a table as <https://sqlite.org/lang_altertable.html#otheralter> recommends: create the new table, copy the
+//! rows, drop the old table, and recreate everything that belonged to it.
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _};
 use std::fmt;
 
-/// A table that gets another definition and keeps its rows, its indexes and its triggers.
+/// A table that gets a new definition and keeps its rows, its indexes and its triggers.
 ///
-/// Foreign keys have to be off, and checked afterwards.
+/// Foreign keys must be off meanwhile, and checked afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rebuild<'a> {
-    /// Its name.
+    /// The table's name.
     pub table: &'a str,
-    /// `CREATE TABLE` of that name.
+    /// `CREATE TABLE` for that name.
     pub create: &'a str,
-    /// `INSERT INTO` it, from the old one, whose name has `old_` before it. Without it the columns are copied that both have.
+    /// `INSERT INTO` the new table from the old one, which has the prefix `old_`. Without it, the columns that both
+    /// have are copied.
     pub copy: Option<&'a str>,
 }
 
 /// Why a table was not rebuilt.
 #[derive(Debug)]
 pub enum Fault {
-    /// SQLite's own reason.
+    /// SQLite's error.
     Sqlite(rusqlite::Error),
-    /// Something would be lost.
+    /// The rebuild would lose something.
     Lost(String),
 }
 
@@ -47,16 +48,17 @@ impl From<rusqlite::Error> for Fault {
 type Result<T, E = Fault> = std::result::Result<T, E>;
 
 impl Rebuild<'_> {
-    /// Does it, in the transaction that is open. After an error that has to be rolled back.
+    /// Rebuilds the table inside the open transaction. After an error, roll that back.
     ///
     /// # Errors
     ///
-    /// [`Fault::Sqlite`] when a statement fails, and [`Fault::Lost`] when not every row came over, or when an index, a
-    /// trigger or a view does not fit the new table.
+    /// [`Fault::Sqlite`] if a statement fails. [`Fault::Lost`] if a row was not copied, or if an index, a trigger or a
+    /// view does not fit the new table.
     pub fn run(&self, connection: &Connection) -> Result<()> {
         let legacy = DbConfig::SQLITE_DBCONFIG_LEGACY_ALTER_TABLE;
         let before = connection.db_config(legacy)?;
-        // What refers to the table by its name goes on to do so.
+        // The old behaviour of ALTER TABLE leaves references to the table's name alone, so they then mean the new
+        // table: sqlite.org/pragma.html#pragma_legacy_alter_table.
         connection.set_db_config(legacy, true)?;
         let done = self.exchange(connection);
         connection.set_db_config(legacy, before)?;
@@ -113,7 +115,7 @@ impl Rebuild<'_> {
     }
 }
 
-/// What goes with a table.
+/// An object that belongs to a table.
 struct Object {
     kind: String,
     name: String,
@@ -135,7 +137,7 @@ fn parts_of(connection: &Connection, table: &str) -> Result<Vec<Object>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The views that can be read; of the others nothing can be lost.
+/// The views that can be read. A rebuild cannot break the others.
 fn usable_views(connection: &Connection) -> Result<Vec<String>> {
     let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'view'")?;
     let names = statement.query_map((), |row| row.get(0))?;
@@ -168,7 +170,7 @@ fn copy_common_columns(connection: &Connection, table: &str) -> Result<()> {
     Ok(connection.execute_batch(&copy)?)
 }
 
-/// The largest id that an AUTOINCREMENT table has ever had.
+/// The largest id that an AUTOINCREMENT table has ever had (sqlite.org/autoinc.html).
 fn sequence(connection: &Connection, table: &str) -> Result<Option<i64>> {
     if !connection.table_exists(None::<&str>, "sqlite_sequence")? {
         return Ok(None);
@@ -179,7 +181,7 @@ fn sequence(connection: &Connection, table: &str) -> Result<Option<i64>> {
         .optional()?)
 }
 
-/// An id that was given once is not given again.
+/// Carries the sequence over, so that no id is ever used twice.
 fn carry(connection: &Connection, table: &str, sequence: i64) -> Result<()> {
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
     let table: String = connection.query_row(sql, (table,), |row| row.get(0))?;
@@ -187,7 +189,7 @@ fn carry(connection: &Connection, table: &str, sequence: i64) -> Result<()> {
         "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1",
         (&table, sequence),
     )?;
-    // An empty table has no row there yet.
+    // A table without rows has no entry there yet.
     if changed == 0 && is_autoincrement(connection, &table)? {
         connection.execute(
             "INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)",
@@ -198,7 +200,7 @@ fn carry(connection: &Connection, table: &str, sequence: i64) -> Result<()> {
 }
 
 fn is_autoincrement(connection: &Connection, table: &str) -> Result<bool> {
-    // SQLite has the word in no table of its own; one that is a comment only makes a row that means nothing.
+    // SQLite reports AUTOINCREMENT nowhere but in the SQL. If the word is only in a comment, the entry has no effect.
     let sql =
         "SELECT sql LIKE '%AUTOINCREMENT%' FROM sqlite_schema WHERE type = 'table' AND name = ?1";
     Ok(connection.query_row(sql, (table,), |row| row.get(0))?)
@@ -212,7 +214,7 @@ fn quoted(name: &str) -> String {
 mod tests {
     use super::*;
 
-    /// A table with everything that can go with it.
+    /// A table with every kind of object that can belong to it.
     fn database() -> Connection {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(

@@ -1,9 +1,9 @@
-//! A file of a schema: SQL, and tables that it asks to be rebuilt.
+//! A schema file: SQL, and marks that ask for a table to be rebuilt.
 
 use crate::rebuild::Rebuild;
 use crate::split::statements;
 
-/// What a line begins with that asks for the table behind it to be rebuilt.
+/// The beginning of a line that asks for the table named after it to be rebuilt.
 const MARK: &str = "-- dbm: rebuild ";
 
 /// A part of a file.
@@ -15,11 +15,11 @@ pub enum Part<'a> {
     Rebuild(Rebuild<'a>),
 }
 
-/// The parts of a file, each with the place where it begins.
+/// The parts of a file, each with its offset.
 ///
 /// # Errors
 ///
-/// The place of a mark that is followed by something else than the table it names, and what has to follow.
+/// The offset of a mark that is not followed by the statements for its table, and what has to follow.
 pub fn parts(file: &str) -> Result<Vec<(usize, Part<'_>)>, (usize, String)> {
     let mut parts = Vec::new();
     let mut begin = 0;
@@ -56,7 +56,7 @@ pub fn parts(file: &str) -> Result<Vec<(usize, Part<'_>)>, (usize, String)> {
     Ok(parts)
 }
 
-/// Where a line asks for a table to be rebuilt, and which.
+/// The offset of each line that asks for a table to be rebuilt, and the table.
 fn marks(file: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut end = 0;
     file.split_inclusive('\n').filter_map(move |line| {

@@ -1,8 +1,8 @@
-//! Several statements in one text, apart from one another.
+//! Splits a script into its statements.
 
 use std::ops::Range;
 
-/// Where each statement of a script is, without what is before it. A trigger's `;` are its own.
+/// The range of each statement in a script, without the text before it. A `;` inside a trigger does not end it.
 pub fn statements(script: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut statement = Statement::default();
@@ -30,19 +30,19 @@ enum Token<'a> {
     Other,
 }
 
-/// What is known of a statement that has not ended.
+/// What has been read of a statement so far.
 #[derive(Default)]
 struct Statement {
     begin: Option<usize>,
     words: usize,
     creates: bool,
     is_trigger: bool,
-    /// How much of `; END` has just been read.
+    /// How much of `; END` was just read.
     ending: u8,
 }
 
 impl Statement {
-    /// Whether it ends with this token.
+    /// Adds a token. True if it ends the statement.
     fn add(&mut self, token: Token<'_>) -> bool {
         let is =
             |word: &str| matches!(token, Token::Word(found) if found.eq_ignore_ascii_case(word));
@@ -79,7 +79,7 @@ fn token(sql: &str) -> Option<(Token<'_>, usize)> {
         ';' => (Token::Semicolon, 1),
         '-' if sql.starts_with("--") => (Token::Space, until("\n", 2)),
         '/' if sql.starts_with("/*") => (Token::Space, until("*/", 2)),
-        // A doubled quote is two texts side by side, which end where one would.
+        // A doubled quote reads as two adjacent texts, which end where the one text would.
         '\'' => (Token::Other, until("'", 1)),
         '"' => (Token::Other, until("\"", 1)),
         '`' => (Token::Other, until("`", 1)),

@@ -75,11 +75,12 @@ const USERS: &str = "CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT);
     CREATE TABLE log (name TEXT);
     CREATE TRIGGER noted AFTER INSERT ON note BEGIN INSERT INTO log SELECT name FROM user WHERE id = new.user; END";
 
-/// The guide's first block of SQL.
+/// The guide's SQL for a table that is rebuilt by hand.
 fn recipe() -> String {
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/migrations.md");
     let guide = fs::read_to_string(guide).unwrap();
-    let block = guide.split("```sql\n").nth(1).unwrap();
+    let by_hand = guide.split("## Rebuilding a table by hand").nth(1).unwrap();
+    let block = by_hand.split("```sql\n").nth(1).unwrap();
     block.split("```").next().unwrap().to_owned()
 }
 

@@ -1,4 +1,4 @@
-//! What the caller sees of a failure: the four policies.
+//! The four failure policies: what the caller gets when a call fails.
 
 use std::any::Any;
 use std::fmt::Display;
@@ -12,7 +12,7 @@ use crate::error::Error;
 
 /// The declared return type of an annotated method: a `Result` whose error can hold the library's.
 ///
-/// It is implemented for every `Result<T, E>` with `E: From<dbm_core::Error>`, under whatever name, and for nothing else.
+/// Every `Result<T, E>` with `E: From<dbm_core::Error>` implements it, also under an alias. Nothing else does.
 #[diagnostic::on_unimplemented(
     message = "an annotated method must return a `Result<T, E>` where `E: From<dbm_core::Error>`",
     label = "this cannot carry the errors of the database",
@@ -51,7 +51,7 @@ impl<T, E: From<Error>> Fallible for std::result::Result<T, E> {
 
 /// The type inside the `Ok` of a result type: what the caller of a method with `#[fail_value]` gets.
 ///
-/// It is what documentation shows of such a method where the declared type has a name of its own.
+/// The documentation of such a method shows this type if the declared type is an alias.
 ///
 /// ```
 /// # use dbm_core::{Result, ValueOf};
@@ -61,7 +61,7 @@ impl<T, E: From<Error>> Fallible for std::result::Result<T, E> {
 /// ```
 pub type ValueOf<R> = <R as Fallible>::Value;
 
-/// What became of a call, before its failure policy.
+/// The outcome of a call, before its failure policy is applied.
 #[must_use]
 #[derive(Debug)]
 pub struct Outcome<R> {
@@ -71,7 +71,7 @@ pub struct Outcome<R> {
 }
 
 impl<R> Outcome<R> {
-    /// No policy: the declared result; a panic goes on.
+    /// No policy: returns the declared result; a panic goes on unwinding.
     #[allow(clippy::missing_panics_doc, clippy::missing_errors_doc)]
     pub fn into_result(self) -> R {
         self.result.unwrap_or_else(|panic| resume_unwind(panic))
@@ -79,7 +79,7 @@ impl<R> Outcome<R> {
 }
 
 impl<T, E: From<Error>> Outcome<std::result::Result<T, E>> {
-    /// `#[fail_with_exception]`: the declared result; a panic comes back as an error.
+    /// `#[fail_with_exception]`: returns the declared result; a panic becomes an error.
     #[allow(clippy::missing_errors_doc)]
     pub fn fail_with_exception(self) -> std::result::Result<T, E> {
         let method = self.site.method;
@@ -87,7 +87,7 @@ impl<T, E: From<Error>> Outcome<std::result::Result<T, E>> {
             .unwrap_or_else(|panic| Err(E::from(panicked(method, &*panic))))
     }
 
-    /// `#[fail_value]`: the value, or the substitute; the cause is logged.
+    /// `#[fail_value]`: returns the value, or the substitute. The cause is logged.
     pub fn fail_value(self, substitute: impl FnOnce() -> T) -> T
     where
         E: Display,
@@ -99,7 +99,7 @@ impl<T, E: From<Error>> Outcome<std::result::Result<T, E>> {
         })
     }
 
-    /// Both: the value, or the substitute with the cause in its last place.
+    /// Both: returns the value, or the substitute with the cause in its last element.
     pub fn fail_value_with_exception(self, substitute: impl FnOnce() -> T) -> T
     where
         E: Display,
@@ -115,7 +115,7 @@ impl<T, E: From<Error>> Outcome<std::result::Result<T, E>> {
     }
 }
 
-/// Why a call has no result of its own.
+/// Why the body gave no result.
 pub(crate) enum Failure {
     Error(Error),
     Panic(Box<dyn Any + Send>),
@@ -178,7 +178,8 @@ exception_slot!(A B C D F G H I J; 9);
 exception_slot!(A B C D F G H I J K; 10);
 exception_slot!(A B C D F G H I J K L; 11);
 
-/// `#[required_argument]` on a method without `#[database_safe]`: what to return when none of the arguments is there.
+/// `#[required_argument]` on a method without `#[database_safe]`: the error to return if none of the arguments is
+/// present.
 pub fn missing_argument<R: Fallible>(
     site: &'static Site,
     given: &[(&'static str, bool)],

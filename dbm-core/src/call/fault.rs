@@ -1,4 +1,4 @@
-//! A fault in the place of the body, where a test has ordered one.
+//! A fault in place of the body, if a test has ordered one.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -10,7 +10,7 @@ use super::site::Site;
 use crate::error::Error;
 use crate::fault::Fault;
 
-/// Ends the call in the place of its body.
+/// Ends the call with a fault instead of running its body.
 pub(super) async fn strike(fault: Fault, mut lease: Lease<'_>, site: &'static Site) -> Failure {
     let failure = match fault {
         Fault::Error(error) => Failure::Error(error),

@@ -1,4 +1,4 @@
-//! The stages of a call, put together in one function, [`execute`].
+//! The stages of a call, composed by one function, [`execute`].
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Call<'a> {
     arguments: &'a [(&'static str, bool)],
 }
 
-/// A call whose handle is known.
+/// A call whose kind of handle is known.
 #[derive(Debug)]
 #[must_use]
 pub struct CallOn<'a, H> {
@@ -36,10 +36,10 @@ pub struct CallOn<'a, H> {
     handle: fn(Arc<Frame>) -> H,
 }
 
-/// A call whose result type is known too.
+/// A call whose result type is known, too.
 ///
-/// The bounds on both types were checked once, in a plain function each; from here on their abilities are function
-/// pointers, so that an unmet bound is one error instead of one per use in the async part.
+/// A plain function for each of the two types checks its bounds once. From here on the types are used through function
+/// pointers. So an unmet bound is one error, rather than one for each use in the async part.
 #[derive(Debug)]
 #[must_use]
 pub struct TypedCall<'a, H, R> {
@@ -57,13 +57,13 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// `#[required_argument]`: the named arguments, and whether each is there.
+    /// `#[required_argument]`: the named arguments, and whether each is present.
     pub fn required_argument(mut self, arguments: &'a [(&'static str, bool)]) -> Self {
         self.arguments = arguments;
         self
     }
 
-    /// The kind of `db`.
+    /// The kind of the handle `db`.
     pub fn on<H: Handle>(self) -> CallOn<'a, H> {
         CallOn {
             call: self,
@@ -89,7 +89,8 @@ impl<H, R> TypedCall<'_, H, R> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before the body has returned, everything is undone; afterwards the call may still commit, whole.
+    /// If the future is dropped before the body has returned, everything is undone. If it is dropped later, the call
+    /// may still commit, as a whole.
     pub async fn run(self, body: impl AsyncFnOnce(H) -> R) -> Outcome<R> {
         let Self {
             on:
@@ -128,7 +129,7 @@ impl<H, R> TypedCall<'_, H, R> {
             clock.stop(site);
             result
         };
-        // Boxed, so that calls inside calls do not nest their types beyond what rustc computes.
+        // Boxed: nested calls would otherwise build a type too deep for rustc to compute.
         let result = Box::pin(execute).instrument(span.clone()).await;
         Outcome { site, span, result }
     }
@@ -157,7 +158,7 @@ async fn execute<R>(
         }
         BodyOutcome::Returned(value) => {
             trace::body_failed(frame.session.take_failure().as_ref());
-            // The body's own error is what the caller gets, whatever becomes of the rollback.
+            // The caller gets the body's own error, whether or not the rollback succeeds.
             let _ = lease.undo(site).await;
             Ok(value)
         }
@@ -172,7 +173,8 @@ async fn execute<R>(
     }
 }
 
-/// The gate and the lock: an outermost call waits for both, a nested one passes with the call around it.
+/// Passes the gate and takes the lease. An outermost call waits for both. A nested call uses those of the call around
+/// it.
 async fn lease<'a>(
     site: &'static Site,
     core: &'a ManagerCore,
@@ -181,7 +183,7 @@ async fn lease<'a>(
     let lease = acquire(site, core.gate(), access).await?;
     #[cfg(feature = "testing")]
     if let Some(fault) = core.faults().next(site.method) {
-        // Boxed, so that calls inside one another need no more stack for it.
+        // Boxed, so that the feature costs nested calls no stack.
         return Err(Box::pin(super::fault::strike(fault, lease, site)).await);
     }
     Ok(lease)
@@ -207,14 +209,14 @@ async fn acquire<'a>(
     if access == Access::Read {
         return Lease::acquire(gate, engine, site, access, Some(token)).await;
     }
-    // Made where it stays: it is large.
+    // Built in place, because it is too large to move.
     let lease = pin!(Lease::acquire(gate, engine, site, access, Some(token)));
     let conn = &engine.writer.conn;
     let refused = |holder| waits_for_itself(site.method, holder);
     unless_inside(|| conn.is_run_here(), lease, refused).await
 }
 
-/// Reads the time only when somebody wants to know.
+/// Reads the time only if a subscriber or an attribute needs it.
 struct Clock {
     started: Option<Instant>,
     waited: Option<Duration>,

@@ -1,4 +1,4 @@
-//! What the library has learned of the methods of this program.
+//! What the library has learned about the methods of this program.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use super::site::Site;
 use crate::engine::Sharing;
 
-/// Every method that was called.
+/// Every method that has been called.
 static SITES: Mutex<Vec<&'static Site>> = Mutex::new(Vec::new());
 
-/// What the calls of one method have shown since the program began.
+/// What one method's calls have shown since the program began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Profile {
@@ -19,12 +19,12 @@ pub struct Profile {
     pub method: &'static str,
     /// Whether its calls share commits with others.
     pub sharing: Sharing,
-    /// Statements that ran on a thread of the library, those of nested calls included: they were not known to be short,
-    /// were closures, or had to wait. All others ran where the task was.
+    /// How many statements ran on a thread of the library, including those of nested calls. They were not known to be
+    /// short, were closures, or had to wait. All others ran in the caller's task.
     pub offloaded: u64,
 }
 
-/// The profile of every method that was called, by module and name.
+/// The profile of every method that has been called, sorted by module and name.
 ///
 /// ```
 /// # use dbm_core::prelude::*;

@@ -1,4 +1,4 @@
-//! What is known of one annotated method: what its attributes say, and what its calls have shown.
+//! What the library knows of one annotated method: its attributes, and what its calls have shown.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
@@ -16,12 +16,12 @@ pub struct Site {
     pub(crate) slow: Option<Duration>,
     pub(crate) share_policy: SharePolicy,
     pub(crate) offloaded: AtomicU64,
-    /// Whether it is among the profiles.
+    /// Whether `profiles` lists it already.
     pub(crate) noted: AtomicBool,
 }
 
 impl Site {
-    /// A method without any attribute yet.
+    /// A method without attributes.
     #[must_use]
     pub const fn new(module: &'static str, method: &'static str) -> Self {
         Self {

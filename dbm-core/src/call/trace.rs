@@ -1,4 +1,4 @@
-//! What is logged of a call: names and times, never an argument, a row or a result.
+//! What is logged about a call: names and times, never an argument, a row or a result.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ pub(crate) fn span(site: &Site, access: Access, database: &str) -> Span {
     )
 }
 
-/// Notes an error of the library in the current span.
+/// Records an error of the library in the current span.
 pub(crate) fn failed(error: &Error) {
     let span = Span::current();
     if span.is_none() {
@@ -41,7 +41,7 @@ pub(crate) fn failed(error: &Error) {
     }
 }
 
-/// Notes in the current span that the body has failed: with the error of its last statement, if that failed.
+/// Records in the current span that the body has failed, with the error of its last statement if that failed.
 pub(crate) fn body_failed(statement: Option<&Error>) {
     match statement {
         Some(error) => failed(error),
@@ -63,12 +63,12 @@ pub(crate) fn returned(site: &Site, ok: bool) {
     debug!(method = site.method, ok, "call returned");
 }
 
-/// A failure whose caller gets a substitute instead.
+/// Logs a failure whose caller gets a substitute instead.
 pub(crate) fn swallowed(site: &Site, cause: &dyn Display) {
     error!(method = site.method, cause = %cause, "call failed, returning its fail value");
 }
 
-/// `#[timed]`: how long a call took, the wait for its lock apart.
+/// `#[timed]`: logs how long a call ran, and separately how long it waited for its lock.
 pub(crate) fn timing(site: &Site, waited: Option<Duration>, ran: Duration) {
     if !site.timed {
         return;
@@ -103,12 +103,12 @@ pub async fn timed<F: Future>(site: &'static Site, body: F) -> F::Output {
     output
 }
 
-/// To the microsecond, so that no log shows more digits than were measured.
+/// Rounded to the microsecond, so that a log shows no more digits than were measured.
 fn ms(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
 }
 
-/// Whether anybody listens, so that the clock need not be read otherwise.
+/// Whether the times are logged at all. If not, the clock is not read.
 pub(crate) fn wants_times(site: &Site) -> bool {
     site.timed || event_enabled!(Level::TRACE)
 }

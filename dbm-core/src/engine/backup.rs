@@ -1,4 +1,4 @@
-//! A copy of the committed state, taken while the writer holds its lock.
+//! A copy of the committed state, made while the library holds the writer.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -13,17 +13,18 @@ use super::open::{Opener, connect, connect_read_only, run_to_end};
 use crate::error::{Error, Result};
 use crate::version::Version;
 
-/// Ending of a copy that is not complete; one that a crash left behind is removed by the next backup.
+/// Suffix of an incomplete copy. If a crash leaves one behind, the next backup removes it.
 const UNFINISHED: &str = "backup-unfinished";
 
-/// Copies the database beside itself as `<name>.<version>.backup`, with a number when that exists: nothing is ever
-/// overwritten. Older backups of ours beyond `keep` are removed.
+/// Copies the database to `<name>.<version>.backup` beside it, with a number appended if that name exists: no file is
+/// ever overwritten. Removes this database's oldest backups beyond `keep`. The copy is made by SQLite's online backup:
+/// sqlite.org/backup.html.
 pub(crate) fn back_up(opener: &Opener, version: &Version) -> Result<Option<PathBuf>> {
     let (path, config) = (&opener.path, &opener.config);
     if config.keep_backups == 0 {
         return Ok(None);
     }
-    // Beside the file itself, where there is room for it and the same file system, not beside a link to it.
+    // Resolves links: the copy belongs beside the file itself, on the same file system, not beside a link to it.
     let file = fs::canonicalize(path).map_err(|error| Error::io(path, error))?;
     let unfinished = with_ending(&file, UNFINISHED);
     let finished = copy(opener, &file, &unfinished).and_then(|()| {
@@ -36,7 +37,7 @@ pub(crate) fn back_up(opener: &Opener, version: &Version) -> Result<Option<PathB
         let _ = remove_unfinished(&unfinished);
     }
     let finished = finished?;
-    // The standard library panics when the system cannot close a directory.
+    // The standard library panics if the system cannot close a directory.
     let _ = catch_unwind(|| remove_old(&file, &finished, config.keep_backups));
     Ok(Some(finished))
 }
@@ -63,7 +64,8 @@ fn copy(opener: &Opener, from: &Path, to: &Path) -> Result<()> {
         }
         drop(backup);
         opener.bound(&copy, Patience::GivenUp)?;
-        // A copy of a WAL database is one too; checking it must leave no side files.
+        // WAL mode is stored in the file (sqlite.org/wal.html), so the copy is in it as well. In DELETE mode the check
+        // leaves no side files.
         run_to_end(&copy, "PRAGMA journal_mode = DELETE")?;
         let verdict: String = copy.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
         if verdict != "ok" {
@@ -75,13 +77,14 @@ fn copy(opener: &Opener, from: &Path, to: &Path) -> Result<()> {
     let mode = fs::metadata(from)
         .map_err(|error| Error::io(from, error))?
         .permissions();
-    // Windows flushes only what was opened for writing, which the mode may forbid.
+    // Windows flushes only files that were opened for writing, and the mode may forbid that. So the file is opened
+    // first.
     let copy = OpenOptions::new().write(true).open(to).map_err(failed)?;
     fs::set_permissions(to, mode).map_err(failed)?;
     copy.sync_all().map_err(failed)
 }
 
-/// What is left of a copy, with the side files that SQLite had beside it.
+/// Removes an incomplete copy and its side files.
 fn remove_unfinished(copy: &Path) -> io::Result<()> {
     for side in ["", "-journal", "-wal", "-shm"] {
         let mut path = copy.as_os_str().to_owned();
@@ -94,7 +97,7 @@ fn remove_unfinished(copy: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Nobody else may read the copy before it has the mode of the original.
+/// Keeps the copy private until it has the mode of the original.
 fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -103,7 +106,7 @@ fn create_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Gives the copy its name, without replacing anything.
+/// Gives the copy its final name, without replacing a file.
 fn publish(unfinished: &Path, name: &Path) -> Result<PathBuf> {
     let failed = |error| Error::io(name, error);
     for number in 0..1_000_u32 {
@@ -119,7 +122,8 @@ fn publish(unfinished: &Path, name: &Path) -> Result<PathBuf> {
                 return Ok(name);
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            // A file system without links: nobody else makes backups here while we hold the write lock.
+            // The file system has no hard links. The check for the name is enough: the library holds the write lock, so
+            // no other process makes a backup here.
             Err(_) if !name.exists() => {
                 fs::rename(unfinished, &name).map_err(failed)?;
                 sync_directory(&name).map_err(failed)?;
@@ -131,14 +135,14 @@ fn publish(unfinished: &Path, name: &Path) -> Result<PathBuf> {
     Err(failed(io::Error::from(io::ErrorKind::AlreadyExists)))
 }
 
-/// Makes the name of a file or directory durable.
+/// Makes the name of a file or directory durable: syncing the file itself need not.
 #[cfg(unix)]
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     let Some(directory) = path.parent() else {
         return Ok(());
     };
     match File::open(directory).and_then(|directory| directory.sync_all()) {
-        // A directory that we may only pass through, or a file system that cannot do it.
+        // The process may enter but not read the directory, or the file system cannot sync one.
         Err(error)
             if matches!(
                 error.kind(),
@@ -151,13 +155,13 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Windows has no way to: NTFS keeps a journal of names.
+/// Windows offers no such call. NTFS keeps a journal of names.
 #[cfg(not(unix))]
 pub(crate) fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes backups of this database beyond the newest `keep`; a failure leaves them where they are.
+/// Removes backups of this database beyond the newest `keep`. Those that cannot be removed stay.
 fn remove_old(file: &Path, newest: &Path, keep: usize) {
     let (Some(directory), Some(prefix)) = (
         file.parent(),
@@ -186,7 +190,7 @@ fn remove_old(file: &Path, newest: &Path, keep: usize) {
     }
 }
 
-/// `<prefix>.<major>.<minor>.<patch>.backup`, perhaps with a number.
+/// Whether the name is `<prefix>.<major>.<minor>.<patch>.backup`, possibly followed by a number.
 fn is_backup(name: &str, prefix: &str) -> bool {
     let Some(rest) = name
         .strip_prefix(prefix)

@@ -1,4 +1,4 @@
-//! How a transaction ended, told to all who have a part in it.
+//! How a transaction ended, for every call that is part of it.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -7,18 +7,19 @@ use std::task::{Context, Poll, Waker};
 use crate::error::{Error, Result};
 use crate::waking::contained;
 
-/// Leaner than a `Notify`: nobody is told twice, so a waker need not leave the list.
+/// Smaller than a `Notify`: the outcome is told once, so a waker never has to be taken off the list.
 #[derive(Default)]
 pub(crate) struct CommitOutcome {
     result: OnceLock<Result<()>>,
     wakers: Mutex<Vec<Waker>>,
 }
 
-/// Those who wait for a commit. Dropped untold, they learn that it will not come.
+/// The followers of a batch. If dropped without an outcome, they learn that no commit will come.
 #[derive(Default)]
 pub(crate) struct Followers(Option<Arc<CommitOutcome>>);
 
-/// A transaction that has ended. Dropped, it tells the followers, so it must not be dropped under a lock.
+/// A transaction that has ended. Dropping it tells the followers and so wakes tasks: it must not be dropped under a
+/// lock.
 #[must_use]
 pub(crate) struct FinishedBatch {
     followers: Followers,
@@ -39,7 +40,7 @@ impl Followers {
             let _ = outcome.result.set(result);
             let wakers = std::mem::take(&mut *outcome.wakers());
             for waker in wakers {
-                // An executor that panics does not keep the others from being woken.
+                // A waker that panics must not keep the others from being woken.
                 contained(|| waker.wake());
             }
         }
@@ -69,21 +70,22 @@ impl Drop for FinishedBatch {
 }
 
 impl CommitOutcome {
-    /// Waits until it is told.
+    /// Waits for the outcome.
     pub(crate) fn told(&self) -> impl Future<Output = Result<()>> {
         let mut place = None;
         poll_fn(move |context| self.poll(&mut place, context))
     }
 
-    /// `place` is where in the list this follower's waker is.
+    /// `place` is the index of this follower's waker in the list.
     fn poll(&self, place: &mut Option<usize>, context: &mut Context<'_>) -> Poll<Result<()>> {
         if let Some(result) = self.result.get() {
             return Poll::Ready(result.clone());
         }
-        // Cloned and dropped outside of the lock: an executor's code may do anything.
+        // The waker is cloned and the old one dropped outside of the lock, because both run an executor's code.
         let waker = context.waker().clone();
         let mut wakers = self.wakers();
-        // `tell` sets the result before it takes the list, so this waker is either seen there or not needed.
+        // `tell` sets the result before it takes the list. So this waker is either in that list, or the result is
+        // visible here.
         if let Some(result) = self.result.get() {
             let result = result.clone();
             drop(wakers);
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
     use crate::test_support::{run, starts};
 
-    /// Of a task that owns what ends the transaction.
+    /// The waker of a task that owns the followers: dropping it ends the transaction.
     struct Owns(#[expect(dead_code, reason = "it is dropped")] Mutex<Followers>);
 
     impl Wake for Owns {
@@ -136,7 +138,7 @@ mod tests {
         });
     }
 
-    /// Tells whether others may join meanwhile.
+    /// Reports whether the list of wakers is unlocked at the time of the wake.
     struct Looks(Arc<CommitOutcome>, Sender<bool>);
 
     impl Wake for Looks {

@@ -1,8 +1,8 @@
 //! Whether the rollback journal beside a database file was written for that file.
 //!
-//! SQLite plays any hot journal back into any database beside it. A transaction takes page 1 as it was into its journal and
-//! counts its change counter up by one at most, so the file has one of two values. One that has not come to page 1 yet has
-//! left the number of pages as it was.
+//! SQLite rolls any hot journal back into whatever database is beside it. A transaction saves the old page 1 in its
+//! journal and increases the change counter at most once, so the file has the journal's counter or the next one. A
+//! transaction that has not reached page 1 has left the number of pages unchanged.
 //!
 //! Format: <https://sqlite.org/fileformat2.html>, section 3.
 
@@ -15,8 +15,9 @@ use crate::error::{Error, Result};
 
 /// Refuses a hot journal that was written for another file. Changes nothing.
 ///
-/// For a file that SQLite has just refused to roll back on a connection that may only read: then nobody has a lock on it
-/// that would be lost when it is closed here.
+/// Called only after SQLite has refused, on a read-only connection, to roll this file back. At that point no connection
+/// of this process holds a lock on the file, so closing the descriptor here loses none (sqlite.org/howtocorrupt.html,
+/// section 2.2).
 pub(super) fn refuse_foreign_journal(opener: &Opener) -> Result<()> {
     let path = fs::canonicalize(&opener.path).unwrap_or_else(|_| opener.path.clone());
     let journal = side_of(&path, "-journal");
@@ -34,7 +35,7 @@ pub(super) fn refuse_foreign_journal(opener: &Opener) -> Result<()> {
 const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 const HEADER: usize = 28;
 
-/// Why a journal cannot be of this database. `None` when it can, and when there is nothing in it to play back.
+/// Why a journal cannot belong to this database. `None` if it can, or if it holds nothing to roll back.
 fn mismatch(database: &Database, file: File) -> io::Result<Option<&'static str>> {
     let mut journal = Journal(BufReader::new(file));
     let (mut at, mut pages_before) = (0, None);
@@ -51,19 +52,19 @@ fn mismatch(database: &Database, file: File) -> io::Result<Option<&'static str>>
         let Some(next) = part.next(at) else { break };
         at = next;
     }
-    // Page 1 was left alone, and with it the number of pages.
+    // The transaction left page 1 alone, and so the number of pages as well.
     let fits = pages_before.is_none_or(|pages| database.may_have(pages));
     Ok((!fits).then_some("it is of a database of another size"))
 }
 
 struct Journal(BufReader<File>);
 
-/// What was written between two syncs.
+/// The part of a journal between two syncs.
 struct Part {
-    /// As many as there are, where it was not synced.
+    /// How many records the part has. An unsynced part does not say: it goes to the end of the file.
     records: u32,
     nonce: u32,
-    /// Pages of the database before the transaction.
+    /// The number of pages that the database had before the transaction.
     pages: u32,
     sector: u32,
     page_size: u32,
@@ -87,7 +88,7 @@ impl Journal {
         Ok((part.records > 0 && part.sector > 0).then_some(part))
     }
 
-    /// Page 1 as it was, if it is in this part.
+    /// The old page 1, if it is in this part.
     fn page_one(&mut self, part: &Part) -> io::Result<Option<PageOne>> {
         let size = part.page_size as usize;
         let mut record = vec![0; 4 + size + 4];
@@ -110,7 +111,7 @@ impl Journal {
 }
 
 impl Part {
-    /// Where the next one begins.
+    /// Where the next part begins.
     fn next(&self, at: u64) -> Option<u64> {
         let sector = u64::from(self.sector);
         let records = u64::from(self.records).checked_mul(u64::from(self.page_size) + 8)?;

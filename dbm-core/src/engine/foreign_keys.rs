@@ -1,4 +1,4 @@
-//! The foreign keys of a database, each judged by itself: whether rows can satisfy it at all, and which rows do not.
+//! The foreign keys of a database, each checked separately: whether any row can satisfy it, and which rows do not.
 
 #[cfg(test)]
 mod tests;
@@ -13,16 +13,16 @@ use rusqlite::{Connection, Row};
 use super::schema::is_virtual;
 use crate::error::{Error, Result};
 
-/// What a migration is judged by, before it and after it.
+/// The foreign keys before or after a migration.
 pub(crate) struct ForeignKeys {
     tables: Vec<Table>,
-    /// The place of each, by its name in lower case.
+    /// The index of each table, by its name in lower case.
     places: HashMap<String, usize>,
 }
 
 pub(crate) struct Table {
     pub(crate) name: String,
-    /// The page of its root: it stays when the table is renamed, and another one may have it when the table is dropped.
+    /// The table's root page. It survives a rename, but after a DROP another table may get it.
     root: i64,
     columns: Vec<String>,
     primary_key: Vec<String>,
@@ -32,14 +32,14 @@ pub(crate) struct Table {
 pub(crate) struct ForeignKey {
     pub(crate) parent: String,
     pub(crate) from: Vec<String>,
-    /// The parent's columns as the key names them; empty for its primary key.
+    /// The parent's columns as the key names them. Empty if it refers to the primary key.
     to: Vec<String>,
-    /// Why no row with a value can satisfy the key.
+    /// Why no row with a value can ever satisfy the key.
     pub(crate) fault: Option<&'static str>,
     pub(crate) orphans: Vec<Orphan>,
 }
 
-/// A row without its parent. Where no row can have a parent, each row with a value is one.
+/// A row without a parent. If no row can have a parent, every row with a value is an orphan.
 #[derive(Clone, Copy)]
 pub(crate) struct Orphan {
     /// A hash of its primary key and of the values of the foreign key.
@@ -52,7 +52,7 @@ pub(crate) struct Orphan {
 pub(crate) struct Violation {
     pub(crate) child: String,
     pub(crate) parent: String,
-    /// How many rows lack a parent that had one or were not there; 0 where it is the key that is of no use.
+    /// How many rows lack a parent and either had one before or are new. 0 if the key itself cannot be satisfied.
     pub(crate) count: u64,
 }
 
@@ -61,7 +61,7 @@ impl ForeignKeys {
         Self::read_with(connection, &mut Err)
     }
 
-    /// As [`read`](Self::read). A key that cannot be judged is left out where `keep` takes the error.
+    /// The same as [`read`](Self::read), but leaves a key that cannot be checked out if `keep` accepts the error.
     pub(crate) fn read_with(
         connection: &Connection,
         keep: &mut dyn FnMut(Error) -> Result<()>,
@@ -112,7 +112,8 @@ impl ForeignKeys {
         Ok((fault, orphans(connection, child, key, &to)?))
     }
 
-    /// The columns that a key points to, or why it cannot: <https://sqlite.org/foreignkeys.html>, section 3.
+    /// The columns that a key points to, or why it cannot be satisfied: <https://sqlite.org/foreignkeys.html>, section
+    /// 3.
     fn target(
         &self,
         connection: &Connection,
@@ -138,7 +139,7 @@ impl ForeignKeys {
         Ok(target.ok_or("its columns are neither PRIMARY KEY nor UNIQUE"))
     }
 
-    /// What is worse than before.
+    /// The first key that is worse than before.
     pub(crate) fn worse_than(&self, before: &Self) -> Option<Violation> {
         for child in &self.tables {
             let former_child = before.former(child, self);
@@ -166,7 +167,7 @@ impl ForeignKeys {
         None
     }
 
-    /// What a table of `after` was here: the one of the same name, or the one that was renamed.
+    /// The table here that became `table` in `after`: the one of the same name, or the one that was renamed.
     fn former(&self, table: &Table, after: &Self) -> Option<&Table> {
         self.table(&table.name).or_else(|| {
             let renamed = |former: &&Table| former.root == table.root;
@@ -175,8 +176,7 @@ impl ForeignKeys {
         })
     }
 
-    /// What a key of `after` was in the table that is its child's former self. Columns may have been renamed: then it is
-    /// the key in the same place.
+    /// The key here that became a key in `after`. If columns were renamed, it is the key in the same position.
     fn former_key<'a>(
         &self,
         former: &'a Table,
@@ -202,8 +202,8 @@ impl ForeignKeys {
 }
 
 impl ForeignKey {
-    /// How many orphans there are that `former` does not have. Rows are told apart by their primary key; where there is
-    /// none, or another one, by what they point to.
+    /// How many orphans `former` does not have. Rows are identified by their primary key. Without one, or if it has
+    /// changed, they are identified by the values of the foreign key.
     fn count_new(&self, child: &Table, former: Option<(&Table, &Self)>) -> u64 {
         let Some((former_child, former)) = former else {
             return self.orphans.len() as u64;
@@ -226,7 +226,7 @@ impl ForeignKey {
     }
 }
 
-/// A name as SQL has it, whatever it is.
+/// Quotes any name for use in SQL.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -315,7 +315,7 @@ fn add_keys(connection: &Connection, tables: &mut [Table]) -> Result<()> {
     Ok(())
 }
 
-/// The columns of each index that makes a table's rows unique.
+/// The columns of each unique index of a table.
 fn unique_indexes(connection: &Connection, table: &str) -> Result<Vec<Vec<String>>> {
     let mut statement = connection.prepare_cached(
         "SELECT name FROM pragma_index_list(?1, 'main') WHERE \"unique\" AND NOT partial",
@@ -332,7 +332,7 @@ fn unique_indexes(connection: &Connection, table: &str) -> Result<Vec<Vec<String
     Ok(indexes)
 }
 
-/// The rows with a value whose parent is not there; all rows with a value where `to` names no columns.
+/// The rows with a value and no parent. All rows with a value if `to` is empty.
 fn orphans(
     connection: &Connection,
     child: &Table,
@@ -358,8 +358,9 @@ fn orphans(
             .join(" AND ")
     );
     if !to.is_empty() {
-        // The parent's column on the left gives the collation; the plus takes the affinity from the child's, so that the
-        // parent's is applied, as SQLite does for foreign keys.
+        // A foreign key compares with the parent's collation and affinity (sqlite.org/foreignkeys.html, section 3). The
+        // parent's column is the left operand, so its collation applies. The unary plus removes the affinity of the
+        // child's column, so the parent's applies (sqlite.org/datatype3.html).
         let pairs: Vec<String> = to
             .iter()
             .zip(&from)
@@ -386,7 +387,7 @@ fn orphans(
     Ok(orphans)
 }
 
-/// A number and its text are the same here: a rebuilt table may have another type for it.
+/// Hashes a number like its text, because a rebuilt table may store it with another type.
 fn hash_values(
     row: &Row<'_>,
     columns: std::ops::Range<usize>,

@@ -1,14 +1,15 @@
 //! Whether the write-ahead log beside a database file was written for that file.
 //!
-//! SQLite lays any log whose checksums are right over any database beside it. So a backup that is put back beside the log
-//! of a killed program comes up as a mixture of two databases. A log names no file, but what it holds of page 1 and of
-//! sizes has to fit. What must fit is what holds after any crash of the file's own writer:
+//! SQLite applies any log with valid checksums to whatever database is beside it. So a backup that is restored beside
+//! the log of a killed program becomes a mixture of two databases. A log names no file, but its copies of page 1 and
+//! its page counts must fit the file. The following holds after any crash of the file's own writer:
 //!
-//! - A database with a log is in WAL mode: the mode is changed through a rollback journal, before the log is made and after
-//!   it is removed.
-//! - Its page 1 is as it was before the log began, or as one of the log's commits has it. The log's first change of page 1
-//!   carries the change counter that is in the file, or the next one: a writer counts from the page 1 that it has read.
-//! - A commit that leaves page 1 alone leaves the number of pages as it was.
+//! - A database with a log is in WAL mode: the mode changes through a rollback journal, before the log is created and
+//!   after it is removed.
+//! - Page 1 of the file is as it was before the log began, or as a commit in the log has it. The first page 1 in the
+//!   log carries the file's change counter or the next one, because a writer counts up from the page 1 that it has
+//!   read.
+//! - A commit that leaves page 1 alone leaves the number of pages unchanged.
 //!
 //! Formats: <https://sqlite.org/fileformat2.html>, sections 1.3 and 4.
 
@@ -38,12 +39,12 @@ pub(crate) fn refuse_foreign_log(opener: &Opener) -> Result<()> {
         Err(error) => Err(Error::io(&log, error)),
     };
     if length(&path)? == 0 {
-        // SQLite would remove the log, and with it the only copy of what was acknowledged.
+        // SQLite would remove the log of a missing database, and with it the only copy of acknowledged writes.
         let why = mismatch(None, &mut open_log(&log)?);
         return read(why);
     }
     if length(&side_of(&path, "-journal"))? > 0 {
-        // SQLite plays the journal back first: what is in the file does not count.
+        // SQLite rolls the journal back first, so the present contents of the file do not count.
         return Ok(());
     }
     let Some(alone) = alone(opener)? else {
@@ -70,21 +71,22 @@ fn open_log(log: &Path) -> Result<BufReader<File>> {
     Ok(BufReader::with_capacity(1 << 16, file))
 }
 
-/// How long a start tells somebody who uses the file from another start that looks at it.
+/// How long a start retries. A lock held longer belongs to a user of the file, not to another start that checks it.
 const MOMENT: Duration = Duration::from_millis(8);
 
-/// A connection that has the file for itself; `None` when that cannot be had, as while somebody uses the file. Then its log
-/// has been accepted before.
+/// An exclusive connection to the file. `None` if it cannot be had, for example because the file is in use: then its
+/// log has been accepted before.
 ///
-/// The system drops all of a process's locks on a file when any descriptor of it is closed, so the file may be opened
-/// besides SQLite only while nobody here has a lock to lose: <https://sqlite.org/howtocorrupt.html>, section 2.2.
+/// Closing any descriptor of a file drops all of the process's locks on it. So the file may be opened by other means
+/// than SQLite only while no connection of this process holds a lock on it: <https://sqlite.org/howtocorrupt.html>,
+/// section 2.2.
 fn alone(opener: &Opener) -> Result<Option<Connection>> {
     let connection = connect(&opener.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.busy_timeout(Duration::ZERO)?;
     if connection.is_readonly("main")? {
         return Ok(None);
     }
-    // With this the log is looked through in memory: no side file is made or changed.
+    // In this mode SQLite keeps the index of the log in memory and creates no side file (sqlite.org/wal.html#noshm).
     connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
     let mut pause = Duration::from_millis(1);
     loop {
@@ -97,7 +99,8 @@ fn alone(opener: &Opener) -> Result<Option<Connection>> {
                 std::thread::sleep(pause);
                 pause *= 2;
             }
-            // The lock comes before the first page is read, and page 1 of another file may well look damaged.
+            // SQLite takes the lock before it reads page 1, so the connection has it. Page 1 may look damaged if the
+            // log is of another file.
             Err(error)
                 if matches!(
                     error.primary_code(),
@@ -111,28 +114,28 @@ fn alone(opener: &Opener) -> Result<Option<Connection>> {
     }
 }
 
-/// What the file says of itself.
+/// What the database file says about itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Database {
     is_wal: bool,
     pub(super) page_size: u32,
     pub(super) page_one: PageOne,
-    /// By the length of the file.
+    /// The number of pages by the length of the file.
     pages: u64,
 }
 
-/// What a version of page 1 says.
+/// What a copy of page 1 says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PageOne {
     pub(super) counter: u32,
-    /// Unless it was written by an SQLite that does not keep it.
+    /// `None` if a version of SQLite wrote it that does not maintain this field.
     pages: Option<u32>,
 }
 
 const DATABASE_HEADER: usize = 100;
 
 impl Database {
-    /// `None` for what SQLite does not take for a database, such as an encrypted one.
+    /// `None` if SQLite would not accept the file as a database, for example because it is encrypted.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let mut header = [0; DATABASE_HEADER];
         let file = File::open(path)?;
@@ -160,7 +163,7 @@ impl Database {
         })
     }
 
-    /// Whether this may be the number of its pages, by its header or by its length.
+    /// Whether `pages` is its number of pages by the header or by its length.
     pub(super) fn may_have(&self, pages: u32) -> bool {
         u64::from(pages) == self.pages || self.page_one.pages.is_none_or(|own| own == pages)
     }
@@ -181,14 +184,14 @@ pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(bytes.unwrap_or_default())
 }
 
-/// Why a log cannot be of this database, or of one that is not there. `None` when it can, and when nothing in it was
-/// committed: SQLite ignores such a log.
+/// Why a log cannot belong to this database, or to a missing one. `None` if it can, or if it holds no commit: SQLite
+/// ignores such a log.
 fn mismatch(database: Option<&Database>, log: &mut impl Read) -> io::Result<Option<&'static str>> {
     let Some(mut log) = Log::begin(log)? else {
         return Ok(None);
     };
-    // The change counter of the first page 1 in the log, the number of pages before that, and whether the file has a page 1
-    // of the log.
+    // The change counter of the first page 1 in the log; the number of pages before that; and whether a checkpoint has
+    // copied a page 1 of the log into the file.
     let (mut first_counter, mut pages_before, mut is_copied) = (None, None, false);
     let mut is_committed = false;
     while let Some(commit) = log.next_commit()? {
@@ -235,7 +238,7 @@ const FRAME_HEADER: usize = 24;
 const MAGIC: u32 = 0x377f_0682;
 const FORMAT: u32 = 3_007_000;
 
-/// The part of a log that SQLite takes for valid.
+/// The frames of a log that SQLite accepts as valid.
 struct Log<'a, R> {
     reader: &'a mut R,
     page_size: u32,
@@ -246,9 +249,9 @@ struct Log<'a, R> {
 }
 
 struct Commit {
-    /// How many pages the database has then.
+    /// How many pages the database has after the transaction.
     pages: u32,
-    /// Where the transaction has changed it.
+    /// Page 1, if the transaction has changed it.
     page_one: Option<PageOne>,
 }
 
@@ -278,7 +281,7 @@ impl<'a, R: Read> Log<'a, R> {
         Ok(is_valid.then_some(log))
     }
 
-    /// Frames after the last commit do not count.
+    /// The next transaction. Frames after the last commit do not count.
     fn next_commit(&mut self) -> io::Result<Option<Commit>> {
         let mut page_one = None;
         while self.next_frame()? {
@@ -322,7 +325,7 @@ impl<'a, R: Read> Log<'a, R> {
     }
 }
 
-/// Whether there was enough left to read.
+/// Reads `bytes.len()` bytes; false if fewer are left.
 pub(super) fn fill(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
     match reader.read_exact(bytes) {
         Ok(()) => Ok(true),

@@ -1,8 +1,9 @@
 //! Which connections this thread is inside of.
 //!
-//! A statement runs while its connection is locked, and with it code of the program: `Deserialize`, SQL functions, closures,
-//! destructors. What such code asks of the same connection could only be answered after the statement, which waits for that
-//! code. So the connection is shown to it as one that is nobody's, and who would wait for it is told so at once.
+//! A statement runs while its connection is locked. It may run the program's code: `Deserialize` impls, SQL functions,
+//! closures, destructors. If that code asked the same connection for something, it would wait for the statement, which
+//! waits for that code. So such code sees a connection without an owner, and a call that would have to wait is refused
+//! at once.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// A statement inside a statement is one of another manager. Nobody has as many.
+/// A statement inside another one belongs to another manager, so this depth is far beyond what a program needs.
 const DEEPEST: usize = 8;
 
 thread_local! {
@@ -25,7 +26,7 @@ thread_local! {
     };
 }
 
-/// Without a destructor: to look at it costs next to nothing, and works while the thread ends.
+/// It has no destructor: access is cheap, and works even while the thread ends.
 struct Inside {
     depth: Cell<usize>,
     entered: [Cell<Statement>; DEEPEST],
@@ -34,7 +35,7 @@ struct Inside {
 #[derive(Clone, Copy)]
 struct Statement {
     manager: u64,
-    /// The address of its connection.
+    /// The address of the statement's connection.
     conn: usize,
     method: &'static str,
 }
@@ -48,7 +49,7 @@ impl Statement {
 }
 
 impl Inside {
-    /// Mostly there is none, which is the first thing to look at.
+    /// The usual case is no statement at all, so that is checked first.
     #[inline]
     fn find(&self, is_it: impl Fn(Statement) -> bool) -> Option<&'static str> {
         if self.depth.get() == 0 {
@@ -61,10 +62,10 @@ impl Inside {
     }
 }
 
-/// The thread is inside of a connection until this is dropped, in the opposite order of entering, on this thread.
+/// The thread is inside of a connection until this is dropped. Guards are dropped on the same thread, in reverse order.
 pub(super) struct InsideGuard(PhantomData<*const ()>);
 
-/// `None` when this thread is inside already.
+/// `None` if this thread is inside of the connection already, or of [`DEEPEST`] others.
 #[inline]
 pub(super) fn enter(manager: u64, conn: usize) -> Option<InsideGuard> {
     if of_connection(conn).is_some() {
@@ -82,7 +83,7 @@ pub(super) fn enter(manager: u64, conn: usize) -> Option<InsideGuard> {
     })
 }
 
-/// Names the method that runs the statement.
+/// Records the method whose statement runs.
 pub(super) fn runs(method: &'static str) {
     INSIDE.with(|inside| {
         if let Some(entered) = inside
@@ -106,17 +107,17 @@ impl Drop for InsideGuard {
     }
 }
 
-/// The method whose statement on this connection this thread runs.
+/// The method whose statement this thread runs on this connection.
 pub(super) fn of_connection(conn: usize) -> Option<&'static str> {
     INSIDE.with(|inside| inside.find(|statement| statement.conn == conn))
 }
 
-/// The method whose statement on one of the manager's connections this thread runs.
+/// The method whose statement this thread runs on one of the manager's connections.
 pub(crate) fn inside_of(manager: u64) -> Option<&'static str> {
     INSIDE.with(|inside| inside.find(|statement| statement.manager == manager))
 }
 
-/// Waits, but not inside of a statement that would have to wait for it, too: for what, `refused` says.
+/// Waits, unless this thread is inside of a statement that the wait would block. Then `refused` makes the error.
 pub(crate) fn unless_inside<T>(
     statement: impl Fn() -> Option<&'static str>,
     mut wait: Pin<&mut impl Future<Output = Result<T>>>,
@@ -128,7 +129,7 @@ pub(crate) fn unless_inside<T>(
     })
 }
 
-/// The answer to `method` when it would wait for what `holder` has, whose statement would wait for it.
+/// The error of `method`, which would wait for `holder`, whose statement waits for `method`.
 pub(crate) fn waits_for_itself(method: &'static str, holder: &'static str) -> Error {
     Error::AcquireTimeout {
         method,

@@ -1,4 +1,4 @@
-//! What a database file holds, as far as its version is concerned.
+//! What a database file contains: nothing, or a database of some version.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use super::schema::is_virtual;
 use crate::error::{Error, Result};
 use crate::version::{self, Version};
 
-/// What is in a file.
+/// The contents of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Contents {
-    /// No table, nor anything else: a new database.
+    /// No table or other object: a new database.
     Nothing,
-    /// A database of this kind.
+    /// A database of this library, with this version.
     Version(Version),
 }
 
-/// How long the look at a file may take: a file that was made to take longer is none of ours.
+/// How long inspecting a file may take. A file that takes longer was crafted to, and is not one of this library's.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Thousands of virtual machine instructions after which a look is no longer for the task's own thread: a schema of some
-/// thousand objects.
+/// How many thousand virtual machine instructions an inspection may take in the task's own thread: enough for a schema
+/// of some thousand objects.
 const AT_ONCE: u32 = 50;
 
-/// Looks into a file without changing it; gives back the connection for further use.
+/// Inspects a file without changing it, and returns the connection for further use.
 pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
     let look = |access| opener.patiently(|| look_once(opener, access, Patience::Time(LIMIT)));
     look(OpenFlags::SQLITE_OPEN_READ_ONLY)
@@ -39,7 +39,8 @@ pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
             if error.sqlite_code() == Some(ffi::SQLITE_READONLY_ROLLBACK) {
                 refuse_foreign_journal(opener)?;
             }
-            // A killed writer left a hot journal, which only a writer can roll back.
+            // A killed writer left a hot journal. Only a connection that may write can roll it back
+            // (sqlite.org/lockingv3.html).
             drop(look(OpenFlags::SQLITE_OPEN_READ_WRITE)?);
             look(OpenFlags::SQLITE_OPEN_READ_ONLY)
         })
@@ -52,8 +53,7 @@ pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
         })
 }
 
-/// The same for a file that nobody else uses and that needs no recovery: waits for nothing, and says nothing when there is
-/// something to wait for.
+/// The same for a file that nobody else uses and that needs no recovery. It never waits: `None` if it would have to.
 pub(crate) fn look_now(opener: &Opener) -> Option<(Contents, Connection)> {
     let access = OpenFlags::SQLITE_OPEN_READ_ONLY;
     look_once(opener, access, Patience::Work(AT_ONCE)).ok()
@@ -95,8 +95,8 @@ fn needs_recovery(error: &Error) -> bool {
         || error.primary_code() == Some(ErrorCode::CannotOpen)
 }
 
-/// Reads the version row, strictly. Nothing of `Version` is run before it is known to be a plain table: a view, a
-/// virtual table or a generated column can take for ever.
+/// Reads the version row strictly. Nothing in `Version` runs before it is known to be a plain table: a view, a virtual
+/// table or a generated column can run without end.
 pub(crate) fn contents(connection: &Connection) -> Result<Contents> {
     let Shape::Table = shape(connection)? else {
         return Ok(Contents::Nothing);
@@ -128,7 +128,7 @@ pub(crate) fn contents(connection: &Connection) -> Result<Contents> {
 
 const COLUMNS: [&str; 3] = ["major", "minor", "patch"];
 
-/// How many rows there are. There may be any number, so they are not all counted.
+/// How many rows there are, for the error text. A file can hold any number, so counting stops early.
 fn rows_of_version(connection: &Connection) -> Result<String> {
     const ENOUGH: i64 = 100_000;
     let sql = "SELECT count(*) FROM (SELECT 1 FROM main.Version LIMIT ?1)";
@@ -140,16 +140,16 @@ fn rows_of_version(connection: &Connection) -> Result<String> {
     })
 }
 
-/// What a file says of its table `Version`, before anything of it is run.
+/// What the schema says of the table `Version`, read without running anything of it.
 enum Shape {
-    /// There is nothing at all.
+    /// The schema is empty.
     NoSchema,
-    /// A plain table with the right columns.
+    /// `Version` is a plain table with the right columns.
     Table,
 }
 
-/// `sqlite_master` and PRAGMA statements, here and nowhere else: a file can have a view of its own by the name of
-/// `sqlite_schema` or of any `pragma_…`, which SQLite would take.
+/// Reads `sqlite_master` and runs PRAGMA statements, rather than `sqlite_schema` and table-valued functions: an unknown
+/// file may have a view named `sqlite_schema` or `pragma_…`, and SQLite would use that.
 fn shape(connection: &Connection) -> Result<Shape> {
     const SQL: &str = "
         WITH object (type, name, owner, sql) AS (SELECT lower(type), name, tbl_name, sql FROM main.sqlite_master)

@@ -1,5 +1,20 @@
-//! The only place that touches SQLite connections: how they are opened, who may use them, where statements run and
-//! who commits. The rest of the crate sees [`Engine`], [`Session`] and [`Work`].
+//! The only place that touches SQLite connections: how they are opened, who may use them, where statements run, and who
+//! commits. The exports below are what the rest of the crate sees of it.
+//!
+//! # Locks
+//!
+//! A lock may be taken while one above it is held, never while one below it is.
+//!
+//! 1. `Engine::closed`, and the checkpointer's `own`: held while connections are closed, or a checkpoint runs.
+//! 2. `Conn::slot`: held for one statement or one COMMIT, never across an await.
+//! 3. `Conn::running`; the writer's `State`; the readers' `waiters`, then a waiter's `news`; a reader's `serving`.
+//! 4. The stall watchdog's `closed`, then the `ThreadState` of its thread.
+//! 5. Leaves, held for a few instructions: a session's `failure` and `late_answer`, the wakers of a `CommitOutcome`, a
+//!    `Bell`, a `Baton`, `Engine::temporary`, any other `ThreadState`.
+//!
+//! No code of others runs under any of them: no waker is cloned, woken or dropped there, no event is written, and no value of
+//! the program is dropped. The one exception is `Conn::slot`: a statement runs under it, and with it `Deserialize`, SQL
+//! functions and closures of the program. When such code comes back to its own manager it gets an error at once (`inside`).
 
 #[expect(clippy::disallowed_methods, reason = "backups are files")]
 mod backup;

@@ -1,20 +1,20 @@
-//! Whether a method may share a transaction with others: learned from its calls.
+//! Whether a method's calls may share a transaction, learned from earlier calls.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-/// Calls that have to run alone and well before a method shares a transaction.
+/// How many calls must run alone and clean before a method shares transactions.
 const SHARES_AFTER: u8 = 3;
 
-/// Whether the calls of a method share a transaction, and so a commit, with others that wait at the same time.
+/// Whether a method's calls share a transaction, and so a commit, with other waiting calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sharing {
-    /// Not known: it does not write, or has not run well often enough.
+    /// Not known yet: it does not write, or has not run clean often enough.
     Unknown,
-    /// They do, where the schema lets them.
+    /// They share, if the schema allows it.
     Shares,
-    /// They run alone: one of them waited for something else than the database, used `call`, or said what cannot be
-    /// undone apart from others.
+    /// They run alone: one of them waited for something other than the database, used `call`, or ran a statement that
+    /// cannot be undone without undoing others' work.
     Alone,
 }
 
@@ -47,8 +47,8 @@ impl SharePolicy {
         self.sharing() == Sharing::Shares
     }
 
-    /// From now on calls run alone: they wait for something else than the database, or do what cannot be undone
-    /// apart from others.
+    /// Makes later calls run alone: one has waited for something other than the database, or has done what cannot be
+    /// undone without undoing others' work.
     pub(crate) fn make_exclusive(&self) {
         self.alone.store(true, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! A check of the whole file that keeps what it has found, whatever stops it.
+//! A check of the whole file. It keeps its findings even if it is stopped early.
 
 use std::fmt;
 
@@ -8,37 +8,38 @@ use super::foreign_keys::ForeignKeys;
 use crate::error::{Error, Result};
 use crate::value::bounded;
 
-/// What [`DbManager::verify`](crate::DbManager::verify) has found.
+/// The findings of [`DbManager::verify`](crate::DbManager::verify).
 ///
-/// [`Display`](fmt::Display) is one finding a line, or `sound`.
+/// [`Display`](fmt::Display) shows one finding per line, or `sound`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Verification {
-    /// Faults of the file, in SQLite's words. SQLite stops after 100, and where the damage lets it go no further: then the
-    /// error is the last one.
+    /// Faults of the file, in SQLite's words. SQLite stops after 100 faults
+    /// (sqlite.org/pragma.html#pragma_integrity_check), or where the damage prevents it from going on. In that case the
+    /// error is the last entry.
     pub integrity: Vec<String>,
-    /// Foreign keys that are of no use, or that rows violate.
+    /// Foreign keys that cannot be satisfied, or that rows violate.
     pub foreign_keys: Vec<ForeignKeyFault>,
 }
 
-/// A foreign key with which something is wrong.
+/// A faulty foreign key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ForeignKeyFault {
-    /// The table that has the key.
+    /// The table with the key.
     pub child: String,
     /// Its columns.
     pub columns: Vec<String>,
-    /// The table they point to.
+    /// The table that the key points to.
     pub parent: String,
-    /// How many rows have a value and no parent.
+    /// How many rows have a value but no parent.
     pub rows: u64,
-    /// Why no row can have a parent, where it is the key itself that is of no use. It fails every INSERT of a value.
+    /// Why no row can ever have a parent, if the key itself is at fault. Every INSERT of a value fails then.
     pub unusable: Option<&'static str>,
 }
 
 impl Verification {
-    /// Whether nothing was found.
+    /// Whether there are no findings.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.integrity.is_empty() && self.foreign_keys.is_empty()
@@ -75,7 +76,7 @@ impl fmt::Display for ForeignKeyFault {
     }
 }
 
-/// Checks the whole file. Fails only where the check itself cannot go on, as when it is interrupted.
+/// Checks the whole file. Fails only if the check itself cannot go on, for example because it was interrupted.
 pub(crate) fn verify(connection: &Connection) -> Result<Verification> {
     let mut found = Verification::default();
     let mut keep = |error: Error| {
@@ -124,7 +125,7 @@ fn read_integrity(connection: &Connection, lines: &mut Vec<String>) -> Result<()
     Ok(())
 }
 
-/// Whether an error says something of the file rather than of the check.
+/// Whether an error is about the file rather than about the check.
 fn is_damage(error: &Error) -> bool {
     matches!(
         error.primary_code(),

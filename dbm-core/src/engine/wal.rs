@@ -1,4 +1,4 @@
-//! The write-ahead log of a connection: how large it is, and emptying it.
+//! The write-ahead log of a connection: its size, and how it is emptied.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -13,7 +13,8 @@ thread_local! {
     static WAL_PAGES: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Makes each COMMIT of this connection leave the size of the log behind on its thread.
+/// Makes each COMMIT of this connection record the log's size on its thread. SQLite calls the hook after the COMMIT:
+/// sqlite.org/c3ref/wal_hook.html.
 pub(crate) fn watch_wal(connection: &Connection) {
     connection.wal_hook(Some(remember_pages));
 }
@@ -28,16 +29,16 @@ pub(crate) fn wal_pages() -> u32 {
     WAL_PAGES.take()
 }
 
-/// Empties the log; true when nothing of it is left. For the owner of the writer, on the worker thread: it blocks.
+/// Empties the log; true if nothing is left in it. It blocks, so the writer's owner calls it on the worker thread.
 pub(crate) fn empty_log(connection: &Connection, patience: Duration) -> Result<bool> {
-    // A checkpoint by a connection that has not opened the log yet opens it with PRAGMA table_list, and that compiles every
-    // view of the file, however long it takes.
+    // A connection that has not opened the log yet opens it for a checkpoint by running PRAGMA table_list. That
+    // compiles every view of the file, which can take any time. Reading the schema version opens the log first.
     connection.query_row("PRAGMA main.schema_version", (), |_| Ok(()))?;
     copy_log(connection, "TRUNCATE", patience)
 }
 
-/// Each attempt copies what it may into the file; once that is everything, new reads need the log no more, and only
-/// those that began before have to be waited for.
+/// Each attempt copies as many pages into the file as the open reads allow (sqlite.org/wal.html#concurrency). Once all
+/// are copied, new reads no longer need the log, so only the reads that began before have to end.
 pub(crate) fn copy_log(connection: &Connection, mode: &str, patience: Duration) -> Result<bool> {
     let started = Instant::now();
     let sql = format!("PRAGMA wal_checkpoint({mode})");

@@ -1,10 +1,10 @@
-//! Causes that are shared, so that an error can be cloned, and texts that are kept short.
+//! Shared causes, which make an error cloneable, and a limit on the length of texts.
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A shared cause of any type; it derefs to the error, and [`source`](std::error::Error::source) sees through it.
+/// A shared cause of any type. It derefs to the error, and [`source`](std::error::Error::source) sees through it.
 #[derive(Clone)]
 pub struct Cause(pub(super) Arc<dyn std::error::Error + Send + Sync>);
 
@@ -28,7 +28,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// A shared error of a known type; derefs to it.
+/// A shared error of a known type. It derefs to that error.
 #[derive(Debug)]
 pub struct Shared<T>(pub(super) Arc<T>);
 
@@ -60,7 +60,7 @@ impl fmt::Display for Shared<std::io::Error> {
 
 const MAX_TEXT: usize = 500;
 
-/// Keeps error texts short: SQLite quotes whole statements in some of its own.
+/// Limits the length of an error text: some of SQLite's quote whole statements.
 pub(super) struct Bounded<'a, T: ?Sized>(pub(super) &'a T);
 
 impl<T: fmt::Display + ?Sized> fmt::Display for Bounded<'_, T> {

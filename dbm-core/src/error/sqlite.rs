@@ -1,4 +1,4 @@
-//! An error of SQLite without what it quotes: the values that were bound, and the text of the statement.
+//! An error of SQLite, without the values and the text of the statement that its message may quote.
 
 use std::ffi::CString;
 use std::fmt;
@@ -11,12 +11,12 @@ use rusqlite::types::Type;
 use super::cause::Bounded;
 use super::words::{self, Origin};
 
-/// An error of SQLite; it derefs to the [`rusqlite::Error`].
+/// An error of SQLite. It derefs to the [`rusqlite::Error`].
 ///
-/// SQLite's messages quote the SQL and the values that were bound. Here, in the text, in [`Debug`](fmt::Debug) and in the
-/// `rusqlite::Error`, a message is kept as far as it names schema objects (`no such table: usr`, `UNIQUE constraint
-/// failed: user.name`). What else it says is `…`, or the general sentence of the code. [`message`](Self::message) has
-/// SQLite's own words.
+/// SQLite's messages quote the SQL and the values that were bound. In the text, in [`Debug`](fmt::Debug) and in the
+/// `rusqlite::Error`, a message keeps only its names of schema objects (`no such table: usr`, `UNIQUE constraint
+/// failed: user.name`). The rest is replaced by `…`, or the whole message by the general text of its code.
+/// [`message`](Self::message) has SQLite's own words.
 #[derive(Clone)]
 pub struct SqliteError {
     shared: Arc<Inner>,
@@ -24,7 +24,7 @@ pub struct SqliteError {
 }
 
 struct Inner {
-    /// What may be shown.
+    /// The error without anything that must not be shown.
     error: rusqlite::Error,
     /// SQLite's own words.
     words: Option<String>,
@@ -40,7 +40,7 @@ impl SqliteError {
                 let error = rusqlite::Error::SqliteFailure(code, shown);
                 (error, Some(words), is_about_a_match)
             }
-            // rusqlite makes it of errors in the text of a statement only. It quotes the whole statement.
+            // rusqlite returns this variant only for errors in a statement's text. It quotes the whole statement.
             rusqlite::Error::SqlInputError {
                 error, msg, offset, ..
             } => {
@@ -65,7 +65,7 @@ impl SqliteError {
         }
     }
 
-    /// The same of a statement that ran: what looks like a name may be a value.
+    /// The same, for a statement that ran: text that looks like a name may be a value.
     pub(super) fn of_run(self) -> Self {
         match (&self.shared.error, &self.shared.words) {
             (rusqlite::Error::SqliteFailure(code, _), Some(words)) => {
@@ -79,13 +79,13 @@ impl SqliteError {
         }
     }
 
-    /// Notes in which method it happened, unless that is known.
+    /// Records the method in which it happened, unless one is recorded already.
     pub(super) fn in_method(mut self, method: &'static str) -> Self {
         self.method.get_or_insert(method);
         self
     }
 
-    /// Notes which database failed to start. Errors of rusqlite's own are not about a file.
+    /// Records which database failed to start. Errors of rusqlite itself are not about a file.
     pub(super) fn set_file(&mut self, file: &str) {
         let Some(code) = code(&self.shared.error) else {
             return;
@@ -98,13 +98,13 @@ impl SqliteError {
         });
     }
 
-    /// The method whose statement, begin or commit failed; none outside of a call, when a manager starts for example.
+    /// The method whose statement, BEGIN or COMMIT failed. `None` outside of a call, for example during start-up.
     #[must_use]
     pub fn method(&self) -> Option<&'static str> {
         self.method
     }
 
-    /// SQLite's own words, which may quote values and the text of the statement: not for a log.
+    /// SQLite's own words. They may quote values and the text of the statement, so keep them out of logs.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.shared.words.as_deref()
@@ -123,13 +123,14 @@ pub(super) fn code(error: &rusqlite::Error) -> Option<&ffi::Error> {
     }
 }
 
-/// What there is to say of a code alone.
+/// The general text of a code.
 pub(super) fn sentence(code: &ffi::Error) -> String {
     let extended = code.extended_code;
     format!("{} (SQLite code {extended})", ffi::code_to_str(extended))
 }
 
-/// An error of rusqlite's own. Some hold the value that did not fit, or an error of another type that may quote it.
+/// An error of rusqlite itself. Some of its variants hold the value that did not fit, or another type's error that may
+/// quote it.
 fn without_value(error: rusqlite::Error) -> rusqlite::Error {
     use rusqlite::Error as E;
     match error {
@@ -165,12 +166,12 @@ fn without_value(error: rusqlite::Error) -> rusqlite::Error {
         | E::MultipleStatement
         | E::InvalidParameterCount(..)
         | E::InvalidDatabaseIndex(_)) => error,
-        // SQLite names a column by the text of its expression.
+        // SQLite names an unnamed column by the text of its expression (sqlite.org/c3ref/column_name.html).
         E::InvalidColumnName(name) => E::InvalidColumnName(words::name(name)),
         E::InvalidColumnType(column, name, found) => {
             E::InvalidColumnType(column, words::name(name), found)
         }
-        // What a feature of rusqlite adds that this crate does not use.
+        // Variants of rusqlite features that this crate does not use.
         _ => E::SqliteFailure(ffi::Error::new(ffi::SQLITE_ERROR), None),
     }
 }

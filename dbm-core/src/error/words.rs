@@ -1,22 +1,23 @@
-//! Which of SQLite's words an error may show: those that name schema objects, and those that are the same every time.
+//! Which of SQLite's words an error may show: names of schema objects, and messages that never vary.
 //!
-//! SQLite writes what it was working on into its messages: tokens of the SQL with their literals, and values that were
-//! bound (`json_extract(doc, ?1)`, `MATCH ?1`). Whatever is not known to be free of them is left out.
+//! SQLite quotes what it was working on: tokens of the SQL with their literals, and values that were bound
+//! (`json_extract(doc, ?1)`, `MATCH ?1`). So a message is left out unless it is known to be free of them.
 
 use rusqlite::ffi;
 
-/// What SQLite was doing when it spoke.
+/// What SQLite was doing when it reported the error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// It read the text of a statement: values are not bound yet, so a name is one of the text.
+    /// It was compiling a statement. No value is bound at that time, so a name comes from the text.
     Text,
-    /// It ran a statement: a name may be a value that was bound.
+    /// It was running a statement. A name may be a value that was bound.
     Run,
-    /// Nobody noted it: a closure of `call` used the connection.
+    /// Not recorded: a closure of `call` used the connection.
     Unknown,
 }
 
-/// Messages about the schema. `{}` stands for a name, which is shown if it looks like one; `*` for what never is shown.
+/// Messages about the schema. `{}` stands for a name, shown if it looks like one. `*` stands for text that is never
+/// shown.
 const ABOUT_NAMES: &[&str] = &[
     "no such table: {}",
     "no such view: {}",
@@ -59,10 +60,10 @@ const ABOUT_NAMES: &[&str] = &[
     "unrecognized token: *",
 ];
 
-/// The same, said of values too: FTS5 says them of a column and a ranking function that a query names.
+/// These are also said of values: FTS5 uses them for a column or a ranking function that a query names.
 const ABOUT_NAMES_OR_VALUES: &[&str] = &["no such column: {}", "no such function: {}"];
 
-/// Messages of a statement that runs.
+/// Messages of a running statement.
 const ABOUT_VALUES: &[&str] = &[
     "bad JSON path: *",
     "fts5: syntax error near \"*\"",
@@ -70,7 +71,7 @@ const ABOUT_VALUES: &[&str] = &[
     "unknown special query: *",
 ];
 
-/// Messages that are the same every time.
+/// Messages that never vary.
 const FIXED: &[&str] = &[
     "FOREIGN KEY constraint failed",
     "ON CONFLICT clause does not match any PRIMARY KEY or UNIQUE constraint",
@@ -84,8 +85,8 @@ const FIXED: &[&str] = &[
     "unterminated string",
 ];
 
-/// What a violated constraint says is in the schema, but another one's words may come with the same code. The text of a
-/// CHECK is shown as long as it has no literal of text.
+/// The messages of a violated constraint come from the schema, but other errors may use the same code. The text of a
+/// CHECK is shown unless it contains a string literal.
 fn constraint(extended_code: i32) -> &'static [&'static str] {
     match extended_code {
         ffi::SQLITE_CONSTRAINT_UNIQUE
@@ -101,7 +102,7 @@ fn constraint(extended_code: i32) -> &'static [&'static str] {
     }
 }
 
-/// The part of SQLite's words that may be shown, if there is any: what may not is `…`.
+/// The part of SQLite's words that may be shown, with `…` for the rest. `None` if nothing may be shown.
 pub(super) fn shown(code: &ffi::Error, words: &str, origin: Origin) -> Option<String> {
     let extended = code.extended_code;
     let is_general = [extended, extended & 0xff]
@@ -125,7 +126,7 @@ pub(super) fn shown(code: &ffi::Error, words: &str, origin: Origin) -> Option<St
         .or_else(|| written(ABOUT_VALUES, &|_| false))
 }
 
-/// Whether they say that a full-text query was not understood.
+/// Whether the words report a full-text query that could not be parsed.
 pub(super) fn is_about_a_match(code: &ffi::Error, words: &str, origin: Origin) -> bool {
     const STARTS: &[&str] = &[
         "fts5: ",
@@ -141,7 +142,7 @@ pub(super) fn is_about_a_match(code: &ffi::Error, words: &str, origin: Origin) -
             || (origin == Origin::Run && words.starts_with("no such column: ")))
 }
 
-/// The template with the words in its holes, where it fits and they may be shown.
+/// The template with the words in its holes, if it matches and they may be shown.
 fn fill(template: &str, words: &str, shown: &dyn Fn(&str) -> bool) -> Option<String> {
     let (start, mut template) = split(template);
     let mut rest = words.strip_prefix(start)?;
@@ -166,7 +167,7 @@ fn fill(template: &str, words: &str, shown: &dyn Fn(&str) -> bool) -> Option<Str
     rest.is_empty().then_some(filled)
 }
 
-/// A template up to its first hole, and the rest.
+/// Splits a template at its first hole.
 fn split(template: &str) -> (&str, &str) {
     template.split_at(template.find(['{', '*']).unwrap_or(template.len()))
 }
@@ -180,7 +181,7 @@ pub(super) fn name(name: String) -> String {
     }
 }
 
-/// A name, perhaps with that of its table, or a number of columns.
+/// A name, possibly qualified by its table, or a number of columns.
 fn is_name(name: &str) -> bool {
     (1..=100).contains(&name.len())
         && name
@@ -188,7 +189,7 @@ fn is_name(name: &str) -> bool {
             .all(|letter| letter.is_alphanumeric() || "_$.".contains(letter))
 }
 
-/// Whether a text of SQL, such as the name that SQLite gives to the column of an expression, may hold a literal.
+/// Whether SQL text may contain a literal. SQLite names an expression's column by such text.
 pub(crate) fn may_hold_literal(sql: &str) -> bool {
     let mut before = ' ';
     sql.chars().any(|letter| {
@@ -295,7 +296,7 @@ mod tests {
             .as_deref(),
             Some("CHECK constraint failed: …")
         );
-        // RAISE may say anything, also what looks like the words of another code.
+        // RAISE can produce any text, including one that looks like the message of another code.
         assert_eq!(
             said(
                 ffi::SQLITE_CONSTRAINT_TRIGGER,

@@ -1,7 +1,8 @@
 //! A new database: the version and `init_db`, in one transaction.
 //!
-//! Files are walked as a migration walks them, with foreign keys off and checked at the end: one that rebuilds a table
-//! would else delete what an earlier one has put into its children.
+//! Schema files run as in a migration, with foreign keys off and checked at the end. With foreign keys on, the DROP TABLE
+//! of a rebuild would delete the children's rows that an earlier file has inserted (sqlite.org/foreignkeys.html, section
+//! 5).
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::version::Version;
 
 static SITE: Site = Site::new(module_path!(), "init_db").during_init();
 
-/// False when another process was first.
+/// False if another process was first.
 pub(crate) async fn create<S: Schema>(
     schema: &S,
     gate: &Gate,

@@ -1,4 +1,4 @@
-//! An older database: backup, `migrate_db` and the new version, all or nothing.
+//! An older database: a backup, `migrate_db`, and the new version. The last two are one transaction.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::version::Version;
 
 static SITE: Site = Site::new(module_path!(), "migrate_db").during_init();
 
-/// False when another process was first.
+/// False if another process was first.
 pub(crate) async fn migrate<M: Schema>(
     schema: &M,
     gate: &Gate,
@@ -68,7 +68,7 @@ pub(crate) async fn migrate<M: Schema>(
     Ok(migrated)
 }
 
-/// Copies the committed state away, on a thread.
+/// Makes the backup, on the worker thread.
 async fn save(engine: &Engine, version: &Version) -> Result<()> {
     let (sender, receiver) = oneshot::channel();
     let (opener, version) = (Arc::clone(&engine.opener), version.clone());

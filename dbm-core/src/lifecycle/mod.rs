@@ -1,4 +1,4 @@
-//! From Starting to Stopped: the only place that changes a manager's status.
+//! From `Starting` to `Stopped`. Only this folder changes a manager's status.
 
 #[expect(
     clippy::disallowed_methods,
@@ -40,7 +40,7 @@ use crate::gate::Gate;
 use crate::status::Status;
 use crate::waking::contained;
 
-/// Runs a step of start-up in a write transaction of its own: kept when it answers true.
+/// Runs a step of start-up in a write transaction of its own. Commits if the step returns true.
 async fn in_transaction(
     gate: &Gate,
     engine: &Arc<Engine>,
@@ -59,7 +59,7 @@ async fn in_transaction(
     Err(failure)
 }
 
-/// Lifecycle operations that wait for calls to end cannot be made from inside one.
+/// Refuses an operation that waits for calls to end, if it is made from inside one.
 fn not_from_inside(gate: &Gate, operation: &'static str) -> Result<()> {
     let frame = Frame::of_manager(gate.id).map(|frame| frame.method);
     match frame.or_else(|| inside_of(gate.id)) {
@@ -68,7 +68,7 @@ fn not_from_inside(gate: &Gate, operation: &'static str) -> Result<()> {
     }
 }
 
-/// Waits until the status is one of these, unless a statement would wait with it.
+/// Waits for a status. Refused if this thread is inside of a statement, which would wait as well.
 async fn reached(gate: &Gate, operation: &'static str, is_it: fn(Status) -> bool) -> Result<()> {
     let wait = pin!(async {
         gate.reached(is_it).await;
@@ -78,7 +78,7 @@ async fn reached(gate: &Gate, operation: &'static str, is_it: fn(Status) -> bool
     unless_inside(|| inside_of(gate.id), wait, refused).await
 }
 
-/// Tells of something. A listener that panics keeps nobody from starting or closing.
+/// Emits an event. A subscriber that panics must not keep a manager from starting or closing.
 fn tell(event: impl FnOnce()) {
     contained(event);
 }

@@ -1,4 +1,4 @@
-//! Looks at the file and opens it, in one go on a thread: nothing of a file that is refused is changed.
+//! Inspects the file and opens it, in one job on a thread. A file that is refused is left unchanged.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ use crate::version::Version;
 
 const SMALLEST_PAGE: u64 = 512;
 
-/// What is to be done before the manager can run.
+/// What has to be done before the manager can run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Create,
@@ -25,7 +25,7 @@ pub(crate) enum Step {
     Nothing,
 }
 
-/// What a file with these contents needs, or why it is refused.
+/// The step that a file with these contents needs, or why it is refused.
 pub(crate) fn step_for(contents: &Contents, required: &Version) -> Result<Step> {
     match contents {
         Contents::Nothing => Ok(Step::Create),
@@ -38,7 +38,7 @@ pub(crate) fn step_for(contents: &Contents, required: &Version) -> Result<Step> 
     }
 }
 
-/// Works on the thread of the first reader, unless there is nothing to do that takes time.
+/// Runs on the first reader's worker thread, unless the file is ready and opening it takes no time.
 pub(crate) async fn prepare(
     engine: &Arc<Engine>,
     reader: &Arc<Conn>,
@@ -51,7 +51,8 @@ pub(crate) async fn prepare(
     let (engine, conn, required) = (Arc::clone(engine), Arc::clone(reader), required.clone());
     let prepare = move || {
         let prepared = prepare_now(&engine, &conn, &required);
-        // A reader of a file in WAL mode makes side files that only a writer removes.
+        // A reader of a file in WAL mode creates side files that only a connection which may write removes
+        // (sqlite.org/walformat.html).
         if prepared.is_err() && engine.opener.has_empty_log() {
             engine.opener.remove_log(TRUNCATE_WAIT);
         }
@@ -61,7 +62,7 @@ pub(crate) async fn prepare(
     receiver.await.unwrap_or(Err(Error::HandleEnded))
 }
 
-/// Whether whoever used the file last has closed it: there is no log that would have to be recovered.
+/// Whether the file's last user has closed it: there is no log to recover.
 fn is_at_rest(opener: &Opener) -> bool {
     opener.config.execution != Execution::Offload
         && fs::symlink_metadata(&opener.path)
@@ -69,7 +70,7 @@ fn is_at_rest(opener: &Opener) -> bool {
         && fs::symlink_metadata(log_of(&opener.path)).is_err()
 }
 
-/// Opens a database that is ready as it is.
+/// Opens a database that needs no step. `None` if it needs one.
 fn open_now(opener: &Opener, reader: &Conn, required: &Version) -> Option<()> {
     let (contents, connection) = look_now(opener)?;
     let ready = contents == Contents::Version(required.clone()) && is_wal(&connection).ok()?;
@@ -105,12 +106,12 @@ fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Ste
     Ok(step)
 }
 
-/// Whether a file is too short for a database: SQLite would take it for empty and overwrite it.
+/// Whether a file is not empty but too short for a database: SQLite would take it for empty and overwrite it.
 fn has_no_page(opener: &Opener) -> Result<bool> {
     Ok((1..SMALLEST_PAGE).contains(&length(opener)?))
 }
 
-/// Length of the file in bytes, 0 when there is none: a crash right after the first open leaves an empty one. Makes
+/// Length of the file in bytes, 0 if there is none. A crash right after the first open leaves an empty file. Creates
 /// the directory.
 fn length(opener: &Opener) -> Result<u64> {
     let path = &opener.path;
@@ -126,7 +127,8 @@ fn length(opener: &Opener) -> Result<u64> {
     }
 }
 
-/// Makes a directory and those around it, so that they survive a power loss like what will be written into them.
+/// Creates a directory and its parents, and makes their names durable, so that they survive a power loss like the file
+/// in them.
 fn make_directory(directory: &Path) -> io::Result<()> {
     let mut missing = Vec::new();
     for directory in directory.ancestors() {
@@ -139,7 +141,7 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     }
     for directory in missing.into_iter().rev() {
         match fs::create_dir(directory) {
-            // Somebody else was first.
+            // Another process was first.
             Err(_) if directory.is_dir() => {}
             result => result?,
         }

@@ -1,4 +1,4 @@
-//! A check of the whole file, as a call like any other.
+//! A check of the whole file. It runs as a call.
 
 use crate::call::{Call, Site};
 use crate::engine::{self, Verification};

@@ -1,11 +1,11 @@
-//! Values that serde keeps in a buffer of its own before it reads them: those under `flatten`, and of untagged and
-//! internally tagged enums.
+//! Values that serde buffers before it reads them: those under `flatten`, and those of untagged and internally tagged
+//! enums.
 //!
-//! From the buffer serde reads by rules of its own. What it refuses it tells by an error, but an `Option` of a flattened
-//! struct turns that error into `None`, and an untagged enum goes on to its next variant. So each refusal is noted, and
-//! where it did not fail the row, the row is read again with something in the place of the value that no type accepts. If
-//! that makes no difference, the value was refused and then ignored: an error. The same way an integer is found that was
-//! rounded to a floating point number.
+//! serde reads its buffer by rules of its own. It reports a refused value as an error, but an `Option` of a flattened
+//! struct turns that error into `None`, and an untagged enum goes on to its next variant. So each refusal is recorded.
+//! If the row was read in spite of one, it is read again with a value in that place that no type accepts. If that makes
+//! no difference, the refusal was ignored, and reading the row fails. The same method finds an integer that was rounded
+//! to a floating point number.
 
 use rusqlite::types::ValueRef;
 use serde_core::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
@@ -26,7 +26,7 @@ pub(super) fn read<T: DeserializeOwned>(record: Record<'_>) -> Result<T, Fault> 
     Ok(value)
 }
 
-/// Sees to it that what was refused or rounded on the way to a `T` was not ignored.
+/// Fails if a value was refused or rounded on the way to a `T` and that was ignored.
 #[cold]
 fn look_after<T: DeserializeOwned>(record: Record<'_>) -> Result<(), Fault> {
     let refused = Refusals::take();
@@ -52,14 +52,14 @@ fn look_after<T: DeserializeOwned>(record: Record<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether a column was refused, and the row is read all the same, whatever the column holds.
+/// Whether a refused column was ignored: the row can be read whatever the column holds.
 fn ignores<T: DeserializeOwned>(record: Record<'_>, index: usize, refusals: usize) -> bool {
     again::<T>(record.with(index, None)).is_ok_and(|refused| {
         refused.len() == refusals && refused.iter().any(Refusal::is_of_the_impossible)
     })
 }
 
-/// Whether a column is taken for a floating point number, and not for any value.
+/// Whether a column is read as a floating point number in particular, rather than as any value.
 fn rounds<T: DeserializeOwned>(record: Record<'_>, index: usize, refusals: usize) -> bool {
     let takes = |value| {
         again::<T>(record.with(index, Some(value))).is_ok_and(|refused| refused.len() == refusals)
@@ -67,19 +67,19 @@ fn rounds<T: DeserializeOwned>(record: Record<'_>, index: usize, refusals: usize
     takes(ValueRef::Real(0.5)) && !takes(ValueRef::Text(b""))
 }
 
-/// Reads the row once more: what was refused, if it can be read.
+/// Reads the row again. Returns its refusals if it can be read.
 fn again<T: DeserializeOwned>(record: Record<'_>) -> Result<Vec<Refusal>, Fault> {
     Refusals::take();
     T::deserialize(record)?;
     Ok(Refusals::take())
 }
 
-/// Reads a field the way a column is read that serde does not buffer: for a `bool`, bytes, an `i128` and a floating point
-/// number under `flatten`, and in untagged and internally tagged enums.
+/// Reads a field the way an unbuffered column is read. Use it for a `bool`, bytes, an `i128` or a floating point number
+/// under `flatten` and in untagged and internally tagged enums.
 ///
-/// There serde keeps the values of a row in a buffer first, and the buffer knows nothing of SQLite: an INTEGER is no
-/// `bool` for it, a BLOB no `Vec<u8>`, and it rounds what an `f32` or `f64` cannot hold. The first two are errors that name
-/// this function. What it cannot notice is that a number was rounded to an `f32`.
+/// There serde buffers the values of a row first, and its buffer does not know SQLite's types. It does not read an
+/// INTEGER as a `bool` or a BLOB as a `Vec<u8>`: the error names this function. It rounds an integer that an `f64` or
+/// `f32` cannot hold. For an `f64` that is an error as well. For an `f32` it cannot be detected.
 ///
 /// ```
 /// use dbm_core::prelude::*;
@@ -110,12 +110,12 @@ fn again<T: DeserializeOwned>(record: Record<'_>) -> Result<Vec<Refusal>, Fault>
 /// # Ok(()) }
 /// ```
 ///
-/// It serves any type that one column can hold; a newtype of yours with this attribute on its field serves where there is
-/// no field, in `HashMap<String, Flag>` for example. An `Option` whose column may be missing needs `default` beside it.
+/// It works for any type that one column can hold. Where there is no field, as in `HashMap<String, Flag>`, use a
+/// newtype with this attribute on its field. An `Option` whose column may be missing needs `default` as well.
 ///
 /// # Errors
 ///
-/// Those of the deserializer, and what [`Row::get`](crate::Row::get) says of a value that does not fit.
+/// The deserializer's errors, and those of [`Row::get`](crate::Row::get) for a value that does not fit.
 pub fn column<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,4 +1,4 @@
-//! One value of a row, as serde asks for it.
+//! One value of a row, deserialized by serde.
 
 use std::str;
 
@@ -10,7 +10,7 @@ use serde_core::forward_to_deserialize_any;
 use super::fault::{Fault, NOT_UTF8};
 use super::refusal::Refusals;
 
-/// A column of a row. Strict: SQLite's type and the range must fit the type that is asked for.
+/// A column of a row. It is strict: SQLite's type and the range must fit the requested type.
 #[derive(Clone, Copy)]
 pub(super) struct Column<'de>(pub(super) ValueRef<'de>);
 
@@ -29,7 +29,7 @@ impl<'de> Column<'de> {
         }
     }
 
-    /// A floating point number; `exact` tells whether the type can hold an integer without rounding.
+    /// A floating point number. `exact` tells whether the type can hold an integer without rounding.
     fn real(self, expected: &dyn Expected, exact: impl Fn(i64) -> bool) -> Result<f64, Fault> {
         match self.0 {
             ValueRef::Real(number) => Ok(number),
@@ -50,7 +50,7 @@ impl<'de> Column<'de> {
     }
 }
 
-/// Whether a floating point number holds an integer without rounding it.
+/// Whether a floating point number can hold an integer without rounding.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // that is what is being checked
 pub(super) fn is_exact(number: i64) -> bool {
     (number as f64) as i128 == i128::from(number)
@@ -165,7 +165,7 @@ impl<'de> Deserializer<'de> for Column<'de> {
         self.deserialize_bytes(visitor)
     }
 
-    /// `Vec<u8>` asks for a sequence and `[u8; N]` for a tuple: both are the bytes of a BLOB.
+    /// `Vec<u8>` requests a sequence and `[u8; N]` a tuple. Both get the bytes of a BLOB.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let mut bytes = Bytes(self.blob(&visitor)?);
         let value = visitor.visit_seq(&mut bytes)?;
@@ -256,7 +256,7 @@ impl<'de> Deserializer<'de> for Column<'de> {
     }
 }
 
-/// The bytes of a BLOB that are still to be read.
+/// The bytes of a BLOB that have not been read yet.
 struct Bytes<'de>(&'de [u8]);
 
 impl<'de> SeqAccess<'de> for Bytes<'de> {
@@ -280,7 +280,7 @@ impl<'de> SeqAccess<'de> for Bytes<'de> {
     }
 }
 
-/// One byte of a BLOB. It is a `u8` and nothing else, so that no `Vec<i64>` is read from a BLOB by mistake.
+/// One byte of a BLOB. It deserializes only as `u8`, so that no `Vec<i64>` is read from a BLOB by mistake.
 struct Byte(u8);
 
 impl<'de> Deserializer<'de> for Byte {

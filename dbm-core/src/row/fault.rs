@@ -1,4 +1,4 @@
-//! Why a row could not become the type that was asked for, while serde is still at work.
+//! Why a row could not become the requested type, while serde is still reading it.
 
 use std::fmt::{self, Display};
 
@@ -16,10 +16,10 @@ pub(super) struct Fault(Box<Inner>);
 
 #[derive(Debug, Clone)]
 struct Inner {
-    /// The column, or none if the row as a whole does not fit.
+    /// The column, or none if the fault is about the whole row.
     column: Option<usize>,
     message: String,
-    /// The words of another type, which may quote the value.
+    /// The words of another type. They may quote the value.
     foreign: bool,
 }
 
@@ -38,7 +38,7 @@ impl Fault {
         Self::new(format_args!("expected {expected}, found {}", kind(found)))
     }
 
-    /// Says in which column it happened, and sees to it that the text does not quote that column.
+    /// Records the column, and makes sure that the text does not quote its value.
     #[cold]
     pub(super) fn in_column(mut self, index: usize, value: ValueRef<'_>) -> Self {
         if self.0.column.is_none() {
@@ -48,8 +48,8 @@ impl Fault {
         self
     }
 
-    /// Takes back the words of another type if they quote this value or a word of it, or were cut off so that nobody can
-    /// tell.
+    /// Removes another type's words if they quote this value or a word of it. Also if they were cut off, because then
+    /// it cannot be checked.
     #[cold]
     pub(super) fn without(mut self, value: ValueRef<'_>) -> Self {
         let message = &self.0.message;
@@ -78,7 +78,7 @@ impl Fault {
         &self.0.message
     }
 
-    /// Notes that the words are another type's.
+    /// Marks the words as another type's.
     pub(super) fn set_foreign(&mut self) {
         self.0.foreign = true;
     }
@@ -102,7 +102,7 @@ impl Fault {
     }
 }
 
-/// The name of the type that SQLite gave a value.
+/// The name of SQLite's type of a value.
 pub(super) fn kind(value: ValueRef<'_>) -> &'static str {
     match value {
         ValueRef::Null => "NULL",

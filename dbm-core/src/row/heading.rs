@@ -1,4 +1,4 @@
-//! The names of the columns of a result.
+//! The names of a result's columns.
 
 use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +9,7 @@ use rusqlite::Statement;
 use crate::error::{Error, Result, may_hold_literal};
 use crate::value::bounded;
 
-/// The names of all columns of a result, in one piece.
+/// The names of all columns of a result, in one string.
 #[derive(Debug, PartialEq)]
 pub struct Names {
     text: String,
@@ -45,7 +45,7 @@ impl Names {
         (0..self.ends.len()).map(|index| self.get(index).unwrap_or_default())
     }
 
-    /// What an error calls a column.
+    /// The name of a column in an error.
     pub(super) fn label(&self, index: usize) -> String {
         label(self.get(index), index)
     }
@@ -58,9 +58,9 @@ impl Names {
     }
 }
 
-/// The name of a column, straight from SQLite.
+/// The name of a column, as SQLite reports it.
 pub(super) fn column_name<'s>(statement: &'s Statement<'_>, index: usize) -> Result<&'s str> {
-    // rusqlite panics if a name is not UTF-8, and the schema in a file may hold such a name.
+    // rusqlite panics if a name is not UTF-8, and a file's schema can contain such a name.
     let name = catch_unwind(AssertUnwindSafe(|| statement.column_name(index)));
     Ok(name.map_err(|_| Error::Column {
         column: place(index),
@@ -68,7 +68,7 @@ pub(super) fn column_name<'s>(statement: &'s Statement<'_>, index: usize) -> Res
     })??)
 }
 
-/// What an error calls a column: its name, unless that is an expression with a literal.
+/// The name of a column in an error. A name that is an expression with a literal is not shown.
 pub(super) fn label(name: Option<&str>, index: usize) -> String {
     match name {
         Some(name) if !may_hold_literal(name) => bounded(name),
@@ -80,7 +80,7 @@ pub(super) fn place(index: usize) -> String {
     format!("#{index}")
 }
 
-/// What all rows of one result share. The names are read when something asks for them first: tuples and scalars do not.
+/// What all rows of a result share. The names are read on first use: tuples and scalars never need them.
 #[derive(Default)]
 pub(super) struct Heading {
     names: OnceCell<Arc<Names>>,

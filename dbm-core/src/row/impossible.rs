@@ -1,4 +1,4 @@
-//! What no type accepts.
+//! A value that no type accepts.
 
 use serde_core::de::value::MapDeserializer;
 use serde_core::de::{Deserializer, Visitor};
@@ -6,11 +6,11 @@ use serde_core::forward_to_deserialize_any;
 
 use super::fault::Fault;
 
-/// A newtype of newtypes around an empty map: it is refused from serde's buffer, too.
+/// Nested newtypes around an empty map. Types refuse it even when it comes from serde's buffer.
 pub(super) struct Impossible(u8);
 
 impl Impossible {
-    /// Deeper than newtypes are nested, which look inside.
+    /// Deeper than real newtypes are nested, because those look inside.
     pub(super) const NEW: Self = Self(8);
 }
 

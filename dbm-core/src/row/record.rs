@@ -1,4 +1,4 @@
-//! A row as a whole, as serde asks for it: a struct, a map, a tuple, or the one value it consists of.
+//! A whole row, deserialized by serde as a struct, a map, a tuple, or the one value that it consists of.
 
 use std::collections::HashSet;
 
@@ -12,14 +12,14 @@ use super::heading::{Heading, column_name, label};
 use super::impossible::Impossible;
 use crate::value::VALUE_NAME;
 
-/// The current row of a running statement; nothing is copied before serde asks for it.
+/// The current row of a running statement. Nothing is copied until serde asks for it.
 #[derive(Clone, Copy)]
 pub(super) struct Record<'de> {
     pub(super) row: &'de rusqlite::Row<'de>,
-    /// Where the rows of one result keep their names. A row that is the only one asks SQLite for each, which is
-    /// faster than to collect them.
+    /// The names that the rows of one result share. A single row has none: asking SQLite for each name is faster than
+    /// collecting them.
     pub(super) heading: Option<&'de Heading>,
-    /// What a column is to hold in place of its value, where that is tried out; `None` is what no type accepts.
+    /// A value to try in place of a column's own; `None` inside is the value that no type accepts.
     pub(super) instead: Option<(usize, Option<ValueRef<'de>>)>,
 }
 
@@ -39,7 +39,7 @@ impl<'de> Record<'de> {
         self.row.get_ref(index).map_err(Fault::new)
     }
 
-    /// Reads the value of one column and says in an error which one it was.
+    /// Reads the value of one column, and names the column in an error.
     fn read<T>(
         self,
         index: usize,
@@ -49,7 +49,7 @@ impl<'de> Record<'de> {
         read(Column(value)).map_err(|fault| fault.in_column(index, value))
     }
 
-    /// Reads a row that must be of one column.
+    /// Reads a row that must have exactly one column.
     fn single<T>(self, read: impl FnOnce(Column<'de>) -> Result<T, Fault>) -> Result<T, Fault> {
         match self.width() {
             1 => self.read(0, read),
@@ -59,7 +59,7 @@ impl<'de> Record<'de> {
         }
     }
 
-    /// Completes a fault that came from outside of every column: from the type that was built out of them.
+    /// Completes a fault that is not about one column, but about the type built from them.
     #[cold]
     pub(super) fn explain(self, mut fault: Fault) -> Fault {
         let width = self.width();
@@ -73,7 +73,7 @@ impl<'de> Record<'de> {
         fault
     }
 
-    /// What an error calls a column.
+    /// The name of a column in an error.
     pub(super) fn label(self, index: usize) -> String {
         label(self.name(index).ok(), index)
     }
@@ -88,7 +88,7 @@ impl<'de> Record<'de> {
         name.map_err(Fault::new)
     }
 
-    /// Nothing but a struct notices that a name comes twice, so a map must be kept from losing a column.
+    /// Refuses duplicate names. Only a struct notices them; a map would lose a column.
     fn check_distinct(self) -> Result<(), Fault> {
         if self
             .heading
@@ -219,7 +219,7 @@ impl<'de> Deserializer<'de> for Record<'de> {
     }
 }
 
-/// The columns of a row with their names.
+/// The columns of a row, with their names.
 struct Fields<'de> {
     record: Record<'de>,
     width: usize,
@@ -258,7 +258,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
     }
 }
 
-/// The columns of a row without their names.
+/// The columns of a row, without their names.
 struct Items<'de> {
     record: Record<'de>,
     width: usize,

@@ -1,4 +1,4 @@
-//! What a type says to serde when it refuses a value, and the note that is made of it.
+//! Records each value that a type refuses while serde reads a row.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
@@ -9,7 +9,7 @@ use serde_core::de::{self, Expected, Unexpected};
 use super::fault::Fault;
 use crate::error::may_hold_literal;
 
-/// What an error adds where serde's buffer is to blame.
+/// The hint in an error that serde's buffer has caused.
 pub(super) const HINT: &str = "serde buffers it (`flatten`, `untagged`, `tag`): give the field `#[serde(deserialize_with = \"dbm_core::column\")]`";
 
 impl de::Error for Fault {
@@ -88,7 +88,7 @@ impl de::Error for Fault {
     }
 }
 
-/// What serde found, without its value.
+/// What serde found, without the value.
 fn unexpected(found: Unexpected<'_>) -> &'static str {
     match found {
         Unexpected::Bool(_) => "a boolean",
@@ -104,7 +104,7 @@ fn unexpected(found: Unexpected<'_>) -> &'static str {
     }
 }
 
-/// A value that a type has refused. It may have accepted another one instead, and nobody is told of this.
+/// A value that a type has refused. serde may have ignored the refusal and gone on, without telling the caller.
 pub(super) struct Refusal {
     found: Found,
     pub(super) fault: Fault,
@@ -127,17 +127,17 @@ impl Refusal {
     }
 }
 
-/// What was refused, as far as it tells the column.
+/// The refused value, as far as it identifies the column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Found {
-    /// The columns of a LEFT JOIN that has found nothing; to become `None` by them is right.
+    /// NULL, as in the columns of a LEFT JOIN without a match. Becoming `None` is right for them.
     Null,
     Integer(i64),
     Real(u64),
-    /// Where the text or the bytes are.
+    /// The address of the text or the bytes.
     At(*const u8),
     Anything,
-    /// A number of 128 bits, which the buffer gives to nobody: the value was not even looked at.
+    /// A number of 128 bits. serde's buffer supports none, so the value was not looked at.
     Unseen,
     Impossible,
 }
@@ -168,15 +168,15 @@ impl From<Unexpected<'_>> for Found {
 }
 
 thread_local! {
-    /// Whether there is something to look after when a row has been read: all that is asked on the way.
+    /// Whether there is any record to check after a row. Reading a row checks nothing else.
     static NOTED: Cell<bool> = const { Cell::new(false) };
     static REFUSED: RefCell<Vec<Refusal>> = const { RefCell::new(Vec::new()) };
-    /// A refusal on its way through an error type that takes nothing but words.
+    /// A refusal that passes through an error type which keeps only its words.
     static PASSED_ON: RefCell<Option<Refusal>> = const { RefCell::new(None) };
 }
 
-/// The refusals of the row that this thread reads. serde makes an error by its type alone, so there is no other place
-/// to note them.
+/// The refusals of the row that this thread reads. They are thread-local because serde builds an error from its type
+/// alone, and so there is no other place for them.
 pub(super) struct Refusals;
 
 impl Refusals {
@@ -208,11 +208,12 @@ impl Refusals {
         REFUSED.take()
     }
 
-    /// Keeps a fault for the one who will be given its words only; those that were noted on the way to it are none.
+    /// Keeps a fault while its words pass through another error type. What was recorded on the way is not a refusal of
+    /// its own.
     pub(super) fn pass_on(value: ValueRef<'_>, fault: &Fault, before: usize) {
         REFUSED.with_borrow_mut(|refused| refused.truncate(before));
         let found = match value {
-            // This is a copy, and not where the column has it.
+            // This value is a copy, so its address does not identify the column.
             ValueRef::Text(_) | ValueRef::Blob(_) => Found::Anything,
             value => Found::of(value),
         };

@@ -30,7 +30,7 @@ fn row(sql: &str) -> Row {
         .remove(0)
 }
 
-/// Reads the same column in both ways, which must agree.
+/// Reads the same column in both ways and checks that they agree.
 fn both<T: DeserializeOwned + std::fmt::Debug + PartialEq>(sql: &str) -> Result<T> {
     let direct = select::<T>(&format!("{sql} AS c"));
     let from_row = row(&format!("{sql} AS c")).get::<T>(0);
@@ -42,7 +42,7 @@ fn both<T: DeserializeOwned + std::fmt::Debug + PartialEq>(sql: &str) -> Result<
     direct
 }
 
-/// The message of an error that must be about the column `c`.
+/// The message of an error about the column `c`.
 fn refused<T: DeserializeOwned + std::fmt::Debug + PartialEq>(sql: &str) -> String {
     match both::<T>(sql) {
         Err(Error::Column { column, message }) => {

@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::temporary::TemporaryDirectory;
 use crate::version::Version;
 
-/// A directory for the database of one test, removed with it: for tests that open the same file again.
+/// A directory for the database of one test: for tests that open the same file again. Dropping it removes the
+/// directory.
 ///
 /// ```
 /// # use dbm_core::prelude::*;
@@ -31,20 +32,20 @@ use crate::version::Version;
 pub struct TestDirectory(TemporaryDirectory);
 
 impl TestDirectory {
-    /// An empty directory in the system's place for temporary files.
+    /// Creates an empty directory in the system's directory for temporary files.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when it cannot be made.
+    /// [`Error::Io`] if it cannot be created.
     pub fn new() -> Result<Self> {
         TemporaryDirectory::new().map(Self)
     }
 
-    /// With a copy of this file as its database.
+    /// The same, with a copy of `fixture` as its database.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when it cannot be copied.
+    /// [`Error::Io`] if the file cannot be copied.
     pub fn with_database(fixture: impl AsRef<Path>) -> Result<Self> {
         let fixture = fixture.as_ref();
         let directory = Self::new()?;
@@ -52,18 +53,19 @@ impl TestDirectory {
         Ok(directory)
     }
 
-    /// A configuration for a database in it: the file is `database.db`, the durability [`Durability::Off`].
+    /// A configuration for the database in this directory: the file is `database.db`, the durability
+    /// [`Durability::Off`].
     pub fn config(&self) -> Config {
         Config::new(self.0.path()).durability(Durability::Off)
     }
 
-    /// Where it is.
+    /// The path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// The version of the database in it.
+    /// The version of the database in this directory.
     pub(super) fn version(&self) -> Result<Version> {
         match look(&Opener::new(self.database(), self.config()))?.0 {
             Contents::Version(version) => Ok(version),

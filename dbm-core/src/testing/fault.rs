@@ -1,13 +1,14 @@
-//! Calls that fail because a test wants them to.
+//! Calls that fail on request of a test.
 
 use std::sync::Arc;
 
 use crate::fault::Fault;
 use crate::manager::DbManager;
 
-/// Makes the next call of a method on this manager fail. Said again before that call, it holds for the one after it.
+/// Makes the next call of a method on this manager fail. If several faults are ordered, each applies to one call, in
+/// order.
 ///
-/// Nested calls count, and so do `get_version` and `update_version`. A name that no method has does nothing.
+/// Nested calls count, and so do `get_version` and `update_version`. A name that no method has is ignored.
 ///
 /// ```
 /// use dbm_core::prelude::*;

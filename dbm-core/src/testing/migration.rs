@@ -1,4 +1,4 @@
-//! Whether a migration ends where a new database begins.
+//! Checks that a migration leads to the schema of a new database.
 
 use std::fmt;
 use std::ops::Deref;
@@ -16,7 +16,7 @@ use crate::schema::Schema;
 use crate::transaction::WriteTransaction;
 use crate::version::Version;
 
-/// An older database that is to be migrated.
+/// An older database to be migrated.
 ///
 /// ```
 /// use dbm_core::prelude::*;
@@ -68,7 +68,8 @@ enum Start {
 }
 
 impl Migration {
-    /// From the tables that an older release made. The table `Version` is made by itself and must not be in the SQL.
+    /// Starts from the tables that an older release created. The library adds the table `Version`; the SQL must not
+    /// contain it.
     pub fn from_sql(version: &str, sql: impl Into<String>) -> Self {
         Self::new(Start::Sql {
             version: version.to_owned(),
@@ -76,12 +77,12 @@ impl Migration {
         })
     }
 
-    /// From a database that an older release made; a copy of it is used.
+    /// Starts from a copy of a database that an older release created.
     pub fn from_file(fixture: impl Into<PathBuf>) -> Self {
         Self::new(Start::File(fixture.into()))
     }
 
-    /// From what the files of the manager itself make for an older version: for a manager whose schema is
+    /// Starts from what the manager's own files create for an older version. For a manager whose schema is
     /// [files](crate::Schema#files).
     ///
     /// ```no_run
@@ -109,31 +110,31 @@ impl Migration {
         }
     }
 
-    /// Rows to be there before the migration.
+    /// Adds rows before the migration.
     pub fn seed(mut self, sql: &str) -> Self {
         self.seed.push_str(sql);
-        // On a line of its own, lest a comment swallow it.
+        // On a line of its own: a comment at the end of `sql` would swallow it.
         self.seed.push_str("\n;");
         self
     }
 
-    /// Migrates with the manager itself, and compares what comes out with a new database.
+    /// Migrates the database with the manager itself, and compares the result with a new database.
     ///
-    /// Returns the manager, running, so that its rows can be looked at.
+    /// Returns the running manager, so that a test can check its rows.
     ///
     /// # Errors
     ///
-    /// [`MigrationError::Failed`] when the older database cannot be made or not be migrated, and
-    /// [`MigrationError::Differs`] when it is another one than a new one then, also in the order of columns.
+    /// [`MigrationError::Failed`] if the older database cannot be created or migrated. [`MigrationError::Differs`] if
+    /// the result differs from a new database, also in the order of columns.
     pub async fn check<M: DbManager + FromCore>(self) -> Result<Migrated<M>, MigrationError> {
         self.check_with(M::from_core).await
     }
 
-    /// [`check`](Self::check) for a manager with fields that are not `Default`. It is made twice.
+    /// The same as [`check`](Self::check), for a manager with fields that are not `Default`. It is built twice.
     ///
     /// # Errors
     ///
-    /// As [`check`](Self::check).
+    /// The same as [`check`](Self::check).
     pub async fn check_with<M: DbManager>(
         self,
         build: impl Fn(ManagerCore) -> M,
@@ -189,7 +190,7 @@ fn parse(version: &str) -> Result<Version> {
     Version::parse(version).map_err(Error::other)
 }
 
-/// A release of the past.
+/// An older release.
 struct Old {
     core: ManagerCore,
     sql: String,
@@ -225,7 +226,7 @@ impl Schema for Old {
     }
 }
 
-/// A manager whose database was migrated; it derefs to its `Arc`. The database goes with it.
+/// A manager whose database was migrated. It derefs to its `Arc`. Dropping it removes the database.
 pub struct Migrated<M> {
     manager: Arc<M>,
     _directory: TestDirectory,
@@ -245,19 +246,20 @@ impl<M> fmt::Debug for Migrated<M> {
     }
 }
 
-/// What came of a migration.
+/// Why a migration did not pass.
 ///
-/// [`Debug`](fmt::Debug) is the same text as [`Display`](fmt::Display): `unwrap()` says what is different, line by line.
+/// [`Debug`](fmt::Debug) shows the same text as [`Display`](fmt::Display): `unwrap()` lists the differences line by
+/// line.
 #[derive(Clone, thiserror::Error)]
 pub enum MigrationError {
-    /// It failed, or the older database could not be made.
+    /// The migration failed, or the older database could not be created.
     #[error("{0}")]
     Failed(
         #[from]
         #[source]
         Error,
     ),
-    /// It went through, and left another schema than the one that `init_db` makes.
+    /// The migration succeeded, but left a schema that differs from the one of `init_db`.
     #[error("the migrated database (-) is not like a new one (+):\n{0}")]
     Differs(#[source] SchemaDiff),
 }

@@ -1,4 +1,4 @@
-//! For the tests of programs; with the feature `testing`, which belongs into their `[dev-dependencies]`:
+//! For the tests of programs. Enable the feature `testing` in `[dev-dependencies]`:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -9,7 +9,7 @@
 //! |---|---|
 //! | a manager of its own | `Store::create(Config::in_memory()).await?`, without this module |
 //! | to open the same file again | [`TestDirectory`] |
-//! | to know that every migration ends where a new database begins | [`Migration`] |
+//! | to check that every migration leads to the schema of a new database | [`Migration`] |
 //! | to see or compare a schema | [`schema`] |
 //! | to see what happens when a call fails | [`fail_next`] |
 
@@ -31,7 +31,7 @@ pub use crate::fault::Fault;
 use crate::manager::DbManager;
 use crate::transaction::ReadTransaction;
 
-/// The tables, indexes, triggers and views of a running manager: to be printed, compared, or kept as a snapshot.
+/// The tables, indexes, triggers and views of a running manager, to print, compare or keep as a snapshot.
 ///
 /// ```
 /// use dbm_core::testing;
@@ -77,7 +77,7 @@ use crate::transaction::ReadTransaction;
 ///
 /// # Errors
 ///
-/// As any call.
+/// The same as any call.
 pub async fn schema<M: DbManager>(manager: &Arc<M>) -> Result<SchemaDump> {
     static SITE: Site = Site::new(module_path!(), "schema");
     Call::new(&SITE, manager.__core())

@@ -20,7 +20,7 @@ pub struct Settings {
     /// How readings are made.
     pub collect: Collect,
     /// How long they are kept.
-    pub keep: Keep,
+    pub keep: Retention,
     /// The status page.
     #[cfg_attr(not(feature = "web"), allow(dead_code))]
     pub web: Web,
@@ -40,7 +40,7 @@ pub struct Collect {
 /// How long readings are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Keep {
+pub struct Retention {
     /// Each single one.
     pub samples: Span,
     /// Rolled up by the minute.
@@ -100,7 +100,7 @@ impl Default for Collect {
     }
 }
 
-impl Default for Keep {
+impl Default for Retention {
     fn default() -> Self {
         Self {
             samples: Span::hours(6),

@@ -4,6 +4,8 @@ pub use dbm_core::call::{
     Call, CallOn, Outcome, Site, TypedCall, call, missing_argument, timed as timed_by_hand,
 };
 pub use dbm_core::prelude;
+#[cfg(feature = "checked")]
+pub use dbm_core::sql;
 #[cfg(feature = "testing")]
 pub use dbm_core::testing::{
     Fault, Migrated, Migration, MigrationError, SchemaDiff, SchemaDump, TestDirectory, fail_next,
@@ -20,8 +22,6 @@ pub use dbm_core::{
 pub use dbm_core::{
     database_safe, during_init, fail_value, fail_with_exception, required_argument, timed,
 };
-#[cfg(feature = "checked")]
-pub use dbm_core::sql;
 pub use dbm_core::{rusqlite, semver, tokio_rusqlite};
 
 /// What may cross tasks and threads.

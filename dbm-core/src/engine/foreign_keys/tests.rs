@@ -15,7 +15,7 @@ fn faults(sql: &str) -> Vec<Option<&'static str>> {
     keys.map(|key| key.fault).collect()
 }
 
-/// What SQLite says of the same key, which it says only when a row is inserted.
+/// Whether SQLite accepts the key. SQLite checks that only when a row is inserted.
 fn sqlite_accepts(sql: &str) -> bool {
     let connection = database(sql);
     connection

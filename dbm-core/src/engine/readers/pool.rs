@@ -1,7 +1,8 @@
-//! Things that one has at a time, and those who wait for one. They are told of one that is free; it is not kept for them,
-//! or one queue would make everybody queue from then on. But for who comes too late for it, the next one is.
+//! A pool of readers, and the calls that wait for one. A waiting call is told which reader is free. The reader is not
+//! reserved for it, because a reservation would force every later call to queue as well. If another call takes the
+//! reader first, the waiting call is *late*, and a later reader is kept for it.
 //!
-//! Lock order: `waiters`, then `news`. Nobody is woken and nothing is given back under either.
+//! Lock order: `waiters`, then `news`. Under neither is a task woken or a reader given back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,43 +16,45 @@ pub(super) struct Pool<T> {
     pub(super) queue: Arc<Queue<T>>,
 }
 
-/// Nobody has used it yet, or not for long.
+/// Not used yet, or not for a long time.
 pub(super) const NEW: u8 = 0;
 pub(super) const FREE: u8 = 1;
 pub(super) const TAKEN: u8 = 2;
-/// It is taken, and new when it is given back.
+/// Taken, and new once its permit is dropped.
 const RESTS: u8 = 3;
 
-/// Those who use different ones share nothing but what they only look at.
+/// On cache lines of its own: calls that use different readers write to no common line.
 #[repr(align(128))]
 pub(super) struct Member<T> {
     number: usize,
-    /// Who gives it back writes this and then looks at `length`; who queues writes `length` and then looks at this. Both
-    /// are `SeqCst`: one of the two sees the other.
+    /// Dropping a permit stores this and then loads `Queue::length`. A call that queues stores `length` and then loads
+    /// this in `ReaderPermit::take`. All of them are `SeqCst`: one of the two threads sees the other's store. A weaker
+    /// ordering would allow both to miss it, and the call would sleep beside a free reader.
     pub(super) state: AtomicU8,
     queue: Arc<Queue<T>>,
     pub(super) value: T,
 }
 
-/// The right to use one. Dropped, it is free again.
+/// The right to use one reader. Dropping it frees the reader.
 pub(super) struct ReaderPermit<T>(Arc<Member<T>>);
 
 pub(super) struct Queue<T> {
     pub(super) waiters: Mutex<Waiters<T>>,
-    /// How many have not been told of one; written under the lock.
+    /// How many calls wait and have not been told of a reader. Written under the lock. `SeqCst`: see `Member::state`.
     pub(super) length: AtomicUsize,
 }
 
 pub(super) struct Waiters<T> {
-    /// By when they came.
+    /// Calls that have not been told of a reader, by order of arrival.
     newcomers: BTreeMap<u64, Arc<Waiter<T>>>,
-    /// They were told of one and came too late for it.
+    /// Calls that were told of a reader which another call took first.
     late: BTreeMap<u64, Arc<Waiter<T>>>,
-    /// Numbers given to those who queue.
+    /// The last number given to a queued call.
     numbers: u64,
-    /// One is kept for one of the late. Not more than one: it lies idle until that task comes to run.
+    /// Whether a reader is kept for one of `late`. Only one at a time is kept, because it lies idle until that call's
+    /// task runs.
     pub(super) keeps_one: bool,
-    /// All who wait, those who have been told of one too.
+    /// All waiting calls, including those that have been told of a reader.
     pub(super) count: usize,
     closed: bool,
 }
@@ -62,12 +65,12 @@ struct Waiter<T> {
 }
 
 enum News<T> {
-    /// It is in the queue, under this number.
+    /// Not told yet: the call is in the queue, under this number.
     Nothing(u64),
-    /// The one with this number is free.
+    /// The reader with this number is free.
     Free(usize),
     Kept(ReaderPermit<T>),
-    /// It has looked.
+    /// The call has read its news.
     Old,
 }
 
@@ -86,7 +89,7 @@ impl<T> Pool<T> {
         Self { all, queue }
     }
 
-    /// Those that `thread` had before come first, and those that were used before all others.
+    /// Takes a free reader. Used readers come first, and among them the one that `thread` had before.
     pub(super) fn take_free(&self, thread: usize) -> Option<ReaderPermit<T>> {
         let (before, from) = self.all.split_at(thread % self.all.len());
         [FREE, NEW].into_iter().find_map(|state| {
@@ -95,7 +98,7 @@ impl<T> Pool<T> {
         })
     }
 
-    /// Waits for one; `None` when it is closed.
+    /// Waits for a reader; `None` if the pool is closed.
     pub(super) async fn wait(&self, thread: impl Fn() -> usize) -> Option<ReaderPermit<T>> {
         let in_queue = InQueue::enter(self);
         loop {
@@ -104,7 +107,7 @@ impl<T> Pool<T> {
                     self.queue.lock().keeps_one = false;
                     return Some(permit);
                 }
-                // This one first: nobody else has to know of it.
+                // Tries this reader first, so that no other call has to be told of it.
                 News::Free(number) => ReaderPermit::take_any(&self.all[number]),
                 News::Nothing(_) | News::Old => None,
             };
@@ -120,8 +123,8 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Has those rest that are free. One that does is as good as new: those that are in use are taken before it. False
-    /// when there is one that does not.
+    /// Lets the readers rest that are free. A resting reader is as good as new: those in use are taken before it. False if
+    /// one of them does not rest.
     pub(super) fn rest(&self, rests: impl Fn(&T) -> bool) -> bool {
         let mut all_rest = true;
         for member in &self.all {
@@ -135,7 +138,7 @@ impl<T> Pool<T> {
         all_rest
     }
 
-    /// Refuses those who wait.
+    /// Refuses every call that waits.
     pub(super) fn close(&self) {
         let mut waiters = self.queue.lock();
         waiters.closed = true;
@@ -201,7 +204,7 @@ impl<T> Queue<T> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps one that has become free for who came too late for another one, or tells somebody of it.
+    /// Keeps a freed reader for a late call, or tells a waiting call of it.
     #[inline]
     fn tell(&self, member: &Arc<Member<T>>) {
         if self.length.load(Ordering::SeqCst) > 0 {
@@ -213,7 +216,7 @@ impl<T> Queue<T> {
         let mut waiters = self.lock();
         let keeps_it = !waiters.keeps_one && !waiters.late.is_empty();
         let news = if keeps_it {
-            // If somebody is quicker again, they will tell of it in turn.
+            // If another call took it first, that call passes it on in turn.
             let Some(permit) = ReaderPermit::take_any(member) else {
                 return;
             };
@@ -251,7 +254,7 @@ impl<T> Waiter<T> {
     }
 }
 
-/// A place in the queue. Dropped, it is left.
+/// A place in the queue. Dropping it leaves the queue.
 struct InQueue<'a, T> {
     pool: &'a Pool<T>,
     waiter: Arc<Waiter<T>>,
@@ -267,7 +270,7 @@ impl<'a, T> InQueue<'a, T> {
         });
         waiters.count += 1;
         waiters.newcomers.insert(number, Arc::clone(&waiter));
-        // From here on whoever gives one back looks into the queue.
+        // From this store on, a dropped permit looks into the queue.
         pool.queue.set_length(&waiters);
         Self { pool, waiter }
     }
@@ -280,7 +283,7 @@ impl<'a, T> InQueue<'a, T> {
         }
     }
 
-    /// Queues among the late when its news is old; false when it is in the queue.
+    /// Queues the call as late if it has read its news; false if it is still in the queue.
     fn queues_again(&self) -> bool {
         let queue = &self.pool.queue;
         let mut waiters = queue.lock();

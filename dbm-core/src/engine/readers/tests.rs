@@ -15,7 +15,7 @@ use crate::temporary::TemporaryDirectory;
 use crate::test_support::{hold_up, run};
 use crate::unique_id::next_id;
 
-/// One reader, which is taken.
+/// A pool with one reader, which is taken.
 fn busy() -> (Arc<Readers>, ReaderPermit) {
     let readers = several(1);
     let permit = readers.take_free().unwrap();
@@ -80,7 +80,7 @@ fn who_leaves_the_queue_with_a_reader_leaves_it_to_the_next() {
     });
 }
 
-/// The first one's task does something else for now.
+/// The first call's task is busy with something else.
 #[test]
 fn who_does_not_look_at_its_reader_keeps_nobody_from_another_one() {
     run(async {
@@ -94,7 +94,7 @@ fn who_does_not_look_at_its_reader_keeps_nobody_from_another_one() {
     });
 }
 
-/// It was told of one reader, and its thread prefers another one that somebody else was told of.
+/// The call was told of one reader. Its thread prefers another one, which another call was told of.
 #[test]
 fn who_is_told_of_a_reader_does_not_leave_it_free_unknown_to_the_others() {
     run(async {
@@ -161,7 +161,7 @@ fn a_read_that_has_a_reader_when_all_are_closed_is_refused() {
     });
 }
 
-/// It has not come to its connection yet.
+/// The call has not locked its connection yet.
 #[test]
 fn a_read_that_is_served_when_it_is_ended_learns_of_it() {
     run(async {
@@ -211,7 +211,7 @@ fn who_waits_for_a_reader_when_all_are_closed_is_refused() {
     });
 }
 
-/// Every connection is opened anew, and a read that has begun could not be waited for.
+/// Every connection is reopened, which cannot wait for a read that has begun.
 #[test]
 fn a_connection_that_is_closed_before_its_read_comes_to_it_is_opened_again() {
     run(async {
@@ -244,7 +244,7 @@ fn reads(conn: &Arc<Conn>, method: &'static str) -> Arc<Session> {
     Session::new(conn, next_id(), Access::Read, method, offload, none, &COUNT)
 }
 
-/// The read that was to be ended has ended by itself in this moment.
+/// The read to be evicted has just ended by itself.
 #[test]
 fn ending_a_read_does_not_interrupt_the_next_one_on_its_connection() {
     let opener = Opener::new(":memory:".into(), Config::in_memory());
@@ -272,7 +272,7 @@ fn ending_a_read_does_not_interrupt_the_next_one_on_its_connection() {
     });
 }
 
-/// A waker may drop the task that it wakes, which leaves the queue then.
+/// A waker may drop the task that it wakes, and that task then leaves the queue.
 #[test]
 fn who_waits_is_woken_when_the_queue_can_be_left() {
     struct Looks(Arc<Queue<Reader>>, AtomicU8);
@@ -297,7 +297,7 @@ fn who_waits_is_woken_when_the_queue_can_be_left() {
     });
 }
 
-/// One who waits, and whether it has been woken.
+/// A waiting call, and whether it has been woken.
 struct Sleeper<'a>(Waits<'a>, Arc<Woken>);
 
 struct Woken(AtomicBool);
@@ -308,7 +308,7 @@ impl Wake for Woken {
     }
 }
 
-/// Those who wait look, leave, and come too late, in thousands of orders.
+/// Calls poll, leave, and come too late, in thousands of orders.
 #[test]
 fn no_reader_is_free_while_everybody_who_waits_sleeps() {
     let runtime = tokio::runtime::Builder::new_current_thread()

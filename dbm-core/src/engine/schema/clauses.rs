@@ -1,13 +1,13 @@
-//! What a CREATE TABLE says that no PRAGMA tells: CHECK, COLLATE, generated columns, AUTOINCREMENT, conflict clauses and
-//! deferred keys.
+//! The clauses of CREATE TABLE that no PRAGMA reports: CHECK, COLLATE, generated columns, AUTOINCREMENT, conflict
+//! clauses and deferred keys.
 
 use super::sql::{Token, closing, first_list, line, tokens};
 
 #[derive(Default)]
 pub(super) struct Clauses {
-    /// Column, in lower case, and what is to be said of it.
+    /// A column's name in lower case, and a line about it.
     columns: Vec<(String, String)>,
-    /// The columns of keys that are checked at COMMIT only, in lower case.
+    /// The columns, in lower case, of keys that are checked only at COMMIT.
     deferred: Vec<String>,
     pub(super) lines: Vec<String>,
 }
@@ -34,13 +34,13 @@ impl Clauses {
         self.deferred.contains(&columns.to_ascii_lowercase())
     }
 
-    /// One column, or one or more constraints of the table.
+    /// Reads one column definition, or one or more constraints of the table.
     fn read(&mut self, piece: &[Token]) {
         let Some(first) = piece.first() else { return };
         let is_constraint = ["constraint", "primary", "unique", "check", "foreign"]
             .iter()
             .any(|word| first.is(word));
-        // What a clause speaks of: the column, or the columns of the constraint it ends.
+        // What a clause applies to: the column, or the columns of the constraint that it belongs to.
         let mut subject = first.text().to_owned();
         let mut column = String::new();
         let mut at = usize::from(!is_constraint);

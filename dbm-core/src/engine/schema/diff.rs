@@ -1,12 +1,12 @@
-//! The differences of two schemas, to be read by people.
+//! The differences of two schemas, as text for people.
 
 use std::fmt;
 
 use super::{Object, ObjectKind, SchemaDump};
 
-/// What is different in two schemas: `-` is what only the first one has, `+` what only the second one has.
+/// The differences of two schemas: `-` marks what only the first one has, `+` what only the second one has.
 ///
-/// [`Debug`](fmt::Debug) is the same text as [`Display`](fmt::Display), so that `unwrap()` in a test can be read.
+/// [`Debug`](fmt::Debug) shows the same text as [`Display`](fmt::Display), so that `unwrap()` in a test is readable.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SchemaDiff {
     changes: Vec<Change>,
@@ -14,17 +14,17 @@ pub struct SchemaDiff {
 
 #[derive(Clone, PartialEq, Eq)]
 enum Change {
-    /// Only the first schema has it; `owned` when both have the table or view that it belongs to.
+    /// Only the first schema has it. `owned` if both have the table or view that it belongs to.
     Extra { object: Object, owned: bool },
     /// Only the second schema has it.
     Missing { object: Object },
-    /// Both have it.
+    /// Both schemas have it, with different lines.
     Lines {
         header: String,
         extra: Vec<String>,
         missing: Vec<String>,
     },
-    /// Both have it, with the same columns in another order.
+    /// Both schemas have it, with the same columns in another order.
     Order {
         header: String,
         found: String,
@@ -56,8 +56,8 @@ impl SchemaDiff {
         (!changes.is_empty()).then_some(Self { changes })
     }
 
-    /// The part over which a program that expects the second schema may stumble. It does not over tables and views
-    /// that it does not know, nor over the order of columns, which ALTER TABLE cannot choose.
+    /// The differences that may break a program which expects the second schema. Tables and views that it does not know
+    /// cannot. Nor can the order of columns, which ALTER TABLE does not let a migration choose.
     pub(crate) fn drift(mut self) -> Option<Self> {
         self.changes.retain(|change| match change {
             Change::Extra { owned, .. } => *owned,

@@ -1,5 +1,5 @@
-//! The schema of a database, so that two of them can be compared: what SQLite's PRAGMAs tell of each table, and the
-//! normal form of the SQL where they are silent.
+//! The schema of a database in a form that can be compared: what SQLite's PRAGMAs report of each table, and the normal
+//! form of the SQL for everything else.
 
 mod clauses;
 mod diff;
@@ -17,20 +17,21 @@ use sql::{default_value, first_list, line, normal, quote, tokens};
 
 use crate::error::Result;
 
-/// The tables, indexes, triggers and views of a database, as text that is the same wherever they are the same.
+/// The tables, indexes, triggers and views of a database, as text. Equal schemas have equal text.
 ///
-/// White space, comments, quotes, the case of words in expressions, and whether a constraint stands beside its column
-/// or after all columns make no difference. The table `Version` and SQLite's own tables are left out.
+/// Differences in white space, comments, quotes and the case of words in expressions do not count. Neither does it
+/// matter whether a constraint is written beside its column or after all columns. The table `Version` and SQLite's own
+/// tables are left out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SchemaDump {
     /// Each table with its indexes and triggers, and each view with its triggers, by name.
     objects: Vec<Object>,
 }
 
-/// Something that has a name in a schema.
+/// A named object of a schema.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Object {
-    /// The table or view it belongs to; its own name when it is one. In lower case.
+    /// The table or view that it belongs to, or its own name if it is one. In lower case.
     owner: String,
     kind: ObjectKind,
     name: String,
@@ -54,7 +55,8 @@ enum ObjectKind {
     Trigger,
 }
 
-/// Reads the schema of the main database. Inside a transaction, or another process may change it meanwhile.
+/// Reads the schema of the main database. Call it inside a transaction: another process could change the schema between
+/// two statements.
 pub(crate) fn read(connection: &Connection) -> Result<SchemaDump> {
     let mut statement = connection.prepare(
         "SELECT s.type, s.name, s.tbl_name, coalesce(s.sql, ''), l.type IS 'virtual', coalesce(l.strict, 0), coalesce(l.wr, 0)
@@ -98,7 +100,7 @@ pub(crate) fn read(connection: &Connection) -> Result<SchemaDump> {
     Ok(SchemaDump { objects })
 }
 
-/// Whether a CREATE TABLE statement leaves the table to a module.
+/// Whether a CREATE TABLE statement makes a virtual table.
 pub(crate) fn is_virtual(sql: &str) -> bool {
     names_a_module(&tokens(sql))
 }
@@ -107,7 +109,7 @@ fn names_a_module(tokens: &[sql::Token]) -> bool {
     tokens.get(1).is_some_and(|token| token.is("virtual"))
 }
 
-/// What a CREATE statement says after the name that it creates.
+/// The part of a CREATE statement after the name that it creates.
 fn after_name(sql: &str) -> String {
     let tokens = tokens(sql);
     let words = if names_a_module(&tokens) { 4 } else { 3 };
@@ -166,7 +168,7 @@ fn read_columns(connection: &Connection, table: &mut Object, clauses: &Clauses) 
     Ok(())
 }
 
-/// How `table_xinfo` marks a generated column that is kept in the file.
+/// The mark of a stored generated column in `table_xinfo` (sqlite.org/pragma.html#pragma_table_xinfo).
 const STORED: i64 = 3;
 
 fn read_unique(connection: &Connection, table: &mut Object) -> Result<()> {
@@ -180,7 +182,7 @@ fn read_unique(connection: &Connection, table: &mut Object) -> Result<()> {
     Ok(())
 }
 
-/// The columns of an index; an expression is taken from its place in the statement.
+/// The columns of an index. Expressions come from the statement, because the PRAGMA leaves them out.
 fn key_columns(connection: &Connection, index: &str, pieces: &[&[sql::Token]]) -> Result<String> {
     let mut statement = connection.prepare_cached(
         "SELECT seqno, name, \"desc\", coll FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno",
@@ -210,7 +212,7 @@ fn key_columns(connection: &Connection, index: &str, pieces: &[&[sql::Token]]) -
     Ok(columns.join(", "))
 }
 
-/// The clause for a collation, whose name has no case; none for the one that is there without a clause.
+/// The clause for a collation. Its name has no case. Empty for the default collation.
 fn collate(collation: &str) -> String {
     let collation = collation.to_ascii_uppercase();
     if collation == "BINARY" {
@@ -264,7 +266,7 @@ fn read_foreign_keys(connection: &Connection, table: &mut Object, clauses: &Clau
     Ok(())
 }
 
-/// The name of something that has another spelling of its own: which one is used here makes no difference.
+/// A name that refers to an object with a spelling of its own. The spelling used here makes no difference.
 fn reference(name: &str) -> String {
     quote(&name.to_ascii_lowercase())
 }
@@ -273,7 +275,7 @@ fn reference(name: &str) -> String {
 struct ForeignKey {
     parent: String,
     from: Vec<String>,
-    /// Empty where the key points to whatever the primary key of its parent is.
+    /// Empty if the key refers to the parent's primary key.
     to: Vec<String>,
     on_update: String,
     on_delete: String,
@@ -315,7 +317,7 @@ impl Object {
     }
 }
 
-/// SQL-like text, one column, constraint or statement a line.
+/// SQL-like text, with one column, constraint or statement per line.
 impl fmt::Display for SchemaDump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for object in &self.objects {
@@ -328,7 +330,7 @@ impl fmt::Display for SchemaDump {
     }
 }
 
-/// The same as [`Display`](fmt::Display), so that a failed `assert_eq!` can be read.
+/// The same text as [`Display`](fmt::Display), so that a failed `assert_eq!` is readable.
 impl fmt::Debug for SchemaDump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -336,11 +338,11 @@ impl fmt::Debug for SchemaDump {
 }
 
 impl SchemaDump {
-    /// What is different in the other one.
+    /// Compares the two schemas.
     ///
     /// # Errors
     ///
-    /// The differences: `-` is what only this schema has, `+` what only `expected` has.
+    /// The differences: `-` marks what only this schema has, `+` what only `expected` has.
     pub fn compare(&self, expected: &Self) -> Result<(), SchemaDiff> {
         SchemaDiff::between(self, expected).map_or(Ok(()), Err)
     }

@@ -1,11 +1,11 @@
-//! SQL text in a normal form: two texts that differ only in white space, comments, quoting or the case of words are
-//! equal in it.
+//! SQL text in a normal form. It is the same for texts that differ only in white space, comments, quoting or the case
+//! of words.
 
-/// A word, a literal or a sign.
+/// A word, a literal or a symbol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     text: String,
-    /// Written in quotes: never a keyword.
+    /// Written in quotes, so it is never a keyword.
     quoted: bool,
 }
 
@@ -18,7 +18,7 @@ impl Token {
         &self.text
     }
 
-    /// What a name says, in whichever quotes it stands.
+    /// The name without quotes.
     pub(super) fn name(&self) -> String {
         match self.text.chars().next() {
             Some(quote @ ('"' | '\'')) => unquote(&self.text, quote),
@@ -27,10 +27,10 @@ impl Token {
     }
 }
 
-/// Operators of more than one sign, the longest first.
+/// Operators of more than one character, longest first.
 const OPERATORS: [&str; 10] = ["->>", "->", "||", "<<", ">>", "<=", ">=", "<>", "!=", "=="];
 
-/// Cuts a statement into its tokens.
+/// Splits a statement into its tokens.
 pub(super) fn tokens(sql: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = sql.trim_start();
@@ -87,7 +87,7 @@ fn literal(text: &str) -> Token {
     }
 }
 
-/// Length of a quoted text, whose first sign opens it; a doubled end is part of it.
+/// Length of a quoted text that begins with a quote. A doubled end quote is part of the text.
 fn quoted(text: &str, end: char) -> usize {
     let mut signs = text.char_indices().skip(1).peekable();
     while let Some((at, sign)) = signs.next() {
@@ -102,7 +102,7 @@ fn quoted(text: &str, end: char) -> usize {
     text.len()
 }
 
-/// A quoted name: without its quotes where it does not need them.
+/// A quoted name, without quotes if it needs none.
 fn name(text: &str, end: char) -> Token {
     let text = unquote(&text[..quoted(text, end)], end);
     Token {
@@ -111,14 +111,14 @@ fn name(text: &str, end: char) -> Token {
     }
 }
 
-/// What stands between the quotes; the last one may be missing.
+/// The text between the quotes. The end quote may be missing.
 fn unquote(text: &str, end: char) -> String {
     let text = &text[1..];
     let text = text.strip_suffix(end).unwrap_or(text);
     text.replace(&format!("{end}{end}"), &end.to_string())
 }
 
-/// A default value in normal form. In double quotes it is a text, whose case counts.
+/// A default value in normal form. In double quotes it is a string, whose case counts (sqlite.org/quirks.html).
 pub(super) fn default_value(sql: &str) -> String {
     let sql = sql.trim();
     if sql.starts_with('"') && quoted(sql, '"') == sql.len() {
@@ -128,7 +128,7 @@ pub(super) fn default_value(sql: &str) -> String {
     }
 }
 
-/// A name as SQL has it.
+/// Quotes a name for use in SQL.
 pub(super) fn quote(name: &str) -> String {
     let plain = name.chars().all(is_word) && !name.starts_with(|c: char| c.is_ascii_digit());
     if plain && !name.is_empty() {
@@ -138,7 +138,7 @@ pub(super) fn quote(name: &str) -> String {
     }
 }
 
-/// Tokens as one line.
+/// Joins tokens into one line.
 pub(super) fn line(tokens: &[Token]) -> String {
     let mut line = String::new();
     for token in tokens {
@@ -158,7 +158,7 @@ pub(super) fn normal(sql: &str) -> String {
     line(&tokens(sql))
 }
 
-/// What the first parentheses hold, cut at its commas, and what comes after them.
+/// The contents of the first parentheses, split at the commas, and the tokens after them.
 pub(super) fn first_list(tokens: &[Token]) -> (Vec<&[Token]>, &[Token]) {
     let Some(open) = tokens.iter().position(|token| token.is("(")) else {
         return (Vec::new(), &[]);
@@ -180,7 +180,7 @@ pub(super) fn first_list(tokens: &[Token]) -> (Vec<&[Token]>, &[Token]) {
     (pieces, tokens.get(close + 1..).unwrap_or_default())
 }
 
-/// Where the parenthesis that is opened here is closed.
+/// The index of the parenthesis that closes the one at `open`.
 pub(super) fn closing(tokens: &[Token], open: usize) -> usize {
     let mut depth = 0_usize;
     for (at, token) in tokens.iter().enumerate().skip(open) {

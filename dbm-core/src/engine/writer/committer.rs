@@ -1,4 +1,4 @@
-//! The COMMIT of the open transaction. Nobody is told that its work is done before the COMMIT that contains it.
+//! The COMMIT of the open transaction. A call learns that its work is done only after the COMMIT that contains it.
 
 use std::time::Instant;
 
@@ -36,8 +36,8 @@ impl Committer {
         }
     }
 
-    /// Commits for the owner of the connection, and takes the connection back. Blocks for as long as the disk takes. True when
-    /// the log should be restarted.
+    /// Commits on behalf of the connection's owner, and ends that ownership. Blocks for as long as the disk takes. True
+    /// if the log should be restarted.
     pub(super) fn commit(
         &self,
         conn: &Conn,

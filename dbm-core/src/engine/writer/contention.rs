@@ -1,8 +1,8 @@
-//! Callers on several threads.
+//! Callers on several threads compete for the writer.
 //!
-//! A body that lets others join is often done sooner than a task could be woken, so a caller waits for it in its thread. And
-//! SQLite is quicker while one thread uses it than when threads take turns, so callers on other threads let that thread go on
-//! for a while.
+//! A body that lets others join often ends sooner than a task could be woken. So a caller spins until it ends. SQLite
+//! is faster on one thread than when threads alternate. So callers on other threads leave the writer to the thread that
+//! used it last, for a limited time.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -11,16 +11,16 @@ use super::policy::POLICY;
 use super::scheduler::SpinHint;
 use crate::sharded::thread_number;
 
-/// On cache lines of its own: callers look at it all the time while they wait.
+/// On cache lines of its own, because spinning callers read it all the time.
 #[derive(Default)]
 #[repr(align(128))]
 pub(super) struct Contention {
     hint: AtomicU8,
-    /// The thread of the body that runs or ran last.
+    /// The thread of the body that runs, or of the last one that ran.
     thread: AtomicUsize,
 }
 
-/// One caller's waiting in its thread.
+/// One caller's spinning, over all its attempts.
 #[derive(Default)]
 pub(super) struct Spin(Option<Instant>);
 
@@ -28,16 +28,16 @@ const QUIET: u8 = SpinHint::Quiet as u8;
 const OPEN: u8 = SpinHint::Open as u8;
 
 impl Contention {
-    /// Shows the scheduler's hint, under its lock. All orderings of this file are Relaxed: what is read here only decides how
-    /// long to spin, and the scheduler is asked afterwards.
+    /// Publishes the scheduler's hint. The caller holds the scheduler's lock. Every ordering in this file is Relaxed:
+    /// the values only decide how long to spin, and the caller asks the scheduler afterwards.
     pub(super) fn show(&self, hint: SpinHint) {
-        // Spinning callers read this line: it is written only when it changes.
+        // Spinning callers read this cache line, so it is written only if the value changes.
         if self.hint.load(Ordering::Relaxed) != hint as u8 {
             self.hint.store(hint as u8, Ordering::Relaxed);
         }
     }
 
-    /// The body that runs from here on runs in this thread.
+    /// Records that the body about to run runs on this thread.
     pub(super) fn runs_here(&self) {
         let thread = thread_number();
         if self.thread.load(Ordering::Relaxed) != thread {
@@ -47,14 +47,14 @@ impl Contention {
 }
 
 impl Spin {
-    /// Waits until the writer is probably free. False when the caller should queue if it is not.
+    /// Spins until the writer is probably free. False if the caller should queue unless it is.
     pub(super) fn wait(&mut self, contention: &Contention) -> bool {
         let hint = contention.hint.load(Ordering::Relaxed);
         if hint == QUIET {
             return false;
         }
         if contention.thread.load(Ordering::Relaxed) == thread_number() {
-            // A body of this thread that has not ended waits for something.
+            // A body that began on this thread and has not ended is waiting. Spinning here could keep it from going on.
             return hint == OPEN;
         }
         let mut now = Instant::now();

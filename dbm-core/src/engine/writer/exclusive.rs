@@ -1,4 +1,4 @@
-//! A call that turns out to be exclusive while it shares a transaction.
+//! A call that turns out to be exclusive while it shares a batch.
 
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use crate::engine::session::Session;
 use crate::error::{Error, Result};
 
 impl Writer {
-    /// Before a statement that cannot share a transaction: commits what others have done in it and begins another one.
-    /// Too late when the call has done something itself. It can be made again, and is exclusive then.
+    /// Runs before a statement that cannot share a transaction: commits the work of the other members and begins a new
+    /// transaction. If the call has done work of its own, it fails with `BatchLost`. The caller can repeat it, and it
+    /// is exclusive then.
     pub(crate) async fn become_exclusive(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -34,7 +35,7 @@ impl Writer {
         session.begin_write().await
     }
 
-    /// Commits what others have done in the transaction of a call that goes on.
+    /// Commits the work of the other members, while this call goes on.
     fn commit_for_others(&self, session: &Session) -> Result<()> {
         match self.conn.lock().owned_by(session.id) {
             Ok(db) => db.release(0)?,

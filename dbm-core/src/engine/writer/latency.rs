@@ -1,4 +1,4 @@
-//! How long commits take, which decides where they run.
+//! How long commits take. This decides where they run.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::policy::POLICY;
 /// Where a commit runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RunOn {
-    /// Where the task is.
+    /// In the task's own thread.
     Task,
     WorkerThread,
 }
@@ -16,7 +16,7 @@ pub(super) enum RunOn {
 pub(super) struct CommitLatency {
     on_task: Average,
     on_thread: Average,
-    /// On the thread, since the last try where the task is.
+    /// Commits on the worker thread since the last try in the task.
     commits: AtomicU32,
     try_every: AtomicU32,
 }
@@ -46,7 +46,7 @@ impl CommitLatency {
         RunOn::Task
     }
 
-    /// What a commit where the task is usually takes. Very long while that is not known.
+    /// How long a commit in the task usually takes. Until one was measured, the longest time that fits.
     pub(super) fn typical(&self) -> Duration {
         self.on_task.get()
     }
@@ -68,7 +68,7 @@ impl CommitLatency {
             }
             RunOn::WorkerThread => {
                 self.on_thread.record(took);
-                // It would not have taken longer here.
+                // In the task it would have taken no longer.
                 self.on_task.limit(self.on_thread.get());
             }
         }
@@ -94,7 +94,8 @@ impl Average {
         self.0.store(nanos, Ordering::Relaxed);
     }
 
-    /// One that is somewhat slow for once does not make a disk slow; a few do, and so does one that is very slow.
+    /// One slow commit counts for little, so that it does not make the disk slow. Several do, and so does a very slow
+    /// one.
     fn record(&self, took: Duration) {
         let average = self.get();
         if average == Duration::from_nanos(u64::MAX) {
@@ -120,7 +121,8 @@ mod tests {
 
     const MICROSECOND: Duration = Duration::from_micros(1);
 
-    /// How many of the next commits are made where the task is, when they take as long as that there and on the thread.
+    /// How many of the next `commits` run in the task, if a commit takes `here` there and `on_thread` on the worker
+    /// thread.
     fn here_of(latency: &CommitLatency, commits: u32, here: Duration, on_thread: Duration) -> u32 {
         let mut made_here = 0;
         for _ in 0..commits {
@@ -160,7 +162,7 @@ mod tests {
         latency.record(Duration::from_millis(50), Task);
         assert_eq!(here_of(&latency, 8, MICROSECOND, 100 * MICROSECOND), 0);
         here_of(&latency, 100, 100 * MICROSECOND, 100 * MICROSECOND);
-        assert_eq!(latency.run_on(), Task, "for ever");
+        assert_eq!(latency.run_on(), Task, "it stays slow");
     }
 
     #[test]

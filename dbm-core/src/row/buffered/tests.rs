@@ -10,7 +10,7 @@ use crate::value::Value;
 
 const FIX: &str = "#[serde(deserialize_with = \"dbm_core::column\")]";
 
-/// By both ways a row is read.
+/// Reads a row in both ways.
 fn select<T: DeserializeOwned>(sql: &str) -> Result<T> {
     let connection = Connection::open_in_memory()?;
     let mut statement = connection.prepare(&format!("SELECT {sql}"))?;
@@ -229,7 +229,7 @@ fn what_does_not_fit_is_an_error_in_an_option_of_a_flattened_struct_too() {
     }
 }
 
-/// As a column is read that is not buffered.
+/// The same as for a column that is not buffered.
 #[test]
 fn the_helper_reads_a_buffered_field_strictly() {
     reads! { Helped:

@@ -7,7 +7,7 @@ use crate::metric::{Kind, Metric};
 use crate::reply::{Cell, Reply, Side, Table, Tone};
 use crate::rules::Rule;
 use crate::span::rough;
-use crate::store::{Alert, Event, What};
+use crate::store::{Alert, Event, EventKind};
 
 /// How many alerts are listed.
 const LISTED: u32 = 20;
@@ -87,7 +87,7 @@ pub fn headline(alert: &Alert) -> String {
         alert.announced,
         &alert.rule,
         alert.level,
-        What::Raised,
+        EventKind::Raised,
     )
 }
 
@@ -102,16 +102,16 @@ pub fn event_line(event: &Event) -> String {
     )
 }
 
-fn sentence(metric: &str, value: f64, rule: &str, level: usize, what: What) -> String {
+fn sentence(metric: &str, value: f64, rule: &str, level: usize, what: EventKind) -> String {
     let Ok(metric) = metric.parse::<Metric>() else {
         return metric.to_owned();
     };
     let title = metric.title();
     if metric.kind == Kind::Process {
         return match what {
-            What::Raised | What::Worse => format!("{title} stopped"),
-            What::Acknowledged => format!("{title} stopped, and was seen"),
-            What::Cleared => format!("{title} is over: it runs again or is watched no longer"),
+            EventKind::Raised | EventKind::Worse => format!("{title} stopped"),
+            EventKind::Acknowledged => format!("{title} stopped, and was seen"),
+            EventKind::Cleared => format!("{title} is over: it runs again or is watched no longer"),
         };
     }
     let now = metric.show(value);
@@ -128,10 +128,10 @@ fn sentence(metric: &str, value: f64, rule: &str, level: usize, what: What) -> S
         })
         .unwrap_or_default();
     match what {
-        What::Raised => format!("{title} is at {now}{passed}"),
-        What::Worse => format!("{title} is worse, at {now}{passed}"),
-        What::Acknowledged => format!("{title} at {now} was seen"),
-        What::Cleared => format!("{title} is over, at {now}"),
+        EventKind::Raised => format!("{title} is at {now}{passed}"),
+        EventKind::Worse => format!("{title} is worse, at {now}{passed}"),
+        EventKind::Acknowledged => format!("{title} at {now} was seen"),
+        EventKind::Cleared => format!("{title} is over, at {now}"),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::commands::{self, Caller, event_line, places};
 use crate::error::Error;
 use crate::render::{self, Style};
 use crate::reply::{Reply, Tone};
-use crate::store::{Event, What};
+use crate::store::{Event, EventKind};
 
 /// A way to talk to the bot.
 pub trait FrontEnd {
@@ -124,9 +124,9 @@ impl Screen {
             return format!("{}\n", serde_json::json!({ "event": event }));
         }
         let tone = match event.what {
-            What::Raised | What::Worse => Tone::Bad,
-            What::Acknowledged => Tone::Warn,
-            What::Cleared => Tone::Good,
+            EventKind::Raised | EventKind::Worse => Tone::Bad,
+            EventKind::Acknowledged => Tone::Warn,
+            EventKind::Cleared => Tone::Good,
         };
         let line = format!(
             "{} {}",

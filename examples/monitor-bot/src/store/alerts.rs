@@ -46,7 +46,7 @@ pub struct Event {
     /// When.
     pub at: i64,
     /// What happened.
-    pub what: What,
+    pub what: EventKind,
     /// What the alert looks at.
     pub metric: String,
     /// The rule of the alert.
@@ -60,7 +60,7 @@ pub struct Event {
 /// What happened to an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum What {
+pub enum EventKind {
     /// It began.
     Raised,
     /// It is announced again.
@@ -71,7 +71,7 @@ pub enum What {
     Cleared,
 }
 
-impl What {
+impl EventKind {
     /// The name that is stored.
     fn name(self) -> &'static str {
         match self {
@@ -131,7 +131,7 @@ impl Store {
         for alert in &alerts {
             let sql = "UPDATE alert SET acknowledged_at = ?2, acknowledged_by = ?3 WHERE id = ?1 AND acknowledged_at IS NULL";
             if db.execute(sql, (alert.id, at, by)).await? > 0 {
-                tell(db, alert.id, at, What::Acknowledged, alert.announced).await?;
+                tell(db, alert.id, at, EventKind::Acknowledged, alert.announced).await?;
             }
         }
         Ok(alerts)
@@ -212,7 +212,7 @@ async fn weigh(
                 (alert.id, level, sample.value),
             )
             .await?;
-            tell(db, alert.id, at, What::Worse, sample.value).await?;
+            tell(db, alert.id, at, EventKind::Worse, sample.value).await?;
         }
         (Verdict::Same, Some(alert)) if rule.is_worse(sample.value, alert.worst) => {
             db.execute(
@@ -244,7 +244,7 @@ async fn raise(
             (rule.id, &rule.text, metric, level, value, at),
         )
         .await?;
-    tell(db, id, at, What::Raised, value).await
+    tell(db, id, at, EventKind::Raised, value).await
 }
 
 async fn clear(db: &mut WriteTransaction, id: i64, at: i64, value: f64) -> Result<()> {
@@ -253,7 +253,7 @@ async fn clear(db: &mut WriteTransaction, id: i64, at: i64, value: f64) -> Resul
         (id, at),
     )
     .await?;
-    tell(db, id, at, What::Cleared, value).await
+    tell(db, id, at, EventKind::Cleared, value).await
 }
 
 /// Ends the alerts whose rule was removed or whose metric is measured no longer.
@@ -277,7 +277,7 @@ async fn tell(
     db: &mut WriteTransaction,
     alert: i64,
     at: i64,
-    what: What,
+    what: EventKind,
     value: f64,
 ) -> Result<()> {
     db.execute(

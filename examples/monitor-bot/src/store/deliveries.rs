@@ -7,26 +7,31 @@ use super::alerts::{Event, events_after};
 use crate::error::Result;
 
 impl Store {
-    /// What a front end has not told yet, of the time after `since`.
+    /// The events after `since` that a front end has not delivered yet.
     #[database_safe]
-    pub async fn untold(
+    pub async fn pending(
         &self,
         db: &mut ReadTransaction,
         front_end: &str,
         since: i64,
     ) -> Result<Vec<Event>> {
-        let told = db
+        let delivered = db
             .query_optional(
                 "SELECT event_id FROM delivery WHERE front_end = ?1",
                 (front_end,),
             )
             .await?;
-        events_after(db, told.unwrap_or(0), since).await
+        events_after(db, delivered.unwrap_or(0), since).await
     }
 
-    /// Remembers that a front end has told everything up to this event.
+    /// Remembers that a front end has delivered every event up to this one.
     #[database_safe]
-    pub async fn told(&self, db: &mut WriteTransaction, front_end: &str, event: i64) -> Result<()> {
+    pub async fn delivered(
+        &self,
+        db: &mut WriteTransaction,
+        front_end: &str,
+        event: i64,
+    ) -> Result<()> {
         db.execute(
             "INSERT INTO delivery VALUES (?1, ?2) ON CONFLICT DO UPDATE SET event_id = excluded.event_id",
             (front_end, event),

@@ -15,22 +15,22 @@ use std::sync::Arc;
 
 use dbm_core::prelude::*;
 
-pub use alerts::{Alert, Event, What};
+pub use alerts::{Alert, Event, EventKind};
 pub use samples::Slot;
 
-use crate::settings::Keep;
+use crate::settings::Retention;
 
 /// The database of the bot.
 #[derive(DbManager)]
 #[db_manager(version = "1.3.0", schema, checked(strict), after("1.2.0" = Self::add_default_rules))]
 pub struct Store {
     core: ManagerCore,
-    keep: Keep,
+    keep: Retention,
 }
 
 impl Store {
     /// Opens the database in the background; calls wait until it is ready.
-    pub fn open(config: Config, keep: Keep) -> Arc<Self> {
+    pub fn open(config: Config, keep: Retention) -> Arc<Self> {
         Self::start_with(config, |core| Self { core, keep })
     }
 }

@@ -66,13 +66,13 @@ mod tests {
     use dbm_core::prelude::*;
 
     use crate::sampler::{Reading, Sample};
-    use crate::settings::Keep;
+    use crate::settings::Retention;
     use crate::span::Span;
     use crate::store::Store;
 
     #[tokio::test]
     async fn rolling_up_keeps_lowest_highest_average_and_count() {
-        let keep = Keep {
+        let keep = Retention {
             samples: Span::hours(1),
             minutes: Span::hours(2),
             hours: Span::days(1),

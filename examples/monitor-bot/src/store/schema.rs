@@ -28,8 +28,8 @@ mod tests {
     use super::*;
     use crate::metric::{Kind, Metric};
     use crate::sampler::{Reading, Sample};
-    use crate::settings::Keep;
-    use crate::store::What;
+    use crate::settings::Retention;
+    use crate::store::EventKind;
 
     /// Today's program on a database that a release has left with these rows in it: it ends like a new one.
     async fn migrated(release: &str, rows: &str) -> Migrated<Store> {
@@ -37,7 +37,7 @@ mod tests {
             .seed(rows)
             .check_with(|core| Store {
                 core,
-                keep: Keep::default(),
+                keep: Retention::default(),
             })
             .await
             .unwrap()
@@ -113,8 +113,8 @@ mod tests {
         assert!(store.is_admin("ada").await);
         #[cfg(feature = "discord")]
         assert_eq!(
-            store.untold("discord", 0).await.unwrap()[0].what,
-            What::Acknowledged
+            store.pending("discord", 0).await.unwrap()[0].what,
+            EventKind::Acknowledged
         );
 
         let sample = |kind, value| Sample {
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(events.len(), 1, "an alert that was seen is not told again");
         assert_eq!(
             (events[0].metric.as_str(), events[0].what),
-            ("cpu", What::Raised),
+            ("cpu", EventKind::Raised),
             "the time before the migration counts"
         );
         let (alerts, _) = store.open_alerts().await;
@@ -145,7 +145,7 @@ mod tests {
     /// What was released never changes: another table is a step of its own, and shows here.
     #[tokio::test]
     async fn the_tables_are_those_that_were_reviewed() {
-        let new = Store::open(Config::in_memory(), Keep::default());
+        let new = Store::open(Config::in_memory(), Retention::default());
         assert_eq!(rules(&new).await, DEFAULTS);
         let now = schema(&new).await.unwrap().to_string();
         assert!(

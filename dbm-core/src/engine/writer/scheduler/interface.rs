@@ -1,20 +1,20 @@
-//! What goes into the scheduler, and what comes out of it.
+//! The scheduler's inputs and outputs.
 
 use std::time::{Duration, Instant};
 
 use super::queue::Arrival;
 
-/// A call. An id is used by one call only.
+/// Identifies a call. No two calls have the same id.
 pub(in crate::engine::writer) type CallId = u64;
 
-/// The method of a holder that is no call.
+/// The method name of a holder that is not a call.
 pub(in crate::engine::writer) const NOBODY: &str = "nobody";
 
-/// A queued call, as far as the scheduler needs to know it.
+/// A queued call, as the scheduler sees it.
 pub(in crate::engine::writer) trait Waiting {
     fn id(&self) -> CallId;
     fn method(&self) -> &'static str;
-    /// Asked when its turn comes: by then, other calls of the method may have shown what it does.
+    /// Asked when the call is about to get the writer: other calls of the method may have changed the answer by then.
     fn is_exclusive(&self) -> bool;
 }
 
@@ -48,11 +48,11 @@ pub(in crate::engine::writer) struct Caller<'a, S> {
     pub(in crate::engine::writer) method: &'static str,
     pub(in crate::engine::writer) exclusive: bool,
     pub(in crate::engine::writer) session: &'a S,
-    /// It came too late for the writer before.
+    /// Set if the call was granted the writer before but did not claim it in time.
     pub(in crate::engine::writer) again: Option<Again>,
 }
 
-/// What a call keeps that came too late for the writer.
+/// What a call keeps after it has missed a grant.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine::writer) struct Again {
     pub(in crate::engine::writer) arrival: Arrival,
@@ -62,7 +62,7 @@ pub(in crate::engine::writer) struct Again {
 /// The answer to [`Scheduler::arrive`](super::Scheduler::arrive).
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::engine::writer) enum Arrived {
-    /// It has the writer. With `joins` the transaction is open, and it gets a savepoint in it.
+    /// It has the writer. With `joins` the transaction is open, and the call gets a savepoint in it.
     Runs {
         joins: bool,
     },
@@ -76,15 +76,15 @@ pub(in crate::engine::writer) enum Arrived {
 /// The answer to [`Scheduler::finish`](super::Scheduler::finish).
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::engine::writer) enum Finished<F: Follow> {
-    /// The caller commits, as the library.
+    /// The caller commits. The library holds the writer meanwhile.
     Commit(F),
-    /// The caller leads: it commits once no more joiners come.
+    /// The caller is the leader: it commits once no more joiners come.
     Lead(F::Outcome),
-    /// Somebody else commits.
+    /// Another task commits.
     Wait(F::Outcome),
-    /// The transaction was lost: nobody will commit it.
+    /// The transaction was lost: there is nothing to commit.
     Lost,
-    /// The writer was taken from the call.
+    /// The writer has been taken from the call.
     NotHeld,
 }
 
@@ -93,16 +93,16 @@ pub(in crate::engine::writer) enum Finished<F: Follow> {
 pub(in crate::engine::writer) enum Looked<F> {
     /// The batch stays open; it has this many members.
     Keep { members: u32 },
-    /// The caller commits, as the library.
+    /// The caller commits. The library holds the writer meanwhile.
     Commit(F),
-    /// Somebody else commits.
+    /// Another task commits.
     Relieved,
 }
 
-/// What has to be done in the world, after unlocking.
+/// What the shell has to do after unlocking.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::engine::writer) struct Effects<W, S, F> {
-    /// Tell it that it has the writer.
+    /// Tell this call that it has the writer.
     pub(in crate::engine::writer) grant: Option<W>,
     /// Commit on the worker thread, then [`done`](super::Scheduler::done).
     pub(in crate::engine::writer) commit: Option<F>,
@@ -110,18 +110,18 @@ pub(in crate::engine::writer) struct Effects<W, S, F> {
     pub(in crate::engine::writer) restart_log: bool,
     /// Take the writer from this call: [`reclaim`](super::Scheduler::reclaim), undo its work, then [`done`](super::Scheduler::done).
     pub(in crate::engine::writer) evict: Option<(S, Reason)>,
-    /// Tell them that the writer is closed.
+    /// Tell these calls that the writer is closed.
     pub(in crate::engine::writer) refused: Vec<W>,
 }
 
-/// Whether a caller on another thread should wait there for the writer.
+/// Whether a caller on another thread should spin for the writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine::writer) enum SpinHint {
-    /// There is nothing to wait for in a thread.
+    /// There is nothing to spin for.
     Quiet,
     /// A body that lets others join is running.
     Running,
-    /// The batch is open for the next one.
+    /// The batch is open for the next call.
     Open,
 }
 

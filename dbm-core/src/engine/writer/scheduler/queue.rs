@@ -1,12 +1,13 @@
-//! The waiting calls, in the order in which they arrived.
+//! The waiting calls, in order of arrival.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A call's place in the order of arrival. A call that came too late for the writer keeps it.
+/// A call's place in the order of arrival. A call that misses its grant keeps its place.
 pub(crate) type Arrival = u64;
 
-/// Sorted by arrival. Leaving takes O(log n): an entry stays behind, empty, until it is at one of the ends.
+/// Sorted by arrival. Leaving takes O(log n): it empties the entry, which is removed when it reaches an end of the
+/// queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Queue<W> {
     entries: VecDeque<Entry<W>>,
@@ -22,7 +23,7 @@ struct Entry<W> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Waiter<W> {
     pub(super) handle: W,
-    /// How long it may take to come for the writer once it has been granted.
+    /// How long the call may take to claim the writer after the grant.
     pub(super) claim_within: Duration,
 }
 
@@ -42,7 +43,7 @@ impl<W> Queue<W> {
         self.waiting == 0
     }
 
-    /// The one that has waited longest.
+    /// The call that has waited longest.
     pub(super) fn front(&self) -> Option<&W> {
         let front = self.entries.front()?.waiter.as_ref()?;
         Some(&front.handle)
@@ -77,7 +78,7 @@ impl<W> Queue<W> {
         Some(waiter.handle)
     }
 
-    /// Removes everybody.
+    /// Removes all calls.
     pub(super) fn clear(&mut self) -> Vec<W> {
         self.waiting = 0;
         let waiters = std::mem::take(&mut self.entries).into_iter();
@@ -86,7 +87,7 @@ impl<W> Queue<W> {
             .collect()
     }
 
-    /// Both ends hold a waiter.
+    /// Restores the invariant that the entries at both ends hold a waiter.
     fn trim(&mut self) {
         while self
             .entries
@@ -104,7 +105,7 @@ impl<W> Queue<W> {
         }
     }
 
-    /// The queue's own invariants. It looks at every entry, so only tests ask.
+    /// The queue's own invariants. Checking them visits every entry, so only tests do it.
     #[cfg(test)]
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let waiting = self.entries.iter().filter(|entry| entry.waiter.is_some());

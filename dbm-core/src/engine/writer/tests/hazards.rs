@@ -1,4 +1,4 @@
-//! Executors and moments that a writer must survive.
+//! Executors and race conditions that a writer must survive.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::engine::writer::{Writer, WriterPermit};
 use crate::error::{Error, Result};
 use crate::test_support::{is_told_of_no_file, run, starts};
 
-/// Of a method whose calls share transactions.
+/// The policy of a method whose calls share transactions.
 fn shares() -> &'static SharePolicy {
     static POLICY: SharePolicy = SharePolicy::new();
     while !POLICY.may_share() {
@@ -25,7 +25,7 @@ fn shares() -> &'static SharePolicy {
 
 type Answer = Pin<Box<dyn Future<Output = Result<()>>>>;
 
-/// A call that is done and waits for the commit of another one, which has joined its transaction.
+/// A call that is done and waits for the commit of the call that has joined its transaction.
 struct Two {
     writer: Arc<Writer>,
     first: Answer,
@@ -79,7 +79,7 @@ fn members_keep_their_transaction_when_a_call_is_evicted_before_its_savepoint() 
     });
 }
 
-/// Tells whether the connection is free when it is woken.
+/// Reports whether the connection is free at the time of the wake.
 struct Looks(Arc<Conn>, Sender<bool>);
 
 impl Wake for Looks {
@@ -101,7 +101,7 @@ fn members_of_a_lost_transaction_are_woken_outside_of_the_connections_lock() {
         {
             let mut slot = two.writer.conn.lock();
             let db = slot.db().unwrap();
-            // SQLite has ended it.
+            // SQLite has ended the transaction.
             assert!(db.roll_back());
             two.writer.undo(db, &two.second);
         }
@@ -123,7 +123,7 @@ impl Wake for Panics {
     }
 }
 
-/// The next one in the queue is woken by the thread that has committed.
+/// The thread that has committed wakes the next call in the queue.
 #[test]
 fn a_commit_is_told_whatever_the_waker_of_the_next_call_does() {
     run(async {
@@ -139,7 +139,7 @@ fn a_commit_is_told_whatever_the_waker_of_the_next_call_does() {
         writer.include();
         let told = writer.finish(permit, &first).await;
         assert!(is_told_of_no_file(&told), "{told:?}");
-        // It has the writer, and can give it on.
+        // It has the writer and can pass it on.
         drop(waits.await.unwrap());
     });
 }

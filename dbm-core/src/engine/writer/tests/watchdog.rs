@@ -22,27 +22,27 @@ fn started(answer: impl Future<Output = Result<()>> + 'static, waker: &Waker) ->
     answer
 }
 
-/// Somebody who waits for the commit.
+/// A call that waits for the commit.
 fn member(writer: &Arc<Writer>, waker: &Waker) -> Answer {
     let (outcome, writer) = (writer.note(Scheduler::follow).unwrap(), Arc::clone(writer));
     started(async move { writer.wait_for(&outcome).await }, waker)
 }
 
-/// Somebody who makes the commit, on the worker thread, and whose task does not run any more.
+/// A call that commits, on the worker thread, and whose task does not run any more.
 fn commits(writer: &Arc<Writer>, (permit, session): (WriterPermit, Arc<Session>)) -> Answer {
     let writer = Arc::clone(writer);
     let commits = async move { writer.finish(permit, &session).await };
     started(commits, Waker::noop())
 }
 
-/// Waits until nobody is looked after.
+/// Waits until the watchdog watches no call.
 async fn ended(writer: &Writer) {
     while Arc::strong_count(&writer.watchdog.shared) > 1 {
         tokio::task::yield_now().await;
     }
 }
 
-/// In all of these tests nothing but the member's task runs while it waits.
+/// In all of these tests only the member's task runs while it waits.
 #[test]
 fn members_are_told_of_a_commit_that_took_longer_than_the_thread_had_nothing_to_do() {
     run(async {
@@ -77,7 +77,7 @@ fn members_are_told_of_a_commit_that_comes_after_the_close() {
     });
 }
 
-/// A transaction, and the call that is to commit it but stands still.
+/// A transaction, and the call that should commit it but does not run.
 async fn stalled() -> (Arc<Writer>, impl Sized) {
     let writer = writer(Config::in_memory());
     let (permit, session) = begin(&writer, "stalls").await;
@@ -93,7 +93,7 @@ impl Wake for Tells {
     }
 }
 
-/// Nothing runs while it waits, no timer either.
+/// Nothing runs while it waits, not even a timer.
 #[test]
 fn members_are_looked_after_without_a_runtime() {
     let mut stands_still = None;

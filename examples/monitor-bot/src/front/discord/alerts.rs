@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::commands::{event_line, headline};
 use crate::render;
 use crate::span::Span;
-use crate::store::{Event, What};
+use crate::store::{Event, EventKind};
 
 const NAME: &str = "discord";
 /// What happened longer ago is no news.
@@ -34,7 +34,7 @@ pub(super) async fn tell(context: serenity::Context, app: Arc<App>, channel: Opt
 /// What was sent is remembered after each message; what could not be sent is tried again with the next reading.
 async fn announce(context: &serenity::Context, app: &App, channel: ChannelId) {
     let since = app.clock.now() - NEWS.as_secs();
-    let events = match app.store.untold(NAME, since).await {
+    let events = match app.store.pending(NAME, since).await {
         Ok(events) => events,
         Err(error) => return tracing::error!(%error, "alerts cannot be told on Discord"),
     };
@@ -42,7 +42,7 @@ async fn announce(context: &serenity::Context, app: &App, channel: ChannelId) {
         if let Err(error) = channel.send_message(context, message(&event)).await {
             return tracing::warn!(%error, "an alert could not be told on Discord");
         }
-        if let Err(error) = app.store.told(NAME, event.id).await {
+        if let Err(error) = app.store.delivered(NAME, event.id).await {
             return tracing::error!(%error, "an alert was told on Discord, and may be told again");
         }
     }
@@ -50,9 +50,9 @@ async fn announce(context: &serenity::Context, app: &App, channel: ChannelId) {
 
 fn message(event: &Event) -> CreateMessage {
     let mark = match event.what {
-        What::Raised | What::Worse => "🔴",
-        What::Acknowledged => "🟡",
-        What::Cleared => "🟢",
+        EventKind::Raised | EventKind::Worse => "🔴",
+        EventKind::Acknowledged => "🟡",
+        EventKind::Cleared => "🟢",
     };
     let line = render::harmless(&event_line(event)).replace('`', "'");
     CreateMessage::new()

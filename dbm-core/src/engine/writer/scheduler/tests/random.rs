@@ -24,12 +24,12 @@ proptest! {
         for choice in choices {
             let events = world.events();
             let event = *choice.get(&events);
-            // The end is seldom in the middle.
+            // A shutdown is rare, so that most runs go on for long.
             if event != Event::Shut || choice.index(10) == 0 {
                 world.apply(event);
             }
         }
-        // From wherever it stands, everybody comes to an end.
+        // From any state, every call ends.
         for _ in 0..2_000 {
             let events = world.events();
             let Some(event) = events.into_iter().find(|event| {
