@@ -203,7 +203,8 @@ pub trait DbManager: Schema + Sized {
         lifecycle::update_version(self.__core(), version)
     }
 
-    /// Checks the whole file: its pages, indexes and constraints (`PRAGMA integrity_check`), and each foreign key. What was
+    /// Checks the whole file: its pages, indexes, `NOT NULL` and `UNIQUE` (`PRAGMA integrity_check`), and each foreign key.
+    /// `CHECK` constraints are not looked at: SQLite leaves them out on a connection that cannot write. What was
     /// found is kept, also where the damage lets the check go no further.
     ///
     /// It is a read like any other, of one snapshot, and takes as long as reading the whole file.
