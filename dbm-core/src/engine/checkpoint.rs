@@ -17,23 +17,23 @@ use super::worker_thread::WorkerThread;
 use crate::error::Result;
 use crate::waking::contained;
 
-/// Each time the log has grown by this many pages a checkpoint runs beside the writer.
+/// A checkpoint runs beside the writer each time the log has grown by this many pages.
 const PASSIVE_EVERY_PAGES: u32 = 1_000;
-/// When no more than this many pages are left to copy after that, the writer is held for as long as they take, so that
-/// the log starts over: a log that is written over is synced in half the time of one that grows.
+/// If no more than this many pages are left to copy after that, the writer is held until they are copied, and the log
+/// starts over. Syncing a log that is overwritten takes half the time of syncing one that grows.
 const RESTART_WITHIN_PAGES: u32 = 500;
-/// Above this many pages the writer is held whatever there is to copy, and the disk gets the space back.
+/// Above this many pages the writer is held however much there is to copy, and the disk gets the space back.
 const TRUNCATE_ABOVE_PAGES: u32 = 8_000;
 /// How long the writer is held for reads that still need a log of that size…
 pub(crate) const TRUNCATE_WAIT: Duration = Duration::from_millis(100);
 /// …or a smaller one.
 const RESTART_WAIT: Duration = Duration::from_millis(2);
 
-/// The first SQLite in which a checkpoint beside the writer is safe. In those before, commits may be lost when one connection
-/// commits while another one makes a checkpoint: the WAL-reset bug, <https://sqlite.org/wal.html#walresetbug>.
+/// The first SQLite in which a checkpoint beside the writer is safe. Earlier ones may lose commits if one connection
+/// commits while another one runs a checkpoint: the WAL-reset bug, <https://sqlite.org/wal.html#walresetbug>.
 const SAFE_BESIDE_THE_WRITER: i32 = 3_051_003;
 
-/// A log that should shrink and cannot: reads still need it.
+/// A log that should shrink but cannot, because reads still need it.
 pub(crate) struct StillRead {
     pages: u32,
 }
@@ -67,7 +67,7 @@ pub(crate) struct Checkpointer {
 #[derive(Default)]
 struct Progress {
     wanted: AtomicBool,
-    /// Pages of the log that the last checkpoint has copied, until the next commit looks at it; 0 then.
+    /// Pages of the log that the last checkpoint has copied. The next commit reads it and resets it to 0.
     copied: AtomicU32,
     /// Held while a checkpoint runs.
     own: Mutex<Own>,
@@ -98,7 +98,7 @@ impl Checkpointer {
         }
     }
 
-    /// Starts a checkpoint when the log has grown and none is under way. True when the writer should be held for
+    /// Starts a checkpoint if the log has grown and none is under way. True if the writer should be held for
     /// [`restart_log`](Self::restart_log).
     pub(crate) fn after_commit(&self, pages: u32) -> bool {
         if pages == 0 {
@@ -106,7 +106,7 @@ impl Checkpointer {
             return false;
         }
         self.pages.store(pages, Ordering::Relaxed);
-        // What was written during the checkpoint, and by this commit, is left to copy too.
+        // What was written during the checkpoint and by this commit is also left to copy.
         let copied = self.state.copied.swap(0, Ordering::Relaxed);
         if copied > 0 && pages.saturating_sub(copied) <= RESTART_WITHIN_PAGES {
             return true;
@@ -126,7 +126,7 @@ impl Checkpointer {
 
     /// Whether the log has grown enough since the last checkpoint.
     fn is_due(&self, pages: u32) -> bool {
-        // A log that starts over is smaller than it was.
+        // A log that has started over is smaller than before.
         let above = self.passive_above.load(Ordering::Relaxed);
         let above = above
             .min(pages.saturating_add(PASSIVE_EVERY_PAGES))
@@ -140,6 +140,8 @@ impl Checkpointer {
     }
 
     fn start_passive(&self, pages: u32) {
+        // AcqRel: the partner of the two Release stores below. The flag only keeps a second job away; the connection is
+        // under `own`.
         if self.state.wanted.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -161,12 +163,12 @@ impl Checkpointer {
         }
     }
 
-    /// Has the log start over, unless a read still needs it: then tries again when the log has grown. For the owner of
-    /// the writer, on the worker thread: it blocks. Says so when a log that is too large could not.
+    /// Makes the log start over. If a read still needs it, a later commit tries again, once the log has grown. For the
+    /// owner of the writer, on the worker thread: it blocks. Reports a log that is too large and could not start over.
     #[must_use]
     pub(crate) fn restart_log(&self, db: &Db) -> Option<StillRead> {
         let too_large = self.is_too_large();
-        // It was, and could not start over then.
+        // It was too large before, and could not start over then.
         let was_too_large = self.truncate_above.load(Ordering::Relaxed) > TRUNCATE_ABOVE_PAGES;
         let connection = &db.connection;
         let started_over = self
@@ -190,8 +192,8 @@ impl Checkpointer {
         Some(StillRead { pages })
     }
 
-    /// Closes the connection and ends the thread when there was no checkpoint since this was called last. False when that may
-    /// be so the next time.
+    /// Closes the connection and ends the thread if no checkpoint has run since the last call of this. False if something
+    /// is left for the next one.
     pub(crate) fn rest(&self) -> bool {
         let Ok(mut own) = self.state.own.try_lock() else {
             return false;
@@ -204,12 +206,12 @@ impl Checkpointer {
         true
     }
 
-    /// Closes the connection; the next checkpoint opens another one. Waits for the one that is running.
+    /// Closes the connection; the next checkpoint opens another one. Waits for a running checkpoint.
     pub(crate) fn discard(&self) {
         self.state.lock().connection = None;
     }
 
-    /// Waits for the checkpoint that is running, and starts no other.
+    /// Waits for a running checkpoint, and starts no other.
     pub(crate) fn close(&self) {
         {
             let mut own = self.state.lock();
@@ -220,7 +222,7 @@ impl Checkpointer {
     }
 }
 
-/// Once in a process: every manager has the same SQLite.
+/// Once per process: every manager has the same SQLite.
 fn warn_of_old_sqlite() {
     static TOLD: Once = Once::new();
     TOLD.call_once(|| {
@@ -254,7 +256,7 @@ impl Own {
         self.used = true;
         let sql = "PRAGMA wal_checkpoint(PASSIVE)";
         let copied: i64 = connection.query_row(sql, (), |row| row.get(2))?;
-        // -1 when another one's checkpoint is in the way.
+        // -1 if another connection's checkpoint is in the way.
         Ok(u32::try_from(copied).unwrap_or(0))
     }
 }
@@ -272,7 +274,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(20);
 
-    /// In the midst of somebody else's checkpoint.
+    /// In the middle of another connection's checkpoint.
     static MIDST: Mutex<Option<(Sender<()>, Receiver<()>)>> = Mutex::new(None);
 
     fn stay_in_the_midst(_: i32) -> bool {

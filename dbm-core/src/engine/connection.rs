@@ -1,4 +1,4 @@
-//! One SQLite connection that is used from where the task is or from its worker thread, by whoever owns it at the time.
+//! One SQLite connection. Its owner of the moment uses it where the task is, or on its worker thread.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,25 +17,25 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::waking::contained;
 
-/// Marks who may use a connection; never used twice.
+/// Identifies the owner of a connection; never used twice.
 pub(crate) type OwnerId = u64;
 
 const NO_OWNER: OwnerId = 0;
 
 /// A connection and the thread for its slow work.
 ///
-/// The lock is held for one statement or COMMIT, never across an await. Only the owner's statements run; whoever
-/// is not the owner any more (its call has ended, or it was evicted) gets an error under the same lock. So does code of
-/// the program that a statement runs, when it comes back to the connection: see [`inside`].
+/// The lock is held for one statement or COMMIT, never across an await. Only the owner's statements run. A session that
+/// no longer owns the connection (its call has ended, or it was evicted) gets an error under the same lock. So does code
+/// of the program that a statement runs, if it comes back to the connection: see [`inside`].
 #[repr(align(128))]
 pub(crate) struct Conn {
     role: Role,
     opener: SharedOpener,
     slot: Mutex<Slot>,
-    /// Closed, and nobody's: what a thread gets that is inside of the slot already. Nothing is ever run on it.
+    /// A closed slot without an owner, for a thread that is inside of `slot` already. Nothing ever runs on it.
     nobodys: Mutex<Slot>,
     worker: WorkerThread,
-    /// Jobs on the worker thread that have not ended; while there are any, nothing runs inline.
+    /// Jobs on the worker thread that have not ended. While there are any, nothing runs inline.
     pending: AtomicUsize,
     running: Mutex<Running>,
 }
@@ -44,21 +44,21 @@ pub(crate) struct Slot {
     db: Option<Db>,
     owner: OwnerId,
     closed: bool,
-    /// A call has had it since somebody last looked whether it is used.
+    /// A call has had it since the last check for idle connections.
     used: bool,
 }
 
-/// A slot that nobody else is in.
+/// Exclusive access to a slot.
 pub(crate) struct SlotGuard<'a> {
     slot: MutexGuard<'a, Slot>,
     _inside: Option<InsideGuard>,
 }
 
-/// The job that may be interrupted now; an interrupt is sent under this lock, so it never hits a later one.
+/// The job that may be interrupted. An interrupt is sent under this lock, so it never hits a later job.
 #[derive(Default)]
 struct Running {
     job: Option<u64>,
-    /// Whose statement the job is; nobody's when it is the library's own work, which ends soon.
+    /// The owner whose statement the job is. `None` for the library's own work, which ends soon.
     owner: Option<OwnerId>,
     interruptible: bool,
     unwanted: bool,
@@ -87,7 +87,7 @@ impl Conn {
         self.opener.check_identity()
     }
 
-    /// Never waits for this thread itself.
+    /// Locks the slot. A thread that is inside of it already gets the slot without an owner, instead of a deadlock.
     #[inline]
     pub(crate) fn lock(&self) -> SlotGuard<'_> {
         let inside = self.enter();
@@ -107,12 +107,12 @@ impl Conn {
         inside::enter(self.opener.manager, std::ptr::from_ref(self).addr())
     }
 
-    /// The method whose statement this thread runs here.
+    /// The method whose statement this thread is running on this connection.
     pub(crate) fn is_run_here(&self) -> Option<&'static str> {
         inside::of_connection(std::ptr::from_ref(self).addr())
     }
 
-    /// The slot, when nothing runs or waits on the worker thread and nobody else is in it: never blocks.
+    /// The slot, if nothing runs or waits on the worker thread and no other thread has it locked. Never blocks.
     pub(crate) fn try_lock(&self) -> Option<SlotGuard<'_>> {
         if self.has_pending() {
             return None;
@@ -129,16 +129,19 @@ impl Conn {
         })
     }
 
-    /// The slot when nobody owns it either.
+    /// The same, if the slot has no owner either.
     pub(crate) fn try_lock_idle(&self) -> Option<SlotGuard<'_>> {
         self.try_lock().filter(|slot| slot.owner == NO_OWNER)
     }
 
     pub(crate) fn has_pending(&self) -> bool {
+        // Acquire: the partner of the decrement in `Pending::drop`. The connection itself is protected by the slot's
+        // lock.
         self.pending.load(Ordering::Acquire) > 0
     }
 
-    /// Runs a job on the worker thread, after all jobs before it; then, when the connection is free again, tells of it.
+    /// Runs a job on the worker thread, after all jobs before it. Once the connection is free again, calls `then` with
+    /// the result.
     pub(crate) fn post<R>(
         self: &Arc<Self>,
         job: impl FnOnce() -> R + Send + 'static,
@@ -152,7 +155,7 @@ impl Conn {
         })
     }
 
-    /// Runs a job on the worker thread, or here when the system has no thread to give.
+    /// Runs a job on the worker thread, or here if the system cannot start a thread.
     pub(crate) fn post_or_run<R>(
         self: &Arc<Self>,
         job: impl FnOnce() -> R + Send + 'static,
@@ -165,7 +168,7 @@ impl Conn {
         }
     }
 
-    /// Whether a job that is posted will run.
+    /// Whether a posted job will run.
     pub(crate) fn has_worker(&self) -> bool {
         self.worker.start().is_ok()
     }
@@ -174,8 +177,8 @@ impl Conn {
         self.lock().db.is_some()
     }
 
-    /// The slot of a connection that is open and fit for another call, to take it over: nothing runs on it. `None` while the
-    /// worker thread has work: then the lock may be held for as long as an open takes.
+    /// The slot of an open connection that is ready for another call, to take it over: nothing runs on it. `None` while
+    /// the worker thread has work, because an open may hold the lock for long.
     pub(crate) fn lock_open(&self) -> Option<SlotGuard<'_>> {
         if self.has_pending() {
             return None;
@@ -196,14 +199,14 @@ impl Conn {
         })
     }
 
-    /// With it go the program's functions, and what they own.
+    /// The program's functions, and what they own, are dropped with it.
     #[cold]
     fn discard_served(&self, mut slot: MutexGuard<'_, Slot>) {
         let _inside = self.enter();
         slot.discard();
     }
 
-    /// Opens the connection without holding up the task's worker.
+    /// Opens the connection without blocking the runtime's worker.
     pub(crate) async fn open_on_worker(self: &Arc<Self>) -> Result<()> {
         let (sender, receiver) = oneshot::channel();
         let opening = Arc::clone(self);
@@ -221,8 +224,8 @@ impl Conn {
             return Err(Error::HandleEnded);
         }
         let db = self.opener.open(self.role)?;
-        // It may have to read the log anew, and SQLite tries for seconds when it cannot: not where the task is. Another
-        // process that is in the way is no fault.
+        // SQLite may have to read the log again, and retries for seconds if it cannot. That must not happen where the
+        // task is. A process that is merely in the way is no fault.
         match db.control(&CONTROL.snapshot) {
             Err(error) if !is_busy(&error) => Err(error),
             _ => {
@@ -232,7 +235,7 @@ impl Conn {
         }
     }
 
-    /// Has a new connection take the place of one that has served its one call, before anybody waits for it.
+    /// Replaces a connection that has served its one call, before another call waits for it.
     pub(crate) fn replace_beside(self: &Arc<Self>) {
         let conn = Arc::clone(self);
         let replace = move || {
@@ -241,14 +244,14 @@ impl Conn {
             if is_idle && slot.has_served() {
                 slot.discard();
                 drop(slot);
-                // If there is none to be had, whoever needs it is told.
+                // If no connection can be opened, the next call gets the error.
                 let _ = conn.open();
             }
         };
         let _ = self.post(replace, drop);
     }
 
-    /// Takes over an open connection, unless it comes too late.
+    /// Takes over an open connection, unless this one was closed for good.
     pub(crate) fn adopt(&self, db: Db) {
         let mut slot = self.lock();
         if !slot.closed {
@@ -263,8 +266,8 @@ impl Conn {
         idle::tell_of_open();
     }
 
-    /// Closes the connection and ends the thread when nobody has used them since this was called last. False when that may
-    /// be so the next time.
+    /// Closes the connection and ends the thread if they were not used since the last call of this. False if something is
+    /// left for the next one.
     pub(crate) fn rest(&self) -> bool {
         let Some(mut slot) = self.try_lock_idle() else {
             return false;
@@ -272,7 +275,7 @@ impl Conn {
         if std::mem::take(&mut slot.used) {
             return false;
         }
-        // What others have done may wait in a transaction for its commit.
+        // The work of other calls may wait in a transaction for its commit.
         let is_over = slot
             .db
             .as_ref()
@@ -293,7 +296,7 @@ impl Conn {
             slot.db.take()
         };
         self.running().handle = None;
-        // With it go the program's functions, and what they own.
+        // The program's functions, and what they own, are dropped with it.
         let entered = self.enter();
         if let Some(db) = db {
             db.close();
@@ -302,8 +305,8 @@ impl Conn {
         self.worker.close();
     }
 
-    /// Runs `work` as a job that [`interrupt`](Self::interrupt) can stop. Whoever interrupts makes `is_wanted` false
-    /// first: the job either sees that or is found running.
+    /// Runs `work` as a job that [`interrupt`](Self::interrupt) can stop. Before it interrupts, a caller makes
+    /// `is_wanted` false. So the job either sees that, or is found running.
     pub(crate) fn as_job<R>(
         &self,
         job: u64,
@@ -331,7 +334,7 @@ impl Conn {
         Some(result)
     }
 
-    /// From here on the running job may be interrupted: it cannot do harm to those who share its transaction.
+    /// Allows interrupting the running job: it can no longer harm the other members of its transaction.
     pub(crate) fn allow_interrupt(&self) {
         let mut running = self.running();
         running.interruptible = true;
@@ -340,7 +343,7 @@ impl Conn {
         }
     }
 
-    /// Stops the job if it is running, as soon as nobody else depends on it.
+    /// Stops the job if it is running, as soon as no other call depends on it.
     pub(crate) fn interrupt(&self, job: u64) {
         let mut running = self.running();
         if running.job == Some(job) {
@@ -351,7 +354,7 @@ impl Conn {
         }
     }
 
-    /// Stops the statement of this owner; it may have ended meanwhile, and another one's work has begun.
+    /// Stops the statement of this owner, and no other: it may have ended, and another owner's work may have begun.
     pub(crate) fn interrupt_owner(&self, owner: OwnerId) {
         let running = self.running();
         if running.job.is_some() && running.owner == Some(owner) {
@@ -375,7 +378,8 @@ impl Conn {
 impl Running {
     fn stop(&self) {
         if let Some((handle, guard)) = &self.handle {
-            // The flag reaches what an interrupt before the first step misses.
+            // The flag stops a statement that has not taken its first step, which an interrupt does not,
+            // <https://sqlite.org/c3ref/interrupt.html>.
             guard.cancel();
             handle.interrupt();
         }
@@ -386,6 +390,7 @@ struct Pending(Arc<Conn>);
 
 impl Pending {
     fn new(conn: &Arc<Conn>) -> Self {
+        // `AcqRel` protects nothing beyond the slot's lock: the count only says that a job is on its way.
         conn.pending.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(conn))
     }
@@ -393,6 +398,7 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
+        // Release: the partner of the load in `has_pending`.
         self.0.pending.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -444,8 +450,8 @@ impl Slot {
         self.owner = NO_OWNER;
     }
 
-    /// Whether the connection may hold what must not outlive the call that had it. With a transaction open others go on with
-    /// it: then it holds nothing that they would see.
+    /// Whether the connection may hold something that must not outlive the call that had it. Not while a transaction is
+    /// open: other calls continue it, and it holds nothing that they would see.
     pub(crate) fn has_served(&self) -> bool {
         let is_over = |db: &Db| db.guard.is_single_use() && db.connection.is_autocommit();
         self.db.as_ref().is_some_and(is_over)
@@ -473,7 +479,7 @@ mod tests {
     use super::*;
     use crate::temporary::TemporaryDirectory;
 
-    /// Where a job runs that must not be lost.
+    /// The thread on which a job runs that must not be lost.
     fn place_of_job(conn: &Arc<Conn>) -> ThreadId {
         let (sender, place) = channel();
         let job = || thread::current().id();
@@ -490,7 +496,7 @@ mod tests {
         assert_eq!(place_of_job(&conn), thread::current().id());
     }
 
-    /// SQLite tries for seconds when it cannot, which is nothing for the task that has the connection.
+    /// SQLite retries for seconds, which would block the task that has the connection.
     #[test]
     #[expect(
         clippy::disallowed_methods,
@@ -511,7 +517,7 @@ mod tests {
         assert!(conn.lock_open().is_none());
     }
 
-    /// It is code of the program that a statement runs.
+    /// Such a thread runs code of the program, within a statement.
     #[test]
     fn a_thread_that_is_inside_finds_a_slot_that_is_nobodys() {
         let opener = Opener::new(":memory:".into(), Config::in_memory());

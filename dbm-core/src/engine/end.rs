@@ -1,4 +1,4 @@
-//! How a call leaves the writer: what it has done is kept or taken back, and its connection is fit for the next one.
+//! How a call leaves the writer: its work is kept or undone, and the connection is made ready for the next call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +13,12 @@ use super::writer::Writer;
 use crate::error::{Error, Result};
 
 impl Engine {
-    /// Ends the transaction of an outermost call; with `keep` it stays open for its commit. What is inside says whether
+    /// Ends the transaction of an outermost call. With `keep` it stays open for its commit. The inner result says whether
     /// the work could be kept.
     ///
     /// # Errors
     ///
-    /// The connection is not this session's any more, and nothing was done.
+    /// The session no longer owns the connection, and nothing was done.
     pub(crate) async fn end_transaction(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -46,7 +46,7 @@ impl Engine {
         result
     }
 
-    /// Makes what a call has done part of the transaction that will be committed.
+    /// Makes the call's work part of the transaction that will be committed.
     fn include(&self, db: &Db, session: &Session) -> Result<()> {
         session.check()?;
         session.check_finished()?;
@@ -82,8 +82,8 @@ impl Engine {
         }))
     }
 
-    /// Has a new connection take the place of the writer's: nothing that a body has set in it outlives the body. What is
-    /// `held` is given back when that is done, whoever still waits for it.
+    /// Replaces the writer's connection, so that no setting that a body made outlives it. `held` is dropped once that is
+    /// done, even if the caller has stopped waiting.
     pub(crate) async fn renew_writer(self: &Arc<Self>, held: impl Send + 'static) {
         let (sender, receiver) = oneshot::channel();
         let engine = Arc::clone(self);
@@ -97,7 +97,7 @@ impl Engine {
         let _ = receiver.await;
     }
 
-    /// What the body has done stays, whatever becomes of the new connection: if there is none, the next call opens it.
+    /// The body's work stays even if no connection can be opened. Then the next call opens one.
     fn renew_writer_now(&self) {
         let conn = &self.writer.conn;
         {
@@ -115,7 +115,7 @@ impl Engine {
     }
 }
 
-/// The savepoint of a nested call. It is ended once: who comes later finds nothing to do.
+/// The savepoint of a nested call. It ends once; a second end does nothing.
 pub(crate) struct Savepoint {
     engine: Arc<Engine>,
     session: Arc<Session>,
@@ -132,7 +132,7 @@ impl Savepoint {
             .await?
     }
 
-    /// Takes back what was done since, unless it has been ended or the connection is another one's.
+    /// Undoes the work since the savepoint, unless it has ended or the session no longer owns the connection.
     pub(crate) fn undo(&self) {
         if let Ok(db) = self.session.conn.lock().owned_by(self.session.id) {
             let _ = self.end_now(db, false);
@@ -140,6 +140,7 @@ impl Savepoint {
     }
 
     fn end_now(&self, db: &Db, keep: bool) -> Result<()> {
+        // Both ends run under the slot's lock, which already orders them: `AcqRel` protects nothing beyond that.
         if self.ended.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
@@ -164,14 +165,14 @@ impl Savepoint {
     }
 }
 
-/// Takes back what a call has done that was not ended, and its connection.
+/// Undoes a call's work that was not ended, and takes its connection back.
 pub(crate) fn undo_write(writer: &Writer, session: &Session) {
     let mut slot = session.conn.lock();
     let Ok(db) = slot.owned_by(session.id) else {
         return;
     };
     writer.undo(db, session);
-    // What it did may be part of a transaction that others go on with.
+    // Its work may be part of a transaction that other calls continue.
     let alone = !session.is_shared() && !writer.in_transaction();
     let unclean = alone && session.is_unclean(db);
     if session.access == Access::Connection || unclean {
@@ -187,8 +188,8 @@ mod tests {
     use crate::engine::open::Opener;
     use crate::temporary::TemporaryDirectory;
 
-    /// The method that had the bare connection may have made tables whose constraints fail at a COMMIT only.
-    // Windows lets nobody move a file that is open.
+    /// A method with the bare connection may have made tables whose constraints fail only at COMMIT.
+    // On Windows an open file cannot be moved.
     #[cfg(unix)]
     #[test]
     #[expect(

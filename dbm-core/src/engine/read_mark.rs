@@ -1,9 +1,10 @@
-//! Makes reads cheap while there are many: most of a point read is the system call that takes the shared lock on the
-//! read mark of the write-ahead log. Connections of one process share that lock, so while one of them holds it, the
-//! others take it without a system call.
+//! Makes reads cheap while there are many. Most of a point read is the system call that takes the shared lock on the read
+//! mark of the write-ahead log, <https://sqlite.org/walformat.html>. Connections of one process share that lock: while
+//! one of them holds it, the others take it without a system call (`unixShmLock` in
+//! <https://sqlite.org/src/file/src/os_unix.c>).
 //!
-//! A connection of its own holds the mark, and only for a moment: it is renewed or let go every few milliseconds,
-//! and let go for each checkpoint, which it would stop from emptying the log.
+//! A separate connection holds the mark, and only briefly. Every few milliseconds it renews or releases the mark. It also
+//! releases the mark for each checkpoint, which could not empty the log otherwise.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,9 +18,9 @@ use super::worker_thread::WorkerThread;
 use crate::error::Result;
 use crate::sharded::{Sharded, thread_number};
 
-/// How long the mark is held before it is looked at again.
+/// How long the mark is held before the reads are counted again.
 const MOMENT: Duration = Duration::from_millis(10);
-/// Reads in a moment that make it worth holding.
+/// This many reads within a moment make it worth holding.
 const WORTH_IT: u64 = 64;
 
 pub(crate) struct ReadMark {
@@ -65,6 +66,8 @@ impl ReadMark {
     }
 
     fn start(&self) {
+        // AcqRel: the partner of the Release stores below and in `hold_while_worth_it`. The flag only keeps a second job
+        // away; what the jobs use is under the holder's lock.
         if self.shared.running.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -78,19 +81,20 @@ impl ReadMark {
         }
     }
 
-    /// Whether a thread holds it.
+    /// Whether a thread holds the mark.
     pub(crate) fn is_running(&self) -> bool {
+        // Acquire: the partner of the Release stores of `false`. The holder's connection is under its lock.
         self.shared.running.load(Ordering::Acquire)
     }
 
-    /// Runs something that the held mark would be in the way of.
+    /// Runs something that a held mark would block.
     pub(crate) fn while_released<T>(&self, run: impl FnOnce() -> T) -> T {
         let holder = self.shared.lock();
         holder.release();
         run()
     }
 
-    /// Closes the connection and ends the thread unless there are many reads. False when there are.
+    /// Closes the connection and ends the thread. False while there are many reads.
     pub(crate) fn rest(&self) -> bool {
         if self.is_running() {
             return false;
@@ -100,12 +104,12 @@ impl ReadMark {
         true
     }
 
-    /// Closes the connection; the next moment opens another one.
+    /// Closes the connection. The next moment opens another one.
     pub(crate) fn discard(&self) {
         self.shared.lock().connection = None;
     }
 
-    /// Lets go for good.
+    /// Releases the mark for good.
     pub(crate) fn close(&self) {
         {
             let mut holder = self.shared.lock();
@@ -121,7 +125,7 @@ impl Shared {
     fn hold_while_worth_it(&self) {
         let mut seen = self.reads.sum();
         let mut holder = self.lock();
-        // Whatever goes wrong here costs speed and nothing else: the next reads try again.
+        // A failure here costs only speed: the next reads try again.
         while !holder.closed && holder.renew(&self.opener).is_ok() {
             holder = self
                 .closing
@@ -136,6 +140,7 @@ impl Shared {
         }
         holder.release();
         drop(holder);
+        // Release: the partner of the swap in `start` and the load in `is_running`.
         self.running.store(false, Ordering::Release);
     }
 

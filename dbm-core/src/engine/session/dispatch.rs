@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::unique_id::next_id;
 
 impl Session {
-    /// Sends work to the worker thread and waits for its result. A statement whose caller has gone before its turn came is
-    /// not run; the library's own work always is.
+    /// Sends work to the worker thread and waits for its result. A statement whose caller has gone before it starts is
+    /// not run. The library's own work always is.
     pub(super) async fn on_worker<R: Send + 'static>(
         self: &Arc<Self>,
         kind: JobKind<'_>,
@@ -30,6 +30,8 @@ impl Session {
         };
         let abandoned = Arc::clone(&guard.abandoned);
         let run = move || {
+            // SeqCst: the partner is the store in `InterruptOnDrop::drop`. The lock of `Conn::running` already orders
+            // them: `as_job` loads under that lock, and `interrupt` takes it after the store.
             let is_wanted =
                 || !is_statement || (!abandoned.load(Ordering::SeqCst) && this.check().is_ok());
             let interruptible = is_statement && !this.is_shared();
@@ -52,7 +54,7 @@ impl Session {
 
 /// What is sent to the worker thread.
 pub(super) enum JobKind<'a> {
-    /// A body's statement; `dropped` is called when its future goes away before it has ended.
+    /// A body's statement. `dropped` is called if its future is dropped before the statement has ended.
     Statement { dropped: &'a (dyn Fn() + Sync) },
     /// The library's own work.
     Control,
@@ -70,6 +72,7 @@ impl Drop for InterruptOnDrop<'_> {
     fn drop(&mut self) {
         if let (true, JobKind::Statement { dropped }) = (self.armed, &self.kind) {
             dropped();
+            // SeqCst: the partner of the load in `on_worker`, which runs under the lock that `interrupt` takes next.
             self.abandoned.store(true, Ordering::SeqCst);
             self.session.conn.interrupt(self.job);
         }

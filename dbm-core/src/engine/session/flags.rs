@@ -1,5 +1,5 @@
-//! What is noted of a session while it lasts: how far it has come, whom it shares with, whether it has spoilt the
-//! connection.
+//! What is recorded about a session while it lasts: how far it has come, whether it shares its transaction, whether it
+//! has spoilt the connection.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -20,8 +20,8 @@ impl Session {
     }
 
     pub(crate) fn set_failure(&self, error: &Error, read_only: bool) {
-        // Once SQLite could not open, lock or unlock a file it goes on like that for as long as it is open: read-only,
-        // or locked for nobody.
+        // After SQLite has failed to open, lock or unlock a file, the fault lasts until the connection is closed: it is
+        // read-only, or keeps a lock that it does not use.
         let spoilt = match error.primary_code() {
             Some(ErrorCode::ReadOnly) => !read_only,
             Some(
@@ -39,7 +39,7 @@ impl Session {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         let older = std::mem::replace(&mut *failure, newest);
         drop(failure);
-        // With it may go an error of the program's.
+        // Dropping the older error may run code of the program, so it comes after unlocking.
         drop(older);
     }
 
@@ -50,21 +50,24 @@ impl Session {
             .take()
     }
 
-    /// Notes that the call's work was taken over or undone; true when it was before.
+    /// Notes that the call's work was included or undone. True if it was before.
     pub(crate) fn resolve(&self) -> bool {
+        // AcqRel: the partner of the load in `is_resolved`. Both run under the slot's lock, which already orders them.
         self.resolved.swap(true, Ordering::AcqRel)
     }
 
     pub(crate) fn is_resolved(&self) -> bool {
+        // Acquire: the partner of the swap in `resolve`.
         self.resolved.load(Ordering::Acquire)
     }
 
-    /// Undoing takes about as long as doing: too long for a destructor, unless everything is to run where the task is.
+    /// Undoing takes about as long as the work did. That is too long for a destructor, unless everything runs where the
+    /// task is.
     pub(crate) fn has_worked_long(&self) -> bool {
         self.execution != Execution::Inline && self.spent.load(Ordering::Relaxed) > 1_000
     }
 
-    /// Where the answer comes from when others have committed this call's work.
+    /// Notes the outcome that this call's answer comes from, because another call commits its work.
     pub(crate) fn set_late_answer(&self, answer: Arc<CommitOutcome>) {
         let late_answer = self.late_answer.lock();
         let older = late_answer
@@ -80,14 +83,14 @@ impl Session {
             .take()
     }
 
-    /// From here on the call is idle while it runs no statement.
+    /// From here on the call counts as idle while it runs no statement.
     pub(crate) fn set_ready(&self) {
         if let Some(activity) = &self.activity {
             activity.ends();
         }
     }
 
-    /// Since when the call has not done anything with its connection; `None` while it does.
+    /// Since when the call has not used its connection; `None` while it does.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         self.activity.as_ref()?.idle_since()
     }
@@ -117,7 +120,7 @@ impl Session {
         self.shared.load(Ordering::Relaxed)
     }
 
-    /// Whether there is a savepoint in a shared transaction to take the call's work back to.
+    /// Whether a shared transaction has a savepoint to which the call's work can be undone.
     pub(crate) fn has_savepoint(&self) -> bool {
         self.savepoint.load(Ordering::Relaxed)
     }
@@ -126,12 +129,12 @@ impl Session {
         self.exclusive.load(Ordering::Relaxed)
     }
 
-    /// Whether a closure has left a statement open, which only a new connection is free of.
+    /// Whether a closure has left a statement open. Only a new connection is free of it.
     pub(crate) fn has_left_something(&self, db: &Db) -> bool {
         self.exposed.load(Ordering::Relaxed) && db.connection.is_busy()
     }
 
-    /// Fails when a closure has left a statement open.
+    /// Fails if a closure has left a statement open.
     pub(crate) fn check_finished(&self) -> Result<()> {
         if !self.unfinished.load(Ordering::Relaxed) {
             return Ok(());
@@ -147,7 +150,8 @@ impl Session {
         self.is_tainted() || self.has_left_something(db)
     }
 
-    /// Gives the connection back after a call whose work was undone; one that must not be used again is discarded.
+    /// Gives the connection back after a call whose work was undone. A connection that must not be used again is
+    /// discarded.
     pub(crate) fn give_connection_back(&self) {
         if self.is_shared() {
             return;
