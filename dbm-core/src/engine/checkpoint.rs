@@ -39,7 +39,7 @@ pub(crate) struct StillRead {
 }
 
 impl StillRead {
-    /// Tells of the read that has been running for the longest time.
+    /// Reports the read that has been running for the longest time.
     pub(crate) fn warn(&self, reader: &'static str, since: Instant) {
         let age_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         warn!(

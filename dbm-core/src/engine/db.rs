@@ -20,8 +20,8 @@ pub(crate) struct Db {
     pub(crate) timings: Timings,
 }
 
-/// The library's own statements. They have a private text, so that a body that prepares the same words does not
-/// find them in the statement cache, behind the authorizer's back.
+/// The library's own statements. Their text is private: a body that prepares the same words must not find them in the
+/// statement cache, where they have passed the authorizer already.
 pub(crate) struct Control {
     pub(crate) begin_read: String,
     pub(crate) begin_write: String,
@@ -77,8 +77,8 @@ impl Db {
         }
     }
 
-    /// Closes the connection. One that is kept from it by a statement that a closure has leaked lets go of the file, at
-    /// least: SQLite puts an empty database in memory in its place. It does not when that statement has been stepped.
+    /// Closes the connection. If a statement that a closure has leaked prevents that, the connection at least lets go of
+    /// the file: SQLite replaces it with an empty database in memory. It does not if that statement has been stepped.
     pub(crate) fn close(self) {
         if let Err((mut connection, _)) = self.connection.close() {
             let _ = connection.execute_batch("BEGIN");
@@ -87,8 +87,8 @@ impl Db {
         }
     }
 
-    /// Undoes what a closure may have set in the connection. False when it has replaced the authorizer, which cannot
-    /// be set again without expiring every cached statement.
+    /// Undoes what a closure may have set in the connection. False if it has replaced the authorizer, which cannot be set
+    /// again without expiring every cached statement.
     pub(crate) fn restore_guard(&self) -> bool {
         let connection = &self.connection;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
@@ -122,7 +122,7 @@ impl Db {
             .map_or(Ok(()), |level| self.control(&level.release))
     }
 
-    /// Takes back everything since the savepoint, and the savepoint.
+    /// Undoes everything since the savepoint, and releases it.
     pub(crate) fn undo(&self, depth: usize) -> Result<()> {
         CONTROL
             .levels
@@ -131,7 +131,7 @@ impl Db {
         self.release(depth)
     }
 
-    /// Ends a transaction without keeping anything; false when the connection is still in one and must go.
+    /// Ends a transaction without keeping anything. False if the connection is still in one and must be discarded.
     pub(crate) fn roll_back(&self) -> bool {
         self.connection.is_autocommit() || {
             let _ = self.control(&CONTROL.rollback);

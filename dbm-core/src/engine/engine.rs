@@ -25,9 +25,9 @@ pub(crate) struct Engine {
     pub(crate) readers: Arc<Readers>,
     /// The schema has constraints that fail only at COMMIT, or triggers that roll back: no shared transactions.
     schema_is_exclusive: AtomicBool,
-    /// Held by whoever closes.
+    /// Held while the engine is being closed.
     closed: Mutex<bool>,
-    /// The directory of a database that goes with its manager.
+    /// The directory of a temporary database, which is removed with its manager.
     temporary: Mutex<Option<TemporaryDirectory>>,
 }
 
@@ -57,7 +57,7 @@ impl Engine {
         self.schema_is_exclusive.load(Ordering::Relaxed)
     }
 
-    /// Until the schema is read again, which the first call on a new connection does.
+    /// Ends sharing until the schema is read again, which the first call on a new connection does.
     pub(crate) fn make_schema_exclusive(&self) {
         self.schema_is_exclusive.store(true, Ordering::Relaxed);
     }
@@ -73,13 +73,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives back from here on what is not used for a while.
+    /// From here on, closes what is not used for a while.
     pub(crate) fn rest_when_idle(self: &Arc<Self>) {
         let engine: Weak<Self> = Arc::downgrade(self);
         idle::look_after(engine);
     }
 
-    /// Whether the database goes with its manager.
+    /// Whether the database is removed with its manager.
     pub(crate) fn is_temporary(&self) -> bool {
         let temporary = self.temporary.lock();
         temporary.unwrap_or_else(PoisonError::into_inner).is_some()
@@ -95,8 +95,8 @@ impl Engine {
             .take();
     }
 
-    /// Closes where the task is, when that takes no more than a moment: nobody is inside, and nothing was written. False
-    /// when it needs a thread.
+    /// Closes where the task is, if that takes no more than a moment: no call is inside, and nothing was written. False
+    /// if it needs a thread.
     pub(crate) fn close_at_once(&self) -> bool {
         let Ok(mut closed) = self.closed.try_lock() else {
             return false;
@@ -116,7 +116,7 @@ impl Engine {
         self.readers.close();
         self.opener.remove_log(Duration::ZERO);
         if self.opener.has_empty_log() {
-            // Somebody else uses the file, perhaps only for a moment.
+            // Another connection uses the file, perhaps only for a moment.
             return false;
         }
         self.close();
@@ -124,7 +124,7 @@ impl Engine {
         true
     }
 
-    /// Closes so that no side files are left, which takes a writer, even where nothing was written.
+    /// Closes so that no side files are left. That takes a writer, even if nothing was written.
     pub(crate) fn close_tidily(&self) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut *closed, true) {
@@ -149,8 +149,9 @@ impl Engine {
 
 impl Rests for Engine {
     fn rest(&self) -> bool {
-        // One that stays open would keep the descriptors of the others: SQLite closes none of a file that has locks in this
-        // process, <https://sqlite.org/src/file/src/os_unix.c>. So none stays, and the log is read anew by the next one.
+        // An open connection would keep the descriptors of the others open: SQLite closes no descriptor of a file on
+        // which this process has locks, <https://sqlite.org/src/file/src/os_unix.c>. So all are closed, and the next one
+        // reads the log again.
         let readers = self.readers.rest();
         self.writer.rest() && readers
     }

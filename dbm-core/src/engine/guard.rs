@@ -1,5 +1,5 @@
-//! What a connection allows and when it stops: SQLite's authorizer and progress handler, set once per connection
-//! (setting them again would expire every cached statement) and steered by flags.
+//! What a connection allows and when it stops: SQLite's authorizer and progress handler. They are set once per
+//! connection, because setting them again would expire every cached statement. Flags control what they do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -11,11 +11,11 @@ use rusqlite::hooks::{Action, AuthAction, AuthContext, Authorization};
 
 use crate::error::{Error, Result};
 
-/// Virtual machine instructions between two looks at the flags; about 10 µs.
+/// Virtual machine instructions between two checks of the flags; about 10 µs.
 const PROGRESS_EVERY: i32 = 1_000;
 const NO_FUSE: u64 = u64::MAX;
 
-/// Who is speaking to SQLite.
+/// On whose behalf SQLite is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Permission {
@@ -23,7 +23,7 @@ pub(crate) enum Permission {
     Everything,
     /// A body inside a transaction.
     InTransaction,
-    /// A body inside the transaction of others, who go on with the same connection.
+    /// A body inside a shared transaction, whose other members go on with the same connection.
     InSharedTransaction,
 }
 
@@ -42,24 +42,24 @@ pub(crate) struct Guard {
     cancelled: AtomicBool,
     fuse: AtomicU64,
     fused: AtomicBool,
-    /// The start that this connection was opened for was given up.
+    /// The start for which this connection was opened was given up.
     given_up: Arc<AtomicBool>,
     base: Instant,
 }
 
-/// How long statements may run on a file that has not been looked at yet.
+/// How long statements may run on a file that has not been checked yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Patience {
-    /// Looks at the clock: for a thread that may wait.
+    /// Reads the clock: for a thread that may wait.
     Time(Duration),
-    /// Counts thousands of virtual machine instructions: where nothing may wait, and the answer must not depend on
-    /// how busy the machine is.
+    /// Counts thousands of virtual machine instructions: for a thread that must not wait, and for an answer that does not
+    /// depend on how busy the machine is.
     Work(u32),
-    /// As long as they take, unless the start is given up.
+    /// No limit, except that the start may be given up.
     GivenUp,
 }
 
-/// Ends a connection's statements when the start is given up or when patience is at its end.
+/// Ends a connection's statements when the start is given up or when patience runs out.
 pub(super) fn bound(db: &Connection, given_up: &Arc<AtomicBool>, patience: Patience) -> Result<()> {
     let (given_up, started, mut looks) = (Arc::clone(given_up), Instant::now(), 0);
     let must_stop = move || {
@@ -101,7 +101,7 @@ impl Guard {
         Ok(guard)
     }
 
-    /// The hooks that may be set again at no cost, and none beside them.
+    /// Sets the hooks that cost nothing to set again, and removes any others.
     pub(crate) fn set_hooks(self: &Arc<Self>, db: &Connection) -> Result<()> {
         db.update_hook(None::<fn(Action, &str, &str, i64)>)?;
         db.rollback_hook(None::<fn()>)?;
@@ -112,7 +112,7 @@ impl Guard {
         Ok(())
     }
 
-    /// Whether the authorizer still does its work after a closure had the connection.
+    /// Whether the authorizer still works after a closure had the connection.
     pub(crate) fn still_authorizes(&self, db: &Connection) -> bool {
         self.permit(Permission::InTransaction);
         let refused = db.prepare("SAVEPOINT probe").is_err();
@@ -125,7 +125,7 @@ impl Guard {
         self.permission.store(permission as u8, Ordering::Relaxed);
     }
 
-    /// Stops the statement that is running, or the next one, at its next look at the flags.
+    /// Stops the running statement, or the next one, at its next check of the flags.
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
@@ -138,7 +138,7 @@ impl Guard {
         self.cancelled.store(false, Ordering::Relaxed);
     }
 
-    /// Stops the next statement when it is still running at this time.
+    /// Stops the next statement if it is still running at this time.
     pub(crate) fn set_fuse(&self, at: Instant) {
         self.fused.store(false, Ordering::Relaxed);
         let at = at.duration_since(self.base).as_nanos();
@@ -146,13 +146,13 @@ impl Guard {
             .store(u64::try_from(at).unwrap_or(NO_FUSE), Ordering::Relaxed);
     }
 
-    /// Removes the fuse and tells whether it had blown.
+    /// Removes the fuse and reports whether it had blown.
     pub(crate) fn take_fuse(&self) -> bool {
         self.fuse.store(NO_FUSE, Ordering::Relaxed);
         self.fused.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether a body may have changed tables or triggers since the last time this was asked; at first, anybody may.
+    /// Whether a body may have changed tables or triggers since the last call of this. At first it is true.
     pub(crate) fn take_changes_schema(&self) -> bool {
         self.changes_schema.swap(false, Ordering::Relaxed)
     }
@@ -161,7 +161,8 @@ impl Guard {
         self.migrating.store(migrating, Ordering::Relaxed);
     }
 
-    /// The connection may hold what must not outlive the call: TEMP objects, or whatever a closure has set in it.
+    /// The connection may hold something that must not outlive the call: TEMP objects, or whatever a closure has set in
+    /// it.
     pub(crate) fn set_single_use(&self) {
         self.single_use.store(true, Ordering::Relaxed);
     }
@@ -176,7 +177,7 @@ impl Guard {
         self.has_temp.load(Ordering::Relaxed)
     }
 
-    /// Whether a TEMP object and a real one may have got the same name since the last time this was asked.
+    /// Whether a TEMP object and a real one may have got the same name since the last call of this.
     pub(crate) fn take_may_shadow(&self) -> bool {
         self.may_shadow.load(Ordering::Relaxed) && self.may_shadow.swap(false, Ordering::Relaxed)
     }
@@ -188,7 +189,7 @@ impl Guard {
         self.refused.compare_exchange(temp, 0, order, order).is_ok()
     }
 
-    /// The library's own words for a statement that the authorizer refused.
+    /// The library's own message for a statement that the authorizer refused.
     pub(crate) fn explain(&self, error: Error) -> Error {
         let takes_a_name = self.takes_a_name.swap(false, Ordering::Relaxed);
         match self.refused.swap(0, Ordering::Relaxed) {
@@ -198,8 +199,8 @@ impl Guard {
         }
     }
 
-    /// A commit while a body runs is never the library's: SQLite has ended the transaction and the body goes on
-    /// without one. Such a commit is turned into a rollback.
+    /// A commit while a body runs is never the library's: SQLite has ended the transaction, and the body goes on without
+    /// one. Such a commit is turned into a rollback.
     fn is_in_body(&self) -> bool {
         self.permission.load(Ordering::Relaxed) != Permission::Everything as u8
     }
@@ -239,8 +240,8 @@ impl Guard {
                 }
                 Refusal::Temp
             }
-            // FTS3 and FTS4 set it within a statement, for `optimize`. It is undone and released with the library's own
-            // savepoint around it.
+            // FTS3 and FTS4 open this savepoint within a statement, for `optimize`. The library's own savepoint around it
+            // covers what it does.
             AuthAction::Savepoint {
                 savepoint_name: "fts3",
                 ..
@@ -274,7 +275,7 @@ impl Guard {
     }
 }
 
-/// The library's words for what the authorizer has noted.
+/// The library's message for what the authorizer has noted.
 fn refused(code: u8) -> Option<Error> {
     let refusal = Refusal::ALL
         .into_iter()
@@ -282,8 +283,9 @@ fn refused(code: u8) -> Option<Error> {
     Some(Error::refused(refusal))
 }
 
-/// Whether it makes or changes an object of the database `temp`, which a connection keeps until it is closed. Each has a row
-/// in a schema table there. The actions that are named `CreateTemp…` are not all: `CREATE TRIGGER temp.x` is none of them.
+/// Whether it makes or changes an object of the database `temp`, which a connection keeps until it is closed. Each such
+/// object has a row in a schema table there. The actions named `CreateTemp…` do not cover all of them: `CREATE TRIGGER
+/// temp.x` is reported as another one.
 fn makes_temp(context: &AuthContext<'_>) -> bool {
     let is_temp = || {
         let database = context.database_name;

@@ -1,17 +1,16 @@
-//! Connections and threads that nobody has used for a while are given back to the system: a program may have hundreds of
-//! managers.
+//! Closes connections and ends threads that have been idle for a while: a program may have hundreds of managers.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::process_thread::start_thread;
 
-/// What was not used between two looks is given back.
+/// The time between two checks. What was not used in between is closed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Something that has connections and threads.
 pub(crate) trait Rests: Send + Sync {
-    /// Gives back what was not used since this was called last. True when there is nothing left to give back.
+    /// Closes what was not used since the last call of this. True if nothing is left to close.
     fn rest(&self) -> bool;
 }
 
@@ -24,7 +23,7 @@ static CARETAKER: Caretaker = Caretaker {
     never: Condvar::new(),
 };
 
-/// One for the whole process. Its thread runs while there is anything to give back.
+/// One for the whole process. Its thread runs while there is anything to close.
 struct Caretaker {
     watched: Mutex<Watched>,
     never: Condvar,
@@ -33,11 +32,11 @@ struct Caretaker {
 struct Watched {
     all: Vec<Weak<dyn Rests>>,
     thread_runs: bool,
-    /// Something was opened since the last look.
+    /// A connection was opened since the last check.
     is_news: bool,
 }
 
-/// Looks after `rests` from here on, for as long as it is there.
+/// Checks `rests` from here on, until it is dropped.
 pub(crate) fn look_after(rests: Weak<dyn Rests>) {
     CARETAKER.lock().all.push(rests);
     tell_of_open();
@@ -48,7 +47,7 @@ pub(crate) fn tell_of_open() {
     let mut watched = CARETAKER.lock();
     watched.is_news = true;
     if !watched.thread_runs {
-        // Without a thread nothing is given back, until the next one is opened.
+        // Without a thread nothing is closed until the next connection is opened.
         watched.thread_runs = start_thread("dbm-caretaker", || CARETAKER.run());
     }
 }
@@ -64,7 +63,7 @@ impl Caretaker {
             let all: Vec<Arc<dyn Rests>> = watched.all.iter().filter_map(Weak::upgrade).collect();
             drop(watched);
             let at_rest = all.iter().filter(|rests| rests.rest()).count() == all.len();
-            // The last one to let go of it may be this thread.
+            // This thread may have the last reference.
             drop(all);
             watched = self.lock();
             if at_rest && !watched.is_news {

@@ -28,7 +28,7 @@ pub(crate) enum Role {
 /// How to open connections to one database file.
 #[derive(Debug)]
 pub(crate) struct Opener {
-    /// Whose connections they are.
+    /// The manager that the connections belong to.
     pub(super) manager: u64,
     pub(crate) path: PathBuf,
     pub(crate) config: Config,
@@ -49,19 +49,19 @@ impl Identity {
         Ok(Self(metadata.dev(), metadata.ino()))
     }
 
-    /// On Windows nobody can remove, replace or move a file that SQLite has open, and a manager always has it open. It
-    /// is not looked for either: the standard library would open it, for each write.
+    /// On Windows an open file cannot be removed, replaced or moved, and a manager always has its file open. The file is
+    /// not checked there either: the standard library would have to open it, for each write.
     #[cfg(not(unix))]
     fn of(_: &Path) -> std::io::Result<Self> {
         Ok(Self(0, 0))
     }
 }
 
-/// Held while a file is made.
+/// Locked while a file is being created.
 static CREATING: Mutex<()> = Mutex::new(());
 
 impl Opener {
-    /// Of a file that no manager has.
+    /// For a file that belongs to no manager.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn new(path: PathBuf, config: Config) -> SharedOpener {
         Self::of_manager(next_id(), path, config)
@@ -109,7 +109,8 @@ impl Opener {
     pub(crate) fn create(&self) -> Result<Db> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let connection = {
-            // Closing a file drops the locks that this process has on it: nobody opens it in between.
+            // Closing a file drops all locks that this process has on it (<https://sqlite.org/howtocorrupt.html>, section
+            // 2.2). So no other thread may open the file in between.
             let _alone = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
             self.create_private()?;
             connect(&self.path, flags)?
@@ -118,7 +119,8 @@ impl Opener {
         self.equip(connection, Role::Writer)
     }
 
-    /// Makes the file, for its user only, if that is wished and it is not there. Its side files take its mode.
+    /// Creates the file with access for its user only, if the settings ask for it and the file is missing. Its side files
+    /// take its mode.
     fn create_private(&self) -> Result<()> {
         let failed = |error| Error::io(&self.path, error);
         if !self.config.private_files {
@@ -128,7 +130,7 @@ impl Opener {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let mut options = std::fs::OpenOptions::new();
-                // Not only new ones: a link may lead to a file that is missing.
+                // `create`, not `create_new`: a link may lead to a file that is missing.
                 options.write(true).create(true).truncate(false);
                 #[cfg(unix)]
                 std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -145,7 +147,7 @@ impl Opener {
             .is_ok_and(|log| log.len() == 0)
     }
 
-    /// Removes an empty log and what belongs to it, unless somebody else still uses the file after `patience`.
+    /// Removes an empty log and what belongs to it, unless another process still uses the file after `patience`.
     pub(crate) fn remove_log(&self, patience: Duration) {
         if self.check_identity().is_ok()
             && let Ok(connection) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)
@@ -158,7 +160,7 @@ impl Opener {
         }
     }
 
-    /// Settings that make any connection ready for its role.
+    /// Applies the settings that make any connection ready for its role.
     pub(crate) fn equip(&self, connection: Connection, role: Role) -> Result<Db> {
         connection.busy_timeout(Duration::ZERO)?;
         if role == Role::Writer && !connection.is_readonly("main")? {
@@ -167,7 +169,7 @@ impl Opener {
         self.configure(connection, role)
     }
 
-    /// A new database that is gone with its one connection.
+    /// A new database that lasts as long as its one connection.
     pub(crate) fn in_memory(&self) -> Result<Db> {
         let connection = Connection::open_in_memory()?;
         harden(&connection, true)?;
@@ -176,7 +178,8 @@ impl Opener {
 
     fn configure(&self, connection: Connection, role: Role) -> Result<Db> {
         let settings = match role {
-            // To check each page costs a read that loads one a fifth of its time, and a read spreads no damage.
+            // Checking each page would cost a read that loads one page a fifth of its time, and a read cannot spread
+            // damage.
             Role::Reader => "PRAGMA query_only = ON; PRAGMA cell_size_check = OFF".to_owned(),
             Role::Writer => format!(
                 "PRAGMA synchronous = {}; PRAGMA wal_autocheckpoint = 0",
@@ -208,8 +211,8 @@ impl Opener {
         })
     }
 
-    /// Tries again while another process is in the way. SQLite's own waiting cannot be stopped, and it does not wait
-    /// at all for somebody who switches to WAL at the same time.
+    /// Retries while another process is in the way. SQLite's own waiting cannot be stopped, and it does not wait at all
+    /// for a process that is switching to WAL at the same time.
     pub(crate) fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(1);
@@ -228,7 +231,7 @@ impl Opener {
         }
     }
 
-    /// Nobody waits any more for the start: it stops opening connections, and its statements end.
+    /// The start was given up: opens no more connections, and ends the statements of those that are open.
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
     }
@@ -237,7 +240,7 @@ impl Opener {
         self.given_up.load(Ordering::Relaxed)
     }
 
-    /// Bounds the statements of a connection whose file has not been looked at yet.
+    /// Limits the statements of a connection whose file has not been checked yet.
     pub(super) fn bound(&self, connection: &Connection, patience: Patience) -> Result<()> {
         bound(connection, &self.given_up, patience)
     }
@@ -255,7 +258,7 @@ pub(crate) fn side_of(database: &Path, ending: &str) -> PathBuf {
     side.into()
 }
 
-/// The word that a PRAGMA answers with. It runs to its end: what it has announced may fail to be committed.
+/// The word that a PRAGMA answers with. The statement runs to its end: after the answer its commit may still fail.
 pub(crate) fn run_to_end(connection: &Connection, pragma: &str) -> Result<String> {
     let mut statement = connection.prepare(pragma)?;
     let words = statement.query_map((), |row| row.get(0))?;
@@ -263,7 +266,7 @@ pub(crate) fn run_to_end(connection: &Connection, pragma: &str) -> Result<String
     Ok(words.concat())
 }
 
-/// A plain path is never read as a URI; NOFOLLOW is not set, since a symlinked database stays a symlink.
+/// A plain path is never read as a URI. NOFOLLOW is not set, so that a database may be a symlink.
 pub(crate) fn connect(path: &Path, access: OpenFlags) -> Result<Connection> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -272,7 +275,7 @@ pub(crate) fn connect(path: &Path, access: OpenFlags) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Switches that keep a file from doing harm, and how they stand when it is not trusted.
+/// Switches that keep a file from doing harm, and their values for a file that is not trusted.
 const HARDENED: [(DbConfig, bool); 2] = [
     (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
     (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
@@ -289,15 +292,15 @@ fn harden(connection: &Connection, on: bool) -> Result<()> {
         connection.set_db_config(switch, hardened == on)?;
     }
     for (limit, hardened) in LIMITS {
-        // SQLite takes no more than it was built for.
+        // SQLite reduces a larger value to its compile-time limit, <https://sqlite.org/c3ref/limit.html>.
         connection.set_limit(limit, if on { hardened } else { i32::MAX })?;
     }
     connection.execute_batch(&format!("PRAGMA cell_size_check = {on}"))?;
     Ok(())
 }
 
-/// Whether the last connection to be closed leaves the log alone. Otherwise it removes the log, even when an error
-/// has kept what is in there from being copied into the file.
+/// Whether the last connection to close leaves the log in place. Otherwise it removes the log, even if an error has kept
+/// its content from being copied into the file.
 pub(crate) fn keep_log_on_close(connection: &Connection, keep: bool) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)?;
     Ok(())

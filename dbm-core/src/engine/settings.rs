@@ -1,4 +1,4 @@
-//! The switches of a connection that a closure may have turned.
+//! The switches of a connection that a closure may have changed.
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -26,7 +26,7 @@ const SWITCHES: [DbConfig; 20] = [
     DbConfig::SQLITE_DBCONFIG_ENABLE_COMMENTS,
 ];
 
-/// How the switches of a connection stand. An older SQLite does not have all of them.
+/// The values of a connection's switches. An older SQLite does not have all of them.
 pub(crate) struct Settings([Option<bool>; SWITCHES.len()]);
 
 impl Settings {

@@ -1,4 +1,4 @@
-//! A statement as a value that can run where the task is or on a thread, and what is known of its cost.
+//! A statement as a value that can run where the task is or on a thread, and what is known about its cost.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ impl<T> Work<'_, T> {
         }
     }
 
-    /// Whether it can do what cannot be undone apart from others, or cannot be told.
+    /// Whether it can do something that cannot be undone apart from other calls' work, or whether that is unknown.
     pub(crate) fn needs_exclusive(&self) -> bool {
         self.sql().is_none_or(schema_is_exclusive)
     }
@@ -64,7 +64,7 @@ impl<T> Work<'_, T> {
     }
 }
 
-/// SQLite takes a NUL for the end of the text, and says nothing of what follows.
+/// SQLite takes a NUL as the end of the text, and ignores what follows.
 pub(crate) fn check_text(sql: &str) -> Result<()> {
     if sql.as_bytes().contains(&0) {
         return Err(Error::SqlText {
@@ -74,8 +74,8 @@ pub(crate) fn check_text(sql: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a statement to its end and counts the rows that it changed. SQLite counts for the connection: what it says is
-/// that of an earlier statement where this one is none that changes rows.
+/// Runs a statement to its end and counts the rows that it changed. SQLite counts per connection: after a statement that
+/// changes no rows, its count is still that of an earlier one, <https://sqlite.org/c3ref/changes.html>.
 pub(crate) fn execute(
     connection: &Connection,
     statement: &mut rusqlite::Statement<'_>,
@@ -88,7 +88,8 @@ pub(crate) fn execute(
     Ok(usize::try_from(connection.changes()).unwrap_or(usize::MAX))
 }
 
-/// Runs the statements of a script, each to its end: one that yields rows may work, or fail, at any of them.
+/// Runs the statements of a script, each to its end: a statement that yields rows may do its work, or fail, at any of
+/// them.
 pub(crate) fn run_script(connection: &Connection, sql: &str) -> Result<()> {
     let mut script = Batch::new(connection, sql);
     while let Some(mut statement) = script.next().map_err(Error::of_text)? {
@@ -107,14 +108,15 @@ fn run_to_end(statement: &mut rusqlite::Statement<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Below this a statement runs where the task is.
+/// A statement that takes less than this runs where the task is.
 const SHORT: Duration = Duration::from_micros(100);
-/// When an inline read is stopped, to be run again on the worker thread.
+/// An inline read that takes longer than this is stopped and run again on the worker thread.
 pub(crate) const FUSE: Duration = Duration::from_micros(200);
-/// Statement texts that are remembered, and what they may take; a program that writes values into its SQL starts over.
+/// Limits of the remembered statement texts. A program that writes values into its SQL reaches them; then all texts are
+/// forgotten.
 const MAX_PROFILES: usize = 1_000;
 const MAX_BYTES: usize = 256 * 1024;
-/// A longer text is neither remembered nor kept prepared: SQLite takes about twenty times its length for that.
+/// A longer text is neither remembered nor kept prepared: SQLite needs about twenty times its length for that.
 const MAX_TEXT: usize = 4 * 1024;
 
 /// Whether a statement is prepared anew for each run.
@@ -122,21 +124,21 @@ pub(crate) fn is_long(sql: &str) -> bool {
     sql.len() > MAX_TEXT
 }
 
-/// What a statement will be like.
+/// What to expect of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
     Short,
     /// It is not known to be short.
     Long,
-    /// It would harm those who share its transaction.
+    /// It would harm the other members of its transaction.
     Harmful,
 }
 
-/// What one connection knows of the statements it has run.
+/// What is known about the statements that one connection has run.
 #[derive(Debug, Default)]
 pub(crate) struct Timings {
     known: BTreeMap<Box<str>, Timing>,
-    /// Of the texts.
+    /// The length of all texts.
     bytes: usize,
     started_over: bool,
 }
@@ -156,7 +158,7 @@ impl Timing {
 }
 
 impl Timings {
-    /// What runs before have shown; of a statement that has not run yet, what its plan says.
+    /// What earlier runs have shown. Before the first run: what the plan says.
     pub(crate) fn expect(
         &mut self,
         sql: &str,
@@ -186,8 +188,8 @@ impl Timings {
         }
     }
 
-    /// Moving average over about eight runs. `was_short` is what the caller was told before this run: what stays
-    /// well below the limit need not be written down each time.
+    /// Moving average over about eight runs. `was_short` is what the caller was told before this run. A statement that
+    /// stays well below the limit need not be recorded each time.
     pub(crate) fn record(
         &mut self,
         sql: &str,
@@ -221,21 +223,21 @@ impl Timings {
         self.known.insert(sql.into(), timing);
     }
 
-    /// Whether it has forgotten all texts since the last time this was asked: what is prepared of them is of no use either.
+    /// Whether all texts were forgotten since the last call of this. What was prepared from them is then useless too.
     pub(crate) fn take_started_over(&mut self) -> bool {
         std::mem::take(&mut self.started_over)
     }
 }
 
-/// Whether a statement may run where the task is once it is known to be short. A read is stopped when it takes
-/// longer for once; a write cannot be, so its plan must touch single rows only.
+/// Whether a statement may run where the task is once it is known to be short. A read that takes longer for once is
+/// stopped. A write cannot be stopped, so its plan must touch single rows only.
 pub(crate) fn is_harmless(connection: &Connection, sql: &str) -> bool {
     is_read(connection, sql)
         || plan(connection, sql).is_ok_and(|steps| steps.iter().all(|step| finds_one_row(step)))
 }
 
-/// Whether a statement that was never seen may run where the task is all the same. A write may not: what its triggers
-/// do is not in its plan.
+/// Whether a statement that has never run may run where the task is. A write may not: its plan does not show what its
+/// triggers do.
 pub(crate) fn reads_single_rows(connection: &Connection, sql: &str) -> bool {
     is_read(connection, sql)
         && plan(connection, sql)
@@ -248,7 +250,7 @@ fn is_read(connection: &Connection, sql: &str) -> bool {
         .is_ok_and(|statement| statement.readonly())
 }
 
-/// The steps of the query plan; an INSERT of values has none, nor has a PRAGMA.
+/// The steps of the query plan. An INSERT of values has none, and neither has a PRAGMA.
 fn plan(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
     let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
     plan.raw_query().mapped(|step| step.get(3)).collect()
@@ -258,9 +260,9 @@ fn finds_one_row(step: &str) -> bool {
     step.starts_with("SEARCH") && step.contains("(rowid=?)")
 }
 
-/// Words that make a statement dangerous for those who share its transaction: a conflict clause that rolls
-/// everything back, constraints that fail only at COMMIT, or a TEMP object, which they would see. The authorizer refuses
-/// a TEMP object that is overlooked here.
+/// Words that make a statement dangerous for the other members of its transaction: a conflict clause that rolls
+/// everything back, constraints that fail only at COMMIT, or a TEMP object, which the members would see. The authorizer
+/// refuses a TEMP object that is overlooked here.
 fn schema_is_exclusive(sql: &str) -> bool {
     let text = sql.as_bytes();
     let starts_with = |at: usize, word: &[u8]| {

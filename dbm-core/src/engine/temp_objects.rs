@@ -1,4 +1,4 @@
-//! TEMP objects: they belong to a connection, so they last as long as the call that makes them and no longer.
+//! TEMP objects. They belong to a connection; the library drops them at the end of the call that makes them.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::error::Result;
 /// What a connection has in its database `temp`: type and name of each object.
 pub(crate) type TempObjects = BTreeSet<(String, String)>;
 
-/// Whether a TEMP table or view hides a real one: what is written to the name is gone with the connection.
+/// Whether a TEMP table or view hides a real one: what is written to that name is lost with the connection.
 pub(crate) fn hides_a_table(connection: &Connection) -> Result<bool> {
     let sql = r"SELECT EXISTS (SELECT 1 FROM sqlite_temp_master AS temporary JOIN main.sqlite_master AS real
         ON real.name = temporary.name COLLATE NOCASE
@@ -30,11 +30,11 @@ pub(crate) fn temp_objects(db: &Db) -> Result<TempObjects> {
     Ok(objects.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Drops the TEMP objects that were made since there were only those of `before`.
+/// Drops the TEMP objects that are not in `before`.
 pub(crate) fn drop_temp_objects(db: &Db, before: &TempObjects) -> Result<()> {
     for (kind, name) in temp_objects(db)?.difference(before) {
         let name = name.replace('"', "\"\"");
-        // One that belongs to another one, such as an index, goes with it.
+        // An object that belongs to another one, such as an index, is dropped with it.
         db.connection
             .execute_batch(&format!("DROP {kind} IF EXISTS temp.\"{name}\""))?;
     }

@@ -1,4 +1,4 @@
-//! A thread for work that would hold up a runtime worker: a tokio-rusqlite thread, started when first needed.
+//! A thread for work that would block a runtime worker: a tokio-rusqlite thread, started when first needed.
 
 use std::future::Future as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,10 +22,10 @@ enum ThreadState {
 }
 
 impl WorkerThread {
-    /// Hands over a job and does not wait: it runs even when nobody is interested any more.
+    /// Hands over a job and does not wait. The job runs even if no caller waits for it any more.
     ///
-    /// A panic in the job is contained. Fails when the worker thread is closed or the system has no thread to give; the job is
-    /// dropped then.
+    /// A panic in the job is contained. Fails if the worker thread is closed or the system cannot start a thread; then
+    /// the job is dropped.
     pub(crate) fn post(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
         let thread = self.start()?;
         let contained = move |_: &mut rusqlite::Connection| {
@@ -37,18 +37,18 @@ impl WorkerThread {
         Ok(())
     }
 
-    /// Takes no further job; the thread ends after those it has.
+    /// Accepts no further job. The thread ends after those it has.
     pub(crate) fn close(&self) {
         let thread = std::mem::replace(&mut *self.state(), ThreadState::Closed);
         drop(thread);
     }
 
-    /// Gives the thread back once it has done the jobs that it has. The next job starts another one.
+    /// Ends the thread once it has done its jobs. The next job starts another one.
     pub(crate) fn rest(&self) {
         let _ = self.rest_if(|| true);
     }
 
-    /// The same, if that is so when nobody can start it. False when it runs on.
+    /// The same, if `is_idle` is true while no thread can be started. False if the thread runs on.
     pub(crate) fn rest_if(&self, is_idle: impl FnOnce() -> bool) -> bool {
         let mut state = self.state();
         if matches!(*state, ThreadState::Running(_)) {
@@ -60,7 +60,7 @@ impl WorkerThread {
         true
     }
 
-    /// Starts the thread if there is none yet; it has no connection to speak of, the jobs bring theirs.
+    /// Starts the thread if there is none yet. It has no connection of its own: the jobs bring theirs.
     pub(crate) fn start(&self) -> Result<tokio_rusqlite::Connection> {
         let mut state = self.state();
         match &*state {

@@ -1,4 +1,4 @@
-//! A few reader connections, opened when first needed. A read that begins takes a free one; when there is none it queues.
+//! A few reader connections, opened when first needed. A read takes a free one; if there is none, it queues.
 
 mod pool;
 #[cfg(test)]
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::limited::limited;
 use crate::sharded::thread_number;
 
-/// How long reads are held up when every connection has to be opened anew.
+/// How long new reads are held back when every connection must be reopened.
 const QUIESCE_WAIT: Duration = Duration::from_millis(100);
 
 pub(crate) struct Readers {
@@ -41,14 +41,14 @@ struct Serving {
     closed: bool,
 }
 
-/// A read that is running, so that it can be evicted and named to those who wait.
+/// A running read, so that it can be evicted, and named to waiting calls.
 #[derive(Clone)]
 struct Read {
     session: Arc<Session>,
     since: Instant,
 }
 
-/// The right to use one reader. Dropped, it is free again.
+/// The right to use one reader. When it is dropped, the reader is free again.
 pub(crate) struct ReaderPermit(pool::ReaderPermit<Reader>);
 
 impl Readers {
@@ -62,7 +62,7 @@ impl Readers {
         Arc::new(Self { opener, pool, mark })
     }
 
-    /// Waits for a reader. A caller that goes away leaves the queue undisturbed.
+    /// Waits for a reader. Dropping the future leaves the queue undisturbed.
     pub(crate) async fn acquire(&self, method: &'static str) -> Result<ReaderPermit> {
         match self.take_free() {
             Some(permit) => Ok(permit),
@@ -70,7 +70,8 @@ impl Readers {
         }
     }
 
-    /// The reader that this thread had before, if it is free: its caches are warm. One that is open, if there is any.
+    /// The reader that this thread had before, if it is free: its caches are warm. Otherwise one that is open, if there
+    /// is any.
     fn take_free(&self) -> Option<ReaderPermit> {
         self.pool.take_free(thread_number()).map(ReaderPermit)
     }
@@ -98,7 +99,7 @@ impl Readers {
             waited,
             holder,
             held,
-            // This one has left already.
+            // This caller has left already.
             queued: self.pool.waiting() + 1,
         }
     }
@@ -126,7 +127,7 @@ impl Readers {
         Arc::clone(&first.value.conn)
     }
 
-    /// Refuses new reads and ends those that run; their bodies get an error from then on.
+    /// Refuses new reads and ends the running ones. Their bodies get an error from then on.
     pub(crate) fn shut(&self) {
         self.pool.close();
         for reader in self.all() {
@@ -144,7 +145,7 @@ impl Readers {
         }
     }
 
-    /// Has a log shrink that reads still need: tells of the oldest, and ends those that have had their time.
+    /// Lets a log shrink that reads still need: reports the oldest read, and ends the reads that are past the age limit.
     pub(crate) fn make_way_for(&self, log: &StillRead) {
         if let Some((oldest, since)) = self.oldest() {
             log.warn(oldest.method, since);
@@ -168,7 +169,7 @@ impl Readers {
         }
     }
 
-    /// Waits until nobody reads, for a moment at most; no read begins while the permits are held.
+    /// Waits briefly until no read runs. No read begins while the permits are held.
     pub(crate) async fn quiesce(&self) -> Option<Vec<ReaderPermit>> {
         let everybody = async {
             let mut permits = Vec::new();
@@ -180,14 +181,14 @@ impl Readers {
         limited(QUIESCE_WAIT, everybody).await?.ok()
     }
 
-    /// Gives back connections and threads that were not used since this was called last. False when there may be more to give
-    /// back the next time.
+    /// Closes connections and ends threads that were not used since the last call of this. False if something is left for
+    /// the next one.
     pub(crate) fn rest(&self) -> bool {
         let mark = self.mark.rest();
         self.pool.rest(|reader| reader.conn.rest()) && mark
     }
 
-    /// Closes the connections that nobody uses; they are opened anew when they are needed.
+    /// Closes the connections that are not in use. They are reopened when they are needed.
     pub(crate) fn discard_idle(&self) {
         for reader in self.all() {
             if let Some(mut slot) = reader.conn.try_lock_idle() {
@@ -197,13 +198,13 @@ impl Readers {
         self.mark.discard();
     }
 
-    /// Whether nothing runs on any of them, nor beside them.
+    /// Whether nothing runs on any reader, and the read mark is not held.
     pub(crate) fn are_idle(&self) -> bool {
         let is_idle = |reader: &Reader| reader.conn.try_lock_idle().is_some();
         !self.mark.is_running() && self.all().all(is_idle)
     }
 
-    /// Closes every connection; blocks until the statements that run have ended.
+    /// Closes every connection. Blocks until the running statements have ended.
     pub(crate) fn close(&self) {
         self.mark.close();
         for reader in self.all() {
@@ -223,7 +224,7 @@ impl ReaderPermit {
         &self.0.value().conn
     }
 
-    /// Tells whose session the reader serves. Too late once all are closed.
+    /// Notes the session that the reader serves. Fails once all readers are closed.
     pub(crate) fn serve(&self, session: &Arc<Session>) -> Result<()> {
         let mut serving = self.0.value().serving();
         if serving.closed {
@@ -265,7 +266,7 @@ fn evict(session: Arc<Session>, reason: Error) {
     );
 }
 
-/// Ends a read: its snapshot is let go.
+/// Ends a read: its snapshot is released.
 pub(crate) fn end_read(conn: &Conn, session: &Session) {
     let mut slot = conn.lock();
     let Ok(db) = slot.owned_by(session.id) else {

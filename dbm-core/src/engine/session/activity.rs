@@ -1,4 +1,4 @@
-//! When a call that has the writer last did anything with it.
+//! When the call that has the writer last used it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ impl Activity {
             .store(nanoseconds.unwrap_or(ACTIVE), Ordering::Relaxed);
     }
 
-    /// Since when nothing has been done; `None` while something is.
+    /// Since when the call has been idle; `None` while it is not.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         match self.last.load(Ordering::Relaxed) {
             ACTIVE => None,

@@ -25,7 +25,7 @@ pub(super) enum Attempt<T> {
 }
 
 impl Session {
-    /// Nothing has been read yet and another process is in the way: the snapshot can be waited for.
+    /// Nothing has been read yet, and another process is in the way. The snapshot can be waited for.
     pub(super) fn can_wait_for(&self, error: &Error) -> bool {
         self.access == Access::Read && is_busy(error) && !self.begun.load(Ordering::Relaxed)
     }
@@ -60,7 +60,7 @@ impl Session {
             activity.ends();
         }
         let blown = db.guard.take_fuse();
-        // Still as the body, whom the authorizer may refuse.
+        // Still on behalf of the body, which the authorizer may refuse.
         if let (Some(sql), true) = (work.sql(), blown || matches!(result, Ok(Ok(_)))) {
             let (connection, whole) = (&db.connection, matches!(work, Work::Statement { .. }));
             let took = if blown { 10 * took } else { took };
@@ -77,14 +77,14 @@ impl Session {
             Ok(Err(error)) if blown && is_interrupt(&error) => Attempt::TooLong,
             Ok(result) => Attempt::Done(Ok(self.inspect(db, work, result))),
             Err(panic) => {
-                // What it left behind is looked at all the same.
+                // What it left behind is checked all the same.
                 let _ = self.inspect(db, work, Ok(()));
                 Attempt::Done(Err(panic))
             }
         }
     }
 
-    /// What the authorizer lets a body do, in a read of which nothing comes even if it writes.
+    /// What the authorizer allows a body. A read has no effect, even if it writes.
     pub(super) fn permission(&self, read_only: bool) -> Permission {
         if self.is_shared() && !read_only {
             Permission::InSharedTransaction
@@ -136,7 +136,7 @@ impl Session {
             Work::Closure(closure) => {
                 let closure = closure.take().ok_or(Error::HandleEnded)?;
                 self.exposed.store(true, Ordering::Relaxed);
-                // What it sets there and cannot be seen goes with the connection.
+                // Settings that leave no trace are discarded with the connection.
                 db.guard.set_single_use();
                 let run = || closure(&db.connection);
                 if self.access == Access::Connection {
@@ -150,7 +150,7 @@ impl Session {
         }
     }
 
-    /// The library's own words for what a transaction does not allow.
+    /// The library's own message for what a transaction does not allow.
     fn explain(&self, db: &Db, error: Error) -> Error {
         let vacuum = Some("cannot VACUUM from within a transaction");
         if self.access != Access::Connection && error.sqlite_message() == vacuum {
@@ -160,14 +160,14 @@ impl Session {
             };
         }
         if db.guard.take_refused_temp() {
-            // The call can be made again, and has a transaction of its own then.
+            // The call can be made again. It then has a transaction of its own.
             self.set_exclusive();
             return Error::BatchLost { by: self.method };
         }
         db.guard.explain(error)
     }
 
-    /// Looks at the transaction after every statement: SQLite may have ended it.
+    /// Checks the transaction after every statement: SQLite may have ended it.
     fn inspect<T, R>(&self, db: &Db, work: &Work<'_, T>, result: Result<R>) -> Result<R> {
         let result = result.map_err(|error| self.lost_or(self.explain(db, error)));
         if matches!(&result, Err(error) if self.can_wait_for(error)) {
@@ -211,7 +211,7 @@ impl Session {
         result
     }
 
-    /// Ends the session for its body, with an error that it may have had already.
+    /// Ends the session for its body, with an error that it may have received already.
     fn end_with(&self, error: Error) -> Error {
         self.lose(error);
         self.lost_or(Error::HandleEnded)
@@ -225,8 +225,8 @@ fn may_write(read_only: bool) -> Result<()> {
     Ok(())
 }
 
-/// What is wrong with a statement that did not run well. Of a text without any SQL rusqlite makes a statement without a
-/// text, which SQLite does not run.
+/// The error of a statement that failed. From a text without any SQL, rusqlite makes a statement without a text, which
+/// SQLite does not run.
 #[cold]
 fn why(error: Error, statement: &rusqlite::Statement<'_>) -> Error {
     if error.sqlite_code() == Some(ffi::SQLITE_MISUSE) && statement.expanded_sql().is_none() {
@@ -237,7 +237,7 @@ fn why(error: Error, statement: &rusqlite::Statement<'_>) -> Error {
     error.of_run()
 }
 
-/// What a closure turns on or off in the connection ends with it.
+/// Resets what a closure has turned on or off in the connection.
 fn with_its_settings<T>(db: &Db, run: impl FnOnce() -> Result<T>) -> Result<T> {
     let settings = Settings::of(&db.connection);
     let result = catch_unwind(AssertUnwindSafe(run));

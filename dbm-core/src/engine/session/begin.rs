@@ -1,4 +1,4 @@
-//! The beginning of a transaction. Another process that is in the way is waited for without a thread.
+//! The beginning of a transaction. Waiting for another process occupies no thread.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::timer;
 
 impl Session {
-    /// Opens the read transaction now, waiting for another process if need be.
+    /// Opens the read transaction now, and waits for another process if necessary.
     pub(crate) async fn take_snapshot(self: &Arc<Self>) -> Result<()> {
         if self.begun.load(Ordering::Relaxed) {
             return Ok(());
@@ -71,7 +71,7 @@ impl Session {
             .await
     }
 
-    /// Opens a savepoint in the transaction of others.
+    /// Opens a savepoint in a shared transaction.
     async fn join_write(self: &Arc<Self>) -> Result<()> {
         let this = Arc::clone(self);
         self.control(move |db| {
@@ -89,7 +89,7 @@ impl Session {
         }
     }
 
-    /// SQLite's own busy handler would sleep in the worker and could not be cancelled.
+    /// SQLite's own busy handler would sleep on the runtime's worker and could not be cancelled.
     async fn keep_trying(
         self: &Arc<Self>,
         attempt: fn(&mut Db) -> Result<()>,

@@ -39,32 +39,33 @@ pub(crate) struct Session {
     busy_timeout: Duration,
     /// Counts statements that run on the worker thread.
     offloaded: &'static AtomicU64,
-    /// A statement was asked for, whatever has become of it.
+    /// A statement was requested, whatever its result.
     asked: AtomicBool,
     /// Whether the transaction is open; a read opens it with its first statement.
     begun: AtomicBool,
-    /// Others have done work in the same transaction that waits for its commit.
+    /// Other calls have work in the same transaction, which waits for its commit.
     shared: AtomicBool,
-    /// In a shared transaction: the savepoint that the call's work can be taken back to is there.
+    /// In a shared transaction: there is a savepoint to which the call's work can be undone.
     savepoint: AtomicBool,
-    /// A closure had the bare connection in its hands.
+    /// A closure had the bare connection.
     exposed: AtomicBool,
     /// A closure has left a statement open.
     unfinished: AtomicBool,
     exclusive: AtomicBool,
-    /// A closure has replaced what guards the connection.
+    /// An error has spoilt the connection, or a closure has replaced the hooks that guard it.
     tainted: AtomicBool,
     /// The body's work is part of the transaction that will be committed.
     resolved: AtomicBool,
     /// Microseconds spent in statements.
     spent: AtomicU64,
-    /// Statements and nested calls under way; a body that waits while there are none waits for something else.
+    /// Statements and nested calls under way. A body that waits while there are none waits for something other than the
+    /// database.
     active: AtomicUsize,
     lost: OnceLock<Error>,
     /// The newest error of a statement, for the span of a call whose body passes it on.
     failure: Mutex<Option<Error>>,
     late_answer: Mutex<Option<Arc<CommitOutcome>>>,
-    /// Where a call that does nothing with the writer is evicted.
+    /// Present where an idle call with the writer is evicted.
     activity: Option<Box<Activity>>,
 }
 
@@ -105,13 +106,13 @@ impl Session {
         })
     }
 
-    /// Makes it the owner of its connection, which is opened if need be, unless it was evicted before.
+    /// Makes the session the owner of its connection, which is opened if necessary. Fails if it was evicted before.
     pub(crate) async fn take_connection(&self) -> Result<()> {
         loop {
             if let Some(slot) = self.conn.lock_open() {
                 return self.take(slot);
             }
-            // Until it is its own it may be closed again, to be opened anew.
+            // Until the session owns it, the connection may be closed again and must then be reopened.
             Box::pin(self.conn.open_on_worker()).await?;
         }
     }
@@ -121,7 +122,7 @@ impl Session {
         slot.give_to(self.id)
     }
 
-    /// Fails when the session is over.
+    /// Fails if the session is over.
     pub(crate) fn check(&self) -> Result<()> {
         self.lost.get().map_or(Ok(()), |error| Err(error.clone()))
     }
@@ -131,9 +132,9 @@ impl Session {
         let _ = self.lost.set(error);
     }
 
-    /// Ends the session because of a statement that runs and that nobody will ever wait for, and stops that.
+    /// Ends the session because of a running statement whose result is never awaited, and stops that statement.
     pub(crate) fn abandon(&self) {
-        // First: a statement that has not begun looks at it.
+        // First, because a statement that has not begun checks it.
         self.lose(Error::StatementDropped);
         self.conn.interrupt_owner(self.id);
     }

@@ -14,19 +14,19 @@ use crate::engine::guard::Permission;
 use crate::engine::statement::{Expected, Work, reads_single_rows};
 use crate::error::{Error, Result};
 
-/// What became of a statement that was to run where the task is.
+/// The result of trying to run a statement where the task is.
 pub(crate) enum Tried<T> {
     Done(std::thread::Result<Result<T>>),
-    /// It must not share a transaction, and nothing was done: it is to be asked again once it does not.
+    /// It must not share a transaction, and nothing was done. Ask again once the transaction is not shared.
     MustBeAlone,
-    /// It is for the worker thread: it may take long, or something is in its way.
+    /// It needs the worker thread: it may take long, or something is in its way.
     NotHere,
 }
 
 impl Session {
-    /// Runs a statement where that is best.
+    /// Runs a statement, where the task is or on the worker thread.
     ///
-    /// `dropped` is called when the future goes away while the statement may be running.
+    /// `dropped` is called if the future is dropped while the statement may be running.
     pub(crate) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         mut work: Work<'_, T>,
@@ -44,8 +44,8 @@ impl Session {
         }
     }
 
-    /// Decides where a statement runs, and runs it if that is here and now: when nothing is in the way of it, and it is
-    /// known to be short, and to do others no harm where it `shares`.
+    /// Decides where a statement runs, and runs it if that is here and now: nothing is in its way, it is known to be
+    /// short, and it harms no other call where it `shares`.
     pub(crate) fn try_here<T>(
         &self,
         work: &mut Work<'_, T>,
@@ -78,9 +78,9 @@ impl Session {
         }
     }
 
-    /// Runs a statement on the worker thread, behind what is there.
+    /// Runs a statement on the worker thread, after the jobs that are there.
     ///
-    /// `dropped` is called when the future goes away while the statement may be running.
+    /// `dropped` is called if the future is dropped while the statement may be running.
     pub(crate) async fn run_on_lane<T: Send + 'static>(
         self: &Arc<Self>,
         work: Work<'_, T>,
@@ -103,7 +103,7 @@ impl Session {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Runs the library's own work on this connection: here if it is free, behind what runs there otherwise.
+    /// Runs the library's own work on this connection: here if it is free, otherwise after what runs there.
     pub(crate) async fn control<R: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&mut Db) -> R + Send + 'static,
@@ -117,7 +117,7 @@ impl Session {
         Box::pin(self.on_worker(JobKind::Control, work)).await
     }
 
-    /// The same for work that takes as long as the file is large: never where the task is.
+    /// The same for work that takes longer the larger the file is: never where the task is.
     pub(crate) async fn control_on_lane<R: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&mut Db) -> R + Send + 'static,
@@ -125,7 +125,7 @@ impl Session {
         self.on_worker(JobKind::Control, work).await
     }
 
-    /// The connection, where nothing is in its way and not everything is to run on the worker thread.
+    /// The connection, if nothing is in its way and not everything should run on the worker thread.
     fn slot_here(&self) -> Option<SlotGuard<'_>> {
         if self.execution == Execution::Offload {
             return None;
@@ -134,7 +134,7 @@ impl Session {
     }
 }
 
-/// With `force` it runs here however long it takes, and its plan is of no interest.
+/// With `force` it runs here however long it takes, and its plan does not matter.
 fn expect<T>(
     db: &mut Db,
     work: &Work<'_, T>,
@@ -150,7 +150,7 @@ fn expect<T>(
         if force || !matches!(work, Work::Statement { .. }) {
             return false;
         }
-        // As the body: the cache keeps what is prepared here.
+        // On behalf of the body: the cache keeps what is prepared here.
         guard.permit(permission);
         let short = reads_single_rows(connection, sql);
         guard.permit(Permission::Everything);
