@@ -20,14 +20,14 @@ pub(crate) enum Started<'a, T> {
     Done(Result<T>),
     /// It runs on the worker thread, with the statement permit that it has.
     OnLane(StatementPermit<'a>),
-    /// It has to wait before it is decided where it runs.
+    /// It must wait before it is decided where it runs.
     NotYet,
 }
 
 #[allow(missing_debug_implementations)]
 pub(crate) struct Frame {
     pub(crate) manager: u64,
-    /// A read has none: processors that read side by side would fight over its count of owners.
+    /// A read has none: parallel reads would contend for its reference count.
     engine: Option<Arc<Engine>>,
     pub(crate) session: Arc<Session>,
     pub(crate) access: Access,
@@ -38,7 +38,7 @@ pub(crate) struct Frame {
     pub(crate) during_init: bool,
     /// Held for each statement, and for the whole of a nested call.
     statement_permit: Baton,
-    /// It is held by a statement that does not run where the task is.
+    /// A statement holds the permit that does not run where the task is.
     in_statement: AtomicBool,
     ended: AtomicBool,
     poisoned: AtomicBool,
@@ -108,7 +108,7 @@ impl Frame {
         CURRENT.scope(Arc::clone(frame), body)
     }
 
-    /// Runs a statement here and now if that is where it runs, and there is nothing to wait for.
+    /// Runs a statement here and now, if it may run here and need not wait for anything.
     pub(crate) fn try_statement<T>(&self, work: &mut Work<'_, T>) -> Started<'_, T> {
         let mut nobody = Context::from_waker(Waker::noop());
         let may_go_on =
@@ -134,7 +134,7 @@ impl Frame {
         }
     }
 
-    /// Runs a statement that has to wait. With a `statement permit` it is decided that it runs on the worker thread.
+    /// Runs a statement that has to wait. If it has a `permit`, it is decided that it runs on the worker thread.
     pub(crate) async fn statement<T: Send + 'static>(
         &self,
         work: Work<'_, T>,
@@ -153,7 +153,7 @@ impl Frame {
         self.check()?;
         let needs_exclusive = match self.access {
             Access::Write => work.needs_exclusive(),
-            // A closure has the connection in its hands, in a read inside a write too.
+            // A closure has the bare connection, also in a read inside a write.
             _ => self.session.access == Access::Write && work.sql().is_none(),
         };
         if needs_exclusive {
@@ -173,8 +173,8 @@ impl Frame {
         })
     }
 
-    /// A loop of short statements never waits: it lets other tasks run all the same. The first statement is counted
-    /// before the call has its connection, which nobody should wait for meanwhile.
+    /// A loop of short statements never waits, so it lets other tasks run here. The first statement does so before the
+    /// call has its connection, so that no other call waits for that meanwhile.
     async fn consume_budget(&self) {
         if self.session.was_asked() {
             tokio::task::coop::consume_budget().await;
@@ -193,7 +193,7 @@ impl Frame {
         let permit = match self.statement_permit.try_take() {
             Some(permit) => permit,
             None if self.in_statement.load(Ordering::Relaxed) => {
-                // A statement borrows the handle that this one has borrowed: it was leaked.
+                // This statement has borrowed the handle, so the one that still runs was leaked.
                 self.abandon_statement();
                 return Err(Error::StatementDropped);
             }
@@ -227,30 +227,33 @@ impl Frame {
         Ok(LentPermit(Arc::clone(self)))
     }
 
-    /// Ends the frame when its body is over: its handle is of no use from here on. A statement that runs all the same was
-    /// leaked. A nested call that goes on somewhere else, or is being undone, is waited for.
+    /// Ends the frame when its body is over: its handle only returns errors from here on. A statement that still runs was
+    /// leaked. A nested call that goes on elsewhere, or is being undone, is waited for.
     pub(crate) async fn end(&self) {
         if self.take_statement_permit().await.is_err() {
             self.abandon_statement();
         }
+        // Release: the partner of the load in `check`.
         self.ended.store(true, Ordering::Release);
     }
 
     /// The same, for a call whose body was dropped.
     pub(crate) fn end_now(&self) {
+        // Release: the partner of the load in `check`.
         self.ended.store(true, Ordering::Release);
         if self.in_statement.load(Ordering::Relaxed) {
             self.abandon_statement();
         }
     }
 
-    /// Stops a statement that nobody will ever wait for. What the call has done cannot be trusted.
+    /// Stops a statement whose result is never awaited. The call's work cannot be trusted any more.
     fn abandon_statement(&self) {
         self.poisoned.store(true, Ordering::Relaxed);
         self.session.abandon();
     }
 
     pub(crate) fn check(&self) -> Result<()> {
+        // Acquire: the partner of the stores in `end` and `end_now`.
         if self.ended.load(Ordering::Acquire) {
             return Err(Error::HandleEnded);
         }
@@ -258,7 +261,7 @@ impl Frame {
         self.session.check()
     }
 
-    /// Fails when a statement was dropped while it ran.
+    /// Fails if a statement was dropped while it ran.
     pub(crate) fn check_whole(&self) -> Result<()> {
         if self.is_whole() {
             Ok(())
@@ -267,7 +270,7 @@ impl Frame {
         }
     }
 
-    /// Whether every statement that ran was left to end: otherwise nobody knows what it has done.
+    /// Whether every statement ran to its end. Otherwise it is unknown what it has done.
     pub(crate) fn is_whole(&self) -> bool {
         !self.poisoned.load(Ordering::Relaxed)
     }

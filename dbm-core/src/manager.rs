@@ -57,8 +57,8 @@ pub trait DbManager: Schema + Sized {
 
     /// Starts a manager and returns at once; start-up goes on in the background, and calls wait for it.
     ///
-    /// Needs a tokio runtime, with or without time enabled, and does not fail or panic without one: what goes wrong is told by
-    /// [`ensure_ready`](Self::ensure_ready) and by every call.
+    /// Needs a tokio runtime, with or without time enabled. Without one it neither fails nor panics:
+    /// [`ensure_ready`](Self::ensure_ready) and every call report the error.
     ///
     /// ```
     /// # use dbm_core::prelude::*;
@@ -86,18 +86,19 @@ pub trait DbManager: Schema + Sized {
     ///
     /// Why start-up failed:
     ///
-    /// - [`Error::Config`], [`Error::Runtime`]: the settings, or the runtime, are of no use;
+    /// - [`Error::Config`], [`Error::Runtime`]: the settings, or the runtime, cannot be used;
     /// - [`Error::Io`], [`Error::Sqlite`], [`Error::Busy`]: the directory or the file cannot be used;
-    /// - [`Error::ForeignDatabase`], [`Error::InvalidVersion`], [`Error::TooNew`]: the file is none of this program's;
+    /// - [`Error::ForeignDatabase`], [`Error::InvalidVersion`], [`Error::TooNew`]: the file does not belong to this
+    /// program;
     /// - [`Error::ForeignLog`]: the log beside the file was written for another one;
-    /// - [`Error::Timeout`]: looking at the file took more than 30 s; it has a schema that was made for that;
+    /// - [`Error::Timeout`]: inspecting the file took more than 30 s, because its schema was crafted to take long;
     /// - [`Error::MigrationRefused`], [`Error::ForeignKeys`], [`Error::Backup`]: the migration failed;
-    /// - whatever `init_db` or `migrate_db` returned; [`Error::Panicked`] when they panicked.
+    /// - whatever `init_db` or `migrate_db` returned; [`Error::Panicked`] if one of them panicked.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before its first poll it does nothing. Dropped later it leaves start-up going on in the background, and
-    /// the manager ends when that has ended, as one that is dropped without [`close`](Self::close).
+    /// Dropped before its first poll, it does nothing. Dropped later, it leaves start-up running in the background. Once
+    /// that has ended, the manager ends like one that is dropped without [`close`](Self::close).
     fn create(config: Config) -> impl Future<Output = Result<Arc<Self>>> + Send
     where
         Self: FromCore,
@@ -155,13 +156,13 @@ pub trait DbManager: Schema + Sized {
         lifecycle::ensure_ready(self.__core().gate())
     }
 
-    /// Where the manager stands now. It may have moved on when the answer is looked at.
+    /// The current status. It may have changed by the time the answer is used.
     fn status(&self) -> Status {
         self.__core().gate().status()
     }
 
-    /// Follows the status, without polling. The receiver keeps nothing open; after the manager is gone it reports that
-    /// its sender was dropped.
+    /// Follows the status without polling. The receiver keeps nothing open. Once the manager is gone, it reports that its
+    /// sender was dropped.
     ///
     /// ```
     /// # use dbm_core::prelude::*;
@@ -203,9 +204,9 @@ pub trait DbManager: Schema + Sized {
         lifecycle::update_version(self.__core(), version)
     }
 
-    /// Checks the whole file: its pages, indexes, `NOT NULL` and `UNIQUE` (`PRAGMA integrity_check`), and each foreign key.
-    /// `CHECK` constraints are not looked at: SQLite leaves them out on a connection that cannot write. What was
-    /// found is kept, also where the damage lets the check go no further.
+    /// Checks the whole file: its pages, indexes, `NOT NULL` and `UNIQUE` (`PRAGMA integrity_check`), and each foreign
+    /// key. `CHECK` constraints are left out: SQLite does not check them on a connection that cannot write. If damage
+    /// stops the check early, what was found until then is kept.
     ///
     /// It is a read like any other, of one snapshot, and takes as long as reading the whole file.
     ///
@@ -221,16 +222,16 @@ pub trait DbManager: Schema + Sized {
     ///
     /// # Errors
     ///
-    /// As any call. Damage is no error, but a finding.
+    /// As any call. Damage is a finding, not an error.
     fn verify(&self) -> impl Future<Output = Result<Verification>> + Send {
         lifecycle::verify(self.__core())
     }
 
-    /// Refuses new calls, lets running and queued ones finish, and closes the database; no side files are left
-    /// unless another process has it open. During start-up it waits for that first.
+    /// Refuses new calls, lets running and queued ones finish, and closes the database. No side files are left unless
+    /// another process has the file open. During start-up it waits for that first.
     ///
-    /// A second or concurrent close waits for the same end. Closing a failed manager does nothing. It waits as long as
-    /// the running calls take: [`close_within`](Self::close_within) does not.
+    /// A second or concurrent close waits for the same end. Closing a failed manager does nothing. A close waits as long
+    /// as the running calls take; [`close_within`](Self::close_within) has a limit.
     ///
     /// A manager that is dropped without `close` loses nothing that was acknowledged, but leaves its write-ahead log
     /// beside the file, and a WARN.
@@ -246,9 +247,9 @@ pub trait DbManager: Schema + Sized {
         lifecycle::close(self.__core().gate())
     }
 
-    /// [`close`](Self::close), but calls that are still running after `limit` are interrupted and rolled back; they
-    /// and the queued ones get [`Error::Closed`]. A body that waits for something else than the database is not waited
-    /// for: its transaction is taken from it, and it is told with its next statement or at its end.
+    /// [`close`](Self::close), but calls that still run after `limit` are interrupted and rolled back. They and the
+    /// queued ones get [`Error::Closed`]. A body that waits for something other than the database is not waited for: its
+    /// transaction is taken from it, and its next statement, or its end, reports that.
     ///
     /// ```
     /// # use dbm_core::prelude::*;
@@ -265,8 +266,7 @@ pub trait DbManager: Schema + Sized {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before `limit` has passed, it becomes a [`close`](Self::close), which goes on; nothing is interrupted any
-    /// more.
+    /// Dropped before `limit` has passed, it goes on as a [`close`](Self::close), which interrupts nothing.
     fn close_within(&self, limit: Duration) -> impl Future<Output = Result<()>> + Send {
         lifecycle::close_within(self.__core().gate(), limit)
     }
@@ -326,7 +326,7 @@ pub trait FromCore: Sized {
     fn from_core(core: ManagerCore) -> Self;
 }
 
-/// A field beside the core, when the manager is made from a configuration alone.
+/// A field other than the core, if the manager is made from a configuration alone.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no default, so this manager cannot be made from a configuration alone",
     label = "write `start_with` or `create_with` and give the fields"

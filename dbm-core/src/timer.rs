@@ -1,5 +1,4 @@
-//! Waits that end at a time, on a thread of the library's own: they need no runtime's timer, and a paused clock does not
-//! stop them.
+//! Timed waits, on a thread of the library's own. They need no timer of a runtime, and a paused clock does not stop them.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::process_thread::start_thread;
 use crate::waking::contained;
 
-/// The thread ends when nobody has waited for this long.
+/// The thread ends after this long without a wait.
 const IDLE: Duration = Duration::from_secs(5);
 
 static TIMER: Timer = Timer {
@@ -27,7 +26,7 @@ static TIMER: Timer = Timer {
 struct Timer {
     /// No waker is called under it.
     waits: Mutex<Waits>,
-    /// There is a wait that ends before all others.
+    /// Signals a wait that ends before all others.
     earlier: Condvar,
 }
 
@@ -47,10 +46,10 @@ pub(crate) fn sleep(duration: Duration) -> Sleep {
     }
 }
 
-/// It begins to cost something when it is polled. Dropped, it is forgotten.
+/// It costs nothing until it is polled. Dropping it ends the wait.
 #[must_use]
 pub(crate) struct Sleep {
-    /// Never, when the clock does not reach that far.
+    /// `None`, and the wait never ends, if the clock does not reach that far.
     end: Option<Instant>,
     key: Option<Key>,
 }
@@ -67,7 +66,7 @@ impl Future for Sleep {
         }
         let runs = TIMER.wake_at(end, &mut self.key, context.waker());
         if !runs {
-            // The system has no thread to give: the task looks by itself.
+            // The system cannot start a thread, so the task polls.
             context.waker().wake_by_ref();
         }
         Poll::Pending
@@ -78,14 +77,14 @@ impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(key) = self.key {
             let waker = TIMER.lock().by_time.remove(&key);
-            // After unlocking: a waker is code of others.
+            // After unlocking: dropping a waker runs code of others.
             contained(|| drop(waker));
         }
     }
 }
 
 impl Timer {
-    /// False when there is no thread that would wake anybody.
+    /// False if there is no thread that would wake the task.
     fn wake_at(&'static self, end: Instant, key: &mut Option<Key>, waker: &Waker) -> bool {
         if let Some(key) = key
             && self
@@ -96,7 +95,7 @@ impl Timer {
         {
             return true;
         }
-        // Before locking: it is code of others.
+        // Before locking: cloning a waker runs code of others.
         let waker = waker.clone();
         let mut waits = self.lock();
         let key = *key.get_or_insert_with(|| {

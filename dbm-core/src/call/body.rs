@@ -56,8 +56,8 @@ pub(crate) async fn run<R>(
     }
 }
 
-/// A snapshot is taken when the call begins, so before such a wait at the latest; and what others have written must
-/// not wait with it, so the method runs alone from now on.
+/// The snapshot belongs to the beginning of the call, so it is taken before such a wait at the latest. Other calls' work
+/// must not wait with the body, so the method's calls are exclusive from now on.
 fn waits_for_something_else(frame: &Arc<Frame>, site: &Site) {
     site.share_policy.make_exclusive();
     frame.session.take_snapshot_now();

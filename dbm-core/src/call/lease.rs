@@ -12,14 +12,14 @@ use crate::frame::{Frame, LentPermit};
 use crate::gate::{CallToken, Gate};
 use crate::unique_id::next_id;
 
-/// BodyOutcome by [`keep`](Self::keep) or [`undo`](Self::undo); dropped, it undoes by itself.
+/// Ended by [`keep`](Self::keep) or [`undo`](Self::undo). If it is dropped, it undoes by itself.
 pub(crate) struct Lease<'a> {
     pub(crate) frame: Arc<Frame>,
     hold: Option<Hold<'a>>,
 }
 
-/// What a lease holds, in the order in which it is given back. The session is the lease's; its frame, and whoever
-/// evicts it, only share it.
+/// What a lease holds, in the order in which it is given back. The lease owns the session. Its frame, and an eviction,
+/// only share it.
 enum Hold<'a> {
     Read {
         session: Arc<Session>,
@@ -31,7 +31,7 @@ enum Hold<'a> {
         permit: WriterPermit,
         token: Option<CallToken<'a>>,
     },
-    /// A part of the lease around it. Only a write has a savepoint: a read has nothing to undo.
+    /// Part of the outer call's lease. Only a write has a savepoint: a read has nothing to undo.
     Nested {
         savepoint: Option<Arc<Savepoint>>,
         _turn: LentPermit,
@@ -98,7 +98,7 @@ impl<'a> Lease<'a> {
         let frame = Frame::outermost(gate.id, engine, Arc::clone(&session), during_init);
         let mut permit = engine.writer.acquire(&session, share_policy).await?;
         if engine.schema_is_exclusive() {
-            // Asked when its permit has come: a new schema may have been read while the call waited.
+            // Checked once the permit has come: a new schema may have been read while the call waited.
             permit.make_exclusive();
         }
         session.set_shared(permit.joins);
@@ -148,7 +148,7 @@ impl<'a> Lease<'a> {
         })
     }
 
-    /// The body is done and well: commits, and returns once that is durable.
+    /// The body has succeeded: commits, and returns once that is durable.
     pub(crate) fn keep(&mut self, site: &'static Site) -> impl Future<Output = Result<()>> {
         self.end(true, site)
     }
@@ -189,11 +189,11 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// What the call has shown of its method: whether it may share a transaction.
+    /// Records what the call has shown about its method: whether it may share a transaction.
     fn learn(&mut self, site: &'static Site) {
         let session = &self.frame.session;
         if matches!(session.check(), Err(Error::BatchLost { by }) if by == site.method) {
-            // It kept the members of its transaction waiting, and was taken out.
+            // It kept the members of its transaction waiting, and was evicted.
             site.share_policy.make_exclusive();
         }
         if let Some(Hold::Write { permit, .. }) = &mut self.hold
@@ -219,7 +219,8 @@ impl<'a> Lease<'a> {
         if keep && kept.is_ok() {
             engine.writer.finish(permit, &session).await?;
         } else if session.is_shared() {
-            // Held back: what it has seen may still permit out never to have happened.
+            // The answer waits for the commit: what the call has read from the shared transaction may still be rolled
+            // back.
             let _ = engine.writer.finish(permit, &session).await;
         } else {
             drop(permit);
@@ -229,11 +230,12 @@ impl<'a> Lease<'a> {
         self.frame.check_whole()
     }
 
-    /// Nothing that was set in the connection outlives the body.
+    /// Renews the connection, so that no setting outlives the body.
     async fn end_connection(&mut self, keep: bool) -> Result<()> {
         let (engine, session) = (self.frame.engine()?, &self.frame.session);
         let left_open = session.is_in_transaction().await?;
-        // What was written to a file that is gone is gone, too. Where the system does not tell, nobody knows.
+        // What was written to a removed file is lost. If the system does not tell whether it is removed, the outcome is
+        // unknown.
         let same_file = session.conn.check_identity().map_err(|error| match error {
             Error::FileReplaced { .. } => error,
             error => Error::CommitUnknown {
@@ -251,8 +253,7 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// Undoes what was not ended and gives everything back: here when that is quick, behind the statement that is
-    /// running otherwise.
+    /// Undoes what was not ended and gives everything back: here if that is quick, otherwise after the running statement.
     fn give_back(&mut self) {
         let Some(hold) = self.hold.take() else { return };
         self.frame.end_now();
@@ -274,7 +275,7 @@ impl<'a> Lease<'a> {
 }
 
 impl Hold<'_> {
-    /// Takes back what the call has done; what is held is given back afterwards.
+    /// Undoes the call's work, and then gives back what is held.
     fn undo(&self) {
         match self {
             Hold::Read {
@@ -291,7 +292,7 @@ impl Hold<'_> {
         }
     }
 
-    /// For the worker thread, which may give it back when its call is gone.
+    /// For the worker thread, which may give it back after its call is gone.
     fn into_owned(self) -> Hold<'static> {
         match self {
             Self::Read {
@@ -372,7 +373,8 @@ mod tests {
         engine
     }
 
-    /// It had met an error that spoils the connection, and was dropped when its work was part of the transaction.
+    /// The call had met an error that spoils the connection, and was dropped after its work became part of the
+    /// transaction.
     #[test]
     fn a_dropped_call_leaves_the_connection_to_those_who_go_on_with_its_transaction() {
         static DROPPED: Site = Site::new("", "dropped");

@@ -33,7 +33,7 @@ pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()
     });
     if gate.answer().is_none() {
         gate.give_up();
-        // It may have come to its end in this moment, and calls wait for it.
+        // It may have ended at this moment, while calls wait for it.
         reached(gate, "close_within", |status| status != Status::Starting).await?;
     }
     if let Some(Ok(engine)) = gate.answer() {
@@ -60,7 +60,7 @@ pub(crate) fn finish(gate: &Arc<Gate>) {
     }
 }
 
-/// Closes the connections behind whatever still runs on the writer. Doing it twice does no harm.
+/// Closes the connections, after whatever still runs on the writer. Doing it twice does no harm.
 fn stop(gate: &Arc<Gate>, engine: &Arc<Engine>) {
     if gate.status() == Status::Stopped {
         return;
@@ -82,7 +82,7 @@ fn stopped(gate: &Gate, engine: &Engine) {
     }
 }
 
-/// A manager that goes away without `close`: nothing acknowledged is lost.
+/// A manager that is dropped without `close`: nothing acknowledged is lost.
 impl Drop for Gate {
     fn drop(&mut self) {
         if let Some(Ok(engine)) = self.answer()

@@ -1,4 +1,4 @@
-//! Schema drift: a database of the right version that is not what `init_db` makes.
+//! Schema drift: a database of the right version whose schema is not what `init_db` makes.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -25,9 +25,9 @@ use crate::version::Version;
 static INIT: Site = Site::new(module_path!(), "init_db").during_init();
 static READ: Site = Site::new(module_path!(), "schema_drift");
 
-/// How long the first calls have the machine for themselves.
+/// For this long after the start, the check leaves the machine to the first calls.
 const DELAY: Duration = Duration::from_secs(1);
-/// How long `init_db` may take to tell what it makes, and a file to tell what it has.
+/// The time limit for reading the schema that `init_db` makes, and that of the file.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Compares a database with what `init_db` makes.
@@ -38,9 +38,9 @@ pub(super) struct Drift<M> {
     reaction: SchemaDrift,
 }
 
-/// Whose `init_db` is asked.
+/// The manager whose `init_db` runs.
 pub(super) enum Model<M> {
-    /// One made for this, so that nothing the manager itself keeps in memory is touched.
+    /// One made for this, so that what the manager keeps in memory is not touched.
     Another(fn(ManagerCore) -> M),
     Same(Weak<M>, Weak<Gate>),
 }
@@ -73,20 +73,20 @@ impl<M: Schema> Drift<M> {
         }
     }
 
-    /// Before the manager runs, where drift is an error.
+    /// Before the manager runs, if drift is an error.
     pub(super) async fn check_before(&self, gate: &Gate, engine: &Arc<Engine>) -> Result<()> {
         if !self.is_error() {
             return Ok(());
         }
         let verdict = self.judge(found(gate, engine, None).await).await;
         if verdict.is_err() {
-            // A reader that closes last would leave side files.
+            // If a reader closed last, it would leave side files.
             let _ = engine.writer.conn.open_on_worker().await;
         }
         verdict
     }
 
-    /// While the manager runs, where drift is worth a warning. Keeps neither the manager nor its connections alive.
+    /// While the manager runs, if drift is a warning. Keeps neither the manager nor its connections alive.
     pub(super) async fn check_beside(self, gate: Weak<Gate>, mut status: watch::Receiver<Status>) {
         if self.reaction != SchemaDrift::Warn {
             return;

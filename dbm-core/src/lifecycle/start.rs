@@ -24,10 +24,10 @@ use crate::status::Status;
 use crate::value::bounded;
 use crate::version::{self, Version};
 
-/// How often start-up looks again after another process has changed the file under it.
+/// How often start-up tries again after another process has changed the file meanwhile.
 const ATTEMPTS: usize = 10;
 
-/// A manager that is made but not started.
+/// A manager that is built but not started.
 pub(crate) struct Start<M> {
     manager: Arc<M>,
     required: Result<Version>,
@@ -57,7 +57,7 @@ impl<M: Schema> Start<M> {
         }
     }
 
-    /// Of a manager that can be made any number of times.
+    /// For a manager that can be built any number of times.
     pub(crate) fn from_core(config: Config, newest: Version, make: fn(ManagerCore) -> M) -> Self {
         let drift = Drift::new(Model::Another(make), newest.clone(), &config);
         Self {
@@ -66,8 +66,8 @@ impl<M: Schema> Start<M> {
         }
     }
 
-    /// Starts in a task of its own; `here`, the part of it that needs no waiting runs at once: a database that is at
-    /// rest is open then.
+    /// Starts in a task of its own. With `here`, the part that needs no waiting runs at once: a database that is at rest
+    /// is then open.
     pub(crate) fn begin(self, here: bool) -> Arc<M> {
         let Self {
             manager,
@@ -147,7 +147,7 @@ async fn start_up<M: Schema>(
     }
 }
 
-/// Lets go of the file when start-up is dropped with its runtime.
+/// Closes the file if start-up is dropped with its runtime.
 struct Unfinished(Option<Arc<Engine>>);
 
 impl Unfinished {
@@ -170,7 +170,8 @@ async fn unless_given_up<T>(
     start: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let (mut start, mut given_up) = (pin!(start), pin!(gate.given_up()));
-    // Dropped before what it ends: who takes a connection back waits for the library's own work on it.
+    // Dropped before `start`, whose drop takes a connection back and waits for the library's own work on it. This ends
+    // that work.
     let mut ending = GiveUpOnDrop(Some(opener));
     let result = poll_fn(|context| match start.as_mut().poll(context) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
@@ -219,7 +220,7 @@ async fn make_ready<M: Schema>(
     Err(Error::other("the file kept changing during start-up"))
 }
 
-/// Closing blocks, and a failed start must have let go of the file before anybody is told.
+/// Closing blocks, and a failed start must have closed the file before any caller learns of the failure.
 async fn close(engine: &Arc<Engine>) {
     let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
     let closing = Arc::clone(engine);
@@ -233,9 +234,9 @@ async fn close(engine: &Arc<Engine>) {
     let _ = receiver.await;
 }
 
-/// A start-up under way; one that is dropped with its runtime has failed.
+/// A start-up under way. If it is dropped with its runtime, it has failed.
 struct Starting {
-    /// For the log, also of a start that never came to know the absolute one.
+    /// For the log, also if start-up never learns the absolute path.
     path: PathBuf,
     token: Option<CallToken<'static>>,
     gate: Arc<Gate>,

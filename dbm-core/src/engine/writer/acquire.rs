@@ -29,7 +29,7 @@ enum Acquired<'a> {
     Queued(PlaceInQueue<'a>),
 }
 
-/// Dropped, it leaves the queue.
+/// A place in the queue. Dropping it leaves the queue.
 struct PlaceInQueue<'a> {
     writer: &'a Writer,
     arrival: Arrival,
@@ -37,7 +37,7 @@ struct PlaceInQueue<'a> {
 }
 
 impl Writer {
-    /// Waits for the writer, first come first served. A caller that goes away leaves the queue undisturbed.
+    /// Waits for the writer, first come first served. Dropping the future leaves the queue undisturbed.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -50,7 +50,7 @@ impl Writer {
         };
         match self.arrive(request)? {
             Acquired::AtOnce(permit) => Ok(permit),
-            // Boxed, as everything that is seldom waited for: a call that need not wait is small.
+            // Boxed, like everything that is seldom awaited: it keeps a call that need not wait small.
             Acquired::Queued(place) => Box::pin(self.wait_in_queue(request, place)).await,
         }
     }
@@ -73,7 +73,8 @@ impl Writer {
                 arrival: place.arrival,
                 claim_within,
             });
-            // Both gone before the call arrives again, with the same id and the same place in the order of arrival.
+            // Both are dropped before the call arrives again, with the same id and the same place in the order of
+            // arrival.
             drop((permit, place));
             place = match self.arrive(request)? {
                 Acquired::AtOnce(permit) => return Ok(permit),
@@ -149,7 +150,7 @@ impl Writer {
         }
     }
 
-    /// Whether the writer that was granted is still there for its caller.
+    /// Whether the caller still has the writer that it was granted.
     fn claim(&self, request: Request<'_>, permit: &mut WriterPermit) -> bool {
         let caller = request.caller();
         let joins = self.note(|scheduler| {
@@ -179,7 +180,7 @@ impl<'a> Request<'a> {
 impl Drop for PlaceInQueue<'_> {
     fn drop(&mut self) {
         let left = self.writer.note(|scheduler| scheduler.leave(self.arrival));
-        // Outside of the lock: its sender wakes the task that waits here.
+        // Outside of the lock, because its sender wakes the task that waits here.
         contained(|| drop(left));
     }
 }

@@ -1,4 +1,5 @@
-//! How a call ends whose work is part of the open transaction: it commits, leads, or waits for the commit of another one.
+//! How a call whose work is part of the open transaction ends: it commits, leads, or waits for the commit of another
+//! call.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,15 +21,15 @@ use crate::unique_id::next_id;
 use crate::waking::contained;
 
 impl Writer {
-    /// Ends a call whose work is part of the open transaction (or was taken back out of it), and waits until that
-    /// transaction is committed.
+    /// Ends a call whose work is part of the open transaction (or was undone in it), and waits until that transaction is
+    /// committed.
     pub(crate) async fn finish(
         self: &Arc<Self>,
         permit: WriterPermit,
         session: &Session,
     ) -> Result<()> {
         match self.try_finish(permit, session).await {
-            // The connection was closed before the commit: nothing of the transaction is there.
+            // The connection was closed before the commit: nothing of the transaction is left.
             Err(Error::HandleEnded) if self.is_closed() => Err(Error::Closed {
                 method: session.method,
             }),
@@ -38,7 +39,7 @@ impl Writer {
 
     async fn try_finish(self: &Arc<Self>, permit: WriterPermit, session: &Session) -> Result<()> {
         let (id, exclusive) = (permit.id, permit.exclusive);
-        // Whatever the answer is, the call has not got the writer any more.
+        // Whatever the answer is, the call no longer has the writer.
         permit.disarm();
         let finished =
             self.step(|scheduler, effects| scheduler.finish(id, exclusive, Instant::now, effects));
@@ -50,7 +51,7 @@ impl Writer {
             Finished::Lead(outcome) => self.lead(id, &outcome).await,
             Finished::Wait(outcome) => self.wait_for(&outcome).await,
             Finished::Lost => Err(Error::HandleEnded),
-            // The others went on without it. If its work was included, it was committed all the same.
+            // The other members went on without it. If its work was included, it was committed all the same.
             Finished::NotHeld => {
                 let outcome = session.take_late_answer().ok_or(Error::HandleEnded)?;
                 self.wait_for(&outcome).await
@@ -70,7 +71,7 @@ impl Writer {
         }
     }
 
-    /// Commits the open transaction where that is best, then passes the writer on.
+    /// Commits the open transaction, where the task is or on the worker thread, and then passes the writer on.
     async fn commit(
         self: &Arc<Self>,
         mut permit: LibraryPermit,
@@ -81,7 +82,7 @@ impl Writer {
         if here || !self.conn.has_worker() {
             let finished = permit.commit(owner, followers, RunOn::Task);
             let result = finished.result.clone();
-            // The next one starts before the members are told.
+            // The next call starts before the members are told.
             drop(permit);
             drop(finished);
             return result;
@@ -105,12 +106,12 @@ impl Writer {
             let result = finished.result.clone();
             let mut tells_here = sender.is_closed();
             if finished.has_followers() {
-                // The committer's task tells the others: waking everybody from this thread costs a third. That task may be
-                // kept from running, so the watchdog looks, too.
+                // The committer's task wakes the followers: waking all of them from this thread costs a third. That task
+                // may be kept from running, so the watchdog checks too.
                 writer.tell_later(finished);
                 tells_here |= !writer.is_watched();
             }
-            // First of all: what comes after it runs code of others.
+            // First, because what follows runs code of others.
             tells_here |= contained(|| drop(sender.send(result)));
             drop(permit);
             if tells_here {
@@ -137,15 +138,15 @@ impl Writer {
     }
 }
 
-/// The promise to commit a batch that is open for joiners. Dropped, the worker thread commits.
+/// The promise to commit a batch that is open for joiners. If it is dropped, the worker thread commits.
 struct Leader<'a> {
     writer: &'a Arc<Writer>,
     id: CallId,
 }
 
 impl Leader<'_> {
-    /// Lets other tasks run. Those that were just told of a commit together are likely to call again. When none of them
-    /// comes, it waits for as long as one commit more would cost. `None` when somebody else commits.
+    /// Lets other tasks run: calls that were just told of a commit together are likely to call again. If none of them
+    /// comes, it waits for as long as one more commit would take. `None` if the batch is committed elsewhere.
     async fn gather(&self) -> Option<(LibraryPermit, Followers)> {
         let limit = self.writer.committer.latency.typical().min(POLICY.max_age);
         let (mut members, mut since) = (0, Instant::now());

@@ -1,5 +1,5 @@
-//! The writer's heuristics: every limit and interval that could be another one. None of them is needed for a call to be
-//! correct. `docs/PERFORMANCE.md` has what they gain.
+//! The writer's heuristics: every limit and interval that can be tuned. No call depends on their values to be correct.
+//! `docs/PERFORMANCE.md` has what they gain.
 
 use std::time::Duration;
 
@@ -27,20 +27,18 @@ pub(super) const POLICY: Policy = Policy {
 pub(super) struct Policy {
     /// A shared transaction is committed when it has this many members…
     pub(super) max_members: u32,
-    /// …or is this old, as of when its newest member got the writer: to read the clock again would cost more than it is
-    /// worth.
+    /// …or is this old when its newest member gets the writer. Reading the clock again would cost more than it gains.
     pub(super) max_age: Duration,
-    /// A caller that was given the writer has this long to come for it. Otherwise the next one gets it. Each time this
+    /// A call that was granted the writer must take it within this time. Otherwise the next call gets it. Each time this
     /// happens to a call, its time is doubled…
     pub(super) claim_within: Duration,
     /// …up to this.
     pub(super) claim_within_at_most: Duration,
-    /// A body that makes the members of its transaction wait this long is evicted.
+    /// A body that keeps the members of its transaction waiting for this long is evicted.
     pub(super) stalled_after: Duration,
-    /// A body that runs no statement for this long while others wait is evicted. The program's choice.
+    /// A body that runs no statement for this long while other calls wait is evicted. The program sets it.
     pub(super) max_idle: Option<Duration>,
-    /// An open transaction that nobody has committed by then is committed on the worker thread: the leader's task does not
-    /// run.
+    /// An open transaction of this age is committed on the worker thread: its leader's task does not run.
     pub(super) overdue_after: Duration,
     /// The leader looks for joiners this often. Polling contends with them for the scheduler's lock.
     pub(super) look_every: Duration,
@@ -58,8 +56,8 @@ pub(super) struct Policy {
     /// On the worker thread, while commits there take less than twice a fast one, each commit of this number is tried where
     /// the task is: the same commit takes up to twice as long on a thread that has slept.
     pub(super) try_fast_every: u32,
-    /// Tries that were not fast come at longer and longer intervals, up to this one.
+    /// Tries that were not fast are repeated at longer and longer intervals, up to this one.
     pub(super) try_fast_at_least_every: u32,
-    /// Rounds without anybody to look after, before the watchdog's thread pauses: about a second.
+    /// Rounds without a call to watch, before the watchdog's thread pauses: about a second.
     pub(super) idle_rounds: u32,
 }

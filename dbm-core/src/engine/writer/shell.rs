@@ -38,7 +38,7 @@ pub(crate) struct Writer {
     pub(super) contention: Contention,
     pub(super) watchdog: StallWatchdog,
     pub(super) keeps_log: AtomicBool,
-    /// Something is wrong with the connections that only new ones are free of.
+    /// The connections are spoilt: only reopening all of them helps.
     pub(super) spoilt: AtomicBool,
 }
 
@@ -50,7 +50,7 @@ struct State {
     lost: Vec<FinishedBatch>,
 }
 
-/// A call in the queue. Dropped, the call learns that the writer is closed.
+/// A call in the queue. If it is dropped, the call learns that the writer is closed.
 pub(super) struct QueuedCall {
     pub(super) id: CallId,
     pub(super) method: &'static str,
@@ -90,12 +90,12 @@ impl Follow for Followers {
     }
 }
 
-/// Whether a call of a method neither joins the transaction of others nor lets others join.
+/// Whether a method's calls neither join a shared transaction nor let other calls join.
 pub(super) fn is_exclusive(share_policy: Option<&'static SharePolicy>) -> bool {
     !share_policy.is_some_and(SharePolicy::may_share)
 }
 
-/// A call's right to use the writer. Dropped, the writer goes to the next call.
+/// A call's right to use the writer. When it is dropped, the writer goes to the next call.
 pub(crate) struct WriterPermit {
     writer: Arc<Writer>,
     pub(super) id: CallId,
@@ -124,7 +124,7 @@ impl WriterPermit {
         self.exclusive = true;
     }
 
-    /// The scheduler has taken the writer back already.
+    /// The scheduler has already taken the writer back.
     pub(super) fn disarm(mut self) {
         self.armed = false;
     }
@@ -141,7 +141,7 @@ impl Drop for WriterPermit {
     }
 }
 
-/// The library's right to use the writer, which nobody takes back. Dropped, the writer goes to the next call.
+/// The library's right to use the writer, which is never evicted. When it is dropped, the writer goes to the next call.
 pub(super) struct LibraryPermit {
     writer: Arc<Writer>,
     restart_log: bool,
@@ -155,7 +155,7 @@ impl LibraryPermit {
         Self::new(writer, RunOn::WorkerThread)
     }
 
-    /// For a job of the worker thread. What comes next runs there at once: a close may be next in line.
+    /// For a job of the worker thread. The next job runs there at once: it may be a close.
     fn of_thread(writer: &Arc<Writer>) -> Self {
         Self::new(writer, RunOn::Task)
     }
@@ -168,7 +168,7 @@ impl LibraryPermit {
         }
     }
 
-    /// Commits what the owner of the connection has open.
+    /// Commits the transaction that the owner of the connection has open.
     pub(super) fn commit(
         &mut self,
         owner: OwnerId,
@@ -223,7 +223,7 @@ impl Writer {
         self.apply(&mut state, event)
     }
 
-    /// An event, and then what has to be done. Not under any lock.
+    /// An event, and then its effects. Not under any lock.
     pub(super) fn step<R>(
         self: &Arc<Self>,
         event: impl FnOnce(&mut Scheduler, &mut WriterEffects) -> R,
@@ -242,7 +242,7 @@ impl Writer {
             let reply = self.apply(&mut state, |scheduler| event(scheduler, &mut effects));
             (reply, std::mem::take(&mut state.lost))
         };
-        // Mostly there is nothing to do.
+        // Mostly there are no effects.
         if !effects.is_empty() {
             self.carry_out(effects, run_on);
         }
@@ -297,7 +297,7 @@ impl Writer {
         }
         if let Some(call) = grant {
             let permit = WriterPermit::new(self, call.id, false, call.is_exclusive());
-            // A call that went away in this instant drops the permit.
+            // A call that went away at this moment drops the permit.
             contained(|| drop(call.grant.send(permit)));
         }
         for call in refused {
@@ -324,7 +324,7 @@ impl Writer {
         }
     }
 
-    /// Takes the writer from a call and undoes its work, once what it runs has been interrupted. Its body gets an error from
+    /// Takes the writer from a call and undoes its work, after interrupting what it runs. Its body gets an error from
     /// then on.
     pub(super) fn evict(self: &Arc<Self>, session: Arc<Session>, reason: Reason) {
         let method = session.method;
@@ -355,7 +355,7 @@ impl Writer {
         })?;
         // Dropped after the slot is unlocked.
         let permit = LibraryPermit::of_thread(self);
-        // The call may not have come to its connection yet.
+        // The call may not have taken its connection yet.
         if let Ok(db) = slot.owned_by(session.id) {
             self.undo(db, session);
             if session.access == Access::Connection {
@@ -367,10 +367,9 @@ impl Writer {
         Some(permit)
     }
 
-    /// Takes back what a call has done, once. What others have done in the same transaction stays. Runs under the slot's
-    /// lock.
+    /// Undoes a call's work, once. Other calls' work in the same transaction stays. Runs under the slot's lock.
     pub(crate) fn undo(&self, db: &Db, session: &Session) {
-        // What it has met may have spoilt the connections.
+        // An error of the call may have spoilt the connections.
         if session.is_tainted() {
             self.spoil();
         }
@@ -389,7 +388,7 @@ impl Writer {
         }
     }
 
-    /// The transaction is gone: nobody in it has written anything.
+    /// The transaction is gone: none of its members has written anything.
     pub(crate) fn batch_lost(&self, by: &'static str) {
         let mut state = self.lock();
         let followers = self.apply(&mut state, Scheduler::take_batch);
@@ -404,7 +403,7 @@ impl Writer {
         self.note(|scheduler| scheduler.include(Instant::now));
     }
 
-    /// Whether there is work that waits for its commit.
+    /// Whether any work waits for its commit.
     pub(crate) fn in_transaction(&self) -> bool {
         self.lock().scheduler.in_transaction()
     }
@@ -413,9 +412,9 @@ impl Writer {
         self.lock().scheduler.is_closed()
     }
 
-    /// Has every connection opened anew, before the next write.
+    /// Has every connection reopened before the next write.
     pub(super) fn spoil(&self) {
-        // Release: whoever mends (Acquire in `mend`) sees what this thread has seen.
+        // Release: the partner of the load in `mend`. The thread that mends sees what this thread has seen.
         self.spoilt.store(true, Ordering::Release);
     }
 
@@ -424,13 +423,13 @@ impl Writer {
         self.lock().finished.push(finished);
     }
 
-    /// Tells those whose transaction has ended.
+    /// Tells the members whose transaction has ended.
     pub(super) fn tell_finished(&self) {
         let finished = std::mem::take(&mut self.lock().finished);
         drop(finished);
     }
 
-    /// Has those who wait for a commit looked after. False when there is no thread for it.
+    /// Has the watchdog watch the calls that wait for a commit. False if there is no thread for it.
     pub(super) fn is_watched(self: &Arc<Self>) -> bool {
         self.watchdog.watch(self)
     }

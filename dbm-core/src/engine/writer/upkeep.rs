@@ -1,4 +1,4 @@
-//! The writer's connections over their life: opened anew after a fault, and closed.
+//! The writer's connections over their life: reopened after a fault, and closed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,10 +13,10 @@ use crate::engine::wal::empty_log;
 use crate::error::{Error, Result};
 
 impl Writer {
-    /// Opens the connection anew if something is wrong with it, for whoever has the writer.
+    /// Reopens the connections if they are spoilt. Only the call that has the writer may do this.
     pub(crate) async fn mend(self: &Arc<Self>) -> Result<()> {
-        // Acquire: the partner of the store in `spoil`. What others have done in an open transaction would be gone with its
-        // connection.
+        // Acquire: the partner of the store in `spoil`. An open transaction keeps its connection: other calls' work would
+        // be lost with it.
         if !self.spoilt.load(Ordering::Acquire) || self.in_transaction() {
             return Ok(());
         }
@@ -24,7 +24,8 @@ impl Writer {
     }
 
     async fn renew(self: &Arc<Self>) -> Result<()> {
-        // SQLite shares what it knows of a file among the connections of a process, until the last one is closed.
+        // SQLite shares what it knows about a file among the connections of a process, until the last one is closed
+        // (`unixInodeInfo`, `unixShmNode` in <https://sqlite.org/src/file/src/os_unix.c>).
         let no_reads = self.readers.quiesce().await;
         let (sender, receiver) = oneshot::channel();
         let writer = Arc::clone(self);
@@ -35,7 +36,7 @@ impl Writer {
             writer.readers.discard_idle();
             writer.committer.checkpointer.discard();
             let opened = writer.conn.open();
-            // Here, not in the caller's task, which may be kept from running.
+            // Here, because the caller's task may be kept from running.
             drop(no_reads);
             opened
         };
@@ -63,15 +64,15 @@ impl Writer {
         self.conn.close();
     }
 
-    /// Gives back connections and threads that were not used since this was called last. False when there may be more
-    /// to give back the next time.
+    /// Closes connections and ends threads that were not used since the last call of this. False if something is left for
+    /// the next one.
     pub(crate) fn rest(&self) -> bool {
         let checkpointer = self.committer.checkpointer.rest();
         let watchdog = self.watchdog.rest();
         self.conn.rest() && checkpointer && watchdog
     }
 
-    /// Closing will leave the log for the next start.
+    /// Makes the close leave the log for the next start.
     pub(crate) fn keep_log(&self) {
         self.keeps_log.store(true, Ordering::Relaxed);
     }

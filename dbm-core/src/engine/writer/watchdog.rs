@@ -1,5 +1,5 @@
-//! Looks after those who wait for a commit that others make, from a thread of its own: any task may be kept from running,
-//! and a timer for each of them would cost an eighth of their time.
+//! Watches the calls that wait for another call's commit, from a thread of its own. Any task may be kept from running,
+//! and a timer for each waiting call would cost an eighth of its time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -8,11 +8,11 @@ use super::policy::POLICY;
 use crate::engine::worker_thread::WorkerThread;
 use crate::waking::contained;
 
-/// Whom the watchdog looks after.
+/// What the watchdog watches.
 pub(super) trait Watched: Send + Sync + 'static {
     /// Time has passed.
     fn tick(self: &Arc<Self>);
-    /// Whether anybody waits for what may not come by itself.
+    /// Whether any call waits for something that may not come by itself.
     fn needs_watching(&self) -> bool;
 }
 
@@ -31,11 +31,11 @@ pub(super) struct Shared {
 }
 
 impl StallWatchdog {
-    /// Has `watched` looked after from here on. False when there is no thread for it.
+    /// Watches `watched` from here on. False if there is no thread for it.
     pub(super) fn watch<W: Watched>(&self, watched: &Arc<W>) -> bool {
         let Self { thread, shared } = self;
-        // SeqCst, as the store in `run`: whoever has joined before this load and finds it true is seen by
-        // `needs_watching` after that store.
+        // SeqCst: the partner is the store of `false` in `run`. If a call has joined before this load and reads `true`,
+        // `needs_watching` sees it after that store.
         if shared.running.load(Ordering::SeqCst) {
             return true;
         }
@@ -50,9 +50,9 @@ impl StallWatchdog {
         runs
     }
 
-    /// Ends the thread until it is needed. False when it is.
+    /// Ends the thread until it is needed. False if it is needed.
     pub(super) fn rest(&self) -> bool {
-        // Held by whoever starts it.
+        // A start of the thread holds this lock too.
         let _closed = self.shared.lock();
         let runs = self.shared.running.load(Ordering::SeqCst);
         if !runs {
@@ -61,7 +61,7 @@ impl StallWatchdog {
         !runs
     }
 
-    /// Ends the thread when it has nobody to look after.
+    /// Ends the thread once it has no call to watch.
     pub(super) fn close(&self) {
         *self.shared.lock() = true;
         self.shared.closing.notify_all();
@@ -75,11 +75,12 @@ impl Shared {
         loop {
             let watched = watched.upgrade();
             if let Some(watched) = &watched {
-                // A panic of a waker must not end the watch over the others.
+                // A panic of a waker must not end the watch over the other calls.
                 contained(|| watched.tick());
             }
             let closed = self.lock();
-            // Whoever joins from here on finds that the thread may pause, and waits for what comes of it.
+            // SeqCst: the partner is the load in `watch`. A call that joins from here on reads `false`, and waits for the
+            // lock, after which it is known whether the thread goes on.
             self.running.store(false, Ordering::SeqCst);
             let needed = watched.is_some_and(|watched| watched.needs_watching());
             idle = if needed { 0 } else { idle + 1 };

@@ -27,13 +27,13 @@
 //!
 //! - Idle with an open batch: it has a leader.
 //! - Idle with calls in the queue: a batch is open. Its leader sees the queue when it looks.
-//! - Closed: nobody waits, nobody is granted.
+//! - Closed: no call waits, and none is granted the writer.
 //! - The library has the writer for a commit or a restart of the log: no batch is open.
 //! - An open batch has members.
 //!
-//! And in `tests.rs` alone, for the machine together with those who use it: one call runs at a time; a transaction begins
-//! only outside of one, a savepoint only inside; each member is told once, and Ok only after its commit; calls run in the
-//! order of arrival; nobody waits for ever.
+//! And in `tests.rs` alone, for the machine together with its callers: one call runs at a time; a transaction begins only
+//! outside of one, a savepoint only inside; each member is told once, and Ok only after its commit; calls run in the
+//! order of arrival; every wait ends.
 
 mod interface;
 mod queue;
@@ -50,8 +50,7 @@ pub(super) use self::queue::Arrival;
 use self::queue::{Queue, Waiter};
 use super::policy::Policy;
 
-/// `W` is a queued call, `S` the session of a running one, `F` those who wait for the commit. The scheduler only passes
-/// them on.
+/// `W` is a queued call, `S` the session of a running one, `F` a batch's followers. The scheduler only passes them on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Scheduler<W, S, F> {
     policy: Policy,
@@ -62,9 +61,9 @@ pub(super) struct Scheduler<W, S, F> {
     /// How many calls have queued so far.
     arrivals: Arrival,
     batch: Option<Batch<F>>,
-    /// Members of the batch before this one: as many are likely to come back.
+    /// Members of the batch before this one. About as many are likely to come back.
     last_members: u32,
-    /// The log is to be restarted once no batch is open.
+    /// The log must be restarted once no batch is open.
     restart_log: bool,
     closed: bool,
 }
@@ -72,19 +71,19 @@ pub(super) struct Scheduler<W, S, F> {
 /// Who has the writer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Phase<S> {
-    /// Nobody. With an open batch: its leader waits for joiners.
+    /// No call. With an open batch: its leader waits for joiners.
     Idle,
-    /// A call from the queue that has not come for it yet.
+    /// A call from the queue that has not taken it yet.
     Granted { to: Holder, claim_within: Duration },
     /// A call.
     Running {
         by: Holder,
-        /// Others have waited for its body since then.
+        /// Other calls have waited for its body since then.
         claimed: Instant,
         session: S,
         exclusive: bool,
     },
-    /// The library, for a job that nobody may interrupt.
+    /// The library, for a job that must not be interrupted.
     Library {
         job: LibraryJob,
         since: Instant,
@@ -132,7 +131,8 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         }
     }
 
-    /// A call wants the writer. A call that queues is passed on as `waiter` later; one that came too late keeps its place.
+    /// A call wants the writer. If it queues, it is passed on as `waiter` later. A call that was too late for its grant
+    /// keeps its place.
     pub(super) fn arrive(
         &mut self,
         caller: &Caller<'_, S>,
@@ -172,8 +172,8 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         Arrived::Queued(arrival)
     }
 
-    /// A call comes for the writer that it was granted. `None` when it comes too late. From here on only an eviction takes
-    /// the writer from it.
+    /// A call takes the writer that it was granted. `None` if it is too late. From here on only an eviction takes the
+    /// writer from it.
     pub(super) fn claim(&mut self, caller: &Caller<'_, S>, now: Instant) -> Option<bool> {
         match &self.phase {
             Phase::Granted { to, .. } if to.id == caller.id => {
@@ -183,7 +183,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         }
     }
 
-    /// A call leaves the queue. `None` when it is not there: it may have been granted the writer.
+    /// A call leaves the queue. `None` if it is not in the queue: it may have been granted the writer.
     pub(super) fn leave(&mut self, arrival: Arrival) -> Option<W> {
         self.queue.remove(arrival)
     }
@@ -199,8 +199,8 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         batch.members += 1;
     }
 
-    /// The running call is done: its work was included, or it was undone in a shared transaction. It waits for the commit
-    /// either way.
+    /// The running call is done: its work was included, or was undone in a shared transaction. Either way it waits for
+    /// the commit.
     pub(super) fn finish(
         &mut self,
         id: CallId,
@@ -240,8 +240,8 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         Finished::Wait(outcome)
     }
 
-    /// A call gives the writer back without waiting for a commit, or does not come for it at all. Nothing happens when it
-    /// has not got it any more.
+    /// A call gives the writer back without waiting for a commit, or never takes it. Nothing happens if it no longer has
+    /// it.
     pub(super) fn release(
         &mut self,
         id: CallId,
@@ -258,7 +258,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         }
     }
 
-    /// The library has done its job. With `restart_log` the log is to be restarted once no batch is open.
+    /// The library's job is done. With `restart_log` the log must be restarted once no batch is open.
     pub(super) fn done(
         &mut self,
         restart_log: bool,
@@ -266,12 +266,12 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         effects: &mut Effects<W, S, F>,
     ) {
         self.restart_log |= restart_log;
-        // After a reclaim a batch may be open: others wait for its commit.
+        // After a reclaim a batch may be open, and its members wait for the commit.
         self.next(true, now, effects);
     }
 
-    /// The leader looks whether to commit. When nobody has joined the members it has `seen`, and it has waited long enough
-    /// for more, it does.
+    /// The leader checks whether to commit. It does if no call has joined the members that it has `seen`, and it has
+    /// waited long enough for more.
     pub(super) fn look(
         &mut self,
         id: CallId,
@@ -291,7 +291,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
             .map_or(Looked::Relieved, Looked::Commit)
     }
 
-    /// The leader went away.
+    /// The leader was dropped.
     pub(super) fn leader_gone(
         &mut self,
         id: CallId,
@@ -307,22 +307,21 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         }
     }
 
-    /// The transaction has come to its end otherwise than by its commit, or the running call commits it by itself and goes
-    /// on.
+    /// The transaction has ended without the batch's commit, or the running call commits it itself and goes on.
     pub(super) fn take_batch(&mut self) -> Option<F> {
         let batch = self.batch.take()?;
         self.last_members = batch.members;
         Some(batch.followers)
     }
 
-    /// The log is to be restarted once no batch is open.
+    /// The log must be restarted once no batch is open.
     pub(super) fn want_log_restart(&mut self) {
         self.restart_log = true;
     }
 
-    /// The writer is taken from the running call `id`. `None` when it has not got it any more. A call whose work is included
-    /// (`resolved`) gets the outcome of the commit that others make. The caller undoes the work of others, then says
-    /// [`done`](Self::done).
+    /// Takes the writer from the running call `id`. `None` if the call no longer has it. A call whose work is included
+    /// (`resolved`) gets the outcome of the batch's commit. The work of any other call is undone by the caller of this,
+    /// which then reports [`done`](Self::done).
     pub(super) fn reclaim(
         &mut self,
         id: CallId,
@@ -338,8 +337,8 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         Some(outcome)
     }
 
-    /// Time has passed: nobody waits for ever for a call that does not come for the writer, a body that keeps the members
-    /// of its transaction waiting, or a leader that does not run; nor for one that is idle, if the program says so.
+    /// Time has passed. Ends the waits for a call that does not take the writer, for a body that keeps the members of its
+    /// transaction waiting, and for a leader that does not run. Also for an idle call, if the program says so.
     pub(super) fn tick(&mut self, now: Instant, effects: &mut Effects<W, S, F>) {
         let since = |time| now.saturating_duration_since(time);
         match &self.phase {
@@ -398,18 +397,18 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         self.closed
     }
 
-    /// Whether there is work that waits for its commit.
+    /// Whether any work waits for its commit.
     pub(super) fn in_transaction(&self) -> bool {
         self.batch.is_some()
     }
 
-    /// Whether anybody waits for a commit.
+    /// Whether any call waits for a commit.
     pub(super) fn has_followers(&self) -> bool {
         let batch = self.batch.as_ref();
         batch.is_some_and(|batch| !batch.followers.is_empty())
     }
 
-    /// Whether the writer is taken and nobody queues for it.
+    /// Whether the writer is taken and no call queues for it.
     pub(super) fn has_lone_holder(&self) -> bool {
         !matches!(self.phase, Phase::Idle) && self.queue.is_empty()
     }
@@ -439,7 +438,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         }
     }
 
-    /// The invariants that hold between events, as the module names them.
+    /// Checks the invariants that hold between events, as the module lists them.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let idle = matches!(self.phase, Phase::Idle);
         let granted = matches!(self.phase, Phase::Granted { .. });
@@ -466,7 +465,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         }
     }
 
-    /// Gives the writer to the next one, or to the library when something has to be done before that.
+    /// Gives the writer to the next call, or to the library if it has a job to do before that.
     fn next(&mut self, exclusive: bool, now: impl Fn() -> Instant, effects: &mut Effects<W, S, F>) {
         if self.must_commit(exclusive, &now) {
             effects.commit = self.take_batch();
@@ -514,7 +513,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         self.phase = Phase::Library { job, since, method };
     }
 
-    /// Ends the wait for joiners. Without a holder the library commits; otherwise the holder is responsible from here on.
+    /// Ends the wait for joiners. Without a holder the library commits; otherwise the holder must see to it.
     fn close_commit_window(&mut self, now: impl Fn() -> Instant) -> Option<F> {
         self.batch.as_mut()?.leader = None;
         if !matches!(self.phase, Phase::Idle) {
@@ -546,7 +545,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
             && !self.is_full(now)
     }
 
-    /// Whether the open batch has to be committed before anybody else runs.
+    /// Whether the open batch must be committed before another call runs.
     fn must_commit(&self, exclusive: bool, now: impl Fn() -> Instant) -> bool {
         let Some(batch) = &self.batch else {
             return false;

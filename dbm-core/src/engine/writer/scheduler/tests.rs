@@ -10,7 +10,7 @@ use self::world::{Event, Kind, World};
 use super::{Arrived, Effects, Finished, Reason, Scheduler, Waiting as _};
 use crate::engine::writer::policy::POLICY;
 
-/// Visits every state that can be reached from the first one. `also` looks at each of them.
+/// Visits every state that can be reached from the first one. `also` checks each of them.
 fn explore(first: World, mut also: impl FnMut(&World)) -> usize {
     let mut seen = HashSet::from([first.clone()]);
     let mut open = vec![first];
@@ -33,7 +33,7 @@ fn explore(first: World, mut also: impl FnMut(&World)) -> usize {
     seen.len()
 }
 
-/// A caller that does not run any more, wherever it stands, keeps nobody waiting who shares its transaction.
+/// A caller that has stopped running, in any state, does not keep the members of its transaction waiting.
 fn others_go_on_without(stopped: usize, world: &World) {
     let mut world = world.clone();
     if world.holds_alone(stopped) {
@@ -79,7 +79,7 @@ fn two_callers_in_every_order() {
     }
 }
 
-/// With the limit nobody waits for ever, even for a call that has the writer for itself.
+/// With the limit every wait ends, even for a call that has the writer for itself.
 #[test]
 fn two_callers_in_every_order_when_an_idle_one_is_evicted() {
     for kinds in [
@@ -111,7 +111,7 @@ fn three_callers_in_every_order() {
     }
 }
 
-/// The exploration finds what it is made for.
+/// The exploration finds the faults that it is made for.
 #[test]
 #[should_panic(expected = "is told Ok, but its work is not on the disk")]
 fn a_lie_about_a_commit_is_found() {
@@ -172,7 +172,7 @@ fn two_calls_that_came_too_late_keep_their_order() {
         let too_late = now + POLICY.claim_within;
         scheduler.tick(too_late, &mut effects);
         scheduler.tick(too_late + POLICY.claim_within, &mut effects);
-        // Both come while another call runs.
+        // Both arrive while another call runs.
         world::arrive(&mut scheduler, 4, too_late);
         for (id, arrival) in order {
             world::arrive_again(&mut scheduler, id, arrival, too_late);

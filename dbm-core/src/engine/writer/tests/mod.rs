@@ -53,7 +53,7 @@ async fn in_transaction() -> (Arc<Writer>, WriterPermit, Arc<Session>) {
     (writer, permit, session)
 }
 
-/// One of those who share it had a file error that leaves the transaction as it is.
+/// A member of the transaction had a file error that leaves the transaction as it is.
 #[test]
 fn connections_are_not_opened_anew_in_the_middle_of_a_transaction() {
     run(async {
@@ -65,7 +65,7 @@ fn connections_are_not_opened_anew_in_the_middle_of_a_transaction() {
     });
 }
 
-/// Its task is kept from running meanwhile.
+/// The task that mends is kept from running meanwhile.
 #[test]
 fn reads_are_held_up_no_longer_than_connections_are_opened_anew() {
     run(async {
@@ -81,7 +81,7 @@ fn reads_are_held_up_no_longer_than_connections_are_opened_anew() {
     });
 }
 
-/// The close was quicker than the commit of a call that is done, which nobody can take the permit from.
+/// The close comes before the commit of a call that is done, and whose permit cannot be taken away.
 #[test]
 fn a_transaction_that_is_closed_before_its_commit_is_refused_as_closed() {
     run(async {
@@ -107,7 +107,7 @@ async fn evict(writer: &Arc<Writer>, session: &Arc<Session>) {
     done.await.unwrap();
 }
 
-/// Its body has ended well, so what it did stays; the commit is made by others.
+/// The body has ended well, so its work stays, and is committed without the call.
 #[test]
 fn a_call_that_is_taken_out_before_its_commit_is_told_of_the_commit() {
     run(async {
@@ -115,13 +115,13 @@ fn a_call_that_is_taken_out_before_its_commit_is_told_of_the_commit() {
         session.resolve();
         evict(&writer, &session).await;
         assert!(writer.conn.lock().db().unwrap().connection.is_autocommit());
-        // What the commit has come to: there is no file here.
+        // The outcome of that commit: there is no file here.
         let ended = writer.finish(permit, &session).await;
         assert!(is_told_of_no_file(&ended), "{ended:?}");
     });
 }
 
-/// It went on after the error, and then kept others waiting.
+/// The call went on after the error, and then kept others waiting.
 #[test]
 fn a_call_that_is_taken_out_after_a_file_error_has_the_connections_opened_anew() {
     run(async {
@@ -146,7 +146,7 @@ fn a_call_that_is_taken_out_of_a_lost_transaction_does_not_wait_for_its_commit()
     });
 }
 
-/// Each gives up sooner than it would take the permit back from the one who does not come for it.
+/// Each call gives up before the time at which it would take back the permit of a call that does not run.
 #[test]
 fn a_permit_that_nobody_comes_for_is_taken_back_by_those_who_are_impatient_too() {
     run(async {

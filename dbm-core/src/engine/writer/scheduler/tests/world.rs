@@ -1,4 +1,4 @@
-//! The scheduler, those who use it, and the one transaction of the file.
+//! The scheduler, its callers, and the one transaction of the file.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -11,20 +11,20 @@ use crate::engine::writer::policy::{POLICY, Policy};
 
 static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// More than any limit of the policy.
+/// Longer than any limit of the policy.
 const LONG: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Shares,
     Exclusive,
-    /// It begins as one that shares.
+    /// It begins as a call that shares.
     TurnsExclusive,
 }
 
 pub(super) type TestScheduler = Scheduler<Queued, CallId, Joined>;
 
-/// A call that shares comes.
+/// A call that shares arrives.
 pub(super) fn arrive(scheduler: &mut TestScheduler, id: CallId, now: Instant) -> Arrived {
     let queued = || Queued {
         id,
@@ -33,7 +33,7 @@ pub(super) fn arrive(scheduler: &mut TestScheduler, id: CallId, now: Instant) ->
     scheduler.arrive(&caller(&id, None), || now, queued)
 }
 
-/// It came too late before.
+/// A call arrives again, after it was too late for its grant.
 pub(super) fn arrive_again(
     scheduler: &mut TestScheduler,
     id: CallId,
@@ -72,7 +72,7 @@ pub(super) struct World {
     transaction: Option<Transaction>,
     /// How the transactions ended so far: true when committed.
     ended: Vec<bool>,
-    /// The job that the library does.
+    /// The library's current job.
     library: Option<Library>,
     /// The call that was granted the writer last.
     granted: Option<usize>,
@@ -110,7 +110,7 @@ impl RunningCall for CallId {
     }
 }
 
-/// Whether anybody waits for the commit.
+/// Whether any call waits for the commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Joined(bool);
 
@@ -172,7 +172,7 @@ enum End {
 struct Transaction {
     number: usize,
     included: Vec<usize>,
-    /// Nobody may join it.
+    /// No other call may join it.
     exclusive: bool,
 }
 
@@ -187,13 +187,13 @@ enum Library {
 pub(super) enum Event {
     Arrive(usize),
     Claim(usize),
-    /// The body is done and its work included.
+    /// The body is done, and its work is included.
     Include(usize),
     /// The body has failed.
     Fail(usize),
-    /// SQLite has ended the transaction of the body and of those before it.
+    /// SQLite has ended the transaction of the body and of the members before it.
     Lose(usize),
-    /// Before its first statement, which is one that cannot share a transaction.
+    /// Before its first statement, which cannot share a transaction.
     TurnExclusive(usize),
     Finish(usize),
     Look(usize, bool),
@@ -207,7 +207,7 @@ pub(super) enum Event {
     Done {
         restart_log: bool,
     },
-    /// The worker thread comes to the eviction.
+    /// The worker thread carries out the eviction.
     Evict,
     Tick,
     TimePasses,
@@ -215,7 +215,7 @@ pub(super) enum Event {
 }
 
 impl Event {
-    /// Something that happens by itself when everybody runs.
+    /// An event that happens by itself as long as every task runs.
     pub(super) fn is_progress(self) -> bool {
         !matches!(
             self,
@@ -261,7 +261,7 @@ impl World {
         Self::with(kinds, expected, 0)
     }
 
-    /// Whoever does nothing is evicted when others wait.
+    /// An idle call is evicted when others wait.
     pub(super) fn with_max_idle(kinds: &[Kind], expected: u32) -> Self {
         let mut world = Self::new(kinds, expected);
         let policy = Policy {
@@ -312,7 +312,7 @@ impl World {
         }
     }
 
-    /// Whether it keeps the writer and nobody's commit depends on it.
+    /// Whether it keeps the writer, and no other call's commit depends on it.
     pub(super) fn holds_alone(&self, call: usize) -> bool {
         let call = &self.calls[call];
         let holds = matches!(call.place, Place::Running | Place::Ending) && call.evicted.is_none();
@@ -331,7 +331,7 @@ impl World {
         others.all(|place| matches!(place, Place::Ended(_)))
     }
 
-    /// Nobody has anything to do any more, and nothing is left behind.
+    /// No call has anything left to do, and nothing is left behind.
     pub(super) fn has_ended(&self) -> bool {
         let ended = |call: &Call| matches!(call.place, Place::Ended(_));
         let ended = self.calls.iter().all(ended) && self.library.is_none();
@@ -602,7 +602,7 @@ impl World {
             call.place = Place::Ended(End::Err);
             return self.give_up(number);
         }
-        // Only its savepoint is gone. It waits for the commit all the same.
+        // Only its savepoint is gone. It still waits for the commit.
         call.place = Place::Ending;
     }
 
@@ -763,7 +763,7 @@ impl World {
         );
     }
 
-    /// Those who wait for a transaction that has ended.
+    /// The calls that wait for a transaction that has ended.
     fn tell(&mut self) {
         for number in 0..self.calls.len() {
             if let Place::Waiting { transaction } = self.calls[number].place
