@@ -10,8 +10,7 @@ const MAX_READERS: usize = 1_000;
 
 /// Where the database lives and how it behaves.
 ///
-/// Making one touches nothing and cannot fail. A setting that is of no use fails the start with
-/// [`Error::Config`].
+/// Making one touches nothing and cannot fail. An unusable setting fails the start with [`Error::Config`].
 ///
 /// ```
 /// # use dbm_core::{Config, Durability};
@@ -74,10 +73,10 @@ pub enum Durability {
     /// Survives a power loss (`synchronous = FULL`).
     #[default]
     Full,
-    /// Survives a crash of the process; a power loss may take the newest commits, never the file's consistency
+    /// Survives a crash of the process. A power loss may take the newest commits, but does not damage the file
     /// (`synchronous = NORMAL`).
     Normal,
-    /// Survives a crash of the process; a power loss may damage the file (`synchronous = OFF`). For tests.
+    /// Survives a crash of the process. A power loss may damage the file (`synchronous = OFF`). For tests.
     Off,
 }
 
@@ -85,26 +84,26 @@ pub enum Durability {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Execution {
-    /// Statements known to be short run where the task is, all others on a thread. What is known of a text comes from its
-    /// runs, and before the first one, for a read, from its query plan.
+    /// Statements known to be short run where the task is, all others on a thread. The library learns this about a text
+    /// from its runs and, before the first run of a read, from its query plan.
     #[default]
     Auto,
-    /// Every statement runs where the task is: for a runtime that has nothing else to do. A long one holds up everything
+    /// Every statement runs where the task is: for a runtime that has nothing else to do. A long one blocks everything
     /// else on its worker.
     Inline,
-    /// Every statement and COMMIT runs on a thread: nothing ever holds up a worker, and each costs two hops.
+    /// Every statement and COMMIT runs on a thread. No worker is ever blocked, and each statement costs two hops.
     Offload,
 }
 
-/// What to do with a database of the right version whose schema is not the one that
-/// [`init_db`](crate::Schema::init_db) makes: most likely it was edited and the version was not raised.
+/// What to do with a database of the right version whose schema is not the one that [`init_db`](crate::Schema::init_db)
+/// makes. Most likely `init_db` was edited and the version was not raised.
 ///
 /// To find out, `init_db` runs once more, in a private database in memory that is thrown away, and on a second manager,
-/// made for this from the defaults of its fields. Where there is no second one to be had, after
-/// [`start_with`](crate::DbManager::start_with) and [`create_with`](crate::DbManager::create_with), it runs on the
-/// manager itself, and should do nothing but write to its `db`.
+/// made for this from the defaults of its fields. After [`start_with`](crate::DbManager::start_with) and
+/// [`create_with`](crate::DbManager::create_with) there can be no second manager. Then `init_db` runs on the manager
+/// itself, and should do nothing but write to its `db`.
 ///
-/// Tables and views that `init_db` does not make are no drift, nor is another order of columns.
+/// Tables and views that `init_db` does not make are not drift, and neither is another order of columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SchemaDrift {
@@ -120,7 +119,7 @@ impl Config {
     /// A database in this directory, which is made (with its parents) when it is missing. The file is
     /// `database.db` unless [`db_name`](Self::db_name) says otherwise.
     ///
-    /// A relative directory is seen from the working directory at the time of the start.
+    /// A relative directory is resolved against the working directory at the time of the start.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             location: Location::Directory(directory.into()),
@@ -141,11 +140,11 @@ impl Config {
         }
     }
 
-    /// A database that nobody else sees and that is gone with its manager: for tests. No `close` is needed.
+    /// A private database that is removed with its manager: for tests. No `close` is needed.
     ///
-    /// It is a file in a private temporary directory, so it behaves like any other database (in-memory databases
-    /// of SQLite have no WAL, a reader would block the writer). Durability is [`Durability::Off`]. Each start has a
-    /// database of its own, even from a clone of one `Config`.
+    /// It is a file in a private temporary directory, so it behaves like any other database: SQLite's in-memory databases
+    /// have no WAL, and a reader would block the writer. Durability is [`Durability::Off`]. Each start has a database of
+    /// its own, even from a clone of one `Config`.
     pub fn in_memory() -> Self {
         let mut config = Self::new("").durability(Durability::Off);
         config.location = Location::Temporary;
@@ -155,8 +154,9 @@ impl Config {
     /// Name of the database file: one plain name, without a directory. Default `database.db`.
     ///
     /// Refused are separators, NUL, `.` and `..`, names with a meaning in SQLite (`:memory:`, `file:…`), the endings of
-    /// its side files (`-wal`, `-shm`, `-journal`), and more than 200 bytes. On Windows also what is no file there: a drive
-    /// or a stream (`C:x`, `a:b`), a device (`CON`, `nul.db`), a dot or a space at the end, and signs that it forbids.
+    /// its side files (`-wal`, `-shm`, `-journal`), and more than 200 bytes. On Windows also what does not name a file
+    /// there: a drive or a stream (`C:x`, `a:b`), a device (`CON`, `nul.db`), a dot or a space at the end, and forbidden
+    /// characters.
     pub fn db_name(mut self, name: impl Into<String>) -> Self {
         self.db_name = name.into();
         self
@@ -201,20 +201,20 @@ impl Config {
         self
     }
 
-    /// How long a read may keep its snapshot once the write-ahead log has grown large: older ones are ended
-    /// with [`Error::TransactionLost`](crate::Error::TransactionLost) so that the log can shrink. Default: never, but a
+    /// How long a read may keep its snapshot once the write-ahead log has grown large. Older reads are ended with
+    /// [`Error::TransactionLost`](crate::Error::TransactionLost) so that the log can shrink. Default: no limit, but a
     /// warning is logged.
     pub fn max_read_age(mut self, age: Duration) -> Self {
         self.max_read_age = Some(age);
         self
     }
 
-    /// How long a call may keep the writer without running a statement while others wait for it: then it is evicted, rolled
-    /// back, and fails with [`Error::TransactionLost`](crate::Error::TransactionLost). Looked at about once a second.
-    /// Default: as long as it likes, for a body may wait for an answer from the network.
+    /// How long a call may keep the writer without running a statement while other calls wait. After that it is evicted,
+    /// rolled back, and fails with [`Error::TransactionLost`](crate::Error::TransactionLost). Checked about once a
+    /// second. Default: no limit, because a body may wait for an answer from the network.
     ///
-    /// It is for calls that are not polled any more: one that a `select!` in a loop has in a branch that another branch keeps
-    /// from running, or one that was polled once and then put aside.
+    /// This is for calls that are no longer polled: one in a branch of a `select!` loop that another branch keeps from
+    /// running, or one that was polled once and then put aside.
     pub fn max_write_idle(mut self, idle: Duration) -> Self {
         self.max_write_idle = Some(idle);
         self
@@ -222,16 +222,16 @@ impl Config {
 
     /// How many backups made before migrations are kept, 0 to make none. Default 1.
     ///
-    /// A backup is `<db_name>.<old version>.backup` beside the file, with a number behind it when that exists. Only what
-    /// has such a name is ever removed.
+    /// A backup is `<db_name>.<old version>.backup` beside the file, followed by a number if that exists. Only files with
+    /// such a name are ever removed.
     pub fn keep_backups(mut self, backups: usize) -> Self {
         self.keep_backups = backups;
         self
     }
 
-    /// Whether a new database is readable and writable for its user only (mode 0600), whatever the umask says. Default:
-    /// false. Its log and its backups have its mode in any case. The mode of a file that is there is left as it is. Without
-    /// effect where files have no such mode.
+    /// Whether only its user can read and write a new database (mode 0600), whatever the umask says. Default: false. Its
+    /// log and its backups always have its mode. The mode of an existing file is left as it is. Without effect where
+    /// files have no such mode.
     pub fn private_files(mut self, private: bool) -> Self {
         self.private_files = private;
         self
@@ -267,16 +267,16 @@ impl Config {
         self
     }
 
-    /// Whether SQLite takes what is in the file with caution, as its documentation
-    /// [advises](https://sqlite.org/security.html) for a file that somebody else may have written. Default: it does.
+    /// Whether SQLite treats the file with caution, as its documentation [advises](https://sqlite.org/security.html) for
+    /// a file that another program may have written. Default: true.
     ///
     /// - The schema is not trusted: a view, trigger, CHECK, default, generated column or index may call a function of the
     ///   program only if that was made with `FunctionFlags::SQLITE_INNOCUOUS`.
-    /// - `PRAGMA writable_schema` is of no use, nor can the tables behind a virtual one be written.
+    /// - `PRAGMA writable_schema` has no effect, and the tables behind a virtual one cannot be written.
     /// - The writer checks pages as it reads them, so that damage does not spread.
-    /// - A text of SQL may have 16 MiB, and a statement 25 million instructions of SQLite's machine.
+    /// - The text of SQL is limited to 16 MiB, and a statement to 25 million instructions of SQLite's virtual machine.
     ///
-    /// With false, SQLite's own defaults hold, once start-up has found the file to be the program's.
+    /// With false, SQLite's own defaults apply, once start-up has found that the file belongs to the program.
     pub fn hardened(mut self, hardened: bool) -> Self {
         self.hardened = hardened;
         self
@@ -286,7 +286,7 @@ impl Config {
         &self.db_name
     }
 
-    /// The path of the file as the settings have it, whether they are of use or not.
+    /// The path of the file according to the settings, valid or not.
     pub(crate) fn path_as_given(&self) -> PathBuf {
         match &self.location {
             Location::Directory(directory) => directory.join(&self.db_name),
@@ -294,7 +294,7 @@ impl Config {
         }
     }
 
-    /// The path of the file, and the guard that removes it at the end when it is a temporary one.
+    /// The path of the file, and for a temporary one the guard that removes it at the end.
     pub(crate) fn resolve(&self) -> Result<(PathBuf, Option<TemporaryDirectory>)> {
         check_name(&self.db_name)?;
         if !(1..=MAX_READERS).contains(&self.readers) {
@@ -368,7 +368,7 @@ fn is_file_on_windows(name: &str) -> bool {
     const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
     const NUMBERED: [&str; 2] = ["COM", "LPT"];
     let is_forbidden = |c: char| c.is_control() || r#"<>:"|?*"#.contains(c);
-    // What stands before the first dot decides, without the spaces before that.
+    // The part before the first dot decides, without the spaces at its end.
     let stem = name.split('.').next().unwrap_or_default();
     let stem = stem.trim_end_matches(' ').to_ascii_uppercase();
     let is_numbered = NUMBERED.iter().any(|device| {

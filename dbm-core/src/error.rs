@@ -51,10 +51,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// # assert_eq!(explain(&UserError::Database(Error::NoRows)), "out of order");
 /// ```
 ///
-/// Causes are kept: [`source`](std::error::Error::source) yields the inner error itself, so downcasting works. Texts are
-/// bounded in length and never contain a bound value, a row, or a literal of the SQL; of SQLite's own words they keep what
-/// names tables, columns and constraints ([`SqliteError`]). [`Debug`](fmt::Debug), which `fn main() -> Result<()>` and
-/// `unwrap` print, is the text too.
+/// Causes are kept: [`source`](std::error::Error::source) returns the inner error itself, so downcasting works. Texts are
+/// limited in length and never contain a bound value, a row, or a literal of the SQL. Of SQLite's message they keep the
+/// names of tables, columns and constraints ([`SqliteError`]). [`Debug`](fmt::Debug), which `fn main() -> Result<()>` and
+/// `unwrap` print, shows the text too.
 ///
 /// ```
 /// # use dbm_core::{Error, rusqlite};
@@ -165,8 +165,9 @@ pub enum Error {
         cause: Cause,
     },
 
-    /// Nobody freed the lock within [`Config::acquire_timeout`](crate::Config::acquire_timeout). At once when nobody could:
-    /// a closure, a `Deserialize` or an SQL function that calls for the connection its own statement runs on.
+    /// The lock was not freed within [`Config::acquire_timeout`](crate::Config::acquire_timeout). Returned at once if it
+    /// cannot be freed: a closure, a `Deserialize` or an SQL function calls for the connection that its own statement
+    /// runs on.
     #[error(
         "{method}: gave up after waiting {waited:.0?}; held by {holder} for {held:.0?}, {queued} queued"
     )]
@@ -251,15 +252,15 @@ pub enum Error {
     #[error("the call that this handle belongs to has ended")]
     HandleEnded,
 
-    /// Another call took the shared transaction down with it; nothing was written, the call can be made again.
+    /// Another call made the shared transaction fail. Nothing was written; the call can be made again.
     #[error("a transaction shared with {by} was lost; nothing was written, try again")]
     BatchLost {
         /// The method that caused it.
         by: &'static str,
     },
 
-    /// The disk failed while committing, or the system does not tell whether a bare connection's file is still there: whether
-    /// the rows are there is known only after the next start.
+    /// The disk failed while committing, or the system does not tell whether a bare connection's file is still there.
+    /// Only the next start shows whether the rows were written.
     #[error("the commit failed, its rows may or may not be there after the next start: {cause}")]
     CommitUnknown {
         /// What the disk said.
@@ -267,7 +268,7 @@ pub enum Error {
         cause: Cause,
     },
 
-    /// A lifecycle operation that waits for running calls was called from inside one, or from inside of a statement.
+    /// A lifecycle operation that waits for running calls was called from inside a call or a statement.
     #[error("{operation} was called from inside {method}: it would wait for itself")]
     FromInside {
         /// The lifecycle operation.
@@ -276,18 +277,18 @@ pub enum Error {
         method: &'static str,
     },
 
-    /// The database file is gone or is another file than the one that was opened.
+    /// The database file is gone, or is not the file that was opened.
     #[error("the database file {} was removed or replaced while it was open", Bounded(&path.display()))]
     FileReplaced {
         /// Path of the database file.
         path: PathBuf,
     },
 
-    /// The write-ahead log, or the rollback journal, beside the database was written for another file: most likely a backup
-    /// was put back while the log of a killed program was there. Nothing was changed.
+    /// The write-ahead log, or the rollback journal, beside the database was written for another file. Most likely a
+    /// backup was restored while the log of a killed program was still there. Nothing was changed.
     ///
-    /// With the log in its place SQLite would make one database of the two. Remove the log, and the file of the same name
-    /// that ends in `-shm`; or put the file back that it belongs to.
+    /// With this log, SQLite would mix the two databases. Remove the log, and the file of the same name that ends in
+    /// `-shm`; or put back the file that the log belongs to.
     #[error(
         "the log {} belongs to another database file: {why}; remove it, and a -shm file beside it, or put its database back",
         Bounded(&log.display())
@@ -347,8 +348,8 @@ pub enum Error {
         to: Version,
     },
 
-    /// The database has the right version, but not the schema that `init_db` makes; or a migration did not lead to
-    /// it. See [`SchemaDrift`](crate::SchemaDrift).
+    /// The database has the right version but not the schema that `init_db` makes, or a migration did not lead to that
+    /// schema. See [`SchemaDrift`](crate::SchemaDrift).
     #[error(
         "the schema is not what init_db makes for version {version} (raise the version and migrate):\n{}",
         Bounded(.differences)
@@ -360,15 +361,15 @@ pub enum Error {
         differences: String,
     },
 
-    /// A migration left rows whose parent is missing, or a foreign key that no row can satisfy: its parent is no table, or
-    /// has no such columns, or they are not unique.
+    /// A migration left rows whose parent is missing, or a foreign key that no row can satisfy: its parent is not a
+    /// table, lacks the columns, or they are not unique.
     #[error("{}", ForeignKeyFault { child, parent, count: *count })]
     ForeignKeys {
         /// Table of the orphaned rows.
         child: String,
         /// Table they point to.
         parent: String,
-        /// How many there are that were none before; 0 where it is the key itself that is of no use.
+        /// How many orphans the migration has added; 0 if the key itself is at fault.
         count: u64,
     },
 
@@ -386,7 +387,7 @@ pub enum Error {
         message: &'static str,
     },
 
-    /// An error of the application, put here with [`Error::other`].
+    /// An error of the application, wrapped by [`Error::other`].
     #[error("{0}")]
     Other(#[source] Cause),
 }
@@ -407,7 +408,7 @@ impl Error {
         }
     }
 
-    /// SQLite's extended result code, where SQLite is the cause, however deep.
+    /// SQLite's extended result code, if SQLite is the cause, at any depth.
     ///
     /// ```
     /// use dbm_core::{Error, rusqlite::ffi};
@@ -422,8 +423,8 @@ impl Error {
         Some(self.failure()?.extended_code)
     }
 
-    /// SQLite's own words, where SQLite is the cause, however deep. They may quote values that were bound and the text of
-    /// the statement, so they do not belong into a log; the text of `RAISE` in a trigger is among them.
+    /// SQLite's own message, if SQLite is the cause, at any depth. It may quote bound values and the text of the
+    /// statement, so it does not belong in a log. It includes the text of `RAISE` in a trigger.
     #[must_use]
     pub fn sqlite_message(&self) -> Option<&str> {
         self.find(|error| match error.downcast_ref() {
@@ -432,7 +433,7 @@ impl Error {
         })
     }
 
-    /// Whether a row is there already: a `UNIQUE` or `PRIMARY KEY` constraint failed.
+    /// Whether the row already exists: a `UNIQUE` or `PRIMARY KEY` constraint failed.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {
         matches!(
@@ -445,13 +446,13 @@ impl Error {
         )
     }
 
-    /// Whether a foreign key failed: a row points to none, or is still pointed to.
+    /// Whether a foreign key failed: a row points to no parent, or other rows still point to it.
     #[must_use]
     pub fn is_foreign_key_violation(&self) -> bool {
         self.sqlite_code() == Some(ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
     }
 
-    /// Whether a full-text query was not understood: what somebody typed into a search box reached `MATCH`.
+    /// Whether a full-text query could not be parsed, for example because a user's input reached `MATCH`.
     ///
     /// ```
     /// # use dbm_core::prelude::*;
@@ -471,7 +472,7 @@ impl Error {
         .is_some()
     }
 
-    /// Whether the same call, made again, may well succeed: nothing was written. True for [`Busy`](Self::Busy),
+    /// Whether the same call may succeed if it is made again: nothing was written. True for [`Busy`](Self::Busy),
     /// [`BatchLost`](Self::BatchLost), [`AcquireTimeout`](Self::AcquireTimeout) and [`Overloaded`](Self::Overloaded).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -626,7 +627,7 @@ impl From<rusqlite::Error> for Error {
 }
 
 impl fmt::Debug for Error {
-    /// The text, and the causes of another's error, which may leave them out of theirs.
+    /// The text, and the causes of a foreign error, whose own text may leave them out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)?;
         let mut next = match self {

@@ -59,16 +59,15 @@ pub struct ReadTransaction {
 /// The one write transaction of a manager: it commits when the body returns `Ok`, and rolls back on `Err`, a panic,
 /// a timeout and a cancellation.
 ///
-/// Calls get it first come first served. It is a `BEGIN IMMEDIATE`, so what it has read stays true until it has
-/// written. Writers that wait may share a commit; each of them has a savepoint of its own, and none is acknowledged before
-/// that commit.
+/// Calls get it first come first served. It is a `BEGIN IMMEDIATE`, so what it has read stays true until it has written.
+/// Waiting writers may share a commit. Each has a savepoint of its own, and none is acknowledged before that commit.
 ///
 /// It derefs to [`ReadTransaction`], so a helper `async fn f(db: &mut ReadTransaction)` serves both. Transaction
 /// control in SQL (`BEGIN`, `COMMIT`, `SAVEPOINT`, …), `ATTACH`, and PRAGMAs whose effect would outlive the
 /// transaction are refused with [`Error::Refused`](crate::Error::Refused).
 ///
-/// TEMP objects are for the call that makes them, and gone at its end; those of a nested call at the end of that. One with
-/// the name of a real table or view is refused: what is written to it would be gone as well.
+/// TEMP objects last until the end of the call that makes them, which may be a nested call. A TEMP object with the name
+/// of a real table or view is refused: what is written to it would be lost as well.
 ///
 /// ```
 /// # use dbm_core::prelude::*;
@@ -113,13 +112,13 @@ pub struct WriteTransaction {
 
 /// The writer's connection alone, without a transaction: for `VACUUM`, `ATTACH` and PRAGMAs.
 ///
-/// It waits in the same queue as the writers. Each statement commits by itself, so an `Err` of the body undoes nothing;
-/// where that matters, write `BEGIN` and `COMMIT` into the SQL. Afterwards the connection is closed and opened anew, so
-/// nothing that is set in it outlives the body; a transaction that is left open is rolled back and is an
-/// [error](crate::Error::TransactionLeftOpen). Nothing else of the same manager can be called from the body. A file that was
-/// removed or replaced meanwhile is [`Error::FileReplaced`](crate::Error::FileReplaced).
+/// It waits in the same queue as the writers. Each statement commits by itself, so an `Err` of the body undoes nothing.
+/// Where that matters, write `BEGIN` and `COMMIT` into the SQL. After the body the connection is closed and reopened, so
+/// no setting outlives the body. A transaction that is left open is rolled back and is an
+/// [error](crate::Error::TransactionLeftOpen). The body cannot call any other method of the same manager. If the file was
+/// removed or replaced meanwhile, the call fails with [`Error::FileReplaced`](crate::Error::FileReplaced).
 ///
-/// `ATTACH` takes a file that exists; it does not make one. `VACUUM INTO` does.
+/// `ATTACH` takes an existing file; it does not create one. `VACUUM INTO` does.
 ///
 /// ```
 /// # use dbm_core::prelude::*;
@@ -148,12 +147,12 @@ pub struct Connection {
 /// A statement under way; `.await` it.
 ///
 /// It borrows the handle, so a body has one statement at a time; nested calls that run side by side (`join!`) take turns.
-/// Where it runs is the library's business: here, when it is known to be short, on a thread of its own otherwise.
+/// The library decides where it runs: here if it is known to be short, otherwise on a thread of its own.
 ///
 /// # Cancel safety
 ///
-/// Dropped before it was awaited or while it waits for its turn, it never runs. Dropped while it runs on a thread,
-/// it is interrupted; in a write transaction, which can then only roll back, whatever the body returns. Leaked while it runs
+/// Dropped before it was awaited, or while it waits for its turn, it never runs. Dropped while it runs on a thread, it is
+/// interrupted; a write transaction can then only roll back, whatever the body returns. Leaked while it runs
 /// (`std::mem::forget`), it is interrupted by the next statement or at the end of the body, and the call fails with
 /// [`Error::StatementDropped`](crate::Error::StatementDropped).
 #[must_use = "a statement does nothing unless it is awaited"]
@@ -163,7 +162,8 @@ enum Stage<'a, T> {
     New {
         frame: &'a Frame,
         work: Work<'a, T>,
-        /// A function pointer, because only what can go to a thread can wait: `query_map` gives what cannot.
+        /// A function pointer, because only what can be sent to a thread can wait. The closure of `query_map` cannot be
+        /// sent.
         wait: fn(&'a Frame, Work<'a, T>, Option<StatementPermit<'a>>) -> Waiting<'a, T>,
     },
     Waiting(Waiting<'a, T>),
@@ -188,7 +188,7 @@ impl<T> Future for Statement<'_, T> {
                 mut work,
                 wait,
             } => {
-                // A short statement is done at once, which costs no box.
+                // A short statement is done at once, without a box.
                 match frame.try_statement(&mut work) {
                     Started::Done(result) => return Poll::Ready(result),
                     Started::OnLane(turn) => wait(frame, work, Some(turn)),
@@ -223,10 +223,11 @@ impl ReadTransaction {
     /// - [`Error::Refused`](crate::Error::Refused): the handle does not allow it, a write in a read for example;
     /// - [`Error::Parameter`](crate::Error::Parameter), [`Error::ParameterCount`](crate::Error::ParameterCount): the
     ///   parameters do not fit;
-    /// - [`Error::Column`](crate::Error::Column), [`Error::RowShape`](crate::Error::RowShape): the rows are none of `T`;
+    /// - [`Error::Column`](crate::Error::Column), [`Error::RowShape`](crate::Error::RowShape): the rows do not fit `T`;
     /// - [`Error::TransactionLost`](crate::Error::TransactionLost), [`Error::BatchLost`](crate::Error::BatchLost),
     ///   [`Error::StatementDropped`](crate::Error::StatementDropped), [`Error::HandleEnded`](crate::Error::HandleEnded),
-    ///   [`Error::Closed`](crate::Error::Closed): the transaction is over; so is every later statement of the call.
+    ///   [`Error::Closed`](crate::Error::Closed): the transaction is over, and every later statement of the call fails
+    /// too.
     ///
     /// # Cancel safety
     ///
@@ -323,12 +324,12 @@ impl ReadTransaction {
     /// unfinished.
     ///
     /// Nothing that the closure sets in the connection outlives its call. Hooks, a busy timeout and the switches of
-    /// `set_db_config` end with the closure. Functions, collations, limits and the like are there until the call ends: then
-    /// another connection takes the place of this one, which takes about 0.1 ms. A function that a trigger, a view or a
-    /// CHECK calls must be `FunctionFlags::SQLITE_INNOCUOUS`, unless [`Config::hardened`](crate::Config::hardened) is off.
+    /// `set_db_config` end with the closure. Functions, collations, limits and the like last until the call ends. Then a
+    /// new connection replaces this one, which takes about 0.1 ms. A function that a trigger, a view or a CHECK calls
+    /// must be `FunctionFlags::SQLITE_INNOCUOUS`, unless [`Config::hardened`](crate::Config::hardened) is off.
     ///
-    /// The closure is sent to another thread, so it is a `move` closure that owns what it uses; a `&str` of the method has
-    /// to become a `String` first.
+    /// The closure is sent to another thread, so it must be a `move` closure that owns what it uses; convert a `&str` of
+    /// the method to a `String` first.
     ///
     /// ```
     /// # use dbm_core::prelude::*;
@@ -351,7 +352,7 @@ impl ReadTransaction {
     ///
     /// # Panics
     ///
-    /// A panic in the closure goes on in the body, which it ends like any other panic.
+    /// A panic in the closure continues in the body, and ends it like any other panic.
     ///
     /// # Cancel safety
     ///
@@ -415,8 +416,9 @@ impl ReadTransaction {
     }
 }
 
-/// What SQLite remembers as the last row id belongs to the connection, not to a call or a table. No handle implements
-/// this: who writes the name out of habit reads why.
+/// SQLite's last row id belongs to the connection, not to a call or a table,
+/// <https://sqlite.org/c3ref/last_insert_rowid.html>. No handle implements this trait. A call of the familiar name is a
+/// compile error that says why.
 #[diagnostic::on_unimplemented(
     message = "there is no `last_insert_rowid`: SQLite's memory of it goes beyond the call and the table",
     label = "ask the INSERT itself, with `RETURNING`",
@@ -429,11 +431,11 @@ trait KnowsRowIds<'a> {
 macro_rules! write_statements {
     ($handle:ident) => {
         impl $handle {
-            /// Runs one statement to its end and returns how many rows it inserted, changed or deleted itself; what its
-            /// triggers and foreign keys do is not counted. A statement that changes no rows gives 0; one that makes or
-            /// drops a virtual table may give what its module wrote.
+            /// Runs one statement to its end and returns how many rows it inserted, changed or deleted itself. What its
+            /// triggers and foreign keys do is not counted. A statement that changes no rows returns 0. One that makes or
+            /// drops a virtual table may return what its module wrote.
             ///
-            /// With `RETURNING` a statement gives what it wrote, the id of a new row for example: take
+            /// With `RETURNING` a statement returns what it wrote, for example the id of a new row: use
             /// [`query_one`](ReadTransaction::query_one) and the like.
             ///
             /// ```

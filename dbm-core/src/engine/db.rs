@@ -43,7 +43,7 @@ pub(crate) const MAX_DEPTH: usize = 64;
 pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
     use std::hash::BuildHasher as _;
     let mut secret = std::hash::RandomState::new().hash_one(Instant::now());
-    // Short, so that the cache finds the texts quickly; with a digit behind them they are no words of SQL.
+    // Short, so that the cache finds the texts quickly. A savepoint adds a digit, so that its name is no keyword of SQL.
     let name: String = (0..5)
         .map(|_| {
             let letter = b'a' + (secret % 26) as u8;
