@@ -38,7 +38,7 @@ pub(crate) struct Frame {
     pub(crate) during_init: bool,
     /// Held for each statement, and for the whole of a nested call.
     statement_permit: Baton,
-    /// A statement holds the permit that does not run where the task is.
+    /// The permit is held by a statement that does not run where the task is.
     in_statement: AtomicBool,
     ended: AtomicBool,
     poisoned: AtomicBool,

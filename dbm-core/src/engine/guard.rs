@@ -284,8 +284,8 @@ fn refused(code: u8) -> Option<Error> {
 }
 
 /// Whether it makes or changes an object of the database `temp`, which a connection keeps until it is closed. Each such
-/// object has a row in a schema table there. The actions named `CreateTemp…` do not cover all of them: `CREATE TRIGGER
-/// temp.x` is reported as another one.
+/// object has a row in a schema table there. The actions named `CreateTemp…` do not cover all of them:
+/// `CREATE TRIGGER temp.x` is reported as another one.
 fn makes_temp(context: &AuthContext<'_>) -> bool {
     let is_temp = || {
         let database = context.database_name;

@@ -53,7 +53,7 @@ pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
         })
 }
 
-/// The same for a file that nobody else uses and that needs no recovery. It never waits: `None` if it would have to.
+/// The same for a file that is not in use and needs no recovery. It never waits: `None` if it would have to.
 pub(crate) fn look_now(opener: &Opener) -> Option<(Contents, Connection)> {
     let access = OpenFlags::SQLITE_OPEN_READ_ONLY;
     look_once(opener, access, Patience::Work(AT_ONCE)).ok()

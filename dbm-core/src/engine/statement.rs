@@ -119,7 +119,7 @@ const MAX_BYTES: usize = 256 * 1024;
 /// A longer text is neither remembered nor kept prepared: SQLite needs about twenty times its length for that.
 const MAX_TEXT: usize = 4 * 1024;
 
-/// Whether a statement is prepared anew for each run.
+/// Whether a statement is prepared again for each run.
 pub(crate) fn is_long(sql: &str) -> bool {
     sql.len() > MAX_TEXT
 }

@@ -3,7 +3,7 @@ use std::fs;
 use super::*;
 use crate::test_support::hold_up;
 
-/// A database that was closed, and somebody who has read it since.
+/// A database that was closed, and an engine that has read it since.
 struct Fixture {
     directory: TemporaryDirectory,
     engine: Arc<Engine>,
@@ -86,7 +86,7 @@ fn of_two_who_close_at_once_one_does_nothing() {
     assert!(!fixture.engine.close_at_once());
     drop(closing);
     assert!(fixture.engine.close_at_once());
-    // Of somebody who comes after them.
+    // The log of a later user of the file.
     let log = fixture.directory.path().join("file-wal");
     fs::write(&log, "").unwrap();
     assert!(fixture.engine.close_at_once());
@@ -94,7 +94,7 @@ fn of_two_who_close_at_once_one_does_nothing() {
     assert!(log.exists());
 }
 
-// Windows lets nobody do this to a file that is open.
+// On Windows this cannot be done to an open file.
 #[cfg(unix)]
 #[test]
 fn a_file_that_has_taken_the_place_of_the_one_that_was_read_is_not_touched() {

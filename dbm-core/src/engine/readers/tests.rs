@@ -308,7 +308,7 @@ impl Wake for Woken {
     }
 }
 
-/// Calls poll, leave, and come too late, in thousands of orders.
+/// Calls poll, leave, and miss their grant, in thousands of orders.
 #[test]
 fn no_reader_is_free_while_everybody_who_waits_sleeps() {
     let runtime = tokio::runtime::Builder::new_current_thread()
