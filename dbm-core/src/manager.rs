@@ -88,7 +88,7 @@ pub trait DbManager: Schema + Sized {
     ///
     /// - [`Error::Config`], [`Error::Runtime`]: the settings, or the runtime, cannot be used;
     /// - [`Error::Io`], [`Error::Sqlite`], [`Error::Busy`]: the directory or the file cannot be used;
-    /// - [`Error::ForeignDatabase`], [`Error::InvalidVersion`], [`Error::TooNew`]: the file is not of this program;
+    /// - [`Error::ForeignDatabase`], [`Error::InvalidVersion`], [`Error::TooNew`]: the file is not this program's, or is newer;
     /// - [`Error::ForeignLog`]: the log beside the file was written for another one;
     /// - [`Error::Timeout`]: inspecting the file took more than 30 s, because its schema was crafted to take long;
     /// - [`Error::MigrationRefused`], [`Error::ForeignKeys`], [`Error::Backup`]: the migration failed;

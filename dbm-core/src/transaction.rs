@@ -226,8 +226,7 @@ impl ReadTransaction {
     /// - [`Error::Column`](crate::Error::Column), [`Error::RowShape`](crate::Error::RowShape): the rows do not fit `T`;
     /// - [`Error::TransactionLost`](crate::Error::TransactionLost), [`Error::BatchLost`](crate::Error::BatchLost),
     ///   [`Error::StatementDropped`](crate::Error::StatementDropped), [`Error::HandleEnded`](crate::Error::HandleEnded),
-    ///   [`Error::Closed`](crate::Error::Closed): the transaction is over, and every later statement of the call fails
-    /// too.
+    ///   [`Error::Closed`](crate::Error::Closed): the transaction is over, and all later statements of the call fail.
     ///
     /// # Cancel safety
     ///
