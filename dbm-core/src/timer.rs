@@ -86,14 +86,12 @@ impl Drop for Sleep {
 impl Timer {
     /// False if there is no thread that would wake the task.
     fn wake_at(&'static self, end: Instant, key: &mut Option<Key>, waker: &Waker) -> bool {
-        if let Some(key) = key
-            && self
-                .lock()
-                .by_time
-                .get(key)
-                .is_some_and(|known| known.will_wake(waker))
-        {
-            return true;
+        if let Some(key) = key {
+            let waits = self.lock();
+            let known = waits.by_time.get(key);
+            if waits.thread_runs && known.is_some_and(|known| known.will_wake(waker)) {
+                return true;
+            }
         }
         // Before locking: cloning a waker runs code of others.
         let waker = waker.clone();

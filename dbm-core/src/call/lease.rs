@@ -97,6 +97,10 @@ impl<'a> Lease<'a> {
         let session = new_session(&engine.writer.conn, access, site);
         let frame = Frame::outermost(gate.id, engine, Arc::clone(&session), during_init);
         let mut permit = engine.writer.acquire(&session, share_policy).await?;
+        if access == Access::Connection {
+            // Until the schema is read again after it: its body may make constraints that fail only at COMMIT.
+            engine.make_schema_exclusive();
+        }
         if engine.schema_is_exclusive() {
             // Checked once the permit has come: a new schema may have been read while the call waited.
             permit.make_exclusive();
@@ -242,13 +246,15 @@ impl<'a> Lease<'a> {
                 cause: error.cause(),
             },
         });
+        // Asked before the connection is replaced: what comes after this cannot undo the body's work any more.
+        let whole = session.check();
         let held = self.hold.take().map(Hold::into_owned);
-        engine.renew_writer(held).await;
+        engine.renew_writer(session.id, held).await;
         match (keep, left_open) {
             (true, true) => Err(Error::TransactionLeftOpen {
                 method: session.method,
             }),
-            (true, false) => session.check().and(same_file),
+            (true, false) => whole.and(same_file),
             (false, _) => Ok(()),
         }
     }

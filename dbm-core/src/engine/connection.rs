@@ -446,6 +446,10 @@ impl Slot {
         self.db.as_mut().ok_or(Error::HandleEnded)
     }
 
+    pub(crate) fn belongs_to(&self, owner: OwnerId) -> bool {
+        self.owner == owner
+    }
+
     pub(crate) fn take_back(&mut self) {
         self.owner = NO_OWNER;
     }

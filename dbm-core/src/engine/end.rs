@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 
+use super::connection::OwnerId;
 use super::db::Db;
 use super::engine::Engine;
 use super::session::{Access, Session};
@@ -82,13 +83,13 @@ impl Engine {
         }))
     }
 
-    /// Replaces the writer's connection, so that no setting that a body made outlives it. `held` is dropped once that is
-    /// done, even if the caller has stopped waiting.
-    pub(crate) async fn renew_writer(self: &Arc<Self>, held: impl Send + 'static) {
+    /// Replaces the writer's connection, so that no setting that the body of `owner` made outlives it. `held` is dropped once
+    /// that is done, even if the caller has stopped waiting.
+    pub(crate) async fn renew_writer(self: &Arc<Self>, owner: OwnerId, held: impl Send + 'static) {
         let (sender, receiver) = oneshot::channel();
         let engine = Arc::clone(self);
         self.writer.conn.post_or_run(
-            move || engine.renew_writer_now(),
+            move || engine.renew_writer_now(owner),
             move |()| {
                 drop(held);
                 let _ = sender.send(());
@@ -98,10 +99,14 @@ impl Engine {
     }
 
     /// The body's work stays even if no connection can be opened. Then the next call opens one.
-    fn renew_writer_now(&self) {
+    fn renew_writer_now(&self, owner: OwnerId) {
         let conn = &self.writer.conn;
         {
             let mut slot = conn.lock();
+            if !slot.belongs_to(owner) {
+                // The call was evicted, and its connection replaced then. This one has the transaction of another call.
+                return;
+            }
             if let Some(db) = slot.db() {
                 db.roll_back();
             }
@@ -185,8 +190,32 @@ pub(crate) fn undo_write(writer: &Writer, session: &Session) {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::engine::db::CONTROL;
     use crate::engine::open::Opener;
     use crate::temporary::TemporaryDirectory;
+
+    /// As a call with the bare connection ends.
+    fn renew(engine: &Engine) {
+        engine.writer.conn.lock().give_to(1).unwrap();
+        engine.renew_writer_now(1);
+    }
+
+    /// It was evicted while it asked whether it had left a transaction open.
+    #[test]
+    fn a_call_that_was_evicted_leaves_the_connection_to_the_next_one() {
+        let engine = Engine::in_memory(1, &Config::in_memory()).unwrap();
+        let conn = &engine.writer.conn;
+        conn.lock().give_to(2).unwrap();
+        {
+            let mut slot = conn.lock();
+            let db = slot.owned_by(2).unwrap();
+            db.control(&CONTROL.begin_write).unwrap();
+        }
+        engine.renew_writer_now(1);
+        let mut slot = conn.lock();
+        let db = slot.owned_by(2).unwrap();
+        assert!(!db.connection.is_autocommit(), "its transaction is open");
+    }
 
     /// A method with the bare connection may have made tables whose constraints fail only at COMMIT.
     // On Windows an open file cannot be moved.
@@ -209,10 +238,10 @@ mod tests {
             directory.path().join("aside"),
         );
         std::fs::rename(&file, &aside).unwrap();
-        engine.renew_writer_now();
+        renew(&engine);
         assert!(engine.schema_is_exclusive());
         std::fs::rename(&aside, &file).unwrap();
-        engine.renew_writer_now();
+        renew(&engine);
         assert!(!engine.schema_is_exclusive());
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A statement runs, or the transaction has not begun.
+/// A statement runs.
 const ACTIVE: u64 = u64::MAX;
 
 pub(super) struct Activity {
@@ -17,7 +17,7 @@ impl Activity {
     pub(super) fn of_new_call() -> Box<Self> {
         Box::new(Self {
             base: Instant::now(),
-            last: AtomicU64::new(ACTIVE),
+            last: AtomicU64::new(0),
         })
     }
 

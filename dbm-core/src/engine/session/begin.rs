@@ -100,6 +100,8 @@ impl Session {
         while started.elapsed() < self.busy_timeout {
             timer::sleep(pause.min(self.busy_timeout.saturating_sub(started.elapsed()))).await;
             pause = (pause * 2).min(Duration::from_millis(20));
+            // The library waits, not the body.
+            self.set_ready();
             match self.control(attempt).await? {
                 Err(busy) if is_busy(&busy) => error = busy,
                 result => return result,

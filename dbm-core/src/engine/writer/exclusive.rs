@@ -25,23 +25,35 @@ impl Writer {
         if session.has_begun() || depth > 0 {
             return Err(Error::BatchLost { by: session.method });
         }
+        // Dropped on the way, the call may be without a transaction.
+        let mut lost = LostOnDrop(Some(session));
         let (sender, receiver) = oneshot::channel();
         let (writer, leaving) = (Arc::clone(self), Arc::clone(session));
         self.conn.post_or_run(
             move || writer.commit_for_others(&leaving),
             |result| drop(sender.send(result)),
         );
-        receiver.await.unwrap_or(Err(Error::HandleEnded))?;
-        session.begin_write().await
+        let left = receiver.await.unwrap_or(Err(Error::HandleEnded));
+        let begun = match left {
+            Ok(()) => session.begin_write().await,
+            Err(error) => Err(error),
+        };
+        lost.0 = None;
+        begun
     }
 
     /// Commits the work of the other members, while this call goes on.
     fn commit_for_others(&self, session: &Session) -> Result<()> {
-        match self.conn.lock().owned_by(session.id) {
-            Ok(db) => db.release(0)?,
-            Err(error) => return Err(session.lost_or(error)),
-        }
-        if let Some(followers) = self.note(Scheduler::take_batch) {
+        let followers = {
+            let mut slot = self.conn.lock();
+            match slot.owned_by(session.id) {
+                Ok(db) => db.release(0)?,
+                Err(error) => return Err(session.lost_or(error)),
+            }
+            // Under the slot's lock: an eviction takes the connection there first.
+            self.note(Scheduler::take_batch)
+        };
+        if let Some(followers) = followers {
             let (finished, restart_log) =
                 self.committer
                     .commit(&self.conn, session.id, followers, RunOn::WorkerThread);
@@ -52,5 +64,16 @@ impl Writer {
         }
         session.set_shared(false);
         session.take(session.conn.lock())
+    }
+}
+
+/// Ends a session whose statement was dropped while it changed the transaction.
+struct LostOnDrop<'a>(Option<&'a Session>);
+
+impl Drop for LostOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.0 {
+            session.lose(Error::StatementDropped);
+        }
     }
 }
