@@ -70,6 +70,10 @@ impl Drop for FinishedBatch {
 }
 
 impl CommitOutcome {
+    pub(crate) fn is_told(&self) -> bool {
+        self.result.get().is_some()
+    }
+
     /// Waits for the outcome.
     pub(crate) fn told(&self) -> impl Future<Output = Result<()>> {
         let mut place = None;

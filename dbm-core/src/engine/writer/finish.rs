@@ -67,7 +67,10 @@ impl Writer {
                 let _ = self.conn.lock().give_to(owner);
                 self.commit(permit, owner, followers).await
             }
-            None => self.wait_for(outcome).await,
+            None => {
+                self.stay_awake_for(outcome).await;
+                self.wait_for(outcome).await
+            }
         }
     }
 
@@ -121,6 +124,17 @@ impl Writer {
         let result = receiver.await;
         self.tell_finished();
         result.unwrap_or(Err(Error::HandleEnded))
+    }
+
+    /// Keeps the thread looking for tasks while another call makes a quick commit: waking the thread would take as long again.
+    async fn stay_awake_for(&self, outcome: &CommitOutcome) {
+        if self.committer.latency.typical() > POLICY.stay_awake_for {
+            return;
+        }
+        let started = Instant::now();
+        while !outcome.is_told() && started.elapsed() < POLICY.stay_awake_for {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(super) async fn wait_for(self: &Arc<Self>, outcome: &CommitOutcome) -> Result<()> {

@@ -13,6 +13,7 @@ pub(super) const POLICY: Policy = Policy {
     max_idle: None,
     overdue_after: Duration::from_millis(20),
     look_every: Duration::from_micros(5),
+    stay_awake_for: Duration::from_micros(100),
     spin_for: Duration::from_micros(100),
     leave_to_warm_thread_for: Duration::from_micros(65),
     warm_thread_returns_within: Duration::from_micros(3),
@@ -42,6 +43,9 @@ pub(super) struct Policy {
     pub(super) overdue_after: Duration,
     /// The leader looks for joiners this often. Polling contends with them for the scheduler's lock.
     pub(super) look_every: Duration,
+    /// A leader that another call has relieved stays awake this long at most, and only if commits take no longer on average:
+    /// waking its thread would take as long as the commit.
+    pub(super) stay_awake_for: Duration,
     /// A caller waits for a running body in its thread, at most this long, before it queues.
     pub(super) spin_for: Duration,
     /// SQLite is quicker while one thread uses it. Callers on other threads leave a free writer to that thread for at most
