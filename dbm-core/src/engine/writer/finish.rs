@@ -107,15 +107,17 @@ impl Writer {
         };
         self.conn.post(commit, move |(finished, permit)| {
             let result = finished.result.clone();
-            let mut tells_here = sender.is_closed();
+            let mut tells_here = false;
             if finished.has_followers() {
                 // The committer's task wakes the followers: waking all of them from this thread costs a third. That task
                 // may be kept from running, so the watchdog checks too.
                 writer.tell_later(finished);
-                tells_here |= !writer.is_watched();
+                tells_here = !writer.is_watched();
             }
-            // First, because what follows runs code of others.
-            tells_here |= contained(|| drop(sender.send(result)));
+            // First, because what follows runs code of others. This thread tells the followers if the task is gone.
+            let mut sent = false;
+            contained(|| sent = sender.send(result).is_ok());
+            tells_here |= !sent;
             drop(permit);
             if tells_here {
                 writer.tell_finished();

@@ -60,8 +60,8 @@ fn others_go_on_without(stopped: usize, world: &World) {
 
 use Kind::{Exclusive, Shares, TurnsExclusive};
 
-#[test]
-fn two_callers_in_every_order() {
+/// Explores each pair of callers, with and without joiners to expect.
+fn explore_pairs(world: fn(&[Kind], u32) -> World) {
     for kinds in [
         [Shares, Shares],
         [Shares, Exclusive],
@@ -70,7 +70,7 @@ fn two_callers_in_every_order() {
         [TurnsExclusive, TurnsExclusive],
     ] {
         for expected in [0, 2] {
-            let states = explore(World::new(&kinds, expected), |world| {
+            let states = explore(world(&kinds, expected), |world| {
                 others_go_on_without(0, world);
                 others_go_on_without(1, world);
             });
@@ -79,24 +79,15 @@ fn two_callers_in_every_order() {
     }
 }
 
+#[test]
+fn two_callers_in_every_order() {
+    explore_pairs(World::new);
+}
+
 /// With the limit every wait ends, even for a call that has the writer for itself.
 #[test]
 fn two_callers_in_every_order_when_an_idle_one_is_evicted() {
-    for kinds in [
-        [Shares, Shares],
-        [Shares, Exclusive],
-        [Exclusive, Exclusive],
-        [Shares, TurnsExclusive],
-        [TurnsExclusive, TurnsExclusive],
-    ] {
-        for expected in [0, 2] {
-            let states = explore(World::with_max_idle(&kinds, expected), |world| {
-                others_go_on_without(0, world);
-                others_go_on_without(1, world);
-            });
-            assert!(states > 100, "{states} states of {kinds:?}");
-        }
-    }
+    explore_pairs(World::with_max_idle);
 }
 
 #[test]
