@@ -1,7 +1,7 @@
 //! A permit for one task at a time, first come, first served. The holder passes it on after unlocking, because the next
 //! task's waker may run any code.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,10 @@ pub(crate) struct Baton(Mutex<State>);
 #[derive(Default)]
 struct State {
     taken: bool,
-    queue: VecDeque<Arc<Waiter>>,
+    /// By order of arrival.
+    queue: BTreeMap<u64, Arc<Waiter>>,
+    /// The last number given to a task in the queue.
+    numbers: u64,
 }
 
 #[derive(Default)]
@@ -51,14 +54,14 @@ impl Baton {
     pub(crate) fn pass_on(&self) {
         let next = {
             let mut state = self.lock();
-            let next = state.queue.pop_front();
+            let next = state.queue.pop_first();
             match &next {
-                Some(next) => next.given.store(true, Ordering::Release),
+                Some((_, next)) => next.given.store(true, Ordering::Release),
                 None => state.taken = false,
             }
             next
         };
-        if let Some(next) = next {
+        if let Some((_, next)) = next {
             next.bell.ring();
         }
     }
@@ -87,15 +90,20 @@ impl Drop for Held<'_> {
 struct Place<'a> {
     baton: &'a Baton,
     waiter: Arc<Waiter>,
+    /// 0 if it did not have to queue.
+    number: u64,
     claimed: bool,
 }
 
 impl<'a> Place<'a> {
     fn enter(baton: &'a Baton) -> Self {
         let waiter = Arc::<Waiter>::default();
+        let mut number = 0;
         let mut state = baton.lock();
         if state.taken {
-            state.queue.push_back(Arc::clone(&waiter));
+            state.numbers += 1;
+            number = state.numbers;
+            state.queue.insert(number, Arc::clone(&waiter));
         } else {
             // The permit was released between `try_take` and this lock.
             state.taken = true;
@@ -104,6 +112,7 @@ impl<'a> Place<'a> {
         Self {
             baton,
             waiter,
+            number,
             claimed: false,
         }
     }
@@ -118,8 +127,7 @@ impl Drop for Place<'_> {
             let mut state = self.baton.lock();
             let given = self.waiter.given.load(Ordering::Relaxed);
             if !given {
-                let is_other = |waiter: &Arc<Waiter>| !Arc::ptr_eq(waiter, &self.waiter);
-                state.queue.retain(is_other);
+                state.queue.remove(&self.number);
             }
             given
         };

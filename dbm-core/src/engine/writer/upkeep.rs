@@ -68,8 +68,7 @@ impl Writer {
     /// the next one.
     pub(crate) fn rest(&self) -> bool {
         let checkpointer = self.committer.checkpointer.rest();
-        let watchdog = self.watchdog.rest();
-        self.conn.rest() && checkpointer && watchdog
+        self.conn.rest() && checkpointer
     }
 
     /// Makes the close leave the log for the next start.
