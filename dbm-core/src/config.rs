@@ -181,7 +181,7 @@ impl Config {
     }
 
     /// How long a call waits for its turn before it gives up with
-    /// [`Error::AcquireTimeout`](crate::Error::AcquireTimeout). Default 30 s.
+    /// [`Error::AcquireTimeout`](crate::Error::AcquireTimeout). Default 30 s. Writes check this about every 20 ms.
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
         self.acquire_timeout = timeout;
         self
@@ -210,8 +210,8 @@ impl Config {
     }
 
     /// How long a call may keep the writer without running a statement while other calls wait. After that it is evicted,
-    /// rolled back, and fails with [`Error::TransactionLost`](crate::Error::TransactionLost). Checked about once a
-    /// second. Default: no limit, because a body may wait for an answer from the network.
+    /// rolled back, and fails with [`Error::TransactionLost`](crate::Error::TransactionLost). Checked about every
+    /// 20 ms. Default: no limit, because a body may wait for an answer from the network.
     ///
     /// This is for calls that are no longer polled: one in a branch of a `select!` loop that another branch keeps from
     /// running, or one that was polled once and then put aside.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::process_thread::start_thread;
 
 /// The time between two checks. What was not used in between is closed.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(700);
 
 /// Something that has connections and threads.
 pub(crate) trait Rests: Send + Sync {

@@ -345,10 +345,11 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
     /// waits that have lasted too long.
     pub(super) fn tick(&mut self, now: Instant, effects: &mut Effects<W, S, F>) {
         let since = |time| now.saturating_duration_since(time);
-        let has_expired =
-            |call: &Waiter<W>| since(call.since) >= self.policy.acquire_timeout;
+        let has_expired = |call: &Waiter<W>| since(call.since) >= self.policy.acquire_timeout;
         while self.queue.front().is_some_and(has_expired) {
-            effects.expired.extend(self.queue.pop().map(|waiter| waiter.handle));
+            effects
+                .expired
+                .extend(self.queue.pop().map(|waiter| waiter.handle));
         }
         match &self.phase {
             Phase::Idle => {

@@ -156,6 +156,25 @@ fn a_call_that_claims_late_has_its_time_from_then_on() {
     assert_eq!(effects.evict, Some((2, Reason::Stalled)));
 }
 
+/// The body of `world` has done nothing since the beginning: before that it waited for the writer.
+#[test]
+fn a_call_is_idle_from_its_claim_on() {
+    let (mut scheduler, begin) = scheduler(0);
+    let limit = POLICY.stalled_after;
+    scheduler.policy.max_idle = Some(limit);
+    world::arrive(&mut scheduler, 1, begin);
+    world::arrive(&mut scheduler, 2, begin);
+    world::arrive(&mut scheduler, 3, begin);
+    let late = begin + 2 * limit;
+    scheduler.release(1, true, || late, &mut Effects::default());
+    assert!(world::claim(&mut scheduler, 2, late).is_some());
+    let mut effects = Effects::default();
+    scheduler.tick(late, &mut effects);
+    assert_eq!(effects.evict, None, "it has only begun");
+    scheduler.tick(late + limit, &mut effects);
+    assert_eq!(effects.evict, Some((2, Reason::Idle)));
+}
+
 #[test]
 fn nobody_waits_for_joiners_after_the_close() {
     let (mut scheduler, now) = scheduler(5);

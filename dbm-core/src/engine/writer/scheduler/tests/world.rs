@@ -511,7 +511,11 @@ impl World {
         for queued in expired {
             let call = number(queued.id);
             assert!(self.calls[call].since < self.time, "too early: {self:#?}");
-            assert_eq!(self.calls[call].place, Place::Queued, "not in the queue: {self:#?}");
+            assert_eq!(
+                self.calls[call].place,
+                Place::Queued,
+                "not in the queue: {self:#?}"
+            );
             self.calls[call].place = Place::Ended(End::Expired);
         }
         reply
