@@ -200,8 +200,6 @@ pub use dbm_macros::{
 pub use rusqlite;
 /// The crate that [`Version`] comes from.
 pub use semver;
-/// The crate that provides this crate's threads.
-pub use tokio_rusqlite;
 
 /// Compiles the code of the README and of the guides.
 #[cfg(all(doctest, feature = "macros"))]
