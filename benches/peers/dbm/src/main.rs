@@ -1,10 +1,13 @@
 //! dbm, with annotated methods as its README shows them.
 
+mod waiting;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_core::{Durability, Execution, SchemaDrift};
-use harness::{INSERT, Item, Job, Limit, Peer, READ_COUNTER, SELECT, WRITE_COUNTER};
+use harness::{INSERT, Item, Job, Limit, Peer, READ_COUNTER, SELECT, SELECT_ALL, WRITE_COUNTER};
 
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0")]
@@ -43,6 +46,19 @@ impl Store {
     async fn increment_counter(&self, db: &mut WriteTransaction) -> Result<()> {
         let n: i64 = db.query_one(READ_COUNTER, ()).await?;
         db.execute(WRITE_COUNTER, (n + 1,)).await?;
+        Ok(())
+    }
+
+    #[database_safe]
+    async fn items(&self, db: &mut ReadTransaction) -> Result<Vec<Item>> {
+        db.query(SELECT_ALL, ()).await
+    }
+
+    #[database_safe]
+    async fn many_items(&self, db: &mut ReadTransaction, count: i64) -> Result<()> {
+        for id in 1..=count {
+            let _: Item = db.query_one(SELECT, (id,)).await?;
+        }
         Ok(())
     }
 
@@ -86,6 +102,18 @@ impl Peer for Dbm {
 
     async fn nothing(&self) -> harness::Result<()> {
         Ok(self.0.do_nothing().await?)
+    }
+
+    async fn rows(&self) -> harness::Result<usize> {
+        Ok(self.0.items().await?.len())
+    }
+
+    async fn body(&self, statements: i64) -> harness::Result<()> {
+        Ok(self.0.many_items(statements).await?)
+    }
+
+    async fn drop_waiting(&self, calls: usize, write: bool) -> harness::Result<Duration> {
+        waiting::drop_waiting(&self.0, calls, write).await
     }
 
     async fn close(self) -> harness::Result<()> {
