@@ -76,7 +76,9 @@ impl Waiting for QueuedCall {
 
 impl RunningCall for Arc<Session> {
     fn idle_since(&self) -> Option<Instant> {
-        Session::idle_since(self)
+        // What its worker thread has not finished is not idleness.
+        let is_idle = !self.conn.has_pending();
+        is_idle.then(|| Session::idle_since(self)).flatten()
     }
 }
 
