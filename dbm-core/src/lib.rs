@@ -214,6 +214,8 @@ mod guides {
     struct Readme;
     #[doc = include_str!("../README.md")]
     struct OfTheCrate;
+    #[doc = include_str!("../../docs/from-python.md")]
+    struct FromPython;
     #[doc = include_str!("../../docs/migrations.md")]
     struct Migrations;
     #[doc = include_str!("../../docs/observability.md")]
