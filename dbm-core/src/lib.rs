@@ -127,6 +127,11 @@ pub mod call {
     pub use crate::manager::call;
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it has a task of its own, and tells of a panic there"
+)]
+mod after_commit;
 mod checked;
 mod config;
 #[expect(
@@ -142,8 +147,10 @@ mod frame;
 mod gate;
 mod lifecycle;
 mod limited;
+mod live;
 mod manager;
 mod manager_core;
+mod panicked;
 mod params;
 pub mod prelude;
 mod process_thread;
@@ -153,6 +160,7 @@ mod sharded;
 mod status;
 mod steps;
 mod sync;
+mod tables;
 #[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
 mod temporary;
 #[cfg(test)]
@@ -178,6 +186,7 @@ pub use call::{ExceptionSlot, Fallible, Profile, ValueOf, profiles};
 pub use config::{Config, Durability, Execution, SchemaDrift};
 pub use engine::{ForeignKeyFault, Sharing, Verification};
 pub use error::{Cause, Error, Result, Shared, SqliteError};
+pub use live::Live;
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;
 pub use params::{BoundParams, Params};
@@ -206,12 +215,18 @@ pub use semver;
 mod guides {
     #[doc = include_str!("../../README.md")]
     struct Readme;
+    #[doc = include_str!("../README.md")]
+    struct OfTheCrate;
+    #[doc = include_str!("../../docs/from-python.md")]
+    struct FromPython;
     #[doc = include_str!("../../docs/migrations.md")]
     struct Migrations;
     #[doc = include_str!("../../docs/observability.md")]
     struct Observability;
     #[doc = include_str!("../../docs/operations.md")]
     struct Operations;
+    #[doc = include_str!("../../docs/recipes.md")]
+    struct Recipes;
     #[cfg(feature = "testing")]
     #[doc = include_str!("../../docs/testing.md")]
     struct Testing;
