@@ -71,7 +71,13 @@ fn sections(samples: &Samples, other: Option<&Samples>) -> [(&'static str, Strin
         ),
         ("overview", tables::overview(samples).to_string()),
         ("ahead", tables::ahead(samples).to_string()),
-        ("growth", tables::grown(samples).to_string()),
+        (
+            "growth",
+            match tables::grown(samples) {
+                table if table.is_empty() => "Not measured on this machine yet.\n".to_owned(),
+                table => table.to_string(),
+            },
+        ),
         (
             "other machine",
             other.map_or_else(String::new, other_machine),

@@ -300,7 +300,10 @@ pub(crate) fn grown(samples: &Samples) -> Table {
         let cells = peers
             .clone()
             .map(|peer| median(samples, peer, setting, figure).map(short));
-        table.row(name, cells.collect::<Vec<_>>());
+        let cells: Vec<_> = cells.collect();
+        if cells.iter().any(Option::is_some) {
+            table.row(name, cells);
+        }
     }
     table
 }
