@@ -200,11 +200,11 @@ pub(crate) fn costs(samples: &Samples) -> Table {
     };
     let mut table = Table::new([
         "",
-        "peak RSS with 64 readers, MiB",
-        "CPU of a call with 64 readers, µs",
-        "with 64 writers, F, µs",
-        "switches of a call with 64 readers",
-        "with 64 writers, F",
+        "peak RSS, 64 readers, MiB",
+        "CPU, 64 readers, µs",
+        "CPU, 64 writers F, µs",
+        "switches, 64 readers",
+        "switches, 64 writers F",
         "busy or locked",
         "other errors",
         "lost writes",
