@@ -66,8 +66,7 @@ impl Writer {
         self.conn.close();
     }
 
-    /// Closes connections and ends threads that were not used since the last call of this. False if something is left for
-    /// the next one.
+    /// Closes connections that were not used since the last call of this. False if something is left for the next one.
     pub(crate) fn rest(&self) -> bool {
         let checkpointer = self.committer.checkpointer.rest();
         self.conn.rest() && checkpointer
