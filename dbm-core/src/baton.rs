@@ -1,7 +1,7 @@
 //! A permit for one task at a time, first come, first served. The holder passes it on after unlocking, because the next
 //! task's waker may run any code.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +14,7 @@ pub(crate) struct Baton(Mutex<State>);
 #[derive(Default)]
 struct State {
     taken: bool,
-    /// By order of arrival.
-    queue: BTreeMap<u64, Arc<Waiter>>,
-    /// The last number given to a task in the queue.
-    numbers: u64,
+    queue: VecDeque<Arc<Waiter>>,
 }
 
 #[derive(Default)]
@@ -54,14 +51,14 @@ impl Baton {
     pub(crate) fn pass_on(&self) {
         let next = {
             let mut state = self.lock();
-            let next = state.queue.pop_first();
+            let next = state.queue.pop_front();
             match &next {
-                Some((_, next)) => next.given.store(true, Ordering::Release),
+                Some(next) => next.given.store(true, Ordering::Release),
                 None => state.taken = false,
             }
             next
         };
-        if let Some((_, next)) = next {
+        if let Some(next) = next {
             next.bell.ring();
         }
     }
@@ -90,20 +87,15 @@ impl Drop for Held<'_> {
 struct Place<'a> {
     baton: &'a Baton,
     waiter: Arc<Waiter>,
-    /// 0 if it did not have to queue.
-    number: u64,
     claimed: bool,
 }
 
 impl<'a> Place<'a> {
     fn enter(baton: &'a Baton) -> Self {
         let waiter = Arc::<Waiter>::default();
-        let mut number = 0;
         let mut state = baton.lock();
         if state.taken {
-            state.numbers += 1;
-            number = state.numbers;
-            state.queue.insert(number, Arc::clone(&waiter));
+            state.queue.push_back(Arc::clone(&waiter));
         } else {
             // The permit was released between `try_take` and this lock.
             state.taken = true;
@@ -112,7 +104,6 @@ impl<'a> Place<'a> {
         Self {
             baton,
             waiter,
-            number,
             claimed: false,
         }
     }
@@ -127,7 +118,8 @@ impl Drop for Place<'_> {
             let mut state = self.baton.lock();
             let given = self.waiter.given.load(Ordering::Relaxed);
             if !given {
-                state.queue.remove(&self.number);
+                let is_other = |waiter: &Arc<Waiter>| !Arc::ptr_eq(waiter, &self.waiter);
+                state.queue.retain(is_other);
             }
             given
         };

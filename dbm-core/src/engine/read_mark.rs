@@ -3,7 +3,7 @@
 //! one of them holds it, the others take it without a system call (`unixShmLock` in
 //! <https://sqlite.org/src/file/src/os_unix.c>).
 //!
-//! A separate connection holds the mark, on a thread that lives as long. Every few milliseconds it renews or releases the mark. It also
+//! A separate connection holds the mark, and only briefly. Every few milliseconds it renews or releases the mark. It also
 //! releases the mark for each checkpoint, which could not empty the log otherwise.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +14,8 @@ use rusqlite::Connection;
 
 use super::idle;
 use super::open::{SharedOpener, connect_read_only};
+use super::worker_thread::WorkerThread;
 use crate::error::Result;
-use crate::process_thread::start_thread;
 use crate::sharded::{Sharded, thread_number};
 
 /// How long the mark is held before the reads are counted again.
@@ -24,6 +24,7 @@ const MOMENT: Duration = Duration::from_millis(10);
 const WORTH_IT: u64 = 64;
 
 pub(crate) struct ReadMark {
+    worker: WorkerThread,
     shared: Arc<Shared>,
 }
 
@@ -44,6 +45,7 @@ struct Holder {
 impl ReadMark {
     pub(crate) fn new(opener: SharedOpener) -> Self {
         Self {
+            worker: WorkerThread::default(),
             shared: Arc::new(Shared {
                 opener,
                 reads: Sharded::default(),
@@ -70,7 +72,8 @@ impl ReadMark {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        if !start_thread("dbm-read-mark", move || shared.hold_while_worth_it()) {
+        let posted = self.worker.post(move || shared.hold_while_worth_it());
+        if posted.is_err() {
             self.shared.running.store(false, Ordering::Release);
         }
     }
@@ -110,6 +113,7 @@ impl ReadMark {
             holder.connection = None;
         }
         self.shared.closing.notify_all();
+        self.worker.close();
     }
 }
 
