@@ -13,8 +13,15 @@ use crate::peers::{self, RAW};
 use crate::samples::printed_by;
 use crate::scratch::Scratch;
 
-/// Two lengths of the same loop are counted. The difference is that of so many calls: start and end cancel out.
-const CALLS: u64 = 2_000;
+/// Two lengths of the same loop are counted. The difference is that of so many calls: start and end cancel out, up to a few
+/// hundred thousand instructions, for a database is not always closed by the same thread.
+const fn calls(workload: Workload) -> u64 {
+    match workload {
+        Workload::Nothing => 20_000,
+        _ => 5_000,
+    }
+}
+
 const ROWS: u64 = 100_000;
 
 const SUBJECTS: [(&str, Workload); 5] = [
@@ -88,8 +95,8 @@ impl Cost {
             || self.allocations > was.allocations + TOLERANCE.allocations
     }
 
-    fn between(few: Counts, many: Counts) -> Self {
-        let of_one = |few: u64, many: u64| many.saturating_sub(few) as f64 / CALLS as f64;
+    fn between(few: Counts, many: Counts, calls: u64) -> Self {
+        let of_one = |few: u64, many: u64| many.saturating_sub(few) as f64 / calls as f64;
         Self {
             instructions: of_one(few.instructions, many.instructions),
             locked: of_one(few.locked, many.locked),
@@ -122,9 +129,11 @@ fn count_all() -> Result<Costs> {
     let mut costs = Costs::new();
     for (peer, workload) in SUBJECTS {
         eprintln!("counting {peer} {workload}");
-        let few = count(peer, workload, CALLS, &scratch, &mut disassembly)?;
-        let many = count(peer, workload, 2 * CALLS, &scratch, &mut disassembly)?;
-        costs.insert(format!("{peer} {workload}"), Cost::between(few, many));
+        let calls = calls(workload);
+        let few = count(peer, workload, calls, &scratch, &mut disassembly)?;
+        let many = count(peer, workload, 2 * calls, &scratch, &mut disassembly)?;
+        let cost = Cost::between(few, many, calls);
+        costs.insert(format!("{peer} {workload}"), cost);
     }
     Ok(costs)
 }

@@ -206,7 +206,7 @@ pub(crate) fn grown() -> [Setting; 5] {
         of(DropReads, 80_000, 1_000),
         of(DropInserts, 80_000, 1_000),
         of(Managers, 1_000, 1_000),
-        of(Rows, 1, 1_000_000),
+        of(Rows, 1, ROWS),
         of(Body, 1, ROWS),
     ]
 }

@@ -267,7 +267,7 @@ pub(crate) fn grown(samples: &Samples) -> Table {
             inserts,
             |report| report.p50_us / 1e3,
         ),
-        ("a million rows into memory, ms", rows, |report| {
+        ("100,000 rows into memory, ms", rows, |report| {
             report.p50_us / 1e3
         }),
         ("one of 100 reads in one body, µs", body, |report| {
