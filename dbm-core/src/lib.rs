@@ -94,7 +94,7 @@
 //!
 //! # Where to read on
 //!
-//! The README has a tour, the migration from the Python package, and common questions. `docs/` has guides: migrations,
+//! The README has a tour. `docs/` has guides: questions (also what the compiler says), recipes, migrations,
 //! testing, operations, observability. `ARCHITECTURE.md` explains the internals.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -190,7 +190,7 @@ pub use live::Live;
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;
 pub use params::{BoundParams, Params};
-pub use row::{ColumnIndex, Row, column};
+pub use row::{ColumnIndex, FromRow, Row, column};
 pub use schema::Schema;
 pub use status::Status;
 pub use transaction::{Connection, Handle, ReadTransaction, Statement, WriteTransaction};
@@ -201,8 +201,8 @@ pub use version::Version;
 pub use dbm_macros::sql;
 #[cfg(feature = "macros")]
 pub use dbm_macros::{
-    DbManager, database_safe, during_init, fail_value, fail_with_exception, required_argument,
-    timed,
+    DbManager, database_safe, db_manager, during_init, fail_value, fail_with_exception,
+    required_argument, timed,
 };
 /// The SQLite bindings that this crate is built on. Use this re-export: a second version of rusqlite in one program
 /// does not link.

@@ -54,7 +54,7 @@ impl<M> Model<M> {
     }
 }
 
-impl<M: Schema> Drift<M> {
+impl<M> Drift<M> {
     pub(super) fn new(model: Model<M>, newest: Version, config: &Config) -> Self {
         // `init_db` makes the newest version only.
         let is_newest = config
@@ -72,7 +72,9 @@ impl<M: Schema> Drift<M> {
             newest,
         }
     }
+}
 
+impl<M: Schema> Drift<M> {
     /// Before the manager runs, if drift is an error.
     pub(super) async fn check_before(&self, gate: &Gate, engine: &Arc<Engine>) -> Result<()> {
         if !self.is_error() {

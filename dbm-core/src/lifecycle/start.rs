@@ -28,7 +28,8 @@ use crate::version::{self, Version};
 const ATTEMPTS: usize = 10;
 
 /// A manager that is built but not started.
-pub(crate) struct Start<M> {
+#[allow(missing_debug_implementations)]
+pub struct Start<M> {
     manager: Arc<M>,
     required: Result<Version>,
     config: Config,
@@ -36,7 +37,7 @@ pub(crate) struct Start<M> {
     drift: Drift<M>,
 }
 
-impl<M: Schema> Start<M> {
+impl<M> Start<M> {
     /// `newest` is the version that `init_db` makes.
     pub(crate) fn new(
         config: Config,
@@ -65,7 +66,9 @@ impl<M: Schema> Start<M> {
             ..Self::new(config, newest, make)
         }
     }
+}
 
+impl<M: Schema + Send + Sync + 'static> Start<M> {
     /// Starts in a task of its own. With `here`, the part that needs no waiting runs at once: a database that is at rest
     /// is then open.
     pub(crate) fn begin(self, here: bool) -> Arc<M> {

@@ -13,10 +13,10 @@ pub use dbm_core::testing::{
 };
 pub use dbm_core::{
     BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,
-    ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, Handle, ManagerCore, Params,
-    Profile, ReadTransaction, Result, Row, Schema, SchemaDrift, Shared, Sharing, SqliteError,
-    Statement, Status, ToValue, Value, ValueOf, Verification, Version, WriteTransaction, column,
-    named_params, params, profiles,
+    ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, FromRow, Handle, ManagerCore,
+    Params, Profile, ReadTransaction, Result, Row, Schema, SchemaDrift, Shared, Sharing,
+    SqliteError, Statement, Status, ToValue, Value, ValueOf, Verification, Version,
+    WriteTransaction, column, named_params, params, profiles,
 };
 #[cfg(feature = "macros")]
 pub use dbm_core::{
