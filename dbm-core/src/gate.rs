@@ -1,8 +1,8 @@
 //! The status gate: calls wait while the manager starts, run while it runs, and are refused afterwards.
 
 use std::borrow::Cow;
-use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
@@ -22,9 +22,16 @@ pub(crate) struct Gate {
     /// The result of start-up, set once.
     engine: OnceLock<Result<Arc<Engine>>>,
     give_up: Notify,
+    /// What is to be checked once, a while after the start or at `close`. Whoever takes it runs it.
+    check: Mutex<Option<Check>>,
     /// Called when the last call has left after `close`.
     drained: fn(&Arc<Gate>),
 }
+
+/// A check of a running manager. With a token, that call keeps the connections open.
+pub(crate) type Check = Box<
+    dyn FnOnce(Option<CallToken<'static>>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send,
+>;
 
 /// A call that has passed the gate. The connections stay open as long as there is one.
 pub(crate) struct CallToken<'a> {
@@ -41,6 +48,7 @@ impl Gate {
             status: Announced::new(Status::Starting),
             engine: OnceLock::new(),
             give_up: Notify::new(),
+            check: Mutex::default(),
             drained,
         })
     }
@@ -107,6 +115,15 @@ impl Gate {
 
     pub(crate) fn set_answer(&self, answer: Result<Arc<Engine>>) {
         let _ = self.engine.set(answer);
+    }
+
+    pub(crate) fn set_check(&self, check: Option<Check>) {
+        *self.check.lock().unwrap_or_else(PoisonError::into_inner) = check;
+    }
+
+    pub(crate) fn take_check(&self) -> Option<Check> {
+        let mut check = self.check.lock().unwrap_or_else(PoisonError::into_inner);
+        check.take()
     }
 
     pub(crate) fn status(&self) -> Status {

@@ -49,6 +49,11 @@ impl<'a> Lease<'a> {
     ) -> Result<Self> {
         let lease = match access {
             Access::Read => Self::read(gate, engine, site, token).await,
+            Access::Write | Access::Connection if engine.opener.config.read_only => {
+                Err(Error::ReadOnly {
+                    method: site.method,
+                })
+            }
             Access::Write | Access::Connection => {
                 Self::write(gate, engine, site, access, token, false).await
             }
