@@ -359,7 +359,9 @@ impl Config {
                 return Err(invalid("`read_only` changes nothing, and `adopt` writes"));
             }
             if matches!(self.location, Location::Temporary) {
-                return Err(invalid("`read_only` needs a file, and `in_memory` is a new one"));
+                return Err(invalid(
+                    "`read_only` needs a file, and `in_memory` is a new one",
+                ));
             }
         }
         match &self.location {

@@ -29,9 +29,8 @@ pub(crate) struct Gate {
 }
 
 /// A check of a running manager. With a token, that call keeps the connections open.
-pub(crate) type Check = Box<
-    dyn FnOnce(Option<CallToken<'static>>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send,
->;
+pub(crate) type Check =
+    Box<dyn FnOnce(Option<CallToken<'static>>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// A call that has passed the gate. The connections stay open as long as there is one.
 pub(crate) struct CallToken<'a> {

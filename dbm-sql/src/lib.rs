@@ -24,7 +24,7 @@ pub enum Refusal {
     Write,
     /// A TEMP object, in a transaction that others share.
     Temp,
-    /// A table, view or index named `Version`.
+    /// A table or view named `Version`.
     VersionName,
 }
 
@@ -47,7 +47,7 @@ impl Refusal {
         (!passes).then_some(Self::Pragma)
     }
 
-    /// Whether a body must not create a table, a view or an index of this name.
+    /// Whether a body must not create a table or a view of this name.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         name.eq_ignore_ascii_case("Version")
@@ -63,7 +63,7 @@ impl Refusal {
             Self::Pragma => "this PRAGMA",
             Self::Write => "a write",
             Self::Temp => "a TEMP object",
-            Self::VersionName => "something named Version",
+            Self::VersionName => "a table or view named Version",
         }
     }
 
@@ -81,7 +81,7 @@ impl Refusal {
             Self::Write => "this method has `db: &mut ReadTransaction`",
             Self::Temp => "others go on with the same connection",
             Self::VersionName => {
-                "the schema version is in the table of this name, and SQLite ignores case; choose another name"
+                "the library has a table of this name for the schema version, and SQLite ignores case; choose another name"
             }
         }
     }

@@ -284,18 +284,12 @@ fn refused(code: u8) -> Option<Error> {
     Some(Error::refused(refusal))
 }
 
-/// Whether it creates something under the name of the library's own table. SQLite asks before it looks whether there is
-/// such a table, so `IF NOT EXISTS` makes no difference.
+/// Whether it creates a table or a view under the name of the library's own table. SQLite asks before it looks whether
+/// there is such a table, so `IF NOT EXISTS` makes no difference.
 fn has_reserved_name(action: &AuthAction<'_>) -> bool {
     match action {
         AuthAction::CreateTable { table_name: name }
-        | AuthAction::CreateVtable {
-            table_name: name, ..
-        }
-        | AuthAction::CreateView { view_name: name }
-        | AuthAction::CreateIndex {
-            index_name: name, ..
-        } => Refusal::of_name(name).is_some(),
+        | AuthAction::CreateView { view_name: name } => Refusal::of_name(name).is_some(),
         _ => false,
     }
 }

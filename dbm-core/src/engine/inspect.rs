@@ -216,7 +216,9 @@ fn without_version(connection: &Connection) -> Result<Option<Contents>> {
         return Err(invalid("it has a generated column"));
     }
     if !COLUMNS.into_iter().all(has) {
-        return Err(invalid("it needs the columns major, minor and patch; if it is a table of your own, rename it"));
+        return Err(invalid(
+            "it needs the columns major, minor and patch; if it is a table of your own, rename it",
+        ));
     }
     Ok(None)
 }

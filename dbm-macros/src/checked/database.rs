@@ -343,14 +343,7 @@ impl Seen {
                 self.writes = true;
                 None
             }
-            A::CreateTable { table_name: name }
-            | A::CreateVtable {
-                table_name: name, ..
-            }
-            | A::CreateView { view_name: name }
-            | A::CreateIndex {
-                index_name: name, ..
-            } => {
+            A::CreateTable { table_name: name } | A::CreateView { view_name: name } => {
                 self.changes_schema();
                 Refusal::of_name(name)
             }
