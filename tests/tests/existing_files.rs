@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbm_core::prelude::*;
-use dbm_core::rusqlite;
+use dbm_core::rusqlite::{self, config::DbConfig};
 use dbm_core::{Execution, SchemaDrift};
 use dbm_tests::{
     Child, Hooks, ReadOnly, Store, bytes, names, open_files, run, skip, watch, within,
@@ -39,7 +39,7 @@ const OTHERS: [(&str, &str); 4] = [
              (20240101000000, 'notes', '2024-01-01 00:00:00', TRUE, zeroblob(48), 1234567)",
     ),
     ("rusqlite_migration", "PRAGMA user_version = 3"),
-    ("with a log", "PRAGMA journal_mode = WAL"),
+    ("in WAL mode", "PRAGMA journal_mode = WAL"),
 ];
 
 fn file(directory: &TempDir) -> PathBuf {
@@ -141,6 +141,29 @@ fn a_file_of_another_migrator_is_adopted_with_its_rows_and_its_bookkeeping() {
             store.close().await.unwrap();
             assert_eq!(names(directory.path()), ["database.db", BACKUP], "{who}");
         }
+    });
+}
+
+#[test]
+fn a_log_that_another_program_has_left_is_adopted_with_its_file() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let db = sqlite(&file(&directory));
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            .unwrap();
+        db.execute_batch(&format!("PRAGMA journal_mode = WAL; {NOTE}"))
+            .unwrap();
+        drop(db);
+        let log = directory.path().join("database.db-wal");
+        assert!(fs::metadata(log).unwrap().len() > 0);
+        let store = open(adopting(&directory, "1.0.0")).await.unwrap();
+        assert_eq!(store.ids().await.unwrap(), [1]);
+        store.close().await.unwrap();
+        let backup = sqlite(&directory.path().join(BACKUP));
+        let notes: i64 = backup
+            .query_row("SELECT count(*) FROM note", (), |row| row.get(0))
+            .unwrap();
+        assert_eq!(notes, 1);
     });
 }
 
