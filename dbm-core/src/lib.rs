@@ -208,6 +208,8 @@ pub use tokio_rusqlite;
 mod guides {
     #[doc = include_str!("../../README.md")]
     struct Readme;
+    #[doc = include_str!("../../docs/existing-databases.md")]
+    struct ExistingDatabases;
     #[doc = include_str!("../../docs/migrations.md")]
     struct Migrations;
     #[doc = include_str!("../../docs/observability.md")]

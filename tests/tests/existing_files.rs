@@ -144,6 +144,66 @@ fn a_file_of_another_migrator_is_adopted_with_its_rows_and_its_bookkeeping() {
     });
 }
 
+/// The program of docs/existing-databases.md.
+#[test]
+fn a_file_that_sqlx_has_migrated_twice_opens_as_the_recipe_says() {
+    #[derive(DbManager)]
+    #[db_manager(version = "1.1.0")]
+    struct Moved {
+        core: ManagerCore,
+    }
+
+    impl Schema for Moved {
+        async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
+            db.execute_batch(
+                "CREATE TABLE user (id INTEGER PRIMARY KEY NOT NULL, name TEXT NOT NULL, email TEXT);
+                 CREATE INDEX user_by_email ON user (email)",
+            )
+            .await
+        }
+
+        async fn migrate_db(
+            &self,
+            db: &mut WriteTransaction,
+            current: &Version,
+            _: &Version,
+        ) -> Result<bool> {
+            if *current < Version::new(1, 1, 0) {
+                db.execute("CREATE INDEX user_by_email ON user (email)", ())
+                    .await?;
+            }
+            Ok(true)
+        }
+    }
+
+    impl Moved {
+        #[database_safe]
+        async fn names(&self, db: &mut ReadTransaction) -> Result<Vec<String>> {
+            db.query("SELECT name FROM user", ()).await
+        }
+    }
+
+    run(async {
+        let directory = made(&format!(
+            "{};
+             CREATE TABLE user (id INTEGER PRIMARY KEY NOT NULL, name TEXT NOT NULL);
+             ALTER TABLE user ADD COLUMN email TEXT;
+             INSERT INTO user (name) VALUES ('Ada')",
+            OTHERS[1].1
+        ));
+        let config = Config::new(directory.path())
+            .adopt(Version::new(1, 0, 0))
+            .schema_drift(SchemaDrift::Error);
+        for _ in 0..2 {
+            let store = Moved::create(config.clone()).await.unwrap();
+            assert_eq!(store.names().await.unwrap(), ["Ada"]);
+            assert_eq!(store.get_version().await.unwrap(), Version::new(1, 1, 0));
+            store.close().await.unwrap();
+        }
+        assert_eq!(names(directory.path()), ["database.db", BACKUP]);
+    });
+}
+
 #[test]
 fn a_log_that_another_program_has_left_is_adopted_with_its_file() {
     run(async {
