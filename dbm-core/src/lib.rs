@@ -127,6 +127,11 @@ pub mod call {
     pub use crate::manager::call;
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it has a task of its own, and tells of a panic there"
+)]
+mod after_commit;
 mod checked;
 mod config;
 #[expect(
@@ -144,6 +149,7 @@ mod lifecycle;
 mod limited;
 mod manager;
 mod manager_core;
+mod panicked;
 mod params;
 pub mod prelude;
 mod process_thread;

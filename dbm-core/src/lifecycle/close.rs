@@ -6,8 +6,9 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::{not_from_inside, reached, tell};
+use crate::after_commit::runs_for;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::limited::limited;
 use crate::status::Status;
@@ -17,7 +18,7 @@ const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Waits for the end; dropping the wait changes nothing.
 pub(crate) async fn close(gate: &Arc<Gate>) -> Result<()> {
-    not_from_inside(gate, "close")?;
+    not_from_inside_or_after(gate, "close")?;
     let check = last_check(gate);
     gate.begin_closing();
     run(check, Duration::MAX).await;
@@ -25,7 +26,7 @@ pub(crate) async fn close(gate: &Arc<Gate>) -> Result<()> {
 }
 
 pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()> {
-    not_from_inside(gate, "close_within")?;
+    not_from_inside_or_after(gate, "close_within")?;
     let check = last_check(gate);
     gate.begin_closing();
     let closing = async {
@@ -68,7 +69,15 @@ async fn run(check: Option<impl Future<Output = ()>>, limit: Duration) {
     }
 }
 
-async fn ended(gate: &Gate, operation: &'static str) -> Result<()> {
+/// What runs after a commit counts as a call: the end would wait for it.
+fn not_from_inside_or_after(gate: &Gate, operation: &'static str) -> Result<()> {
+    not_from_inside(gate, operation)?;
+    runs_for(gate.id).map_or(Ok(()), |method| {
+        Err(Error::FromInside { operation, method })
+    })
+}
+
+pub(super) async fn ended(gate: &Gate, operation: &'static str) -> Result<()> {
     let is_end = |status| matches!(status, Status::Stopped | Status::Failed);
     reached(gate, operation, is_end).await
 }
