@@ -147,6 +147,7 @@ mod frame;
 mod gate;
 mod lifecycle;
 mod limited;
+mod live;
 mod manager;
 mod manager_core;
 mod panicked;
@@ -159,6 +160,7 @@ mod sharded;
 mod status;
 mod steps;
 mod sync;
+mod tables;
 #[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
 mod temporary;
 #[cfg(test)]
@@ -184,6 +186,7 @@ pub use call::{ExceptionSlot, Fallible, Profile, ValueOf, profiles};
 pub use config::{Config, Durability, Execution, SchemaDrift};
 pub use engine::{ForeignKeyFault, Sharing, Verification};
 pub use error::{Cause, Error, Result, Shared, SqliteError};
+pub use live::Live;
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;
 pub use params::{BoundParams, Params};
