@@ -52,7 +52,7 @@ impl Engine {
     pub(crate) fn in_memory(manager: u64, config: &Config) -> Result<Arc<Self>> {
         let opener = Opener::of_manager(manager, ":memory:".into(), config.clone(), Arc::default());
         let engine = Self::new(opener, None);
-        engine.writer.conn.adopt(engine.opener.in_memory()?);
+        engine.writer.conn.take_over(engine.opener.in_memory()?);
         Ok(engine)
     }
 

@@ -93,7 +93,7 @@ fn open_now(opener: &Opener, reader: &Conn, required: &Version) -> Option<()> {
     if !ready {
         return None;
     }
-    reader.adopt(into_reader(opener, connection).ok()?);
+    reader.take_over(into_reader(opener, connection).ok()?);
     Some(())
 }
 
@@ -110,7 +110,7 @@ fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Ste
     refuse_foreign_log(opener)?;
     if is_empty {
         if !writer.is_open() {
-            writer.adopt(opener.create()?);
+            writer.take_over(opener.create()?);
         }
         return Ok(Step::Create);
     }
@@ -122,9 +122,9 @@ fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Ste
     let opened_by_first_write =
         step == Step::Nothing && opener.patiently(|| is_wal(&connection))?;
     if !opened_by_first_write && !writer.is_open() {
-        writer.adopt(opener.open(Role::Writer)?);
+        writer.take_over(opener.open(Role::Writer)?);
     }
-    reader.adopt(into_reader(opener, connection)?);
+    reader.take_over(into_reader(opener, connection)?);
     Ok(step)
 }
 
@@ -148,7 +148,7 @@ fn prepare_to_read(opener: &Opener, reader: &Conn, required: &Version) -> Result
         }),
         contents => {
             let step = step_for(contents, opener, required)?;
-            reader.adopt(into_reader(opener, connection)?);
+            reader.take_over(into_reader(opener, connection)?);
             Ok(step)
         }
     }
