@@ -472,9 +472,10 @@ macro_rules! counted {
 
         impl Schema for $name {
             async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
+                let waits = Self::runs().fetch_add(1, Ordering::Relaxed) > 0 && $waits;
                 db.execute_batch("CREATE TABLE user (id INTEGER PRIMARY KEY) STRICT")
                     .await?;
-                if Self::runs().fetch_add(1, Ordering::Relaxed) > 0 && $waits {
+                if waits {
                     std::future::pending().await
                 }
                 Ok(())

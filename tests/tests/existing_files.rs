@@ -640,8 +640,10 @@ fn what_a_killed_process_has_left_in_its_log_is_read_and_stays_there() {
         assert_eq!(writer.ask("add 2 5000"), "added");
         writer.kill();
         let before = bytes(directory.path());
-        for _ in 0..2 {
-            let store = open(reading(&directory)).await.unwrap();
+        for execution in [Execution::Auto, Execution::Offload] {
+            let store = open(reading(&directory).execution(execution))
+                .await
+                .unwrap();
             assert_eq!(store.ids().await.unwrap(), [1, 2]);
             store.close().await.unwrap();
         }
