@@ -221,6 +221,8 @@ mod guides {
     struct ExistingDatabases;
     #[doc = include_str!("../../docs/from-python.md")]
     struct FromPython;
+    #[doc = include_str!("../../docs/live-reads.md")]
+    struct LiveReads;
     #[doc = include_str!("../../docs/migrations.md")]
     struct Migrations;
     #[doc = include_str!("../../docs/observability.md")]

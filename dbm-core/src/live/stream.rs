@@ -12,6 +12,7 @@ use super::{Collector, READS};
 use crate::timer::{Sleep, sleep};
 
 type Reading<R> = Pin<Box<dyn Future<Output = R> + Send>>;
+type Repeats<R> = Box<dyn FnMut(&R) -> bool + Send>;
 
 /// A read that is made again after each commit that may have changed its result. See
 /// [`DbManager::live`](crate::DbManager::live).
@@ -24,7 +25,7 @@ pub struct Live<R> {
     /// `None` once the manager is gone.
     read: Box<dyn FnMut() -> Option<Reading<R>> + Send>,
     /// Whether a value equals the one before it; keeps the value for the next time.
-    repeats: Option<Box<dyn FnMut(&R) -> bool + Send>>,
+    repeats: Option<Repeats<R>>,
     /// How often to look for commits of other processes, and how.
     look_every: Option<Duration>,
     look: Box<dyn Fn() + Send>,
