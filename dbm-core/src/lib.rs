@@ -217,6 +217,8 @@ mod guides {
     struct Readme;
     #[doc = include_str!("../README.md")]
     struct OfTheCrate;
+    #[doc = include_str!("../../docs/existing-databases.md")]
+    struct ExistingDatabases;
     #[doc = include_str!("../../docs/from-python.md")]
     struct FromPython;
     #[doc = include_str!("../../docs/live-reads.md")]

@@ -94,7 +94,10 @@ pub trait DbManager: Shareable + Sized {
     ///
     /// - [`Error::Config`], [`Error::Runtime`]: the settings, or the runtime, cannot be used;
     /// - [`Error::Io`], [`Error::Sqlite`], [`Error::Busy`]: the directory or the file cannot be used;
-    /// - [`Error::ForeignDatabase`], [`Error::InvalidVersion`], [`Error::TooNew`]: the file is not this program's, or is newer;
+    /// - [`Error::ForeignDatabase`], [`Error::VersionNameTaken`], [`Error::InvalidVersion`], [`Error::TooNew`]: the file is not
+    ///   this program's, or is newer;
+    /// - [`Error::NoDatabase`], [`Error::TooOld`], [`Error::NotReadable`]: with [`Config::read_only`], something would have to be
+    ///   written;
     /// - [`Error::ForeignLog`]: the log beside the file was written for another one;
     /// - [`Error::Timeout`]: inspecting the file took more than 30 s, because its schema was crafted to take long;
     /// - [`Error::MigrationRefused`], [`Error::ForeignKeys`], [`Error::Backup`]: the migration failed;
@@ -236,7 +239,8 @@ pub trait DbManager: Shareable + Sized {
     /// another process has the file open. During start-up it waits for that first.
     ///
     /// A second or concurrent close waits for the same end. Closing a failed manager does nothing. A close waits as long
-    /// as the running calls take; [`close_within`](Self::close_within) has a limit.
+    /// as the running calls take; [`close_within`](Self::close_within) has a limit. Within a second of the start, it may also
+    /// compare the schema with `init_db` ([`SchemaDrift::Warn`](crate::SchemaDrift::Warn)).
     ///
     /// A manager that is dropped without `close` loses nothing that was acknowledged, but leaves its write-ahead log
     /// beside the file, and a WARN.

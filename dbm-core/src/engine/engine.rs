@@ -52,7 +52,7 @@ impl Engine {
     pub(crate) fn in_memory(manager: u64, config: &Config) -> Result<Arc<Self>> {
         let opener = Opener::of_manager(manager, ":memory:".into(), config.clone(), Arc::default());
         let engine = Self::new(opener, None);
-        engine.writer.conn.adopt(engine.opener.in_memory()?);
+        engine.writer.conn.take_over(engine.opener.in_memory()?);
         Ok(engine)
     }
 
@@ -112,27 +112,36 @@ impl Engine {
         let is_quick = self.opener.config.execution != Execution::Offload
             && has_no_writer
             && self.readers.are_idle()
-            && self.opener.has_empty_log();
+            && (self.reads_only() || self.opener.has_empty_log());
         if !is_quick {
             return false;
         }
         self.readers.close();
-        self.opener.remove_log(Duration::ZERO);
-        if self.opener.has_empty_log() {
-            // Another connection uses the file, perhaps only for a moment.
-            return false;
+        if !self.reads_only() {
+            self.opener.remove_log(Duration::ZERO);
+            if self.opener.has_empty_log() {
+                // Another connection uses the file, perhaps only for a moment.
+                return false;
+            }
         }
         self.close();
         *closed = true;
         true
     }
 
-    /// Closes so that no side files are left. That takes a writer, even if nothing was written.
+    fn reads_only(&self) -> bool {
+        self.opener.config.read_only
+    }
+
+    /// Closes so that no side files are left. That takes a writer, even if nothing was written. Without the right to
+    /// write, they stay.
     pub(crate) fn close_tidily(&self) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut *closed, true) {
             self.readers.close();
-            let _ = self.writer.conn.open();
+            if !self.reads_only() {
+                let _ = self.writer.conn.open();
+            }
             self.close();
         }
     }

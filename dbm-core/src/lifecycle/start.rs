@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tracing::{error, info};
 
 use super::close::finish;
-use super::drift::{Drift, Model};
+use super::drift::{Drift, Model, check_beside};
 use super::prepare::{Step, prepare};
 use super::{create::create, migrate::migrate, not_from_inside, reached, tell};
 use crate::config::Config;
@@ -93,8 +93,11 @@ impl<M: Schema + Send + Sync + 'static> Start<M> {
                     drop(manager);
                     let was_there = matches!(&started, Ok((_, Step::Nothing | Step::Migrate)));
                     let (gate, status) = (Arc::downgrade(&starting.gate), starting.gate.watch());
+                    let check = drift.into_check(&starting.gate).filter(|_| was_there);
+                    let beside = check.is_some().then(|| check_beside(gate, status));
+                    starting.gate.set_check(check);
                     starting.end(started.map(|(engine, _)| engine));
-                    was_there.then(|| drift.check_beside(gate, status))
+                    beside
                 });
                 let mut nobody = Context::from_waker(Waker::noop());
                 match here.then(|| start.as_mut().poll(&mut nobody)) {

@@ -61,4 +61,6 @@ pub fn every_setting() -> Config {
         .private_files(true)
         .schema_drift(SchemaDrift::Ignore)
         .version(Version::new(1, 0, 0))
+        .adopt(Version::new(1, 0, 0))
+        .read_only()
 }
