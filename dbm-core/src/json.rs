@@ -94,11 +94,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for JsonVisitor<T> {
         self,
         deserializer: D,
     ) -> Result<Json<T>, D::Error> {
-        if let Some(hint) = row::hint_if_buffered::<D::Error>() {
-            return Err(de::Error::custom(format_args!(
-                "JSON is not parsed here; {hint}"
-            )));
+        match row::refusal_of_json::<D::Error>() {
+            Some(refusal) => Err(de::Error::custom(refusal)),
+            None => T::deserialize(deserializer).map(Json),
         }
-        T::deserialize(deserializer).map(Json)
     }
 }

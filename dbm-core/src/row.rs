@@ -248,11 +248,12 @@ pub(crate) fn owned(mut rows: Rows<'_>) -> Result<Vec<Row>> {
     Ok(all)
 }
 
-/// What to do about a value that serde buffers, if `E` is the error of a row. A row itself gives such a type its text.
+/// Why a `Json` cannot be read, if `E` is the error of a row: a row itself gives it the text of a column, so this is
+/// serde's buffer.
 #[cfg(feature = "json")]
-pub(crate) fn hint_if_buffered<E>() -> Option<&'static str> {
+pub(crate) fn refusal_of_json<E>() -> Option<&'static str> {
     // `TypeId` needs `'static`, which serde does not ask of an error.
-    (type_name::<E>() == type_name::<fault::Fault>()).then_some(refusal::HINT)
+    (type_name::<E>() == type_name::<fault::Fault>()).then_some(refusal::NO_JSON)
 }
 
 fn value_of(value: ValueRef<'_>) -> Result<Value, String> {

@@ -54,6 +54,17 @@ impl<'de> Record<'de> {
         read(Column(value)).map_err(|fault| fault.in_column(index, value))
     }
 
+    /// Reads the value of one column, or what is to be tried in its place.
+    fn element<S: DeserializeSeed<'de>>(self, index: usize, seed: S) -> Result<S::Value, Fault> {
+        match self.instead {
+            Some((instead, value)) if instead == index => match value {
+                Some(value) => seed.deserialize(Column(value)),
+                None => seed.deserialize(Impossible::NEW),
+            },
+            _ => self.read(index, |column| seed.deserialize(column)),
+        }
+    }
+
     /// Reads a row that must have exactly one column.
     fn single<T>(self, read: impl FnOnce(Column<'de>) -> Result<T, Fault>) -> Result<T, Fault> {
         match self.width() {
@@ -292,13 +303,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         let index = self.next;
         self.next += 1;
-        match self.record.instead {
-            Some((instead, value)) if instead == index => match value {
-                Some(value) => seed.deserialize(Column(value)),
-                None => seed.deserialize(Impossible::NEW),
-            },
-            _ => self.record.read(index, |column| seed.deserialize(column)),
-        }
+        self.record.element(index, seed)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -325,9 +330,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         }
         let index = self.next;
         self.next += 1;
-        self.record
-            .read(index, |column| seed.deserialize(column))
-            .map(Some)
+        self.record.element(index, seed).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {

@@ -35,22 +35,29 @@ fn respelled_column<'de, T: Deserialize<'de>>(
     Err(fault)
 }
 
-/// Reads a row that was refused because of a column, if another spelling of that column and of those after it is taken.
+/// Reads a row that a type refuses.
 #[cold]
-pub(super) fn record<T: DeserializeOwned>(
-    record: Record<'_>,
-    mut fault: Fault,
-) -> Result<T, Fault> {
-    // A type that checks what it has read refuses the only column without naming it.
-    let only = (record.width() == 1).then_some(0);
-    let refuses = |fault: &Fault| fault.column().or(only);
+pub(super) fn record<T: DeserializeOwned>(record: Record<'_>, fault: Fault) -> Result<T, Fault> {
+    if record.width() == 1 {
+        // A type that takes anything was given a row, not the one value that it may want. And a type that checks what it
+        // has read does not name the column.
+        let read = buffered::read(record).or_else(|other| respelled(record, other));
+        if let Ok((read,)) = read {
+            return Ok(read);
+        }
+    }
+    respelled(record, fault)
+}
+
+/// Reads the row if another spelling of the refused column, and of those after it, is taken.
+fn respelled<T: DeserializeOwned>(record: Record<'_>, mut fault: Fault) -> Result<T, Fault> {
     let mut texts: Vec<(usize, String)> = Vec::new();
-    while let Some(index) = refuses(&fault)
+    while let Some(index) = fault.column()
         && texts.iter().all(|(other, _)| *other != index)
     {
         let takes = |read: &Result<T, Fault>| match read {
             Ok(_) => true,
-            Err(other) => refuses(other) != Some(index),
+            Err(other) => other.column() != Some(index),
         };
         let respelled = spellings(record.value(index)?)
             .into_iter()
