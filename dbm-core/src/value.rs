@@ -12,9 +12,9 @@ use serde_core::de::{self, Deserialize, Deserializer, Visitor};
 
 use crate::error::{Error, Result};
 
-pub use serialize::Serde;
 #[cfg(feature = "json")]
 pub(crate) use serialize::{JSON_NAME, json};
+pub use serialize::{Serde, value_of};
 
 /// One value as SQLite stores it: a parameter of a statement, or a column of a [`Row`](crate::Row).
 ///

@@ -64,3 +64,8 @@ macro_rules! schema {
         }
     };
 }
+
+/// Compiles the code of the guide whose crates dbm does without.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/types.md")]
+mod types {}

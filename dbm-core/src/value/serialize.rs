@@ -47,30 +47,39 @@ impl<T: Serialize> ToValue for Serde<T> {
     /// [`Error::Parameter`] if it is not one value, or if SQLite cannot hold it unchanged. For times these are leap
     /// seconds, and years before 0 or after 9999.
     fn to_value(&self) -> Result<Value> {
-        let origin = Cell::default();
-        let value = self.0.serialize(OneValue {
-            origin: &origin,
-            is_readable: true,
-        })?;
-        if let Value::Text(text) = &value
-            && let Some(stored) = time::stored(text)
-            && (origin.get() == Origin::Printed || !self.is_text_everywhere())
-        {
-            return stored.map(Value::Text);
-        }
-        Ok(value)
+        value_of(&self.0)
     }
 }
 
-impl<T: Serialize> Serde<T> {
-    /// Whether it is text in formats that no one reads, too. A string is; a time is text only for people.
-    fn is_text_everywhere(&self) -> bool {
-        let serializer = OneValue {
-            origin: &Cell::default(),
-            is_readable: false,
-        };
-        matches!(self.0.serialize(serializer), Ok(Value::Text(_)))
+/// The value that serde makes of `value`. `#[derive(ToValue)]` names it.
+///
+/// # Errors
+/// Those of [`Serde`].
+pub fn value_of<T: Serialize>(value: &T) -> Result<Value> {
+    let origin = Cell::default();
+    let serializer = OneValue {
+        origin: &origin,
+        is_readable: true,
+    };
+    let made = value
+        .serialize(serializer)
+        .map_err(|Refused(error)| error)?;
+    if let Value::Text(text) = &made
+        && let Some(stored) = time::stored(text)
+        && (origin.get() == Origin::Printed || !is_text_everywhere(value))
+    {
+        return stored.map(Value::Text);
     }
+    Ok(made)
+}
+
+/// Whether it is text in formats that no one reads, too. A string is; a time is text only for people.
+fn is_text_everywhere(value: &impl Serialize) -> bool {
+    let serializer = OneValue {
+        origin: &Cell::default(),
+        is_readable: false,
+    };
+    matches!(value.serialize(serializer), Ok(Value::Text(_)))
 }
 
 /// The name by which a `Json` identifies itself to serde.
@@ -137,12 +146,6 @@ impl ser::Error for Refused {
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         Self(error)
-    }
-}
-
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
-        refused.0
     }
 }
 
