@@ -7,6 +7,7 @@ mod heading;
 mod impossible;
 mod record;
 mod refusal;
+mod respelled;
 mod spelling;
 
 #[cfg(feature = "json")]
@@ -168,7 +169,7 @@ impl sealed::Find for &str {
 
 fn read<T: DeserializeOwned>(record: Record<'_>) -> Result<T> {
     buffered::read(record)
-        .or_else(|fault| spelling::record(record, fault))
+        .or_else(|fault| respelled::read(record, fault))
         .map_err(|fault| {
             record
                 .explain(fault)

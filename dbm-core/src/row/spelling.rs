@@ -5,13 +5,11 @@
 //! reads any text: for that one it would be a conversion, and the refusal stays.
 
 use rusqlite::types::ValueRef;
-use serde_core::de::{Deserialize, DeserializeOwned, Deserializer, Visitor};
+use serde_core::de::{Deserialize, Deserializer, Visitor};
 use serde_core::forward_to_deserialize_any;
 
-use super::buffered;
 use super::column::Column;
 use super::fault::Fault;
-use super::record::Record;
 use crate::value::time;
 
 /// Reads a column.
@@ -35,64 +33,8 @@ fn respelled_column<'de, T: Deserialize<'de>>(
     Err(fault)
 }
 
-/// Reads a row that a type refuses.
-#[cold]
-pub(super) fn record<T: DeserializeOwned>(record: Record<'_>, fault: Fault) -> Result<T, Fault> {
-    if record.width() == 1 {
-        // A type that takes anything was given a row, not the one value that it may want. And a type that checks what it
-        // has read does not name the column.
-        let read = buffered::read(record).or_else(|other| respelled(record, other));
-        if let Ok((read,)) = read {
-            return Ok(read);
-        }
-    }
-    respelled(record, fault)
-}
-
-/// Reads the row if another spelling of the refused column, and of those after it, is taken.
-fn respelled<T: DeserializeOwned>(record: Record<'_>, mut fault: Fault) -> Result<T, Fault> {
-    let mut texts: Vec<(usize, String)> = Vec::new();
-    while let Some(index) = fault.column()
-        && texts.iter().all(|(other, _)| *other != index)
-    {
-        let takes = |read: &Result<T, Fault>| match read {
-            Ok(_) => true,
-            Err(other) => other.column() != Some(index),
-        };
-        let respelled = spellings(record.value(index)?)
-            .into_iter()
-            .map(|text| (with(record, &mut texts, index, text.clone()), text))
-            .find(|(read, _)| takes(read));
-        match respelled {
-            Some((_, text)) if takes(&with(record, &mut texts, index, meaningless(&text))) => break,
-            Some((Ok(read), _)) => return Ok(read),
-            Some((Err(other), text)) => {
-                texts.push((index, text));
-                fault = other;
-            }
-            None => break,
-        }
-    }
-    Err(fault)
-}
-
-/// Reads the row with one more column respelled.
-fn with<T: DeserializeOwned>(
-    record: Record<'_>,
-    texts: &mut Vec<(usize, String)>,
-    index: usize,
-    text: String,
-) -> Result<T, Fault> {
-    texts.push((index, text));
-    let read = buffered::read(Record {
-        respelled: texts,
-        ..record
-    });
-    texts.pop();
-    read
-}
-
-fn spellings(value: ValueRef<'_>) -> Vec<String> {
+/// What a column may be read as if its type refuses it.
+pub(super) fn spellings(value: ValueRef<'_>) -> Vec<String> {
     match value {
         ValueRef::Text(text) => {
             std::str::from_utf8(text).map_or_else(|_| Vec::new(), time::spellings)
@@ -114,7 +56,7 @@ fn uuid(number: u128) -> String {
 }
 
 /// The text with letters that no time and no UUID has.
-fn meaningless(text: &str) -> String {
+pub(super) fn meaningless(text: &str) -> String {
     let letter = |letter: char| {
         if letter.is_alphanumeric() {
             'z'
