@@ -59,7 +59,7 @@
 //! [`execute`](WriteTransaction::execute), [`execute_batch`](WriteTransaction::execute_batch), and
 //! [`call`](ReadTransaction::call) for everything else that rusqlite can do. They accept [`Params`] and return any `T`
 //! with serde's `Deserialize`. Enums, newtypes, times and UUIDs are parameters, too: by
-//! [`#[derive(ToValue)]`](ToValue) or as [`Serde(value)`](Serde); `docs/types.md` has all of it.
+//! [`#[derive(ToValue)]`](trait@ToValue) or as [`Serde(value)`](Serde); `docs/types.md` has all of it.
 //!
 //! A method that calls another method of the same manager shares its transaction: the nested call runs in a savepoint.
 //! Nested calls may run concurrently (`join!`); they take turns. A task that a body spawns is not part of the call.
@@ -90,7 +90,7 @@
 //! - `macros` (default): the attributes and the derive. What they generate can be written by hand, with
 //!   [`call`](mod@call).
 //! - `bundled` (default): SQLite is compiled in. Without it, the system's SQLite is linked.
-//! - `json`: [`Json`](https://docs.rs/dbm-core/latest/dbm_core/struct.Json.html), a parameter and a column of JSON.
+//! - `json`: the type `Json`, a parameter and a column of JSON.
 //! - `checked`: the SQL of managers marked `checked` is verified at compile time. Adds the macro `sql`.
 //! - `testing`: the module `testing`, for the tests of programs.
 //!

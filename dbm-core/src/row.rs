@@ -58,6 +58,8 @@ impl Row {
     /// | `f64`, `f32` | REAL, or an INTEGER that the type can hold exactly |
     /// | `String`, `&str`, `char`, an enum of units by its names | TEXT |
     /// | `Vec<u8>`, `[u8; N]`, the types of serde_bytes | BLOB |
+    /// | times, UUIDs, and other types that serde reads from text | TEXT |
+    /// | `Json<T>` (feature `json`) | TEXT that is JSON |
     /// | `Option<T>` | NULL, or what `T` is read from |
     /// | [`Value`] | anything |
     ///
