@@ -103,6 +103,19 @@ impl Frame {
         self.engine.as_ref().ok_or(Error::HandleEnded)
     }
 
+    /// Promises to run a future after the commit of the transaction.
+    pub(crate) fn after_commit(
+        &self,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<()> {
+        self.check()?;
+        let after_commit = &self.engine()?.after_commit;
+        if let Some(ticket) = after_commit.promise(self.method, future)? {
+            self.session.promise(ticket);
+        }
+        Ok(())
+    }
+
     /// Runs a body in which calls find this frame.
     pub(crate) fn scope<F: Future>(frame: &Arc<Self>, body: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(Arc::clone(frame), body)

@@ -1,11 +1,13 @@
 //! The status gate: calls wait while the manager starts, run while it runs, and are refused afterwards.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, watch};
 
+use crate::after_commit::{self, Admits};
 use crate::announced::Announced;
 use crate::engine::{Engine, inside_of, unless_inside, waits_for_itself};
 use crate::error::{Error, Result};
@@ -48,7 +50,7 @@ impl Gate {
     /// Counts a call in, unless the manager is closing.
     pub(crate) fn enter(self: &Arc<Self>, method: &'static str) -> Result<CallToken<'_>> {
         let token = CallToken::new(Cow::Borrowed(self), thread_number());
-        if !self.is_closing() {
+        if !self.is_closing() || after_commit::runs_for(self.id).is_some() {
             return Ok(token);
         }
         Err(match self.answer() {
@@ -135,6 +137,12 @@ impl Gate {
 
     pub(crate) fn is_closing(&self) -> bool {
         self.turnstile.is_closed()
+    }
+}
+
+impl Admits for Gate {
+    fn admit(self: Arc<Self>) -> Box<dyn Any + Send> {
+        Box::new(CallToken::new(Cow::Owned(self), thread_number()))
     }
 }
 

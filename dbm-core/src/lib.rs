@@ -129,6 +129,11 @@ pub mod call {
     pub use crate::manager::call;
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it has a task of its own, and tells of a panic there"
+)]
+mod after_commit;
 mod checked;
 mod config;
 #[expect(
@@ -148,6 +153,7 @@ mod lifecycle;
 mod limited;
 mod manager;
 mod manager_core;
+mod panicked;
 mod params;
 pub mod prelude;
 mod process_thread;
@@ -206,20 +212,24 @@ pub use dbm_macros::{
 pub use rusqlite;
 /// The crate that [`Version`] comes from.
 pub use semver;
-/// The crate that provides this crate's threads.
-pub use tokio_rusqlite;
 
 /// Compiles the code of the README and of the guides.
 #[cfg(all(doctest, feature = "macros"))]
 mod guides {
     #[doc = include_str!("../../README.md")]
     struct Readme;
+    #[doc = include_str!("../README.md")]
+    struct OfTheCrate;
+    #[doc = include_str!("../../docs/from-python.md")]
+    struct FromPython;
     #[doc = include_str!("../../docs/migrations.md")]
     struct Migrations;
     #[doc = include_str!("../../docs/observability.md")]
     struct Observability;
     #[doc = include_str!("../../docs/operations.md")]
     struct Operations;
+    #[doc = include_str!("../../docs/recipes.md")]
+    struct Recipes;
     #[cfg(feature = "testing")]
     #[doc = include_str!("../../docs/testing.md")]
     struct Testing;

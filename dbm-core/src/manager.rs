@@ -270,6 +270,35 @@ pub trait DbManager: Schema + Sized {
         lifecycle::close_within(self.__core().gate(), limit)
     }
 
+    /// The end of a program in one line: waits for Ctrl-C or, on Unix, SIGTERM, and then does
+    /// [`close_within`](Self::close_within). A second signal interrupts the calls that still run, without waiting for `limit`.
+    /// If the manager ends before a signal comes, it returns at once.
+    ///
+    /// Needs the feature `signal`, and a runtime with I/O enabled, as `#[tokio::main]` makes it. From then on the process
+    /// does not end by these signals alone.
+    ///
+    /// ```no_run
+    /// # use dbm_core::prelude::*;
+    /// # use std::time::Duration;
+    /// # async fn f<Store: DbManager + dbm_core::FromCore>() -> Result<()> {
+    /// let store = Store::create(Config::new("data")).await?;
+    /// // … tasks that use it …
+    /// store.close_on_signal(Duration::from_secs(10)).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`close_within`](Self::close_within); [`Error::Runtime`] without I/O in the runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before a signal has come, it changes nothing. Later it is as [`close_within`](Self::close_within).
+    #[cfg(feature = "signal")]
+    fn close_on_signal(&self, limit: Duration) -> impl Future<Output = Result<()>> + Send {
+        lifecycle::close_on_signal(self.__core().gate(), limit)
+    }
+
     /// The database file, as an absolute path; `None` until the manager runs, and when its start failed.
     fn path(&self) -> Option<&Path> {
         self.__core().path()

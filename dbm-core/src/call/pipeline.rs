@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::Instrument as _;
 
 use super::body::{self, BodyOutcome};
-use super::failure::{self, Failure, Fallible, Outcome};
+use super::failure::{Failure, Fallible, Outcome};
 use super::lease::Lease;
 use super::site::Site;
 use super::{arguments, profile, trace};
@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::gate::Gate;
 use crate::manager_core::ManagerCore;
+use crate::panicked::panicked;
 use crate::transaction::Handle;
 
 /// A call that is about to be made.
@@ -121,7 +122,7 @@ impl<H, R> TypedCall<'_, H, R> {
                     Ok(from_error(error.in_method(site.method)))
                 }
                 Err(Failure::Panic(panic)) => {
-                    trace::failed(&failure::panicked(site.method, &*panic));
+                    trace::failed(&panicked(site.method, &*panic));
                     Err(panic)
                 }
             };

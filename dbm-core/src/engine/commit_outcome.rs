@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::after_commit::Ticket;
 use crate::error::{Error, Result};
 use crate::waking::contained;
 
@@ -14,9 +15,13 @@ pub(crate) struct CommitOutcome {
     wakers: Mutex<Vec<Waker>>,
 }
 
-/// The followers of a batch. If dropped without an outcome, they learn that no commit will come.
+/// The followers of a batch, and what its members have promised to run after its commit. If dropped without an outcome,
+/// the followers learn that no commit will come.
 #[derive(Default)]
-pub(crate) struct Followers(Option<Arc<CommitOutcome>>);
+pub(crate) struct Followers {
+    outcome: Option<Arc<CommitOutcome>>,
+    promises: Vec<Ticket>,
+}
 
 /// A transaction that has ended. Dropping it tells the followers and so wakes tasks: it must not be dropped under a
 /// lock.
@@ -28,15 +33,19 @@ pub(crate) struct FinishedBatch {
 
 impl Followers {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.outcome.is_none()
     }
 
     pub(crate) fn join(&mut self) -> Arc<CommitOutcome> {
-        Arc::clone(self.0.get_or_insert_default())
+        Arc::clone(self.outcome.get_or_insert_default())
+    }
+
+    pub(crate) fn promise(&mut self, promises: Vec<Ticket>) {
+        self.promises.extend(promises);
     }
 
     fn tell(&mut self, result: Result<()>) {
-        if let Some(outcome) = self.0.take() {
+        if let Some(outcome) = self.outcome.take() {
             let _ = outcome.result.set(result);
             let wakers = std::mem::take(&mut *outcome.wakers());
             for waker in wakers {
@@ -56,6 +65,14 @@ impl Drop for Followers {
 impl FinishedBatch {
     pub(crate) fn new(followers: Followers, result: Result<()>) -> Self {
         Self { followers, result }
+    }
+
+    /// Has the promises of a transaction that is durable kept, by the runner. All others are taken back.
+    pub(crate) fn keep_promises(&mut self) {
+        let promises = std::mem::take(&mut self.followers.promises);
+        if self.result.is_ok() {
+            promises.into_iter().for_each(Ticket::committed);
+        }
     }
 
     pub(crate) fn has_followers(&self) -> bool {

@@ -58,7 +58,7 @@ impl Engine {
             db.release(0)?;
         }
         session.resolve();
-        self.writer.include();
+        self.writer.include(session.take_all_promises());
         Ok(())
     }
 
@@ -79,6 +79,7 @@ impl Engine {
             session: Arc::clone(session),
             depth,
             temp_before,
+            promised: session.promised(),
             ended: AtomicBool::new(false),
         }))
     }
@@ -126,6 +127,8 @@ pub(crate) struct Savepoint {
     session: Arc<Session>,
     depth: usize,
     temp_before: TempObjects,
+    /// What the outer calls had promised before.
+    promised: usize,
     ended: AtomicBool,
 }
 
@@ -157,6 +160,7 @@ impl Savepoint {
         let ended = if keep {
             drop_temp_objects(db, &self.temp_before).and_then(|()| db.release(self.depth))
         } else {
+            session.take_back_promises(self.promised);
             db.undo(self.depth)
         };
         if let Err(error) = &ended {

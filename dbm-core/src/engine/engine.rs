@@ -14,6 +14,7 @@ use super::idle::{self, Rests};
 use super::open::{Opener, Role, SharedOpener};
 use super::readers::Readers;
 use super::writer::Writer;
+use crate::after_commit::AfterCommit;
 use crate::config::{Config, Execution};
 use crate::error::Result;
 use crate::temporary::TemporaryDirectory;
@@ -25,6 +26,7 @@ pub(crate) struct Engine {
     pub(crate) readers: Arc<Readers>,
     /// The schema has constraints that fail only at COMMIT, or triggers that roll back: no shared transactions.
     schema_is_exclusive: AtomicBool,
+    pub(crate) after_commit: AfterCommit,
     /// Held while the engine is being closed.
     closed: Mutex<bool>,
     /// The directory of a temporary database, which is removed with its manager.
@@ -40,6 +42,7 @@ impl Engine {
             readers,
             opener,
             schema_is_exclusive: AtomicBool::new(true),
+            after_commit: AfterCommit::default(),
             closed: Mutex::default(),
             temporary: Mutex::new(temporary),
         })
@@ -144,6 +147,7 @@ impl Engine {
     pub(crate) fn shut(&self) {
         self.readers.shut();
         self.writer.shut();
+        self.after_commit.shut();
     }
 }
 

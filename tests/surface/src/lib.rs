@@ -24,7 +24,7 @@ pub use dbm_core::{
 };
 #[cfg(feature = "json")]
 pub use dbm_core::Json;
-pub use dbm_core::{rusqlite, semver, tokio_rusqlite};
+pub use dbm_core::{rusqlite, semver};
 
 /// What may cross tasks and threads.
 pub fn promises() {

@@ -5,6 +5,7 @@ mod attempt;
 mod begin;
 mod dispatch;
 mod flags;
+mod promises;
 mod run;
 
 use self::activity::Activity;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use super::commit_outcome::CommitOutcome;
 use super::connection::{Conn, OwnerId, SlotGuard};
+use crate::after_commit::Ticket;
 use crate::config::Execution;
 use crate::error::{Error, Result};
 
@@ -65,6 +67,8 @@ pub(crate) struct Session {
     /// The newest error of a statement, for the span of a call whose body passes it on.
     failure: Mutex<Option<Error>>,
     late_answer: Mutex<Option<Arc<CommitOutcome>>>,
+    /// What the body has promised to run after the commit.
+    promises: OnceLock<Mutex<Vec<Ticket>>>,
     /// Present where an idle call with the writer is evicted.
     activity: Option<Box<Activity>>,
 }
@@ -103,6 +107,7 @@ impl Session {
             lost: OnceLock::new(),
             failure: Mutex::default(),
             late_answer: Mutex::default(),
+            promises: OnceLock::new(),
         })
     }
 

@@ -12,6 +12,7 @@ use super::latency::RunOn;
 use super::policy::{POLICY, Policy};
 use super::scheduler::{self, CallId, Effects, Follow, Reason, RunningCall, Waiting};
 use super::watchdog::{StallWatchdog, Watched};
+use crate::after_commit::Ticket;
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::commit_outcome::{CommitOutcome, FinishedBatch, Followers};
 use crate::engine::connection::{Conn, OwnerId};
@@ -178,7 +179,9 @@ impl LibraryPermit {
         let Writer {
             committer, conn, ..
         } = &*self.writer;
-        let (finished, restart_log) = committer.commit(conn, owner, followers, run_on);
+        let (mut finished, restart_log) = committer.commit(conn, owner, followers, run_on);
+        // While nobody else can commit, so that what runs after the commits is in their order.
+        finished.keep_promises();
         self.restart_log |= restart_log;
         finished
     }
@@ -376,6 +379,7 @@ impl Writer {
         if session.resolve() {
             return;
         }
+        session.take_back_promises(0);
         if db.connection.is_autocommit() {
             if session.is_shared() {
                 self.batch_lost(session.method);
@@ -399,8 +403,8 @@ impl Writer {
     }
 
     /// Makes the work of the running call part of the open transaction. Runs under the slot's lock.
-    pub(crate) fn include(&self) {
-        self.note(|scheduler| scheduler.include(Instant::now));
+    pub(crate) fn include(&self, promises: Vec<Ticket>) {
+        self.note(|scheduler| scheduler.include(Instant::now).promise(promises));
     }
 
     /// Whether any work waits for its commit.

@@ -43,7 +43,7 @@ pub(super) async fn begin(
     let permit = writer.acquire(&session, None).await.unwrap();
     session.take_connection().await.unwrap();
     session.begin_write().await.unwrap();
-    writer.include();
+    writer.include(Vec::new());
     (permit, session)
 }
 
