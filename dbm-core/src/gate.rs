@@ -11,6 +11,7 @@ use crate::after_commit::{self, Admits};
 use crate::announced::Announced;
 use crate::engine::{Engine, inside_of, unless_inside, waits_for_itself};
 use crate::error::{Error, Result};
+use crate::live::LiveReads;
 use crate::sharded::thread_number;
 use crate::status::Status;
 use crate::turnstile::Turnstile;
@@ -21,6 +22,7 @@ pub(crate) struct Gate {
     /// Closed by `close`; from then on it refuses calls.
     turnstile: Turnstile,
     status: Announced,
+    pub(crate) live: Arc<LiveReads>,
     /// The result of start-up, set once.
     engine: OnceLock<Result<Arc<Engine>>>,
     give_up: Notify,
@@ -41,6 +43,7 @@ impl Gate {
             id: next_id(),
             turnstile: Turnstile::default(),
             status: Announced::new(Status::Starting),
+            live: Arc::default(),
             engine: OnceLock::new(),
             give_up: Notify::new(),
             drained,
@@ -108,6 +111,9 @@ impl Gate {
     }
 
     pub(crate) fn set_answer(&self, answer: Result<Arc<Engine>>) {
+        if answer.is_err() {
+            self.live.close();
+        }
         let _ = self.engine.set(answer);
     }
 
@@ -133,6 +139,7 @@ impl Gate {
             self.advance(Status::Stopping);
         }
         drop(token);
+        self.live.close();
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -151,6 +151,7 @@ mod gate;
 mod json;
 mod lifecycle;
 mod limited;
+mod live;
 mod manager;
 mod manager_core;
 mod panicked;
@@ -163,6 +164,7 @@ mod sharded;
 mod status;
 mod steps;
 mod sync;
+mod tables;
 #[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
 mod temporary;
 #[cfg(test)]
@@ -190,6 +192,7 @@ pub use engine::{ForeignKeyFault, Sharing, Verification};
 pub use error::{Cause, Error, Result, Shared, SqliteError};
 #[cfg(feature = "json")]
 pub use json::Json;
+pub use live::Live;
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;
 pub use params::{BoundParams, Params};
@@ -222,6 +225,8 @@ mod guides {
     struct OfTheCrate;
     #[doc = include_str!("../../docs/from-python.md")]
     struct FromPython;
+    #[doc = include_str!("../../docs/live-reads.md")]
+    struct LiveReads;
     #[doc = include_str!("../../docs/migrations.md")]
     struct Migrations;
     #[doc = include_str!("../../docs/observability.md")]

@@ -15,6 +15,7 @@ use crate::engine::{Access, unless_inside, waits_for_itself};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::gate::Gate;
+use crate::live;
 use crate::manager_core::ManagerCore;
 use crate::panicked::panicked;
 use crate::transaction::Handle;
@@ -209,6 +210,12 @@ async fn acquire<'a>(
     let engine = gate.engine(site.method).await?;
     if access == Access::Read {
         return Lease::acquire(gate, engine, site, access, Some(token)).await;
+    }
+    if gate.live.is_active() && live::collector(gate.id).is_some() {
+        return Err(Error::Refused {
+            what: "a write in a live read",
+            why: "it would be made again after each commit, its own included",
+        });
     }
     // Built in place, because it is too large to move.
     let lease = pin!(Lease::acquire(gate, engine, site, access, Some(token)));

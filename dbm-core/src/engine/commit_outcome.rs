@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::after_commit::Ticket;
 use crate::error::{Error, Result};
+use crate::tables::Tables;
 use crate::waking::contained;
 
 /// Smaller than a `Notify`: the outcome is told once, so a waker never has to be taken off the list.
@@ -21,6 +22,8 @@ pub(crate) struct CommitOutcome {
 pub(crate) struct Followers {
     outcome: Option<Arc<CommitOutcome>>,
     promises: Vec<Ticket>,
+    /// What its members have written, for live reads.
+    written: Tables,
 }
 
 /// A transaction that has ended. Dropping it tells the followers and so wakes tasks: it must not be dropped under a
@@ -40,8 +43,9 @@ impl Followers {
         Arc::clone(self.outcome.get_or_insert_default())
     }
 
-    pub(crate) fn promise(&mut self, promises: Vec<Ticket>) {
+    pub(crate) fn promise(&mut self, promises: Vec<Ticket>, written: &Tables) {
         self.promises.extend(promises);
+        self.written.add_all_of(written);
     }
 
     fn tell(&mut self, result: Result<()>) {
@@ -72,6 +76,15 @@ impl FinishedBatch {
         let promises = std::mem::take(&mut self.followers.promises);
         if self.result.is_ok() {
             promises.into_iter().for_each(Ticket::committed);
+        }
+    }
+
+    /// What is now in the file, as far as one knows.
+    pub(crate) fn take_written(&mut self) -> Tables {
+        match &self.result {
+            Ok(()) => std::mem::take(&mut self.followers.written),
+            Err(Error::CommitUnknown { .. }) => Tables::All,
+            Err(_) => Tables::default(),
         }
     }
 

@@ -50,7 +50,7 @@ impl Engine {
 
     /// A database in memory, for one writer and no reader.
     pub(crate) fn in_memory(manager: u64, config: &Config) -> Result<Arc<Self>> {
-        let opener = Opener::of_manager(manager, ":memory:".into(), config.clone());
+        let opener = Opener::of_manager(manager, ":memory:".into(), config.clone(), Arc::default());
         let engine = Self::new(opener, None);
         engine.writer.conn.adopt(engine.opener.in_memory()?);
         Ok(engine)

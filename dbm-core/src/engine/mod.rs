@@ -58,6 +58,7 @@ mod settings;
 mod share_policy;
 mod statement;
 mod temp_objects;
+mod touched;
 mod verify;
 #[expect(
     clippy::disallowed_methods,

@@ -94,6 +94,7 @@ fn stopped(gate: &Gate, engine: &Engine) {
 /// A manager that is dropped without `close`: nothing acknowledged is lost.
 impl Drop for Gate {
     fn drop(&mut self) {
+        self.live.close();
         if let Some(Ok(engine)) = self.answer()
             && self.status() != Status::Stopped
         {

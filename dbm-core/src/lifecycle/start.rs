@@ -125,7 +125,8 @@ async fn start_up<M: Schema>(
 ) -> Result<(Arc<Engine>, Step)> {
     let required = required?;
     let (path, temporary) = config.resolve()?;
-    let engine = Engine::new(Opener::of_manager(gate.id, path, config), temporary);
+    let opener = Opener::of_manager(gate.id, path, config, Arc::clone(&gate.live));
+    let engine = Engine::new(opener, temporary);
     let admits: Weak<Gate> = Arc::downgrade(gate);
     engine.after_commit.run_for(gate.id, admits);
     let unfinished = Unfinished(Some(Arc::clone(&engine)));

@@ -7,6 +7,7 @@ mod dispatch;
 mod flags;
 mod promises;
 mod run;
+mod touched;
 
 use self::activity::Activity;
 pub(crate) use self::run::Tried;
@@ -17,9 +18,11 @@ use std::time::Duration;
 
 use super::commit_outcome::CommitOutcome;
 use super::connection::{Conn, OwnerId, SlotGuard};
+use super::touched::Touched;
 use crate::after_commit::Ticket;
 use crate::config::Execution;
 use crate::error::{Error, Result};
+use crate::live::Collector;
 
 /// What kind of lease a session has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,11 @@ pub(crate) struct Session {
     late_answer: Mutex<Option<Arc<CommitOutcome>>>,
     /// What the body has promised to run after the commit.
     promises: OnceLock<Mutex<Vec<Ticket>>>,
+    /// Whether there were live reads when it got its connection: it records what it writes.
+    tracks: AtomicBool,
+    written: OnceLock<Mutex<Vec<Arc<Touched>>>>,
+    /// Where a call of a live read records what it reads.
+    collector: OnceLock<Arc<Collector>>,
     /// Present where an idle call with the writer is evicted.
     activity: Option<Box<Activity>>,
 }
@@ -108,6 +116,9 @@ impl Session {
             failure: Mutex::default(),
             late_answer: Mutex::default(),
             promises: OnceLock::new(),
+            tracks: AtomicBool::new(false),
+            written: OnceLock::new(),
+            collector: OnceLock::new(),
         })
     }
 
@@ -124,7 +135,11 @@ impl Session {
 
     pub(crate) fn take(&self, mut slot: SlotGuard<'_>) -> Result<()> {
         self.check()?;
-        slot.give_to(self.id)
+        slot.give_to(self.id)?;
+        if let Some(db) = slot.db() {
+            self.track(db);
+        }
+        Ok(())
     }
 
     /// Fails if the session is over.
