@@ -58,7 +58,8 @@
 //! [`query_optional`](ReadTransaction::query_optional), [`query_map`](ReadTransaction::query_map),
 //! [`execute`](WriteTransaction::execute), [`execute_batch`](WriteTransaction::execute_batch), and
 //! [`call`](ReadTransaction::call) for everything else that rusqlite can do. They accept [`Params`] and return any `T`
-//! with serde's `Deserialize`.
+//! with serde's `Deserialize`. Enums, newtypes, times and UUIDs are parameters, too: by
+//! [`#[derive(ToValue)]`](trait@ToValue) or as [`Serde(value)`](Serde); `docs/types.md` has all of it.
 //!
 //! A method that calls another method of the same manager shares its transaction: the nested call runs in a savepoint.
 //! Nested calls may run concurrently (`join!`); they take turns. A task that a body spawns is not part of the call.
@@ -89,12 +90,13 @@
 //! - `macros` (default): the attributes and the derive. What they generate can be written by hand, with
 //!   [`call`](mod@call).
 //! - `bundled` (default): SQLite is compiled in. Without it, the system's SQLite is linked.
+//! - `json`: the type `Json`, a parameter and a column of JSON.
 //! - `checked`: the SQL of managers marked `checked` is verified at compile time. Adds the macro `sql`.
 //! - `testing`: the module `testing`, for the tests of programs.
 //!
 //! # Where to read on
 //!
-//! The README has a tour. `docs/` has guides: questions (also what the compiler says), recipes, migrations,
+//! The README has a tour. `docs/` has guides: questions (also what the compiler says), recipes, types of values, migrations,
 //! testing, operations, observability. `ARCHITECTURE.md` explains the internals.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -145,6 +147,8 @@ mod fault;
 mod frame;
 #[expect(clippy::disallowed_methods, reason = "it keeps the status")]
 mod gate;
+#[cfg(feature = "json")]
+mod json;
 mod lifecycle;
 mod limited;
 mod live;
@@ -186,6 +190,8 @@ pub use call::{ExceptionSlot, Fallible, Profile, ValueOf, profiles};
 pub use config::{Config, Durability, Execution, SchemaDrift};
 pub use engine::{ForeignKeyFault, Sharing, Verification};
 pub use error::{Cause, Error, Result, Shared, SqliteError};
+#[cfg(feature = "json")]
+pub use json::Json;
 pub use live::Live;
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;
@@ -194,14 +200,14 @@ pub use row::{ColumnIndex, FromRow, Row, column};
 pub use schema::Schema;
 pub use status::Status;
 pub use transaction::{Connection, Handle, ReadTransaction, Statement, WriteTransaction};
-pub use value::{ToValue, Value};
+pub use value::{Serde, ToValue, Value};
 pub use version::Version;
 
 #[cfg(feature = "checked")]
 pub use dbm_macros::sql;
 #[cfg(feature = "macros")]
 pub use dbm_macros::{
-    DbManager, database_safe, db_manager, during_init, fail_value, fail_with_exception,
+    DbManager, ToValue, database_safe, db_manager, during_init, fail_value, fail_with_exception,
     required_argument, timed,
 };
 /// The SQLite bindings that this crate is built on. Use this re-export: a second version of rusqlite in one program

@@ -14,7 +14,7 @@ pub use dbm_core::testing::{
 pub use dbm_core::{
     BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,
     ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, FromRow, Handle, ManagerCore,
-    Params, Profile, ReadTransaction, Result, Row, Schema, SchemaDrift, Shared, Sharing,
+    Params, Profile, ReadTransaction, Result, Row, Schema, SchemaDrift, Serde, Shared, Sharing,
     SqliteError, Statement, Status, ToValue, Value, ValueOf, Verification, Version,
     WriteTransaction, column, named_params, params, profiles,
 };
@@ -22,6 +22,8 @@ pub use dbm_core::{
 pub use dbm_core::{
     database_safe, during_init, fail_value, fail_with_exception, required_argument, timed,
 };
+#[cfg(feature = "json")]
+pub use dbm_core::Json;
 pub use dbm_core::{rusqlite, semver};
 
 /// What may cross tasks and threads.
