@@ -144,6 +144,7 @@ mod lifecycle;
 mod limited;
 mod manager;
 mod manager_core;
+mod on_open;
 mod params;
 pub mod prelude;
 mod process_thread;

@@ -130,16 +130,8 @@ impl From<Error> for Failure {
 pub(crate) fn panicked(method: &'static str, panic: &(dyn Any + Send)) -> Error {
     Error::Panicked {
         method,
-        message: panic_message(panic),
+        message: crate::value::panic_message(panic),
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    crate::value::bounded(text.unwrap_or("the panic had no message"))
 }
 
 /// A tuple whose last element is an `Option<E>`, where `#[fail_value]` with `#[fail_with_exception]` puts the cause.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use super::db::Db;
 use super::foreign_journal::refuse_foreign_journal;
 use super::guard::Patience;
-use super::open::{Opener, Role, connect};
+use super::open::{Opener, Role};
 use super::schema::is_virtual;
 use crate::error::{Error, Result};
 use crate::version::{self, Version};
@@ -64,7 +64,7 @@ fn look_once(
     access: OpenFlags,
     patience: Patience,
 ) -> Result<(Contents, Connection)> {
-    let connection = connect(&opener.path, access)?;
+    let connection = opener.connect(&opener.path, access)?;
     connection.busy_timeout(Duration::ZERO)?;
     opener.bound(&connection, patience)?;
     opener.check_identity()?;

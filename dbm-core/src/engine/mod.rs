@@ -41,6 +41,7 @@ mod guard;
 mod idle;
 mod inside;
 mod inspect;
+mod on_open;
 #[expect(
     clippy::disallowed_methods,
     reason = "it looks at the file and waits for it, on a worker thread"

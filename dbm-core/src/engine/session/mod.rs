@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::commit_outcome::CommitOutcome;
 use super::connection::{Conn, OwnerId, SlotGuard};
+use super::inside::waits_for_itself;
 use crate::config::Execution;
 use crate::error::{Error, Result};
 
@@ -111,6 +112,9 @@ impl Session {
         loop {
             if let Some(slot) = self.conn.lock_open() {
                 return self.take(slot);
+            }
+            if let Some(holder) = self.conn.is_run_here() {
+                return Err(waits_for_itself(self.method, holder));
             }
             // Until the session owns it, the connection may be closed again and must then be reopened.
             Box::pin(self.conn.open_on_worker()).await?;
