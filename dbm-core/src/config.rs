@@ -283,7 +283,8 @@ impl Config {
     /// - The writer checks pages as it reads them, so that damage does not spread.
     /// - The text of SQL is limited to 16 MiB, and a statement to 25 million instructions of SQLite's virtual machine.
     ///
-    /// With false, SQLite's own defaults apply, once start-up has found that the file belongs to the program.
+    /// With false, SQLite's own defaults apply, once start-up has found that the file belongs to the program; with an
+    /// [`on_open`](Self::on_open) from the beginning.
     pub fn hardened(mut self, hardened: bool) -> Self {
         self.hardened = hardened;
         self
@@ -327,7 +328,8 @@ impl Config {
     /// next call that needs a connection tries again.
     ///
     /// A function that the schema uses (in a CHECK, an index, a generated column, a view or a trigger) needs
-    /// `FunctionFlags::SQLITE_INNOCUOUS`, unless [`hardened`](Self::hardened) is false.
+    /// `FunctionFlags::SQLITE_INNOCUOUS`, unless [`hardened`](Self::hardened) is false. Without the function, or without
+    /// the flag, SQLite takes a schema with such a table for malformed.
     #[expect(
         clippy::disallowed_types,
         reason = "the program sets up its connections"

@@ -59,14 +59,15 @@ impl Statement {
 }
 
 impl Inside {
-    /// The usual case is no statement at all, so that is checked first.
+    /// The newest one that is meant. The usual case is no statement at all, so that is checked first.
     #[inline]
     fn find(&self, is_it: impl Fn(Statement) -> bool) -> Option<&'static str> {
         if self.depth.get() == 0 {
             return None;
         }
-        let mut entered = self.entered.iter().take(self.depth.get()).map(Cell::get);
+        let entered = self.entered.iter().take(self.depth.get()).map(Cell::get);
         entered
+            .rev()
             .find(|statement| is_it(*statement))
             .map(|statement| statement.method)
     }

@@ -164,9 +164,10 @@ impl Opener {
             db::close(connection);
             return Err(error);
         }
-        // What it may have changed without a PRAGMA.
+        // What it may have changed without a PRAGMA. The schema of a file that is not trusted cannot be read if it uses a
+        // function of the program that is not innocuous.
         keep_log_on_close(&connection, true)?;
-        harden(&connection, true)?;
+        harden(&connection, self.config.hardened)?;
         connection.busy_timeout(self.config.busy_timeout)?;
         Ok(connection)
     }
@@ -201,8 +202,14 @@ impl Opener {
 
     /// Removes an empty log and what belongs to it, unless another process still uses the file after `patience`.
     pub(crate) fn remove_log(&self, patience: Duration) {
+        let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        // If `on_open` fails, most files can do without.
+        let open = || {
+            self.connect(&self.path, access)
+                .or_else(|_| connect(&self.path, access))
+        };
         if self.check_identity().is_ok()
-            && let Ok(connection) = self.connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            && let Ok(connection) = open()
         {
             let _ = connection
                 .busy_timeout(patience)
