@@ -91,11 +91,14 @@
 //! - `bundled` (default): SQLite is compiled in. Without it, the system's SQLite is linked.
 //! - `checked`: the SQL of managers marked `checked` is verified at compile time. Adds the macro `sql`.
 //! - `testing`: the module `testing`, for the tests of programs.
+//! - `array`, `blob`, `collation`, `functions`, `load_extension`, `session`, `vtab`, `window`: the parts of rusqlite with
+//!   these names, for [`Config::on_open`] and `call`. `session` needs libclang to be built.
+//! - `sqlcipher`: encrypted files, with SQLCipher in the place of SQLite. It needs OpenSSL's libcrypto.
 //!
 //! # Where to read on
 //!
 //! The README has a tour, the migration from the Python package, and common questions. `docs/` has guides: migrations,
-//! testing, operations, observability. `ARCHITECTURE.md` explains the internals.
+//! testing, operations, observability, options of SQLite. `ARCHITECTURE.md` explains the internals.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod announced;
@@ -215,6 +218,9 @@ mod guides {
     struct Observability;
     #[doc = include_str!("../../docs/operations.md")]
     struct Operations;
+    #[cfg(all(feature = "collation", feature = "functions"))]
+    #[doc = include_str!("../../docs/sqlite-options.md")]
+    struct SqliteOptions;
     #[cfg(feature = "testing")]
     #[doc = include_str!("../../docs/testing.md")]
     struct Testing;
