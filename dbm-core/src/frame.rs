@@ -10,6 +10,7 @@ use crate::baton::{Baton, Held};
 use crate::engine::{Access, Engine, Session, Tried, Work, unless_inside, waits_for_itself};
 use crate::error::{Error, Result};
 use crate::limited::limited;
+use crate::tables::Tables;
 
 tokio::task_local! {
     static CURRENT: Arc<Frame>;
@@ -103,6 +104,19 @@ impl Frame {
         self.engine.as_ref().ok_or(Error::HandleEnded)
     }
 
+    /// Promises to run a future after the commit of the transaction.
+    pub(crate) fn after_commit(
+        &self,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<()> {
+        self.check()?;
+        let after_commit = &self.engine()?.after_commit;
+        if let Some(ticket) = after_commit.promise(self.method, future)? {
+            self.session.promise(ticket);
+        }
+        Ok(())
+    }
+
     /// Runs a body in which calls find this frame.
     pub(crate) fn scope<F: Future>(frame: &Arc<Self>, body: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(Arc::clone(frame), body)
@@ -166,11 +180,16 @@ impl Frame {
             }
         };
         let (session, reads) = (&self.session, self.access == Access::Read);
-        self.note_failure(if is_decided {
+        let result = if is_decided {
             session.run_on_lane(work, reads, &poison).await
         } else {
             session.run(work, reads, &poison).await
-        })
+        };
+        if self.access == Access::Connection {
+            // Each statement commits by itself.
+            self.engine()?.writer.tell_live_reads(Tables::All);
+        }
+        self.note_failure(result)
     }
 
     /// A loop of short statements never waits, so it lets other tasks run here. The first statement does so before the

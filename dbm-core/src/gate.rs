@@ -1,14 +1,17 @@
 //! The status gate: calls wait while the manager starts, run while it runs, and are refused afterwards.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, watch};
 
+use crate::after_commit::{self, Admits};
 use crate::announced::Announced;
 use crate::engine::{Engine, inside_of, unless_inside, waits_for_itself};
 use crate::error::{Error, Result};
+use crate::live::LiveReads;
 use crate::sharded::thread_number;
 use crate::status::Status;
 use crate::turnstile::Turnstile;
@@ -19,6 +22,7 @@ pub(crate) struct Gate {
     /// Closed by `close`; from then on it refuses calls.
     turnstile: Turnstile,
     status: Announced,
+    pub(crate) live: Arc<LiveReads>,
     /// The result of start-up, set once.
     engine: OnceLock<Result<Arc<Engine>>>,
     give_up: Notify,
@@ -39,6 +43,7 @@ impl Gate {
             id: next_id(),
             turnstile: Turnstile::default(),
             status: Announced::new(Status::Starting),
+            live: Arc::default(),
             engine: OnceLock::new(),
             give_up: Notify::new(),
             drained,
@@ -48,7 +53,7 @@ impl Gate {
     /// Counts a call in, unless the manager is closing.
     pub(crate) fn enter(self: &Arc<Self>, method: &'static str) -> Result<CallToken<'_>> {
         let token = CallToken::new(Cow::Borrowed(self), thread_number());
-        if !self.is_closing() {
+        if !self.is_closing() || after_commit::runs_for(self.id).is_some() {
             return Ok(token);
         }
         Err(match self.answer() {
@@ -106,6 +111,9 @@ impl Gate {
     }
 
     pub(crate) fn set_answer(&self, answer: Result<Arc<Engine>>) {
+        if answer.is_err() {
+            self.live.close();
+        }
         let _ = self.engine.set(answer);
     }
 
@@ -131,10 +139,17 @@ impl Gate {
             self.advance(Status::Stopping);
         }
         drop(token);
+        self.live.close();
     }
 
     pub(crate) fn is_closing(&self) -> bool {
         self.turnstile.is_closed()
+    }
+}
+
+impl Admits for Gate {
+    fn admit(self: Arc<Self>) -> Box<dyn Any + Send> {
+        Box::new(CallToken::new(Cow::Owned(self), thread_number()))
     }
 }
 

@@ -130,6 +130,11 @@ pub mod call {
     pub use crate::manager::call;
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it has a task of its own, and tells of a panic there"
+)]
+mod after_commit;
 mod checked;
 mod config;
 #[expect(
@@ -145,9 +150,11 @@ mod frame;
 mod gate;
 mod lifecycle;
 mod limited;
+mod live;
 mod manager;
 mod manager_core;
 mod on_open;
+mod panicked;
 mod params;
 pub mod prelude;
 mod process_thread;
@@ -157,6 +164,7 @@ mod sharded;
 mod status;
 mod steps;
 mod sync;
+mod tables;
 #[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
 mod temporary;
 #[cfg(test)]
@@ -182,6 +190,7 @@ pub use call::{ExceptionSlot, Fallible, Profile, ValueOf, profiles};
 pub use config::{Config, Durability, Execution, SchemaDrift};
 pub use engine::{ForeignKeyFault, Sharing, Verification};
 pub use error::{Cause, Error, Result, Shared, SqliteError};
+pub use live::Live;
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;
 pub use params::{BoundParams, Params};
@@ -204,20 +213,24 @@ pub use dbm_macros::{
 pub use rusqlite;
 /// The crate that [`Version`] comes from.
 pub use semver;
-/// The crate that provides this crate's threads.
-pub use tokio_rusqlite;
 
 /// Compiles the code of the README and of the guides.
 #[cfg(all(doctest, feature = "macros"))]
 mod guides {
     #[doc = include_str!("../../README.md")]
     struct Readme;
+    #[doc = include_str!("../README.md")]
+    struct OfTheCrate;
+    #[doc = include_str!("../../docs/from-python.md")]
+    struct FromPython;
     #[doc = include_str!("../../docs/migrations.md")]
     struct Migrations;
     #[doc = include_str!("../../docs/observability.md")]
     struct Observability;
     #[doc = include_str!("../../docs/operations.md")]
     struct Operations;
+    #[doc = include_str!("../../docs/recipes.md")]
+    struct Recipes;
     #[cfg(all(feature = "collation", feature = "functions"))]
     #[doc = include_str!("../../docs/sqlite-options.md")]
     struct SqliteOptions;

@@ -14,6 +14,7 @@ use crate::engine::Verification;
 use crate::error::Error;
 use crate::error::Result;
 use crate::lifecycle;
+use crate::live::Live;
 use crate::manager_core::ManagerCore;
 use crate::schema::Schema;
 use crate::status::Status;
@@ -268,6 +269,112 @@ pub trait DbManager: Schema + Sized {
     /// Dropped before `limit` has passed, it goes on as a [`close`](Self::close), which interrupts nothing.
     fn close_within(&self, limit: Duration) -> impl Future<Output = Result<()>> + Send {
         lifecycle::close_within(self.__core().gate(), limit)
+    }
+
+    /// A read that is made again after each commit that may have changed its result: for a page, or a dashboard.
+    ///
+    /// `read` is called at once, and then after each commit that has written a table that it has read. The tables are known from
+    /// SQLite itself, through views, triggers, foreign keys and full-text indexes. A commit may wake it without changing its
+    /// result, see [`Live::distinct`]; none that changes it is missed. Commits that come while it reads are in the next value,
+    /// which is at least as new as the last of them.
+    ///
+    /// One annotated method that reads is one snapshot; several in one closure are not. What it does not read through this
+    /// manager wakes nobody, nor does what a task reads that it has spawned. A read that fails gives its error as a value and is
+    /// made again, after the next commit at the latest. Writing in it is [`Error::Refused`].
+    ///
+    /// These wake every live read: a write method that uses `call`, a method with the bare `Connection`, a change of the
+    /// schema. A read that uses `call` or a PRAGMA, or that looks at a virtual table whose content lies elsewhere, is woken by every
+    /// commit. Commits of other processes wake nobody, unless you ask for them: [`Live::other_processes`].
+    ///
+    /// It ends with the manager: at `close`, or when the last `Arc` of it is gone.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # #[derive(DbManager)]
+    /// # #[db_manager(version = "1.0.0")]
+    /// # struct Store { core: ManagerCore }
+    /// # impl Schema for Store {
+    /// #     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
+    /// #         db.execute_batch("CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT").await
+    /// #     }
+    /// # }
+    /// impl Store {
+    ///     #[database_safe]
+    ///     async fn count(&self, db: &mut ReadTransaction) -> Result<u64> {
+    ///         db.query_one("SELECT count(*) FROM user", ()).await
+    ///     }
+    /// #   #[database_safe]
+    /// #   async fn add(&self, db: &mut WriteTransaction, name: &str) -> Result<()> {
+    /// #       db.execute("INSERT INTO user (name) VALUES (?1)", (name,)).await?;
+    /// #       Ok(())
+    /// #   }
+    /// }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<()> {
+    /// # let store = Store::create(Config::in_memory()).await?;
+    /// let mut counts = store.live(|store| async move { store.count().await });
+    /// assert_eq!(counts.next().await.transpose()?, Some(0));
+    /// store.add("Ada").await?;
+    /// assert_eq!(counts.next().await.transpose()?, Some(1));
+    /// store.close().await?;
+    /// assert!(counts.next().await.is_none());
+    /// # Ok(()) }
+    /// ```
+    fn live<R, F>(
+        self: &Arc<Self>,
+        mut read: impl FnMut(Arc<Self>) -> F + Send + 'static,
+    ) -> Live<R>
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: 'static,
+        Self: Send + Sync + 'static,
+    {
+        let gate = self.__core().gate();
+        let (manager, place) = (Arc::downgrade(self), Arc::downgrade(gate));
+        Live::new(
+            gate.id,
+            Arc::clone(&gate.live),
+            move || {
+                let manager: Arc<Self> = manager.upgrade()?;
+                Some(Box::pin(read(manager)))
+            },
+            move || {
+                if let Some(gate) = place.upgrade()
+                    && let Some(Ok(engine)) = gate.answer()
+                {
+                    engine.writer.look_for_foreign_commits();
+                }
+            },
+        )
+    }
+
+    /// The end of a program in one line: waits for Ctrl-C or, on Unix, SIGTERM, and then does
+    /// [`close_within`](Self::close_within). A second signal interrupts the calls that still run, without waiting for `limit`.
+    /// If the manager ends before a signal comes, it returns at once.
+    ///
+    /// Needs the feature `signal`, and a runtime with I/O enabled, as `#[tokio::main]` makes it. From then on the process
+    /// does not end by these signals alone.
+    ///
+    /// ```no_run
+    /// # use dbm_core::prelude::*;
+    /// # use std::time::Duration;
+    /// # async fn f<Store: DbManager + dbm_core::FromCore>() -> Result<()> {
+    /// let store = Store::create(Config::new("data")).await?;
+    /// // … tasks that use it …
+    /// store.close_on_signal(Duration::from_secs(10)).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`close_within`](Self::close_within); [`Error::Runtime`] without I/O in the runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before a signal has come, it changes nothing. Later it is as [`close_within`](Self::close_within).
+    #[cfg(feature = "signal")]
+    fn close_on_signal(&self, limit: Duration) -> impl Future<Output = Result<()>> + Send {
+        lifecycle::close_on_signal(self.__core().gate(), limit)
     }
 
     /// The database file, as an absolute path; `None` until the manager runs, and when its start failed.

@@ -497,6 +497,66 @@ macro_rules! write_statements {
     };
 }
 
+impl WriteTransaction {
+    /// Runs a future once this transaction is durable: to tell others of what was written.
+    ///
+    /// The future belongs to the transaction, not to the caller. It runs even if the caller's future is dropped after the body
+    /// has returned. It never runs if the work is undone: the body fails, or a call around it; the commit fails, or its
+    /// outcome is unknown.
+    ///
+    /// Futures of one manager run one after the other, in the order of the commits and, within a call, of `after_commit`. They
+    /// run in a task of the runtime in which the first one was given. The caller's `Ok` does not wait for them. A future
+    /// that takes long delays the ones after it: spawn a task for that.
+    ///
+    /// A future that has not ended counts as a call. [`close`](crate::DbManager::close) waits for it, and it may still call
+    /// the manager meanwhile. [`close_within`](crate::DbManager::close_within) drops it. To call either of them from inside it is
+    /// [`Error::FromInside`](crate::Error::FromInside). A panic is logged, and the next one runs.
+    ///
+    /// In `init_db` and `migrate_db` it runs after their commit. In a check for drift it does not run.
+    ///
+    /// It is lost if the process or the runtime ends first. What must not be lost belongs in the database.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # #[derive(DbManager)]
+    /// # #[db_manager(version = "1.0.0")]
+    /// # struct Store { core: ManagerCore, news: tokio::sync::broadcast::Sender<String> }
+    /// # impl Schema for Store {
+    /// #     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
+    /// #         db.execute_batch("CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT").await
+    /// #     }
+    /// # }
+    /// impl Store {
+    ///     #[database_safe]
+    ///     async fn add(&self, db: &mut WriteTransaction, name: &str) -> Result<()> {
+    ///         db.execute("INSERT INTO user (name) VALUES (?1)", (name,)).await?;
+    ///         let (news, text) = (self.news.clone(), format!("{name} is new"));
+    ///         db.after_commit(async move {
+    ///             let _ = news.send(text);
+    ///         })
+    ///     }
+    /// }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<()> {
+    /// # let (news, mut listener) = tokio::sync::broadcast::channel(8);
+    /// # let store = Store::create_with(Config::in_memory(), |core| Store { core, news }).await?;
+    /// store.add("Ada").await?;
+    /// assert_eq!(listener.recv().await.unwrap(), "Ada is new");
+    /// # store.close().await }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Runtime`](crate::Error::Runtime) outside of a tokio runtime; the end of the transaction as in
+    /// [`query`](ReadTransaction::query).
+    pub fn after_commit(
+        &mut self,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<()> {
+        self.read.frame.after_commit(future)
+    }
+}
+
 write_statements!(WriteTransaction);
 write_statements!(Connection);
 

@@ -1,6 +1,5 @@
 //! Values written to the database: [`Value`] and [`ToValue`].
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 use std::sync::Arc;
@@ -338,15 +337,6 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_byte_buf<E: de::Error>(self, value: Vec<u8>) -> Result<Value, E> {
         Ok(value.into())
     }
-}
-
-/// What a panic says.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    bounded(text.unwrap_or("the panic had no message"))
 }
 
 /// The text of an error, cut off after 200 characters.

@@ -743,7 +743,7 @@ fn an_error_or_a_panic_in_it_fails_the_start_with_its_name() {
             });
             let error = cause(within(Store::create(failing)).await);
             let text = if panics {
-                "it panicked: boom"
+                "on_open panicked: boom"
             } else {
                 "no key today"
             };
@@ -764,7 +764,10 @@ fn a_failed_on_create_leaves_a_file_that_is_new_at_the_next_start() {
         let directory = TempDir::new().unwrap();
         let failing = config(&directory).on_create(|_| panic!("boom"));
         let error = cause(Store::create(failing).await);
-        assert_eq!(error.to_string(), "on_create failed: it panicked: boom");
+        assert_eq!(
+            error.to_string(),
+            "on_create failed: on_create panicked: boom"
+        );
         let large = config(&directory)
             .on_create(|connection| Ok(connection.execute_batch("PRAGMA page_size = 16384")?));
         let store = Store::create(large).await.unwrap();

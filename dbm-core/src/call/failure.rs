@@ -9,6 +9,7 @@ use tracing::Span;
 use super::site::Site;
 use super::trace;
 use crate::error::Error;
+use crate::panicked::panicked;
 
 /// The declared return type of an annotated method: a `Result` whose error can hold the library's.
 ///
@@ -124,13 +125,6 @@ pub(crate) enum Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Error(error)
-    }
-}
-
-pub(crate) fn panicked(method: &'static str, panic: &(dyn Any + Send)) -> Error {
-    Error::Panicked {
-        method,
-        message: crate::value::panic_message(panic),
     }
 }
 

@@ -10,6 +10,8 @@ use crate::engine::{
 use crate::error::{Error, Result};
 use crate::frame::{Frame, LentPermit};
 use crate::gate::{CallToken, Gate};
+use crate::live;
+use crate::tables::Tables;
 use crate::unique_id::next_id;
 
 /// Ended by [`keep`](Self::keep) or [`undo`](Self::undo). If it is dropped, it undoes by itself.
@@ -53,6 +55,12 @@ impl<'a> Lease<'a> {
                 Self::write(gate, engine, site, access, token, false).await
             }
         };
+        if lease.is_err()
+            && let Some(collector) = live::collector(gate.id)
+        {
+            // Nobody knows what it would have read.
+            collector.add(&Tables::All);
+        }
         lease.map_err(|error| match error {
             // The connection was closed before the call had it.
             Error::HandleEnded => Error::Closed {
@@ -70,6 +78,11 @@ impl<'a> Lease<'a> {
     ) -> Result<Self> {
         let permit = engine.readers.acquire(site.method).await?;
         let session = new_session(permit.conn(), Access::Read, site);
+        if gate.live.is_active()
+            && let Some(collector) = live::collector(gate.id)
+        {
+            session.set_collector(collector);
+        }
         permit.serve(&session)?;
         session.take_connection().await?;
         engine.readers.mark.count_read();
@@ -165,6 +178,9 @@ impl<'a> Lease<'a> {
     async fn end(&mut self, keep: bool, site: &'static Site) -> Result<()> {
         self.frame.end().await;
         self.learn(site);
+        if !keep {
+            self.frame.session.reads_anything();
+        }
         match &self.hold {
             None => Err(Error::HandleEnded),
             Some(Hold::Read { .. }) => {
@@ -326,6 +342,9 @@ impl Hold<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
+        if self.hold.is_some() {
+            self.frame.session.reads_anything();
+        }
         self.give_back();
     }
 }

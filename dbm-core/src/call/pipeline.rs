@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::Instrument as _;
 
 use super::body::{self, BodyOutcome};
-use super::failure::{self, Failure, Fallible, Outcome};
+use super::failure::{Failure, Fallible, Outcome};
 use super::lease::Lease;
 use super::site::Site;
 use super::{arguments, profile, trace};
@@ -15,7 +15,9 @@ use crate::engine::{Access, unless_inside, waits_for_itself};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::gate::Gate;
+use crate::live;
 use crate::manager_core::ManagerCore;
+use crate::panicked::panicked;
 use crate::transaction::Handle;
 
 /// A call that is about to be made.
@@ -121,7 +123,7 @@ impl<H, R> TypedCall<'_, H, R> {
                     Ok(from_error(error.in_method(site.method)))
                 }
                 Err(Failure::Panic(panic)) => {
-                    trace::failed(&failure::panicked(site.method, &*panic));
+                    trace::failed(&panicked(site.method, &*panic));
                     Err(panic)
                 }
             };
@@ -208,6 +210,12 @@ async fn acquire<'a>(
     let engine = gate.engine(site.method).await?;
     if access == Access::Read {
         return Lease::acquire(gate, engine, site, access, Some(token)).await;
+    }
+    if gate.live.is_active() && live::collector(gate.id).is_some() {
+        return Err(Error::Refused {
+            what: "a write in a live read",
+            why: "it would be made again after each commit, its own included",
+        });
     }
     // Built in place, because it is too large to move.
     let lease = pin!(Lease::acquire(gate, engine, site, access, Some(token)));

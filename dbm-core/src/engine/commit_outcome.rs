@@ -4,7 +4,9 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::after_commit::Ticket;
 use crate::error::{Error, Result};
+use crate::tables::Tables;
 use crate::waking::contained;
 
 /// Smaller than a `Notify`: the outcome is told once, so a waker never has to be taken off the list.
@@ -14,9 +16,15 @@ pub(crate) struct CommitOutcome {
     wakers: Mutex<Vec<Waker>>,
 }
 
-/// The followers of a batch. If dropped without an outcome, they learn that no commit will come.
+/// The followers of a batch, and what its members have promised to run after its commit. If dropped without an outcome,
+/// the followers learn that no commit will come.
 #[derive(Default)]
-pub(crate) struct Followers(Option<Arc<CommitOutcome>>);
+pub(crate) struct Followers {
+    outcome: Option<Arc<CommitOutcome>>,
+    promises: Vec<Ticket>,
+    /// What its members have written, for live reads.
+    written: Tables,
+}
 
 /// A transaction that has ended. Dropping it tells the followers and so wakes tasks: it must not be dropped under a
 /// lock.
@@ -28,15 +36,20 @@ pub(crate) struct FinishedBatch {
 
 impl Followers {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.outcome.is_none()
     }
 
     pub(crate) fn join(&mut self) -> Arc<CommitOutcome> {
-        Arc::clone(self.0.get_or_insert_default())
+        Arc::clone(self.outcome.get_or_insert_default())
+    }
+
+    pub(crate) fn promise(&mut self, promises: Vec<Ticket>, written: &Tables) {
+        self.promises.extend(promises);
+        self.written.add_all_of(written);
     }
 
     fn tell(&mut self, result: Result<()>) {
-        if let Some(outcome) = self.0.take() {
+        if let Some(outcome) = self.outcome.take() {
             let _ = outcome.result.set(result);
             let wakers = std::mem::take(&mut *outcome.wakers());
             for waker in wakers {
@@ -56,6 +69,23 @@ impl Drop for Followers {
 impl FinishedBatch {
     pub(crate) fn new(followers: Followers, result: Result<()>) -> Self {
         Self { followers, result }
+    }
+
+    /// Has the promises of a transaction that is durable kept, by the runner. All others are taken back.
+    pub(crate) fn keep_promises(&mut self) {
+        let promises = std::mem::take(&mut self.followers.promises);
+        if self.result.is_ok() {
+            promises.into_iter().for_each(Ticket::committed);
+        }
+    }
+
+    /// What is now in the file, as far as one knows.
+    pub(crate) fn take_written(&mut self) -> Tables {
+        match &self.result {
+            Ok(()) => std::mem::take(&mut self.followers.written),
+            Err(Error::CommitUnknown { .. }) => Tables::All,
+            Err(_) => Tables::default(),
+        }
     }
 
     pub(crate) fn has_followers(&self) -> bool {

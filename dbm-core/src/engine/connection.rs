@@ -15,6 +15,7 @@ use super::open::{Role, SharedOpener, is_busy};
 use super::worker_thread::WorkerThread;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::live::LiveReads;
 use crate::waking::contained;
 
 /// Identifies the owner of a connection; never used twice.
@@ -107,6 +108,10 @@ impl Conn {
         inside::enter(self.opener.manager, std::ptr::from_ref(self).addr())
     }
 
+    pub(crate) fn live(&self) -> &Arc<LiveReads> {
+        &self.opener.live
+    }
+
     /// The method whose statement this thread is running on this connection, or the hook that is opening one.
     pub(crate) fn is_run_here(&self) -> Option<&'static str> {
         inside::of_connection(self.opener.manager, std::ptr::from_ref(self).addr())
@@ -132,6 +137,13 @@ impl Conn {
     /// The same, if the slot has no owner either.
     pub(crate) fn try_lock_idle(&self) -> Option<SlotGuard<'_>> {
         self.try_lock().filter(|slot| slot.owner == NO_OWNER)
+    }
+
+    /// The slot of a connection that no call has. For the worker thread: it waits for a statement that runs elsewhere.
+    pub(crate) fn lock_idle(&self) -> Option<SlotGuard<'_>> {
+        let mut slot = self.lock();
+        slot.used = true;
+        (slot.owner == NO_OWNER).then_some(slot)
     }
 
     pub(crate) fn has_pending(&self) -> bool {

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use super::guard::Guard;
 use super::statement::Timings;
+use super::touched::{Texts, Touched};
 use super::wal;
 use crate::error::{Error, Result};
 
@@ -18,6 +19,10 @@ pub(crate) struct Db {
     pub(crate) connection: Connection,
     pub(crate) guard: Arc<Guard>,
     pub(crate) timings: Timings,
+    /// Present while there are live reads.
+    texts: Option<Texts>,
+    /// SQLite's number for what other connections have committed, when it was last looked at.
+    data_version: Option<i64>,
 }
 
 /// The library's own statements. Their text is private: a body that prepares the same words must not find them in the
@@ -74,6 +79,8 @@ impl Db {
             connection,
             guard,
             timings: Timings::default(),
+            texts: None,
+            data_version: None,
         }
     }
 
@@ -91,6 +98,35 @@ impl Db {
         let restored = connection.busy_timeout(Duration::ZERO).is_ok()
             && self.guard.set_hooks(connection).is_ok();
         restored && self.guard.still_authorizes(connection)
+    }
+
+    /// Whether it is recorded which tables statements touch. Of what was prepared before, SQLite would tell nothing.
+    pub(crate) fn track(&mut self, on: bool) {
+        if on == self.tracks() {
+            return;
+        }
+        self.connection.flush_prepared_statement_cache();
+        self.guard.set_tracks(on);
+        self.texts = on.then(Texts::default);
+    }
+
+    pub(crate) fn tracks(&self) -> bool {
+        self.texts.is_some()
+    }
+
+    /// What the statement or script touches that has just run; `None` if that is not recorded.
+    pub(crate) fn touched(&mut self, sql: &str) -> Option<Arc<Touched>> {
+        let texts = self.texts.as_mut()?;
+        Some(texts.touched(&self.connection, sql, self.guard.take_seen()))
+    }
+
+    /// Whether another connection has committed since the last call of this: <https://sqlite.org/pragma.html#pragma_data_version>.
+    /// True for a new connection, which cannot know.
+    pub(crate) fn take_foreign_commit(&mut self) -> Result<bool> {
+        let version = self
+            .connection
+            .query_row("PRAGMA data_version", (), |row| row.get(0))?;
+        Ok(self.data_version.replace(version) != Some(version))
     }
 
     /// Runs one of the library's own statements.

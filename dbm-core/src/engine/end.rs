@@ -12,6 +12,7 @@ use super::session::{Access, Session};
 use super::temp_objects::{TempObjects, drop_temp_objects, temp_objects};
 use super::writer::Writer;
 use crate::error::{Error, Result};
+use crate::tables::Tables;
 
 impl Engine {
     /// Ends the transaction of an outermost call. With `keep` it stays open for its commit. The inner result says whether
@@ -58,7 +59,8 @@ impl Engine {
             db.release(0)?;
         }
         session.resolve();
-        self.writer.include();
+        self.writer
+            .include(session.take_all_promises(), &session.take_written());
         Ok(())
     }
 
@@ -79,6 +81,8 @@ impl Engine {
             session: Arc::clone(session),
             depth,
             temp_before,
+            promised: session.promised(),
+            written: session.written(),
             ended: AtomicBool::new(false),
         }))
     }
@@ -126,6 +130,10 @@ pub(crate) struct Savepoint {
     session: Arc<Session>,
     depth: usize,
     temp_before: TempObjects,
+    /// What the outer calls had promised before.
+    promised: usize,
+    /// How much they had written before.
+    written: usize,
     ended: AtomicBool,
 }
 
@@ -157,6 +165,8 @@ impl Savepoint {
         let ended = if keep {
             drop_temp_objects(db, &self.temp_before).and_then(|()| db.release(self.depth))
         } else {
+            session.take_back_promises(self.promised);
+            session.forget_written(self.written);
             db.undo(self.depth)
         };
         if let Err(error) = &ended {
@@ -184,6 +194,11 @@ pub(crate) fn undo_write(writer: &Writer, session: &Session) {
         slot.discard();
     }
     slot.take_back();
+    drop(slot);
+    if session.access == Access::Connection {
+        // What its statements have committed stays.
+        writer.tell_live_reads(Tables::All);
+    }
 }
 
 #[cfg(test)]

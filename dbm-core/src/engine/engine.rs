@@ -16,6 +16,7 @@ use super::idle::{self, Rests};
 use super::open::{Opener, Role, SharedOpener};
 use super::readers::Readers;
 use super::writer::Writer;
+use crate::after_commit::AfterCommit;
 use crate::config::{Config, Execution};
 use crate::error::{Error, Result};
 use crate::temporary::TemporaryDirectory;
@@ -27,6 +28,7 @@ pub(crate) struct Engine {
     pub(crate) readers: Arc<Readers>,
     /// The schema has constraints that fail only at COMMIT, or triggers that roll back: no shared transactions.
     schema_is_exclusive: AtomicBool,
+    pub(crate) after_commit: AfterCommit,
     /// Held while the engine is being closed.
     closed: Mutex<bool>,
     /// The directory of a temporary database, which is removed with its manager.
@@ -42,6 +44,7 @@ impl Engine {
             readers,
             opener,
             schema_is_exclusive: AtomicBool::new(true),
+            after_commit: AfterCommit::default(),
             closed: Mutex::default(),
             temporary: Mutex::new(temporary),
         })
@@ -49,7 +52,7 @@ impl Engine {
 
     /// A database in memory, for one writer and no reader.
     pub(crate) async fn in_memory(manager: u64, config: &Config) -> Result<Arc<Self>> {
-        let opener = Opener::of_manager(manager, ":memory:".into(), config.clone());
+        let opener = Opener::of_manager(manager, ":memory:".into(), config.clone(), Arc::default());
         let engine = Self::new(opener, None);
         let (sender, receiver) = oneshot::channel();
         let (opener, conn) = (Arc::clone(&engine.opener), Arc::clone(&engine.writer.conn));
@@ -152,6 +155,7 @@ impl Engine {
     pub(crate) fn shut(&self) {
         self.readers.shut();
         self.writer.shut();
+        self.after_commit.shut();
     }
 }
 

@@ -1,14 +1,15 @@
 //! What a connection allows and when it stops: SQLite's authorizer and progress handler. They are set once per
 //! connection, because setting them again would expire every cached statement. Flags control what they do.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dbm_sql::Refusal;
 use rusqlite::Connection;
 use rusqlite::hooks::{Action, AuthAction, AuthContext, Authorization};
 
+use super::touched::Seen;
 use crate::error::{Error, Result};
 
 /// Virtual machine instructions between two checks of the flags; about 10 µs.
@@ -40,6 +41,10 @@ pub(crate) struct Guard {
     has_temp: AtomicBool,
     may_shadow: AtomicBool,
     cancelled: AtomicBool,
+    /// Whether `seen` is kept, and whether a statement has been prepared and runs.
+    tracks: AtomicBool,
+    runs: AtomicBool,
+    seen: Mutex<Seen>,
     fuse: AtomicU64,
     fused: AtomicBool,
     /// The start for which this connection was opened was given up.
@@ -88,6 +93,9 @@ impl Guard {
             has_temp: AtomicBool::new(false),
             may_shadow: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
+            tracks: AtomicBool::new(false),
+            runs: AtomicBool::new(false),
+            seen: Mutex::default(),
             fuse: AtomicU64::new(NO_FUSE),
             fused: AtomicBool::new(false),
             given_up: Arc::clone(given_up),
@@ -155,6 +163,24 @@ impl Guard {
     /// Whether a body may have changed tables or triggers since the last call of this. At first it is true.
     pub(crate) fn take_changes_schema(&self) -> bool {
         self.changes_schema.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether it is recorded which tables the body's statements touch.
+    pub(super) fn set_tracks(&self, tracks: bool) {
+        self.tracks.store(tracks, Ordering::Relaxed);
+        let _ = self.take_seen();
+    }
+
+    pub(crate) fn set_runs(&self, runs: bool) {
+        self.runs.store(runs, Ordering::Relaxed);
+    }
+
+    pub(super) fn take_seen(&self) -> Seen {
+        std::mem::take(&mut *self.seen())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_migrating(&self, migrating: bool) {
@@ -229,6 +255,10 @@ impl Guard {
         let permission = self.permission.load(Ordering::Relaxed);
         if permission == Permission::Everything as u8 {
             return Authorization::Allow;
+        }
+        if self.tracks.load(Ordering::Relaxed) {
+            let runs = self.runs.load(Ordering::Relaxed);
+            self.seen().note(context, runs);
         }
         let refusal = match context.action {
             _ if makes_temp(context) => {

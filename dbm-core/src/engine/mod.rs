@@ -9,7 +9,7 @@
 //! 2. `Conn::slot`: held for one statement or one COMMIT, never across an await.
 //! 3. `Conn::running`; the writer's `State`; the readers' `waiters`, then a waiter's `news`; a reader's `serving`.
 //! 4. The stall watchdog's `closed`, then the `ThreadState` of its thread.
-//! 5. Leaves, held for a few instructions: a session's `failure` and `late_answer`, the wakers of a `CommitOutcome`, a
+//! 5. Leaves, held for a few instructions: a session's `failure`, `late_answer` and `promises`, the wakers of a `CommitOutcome`, a
 //!    `Bell`, a `Baton`, `Engine::temporary`, any other `ThreadState`.
 //!
 //! No code of others runs under any of them: no waker is cloned, woken or dropped there, no event is written, and no value of
@@ -60,6 +60,7 @@ mod settings;
 mod share_policy;
 mod statement;
 mod temp_objects;
+mod touched;
 mod verify;
 #[expect(
     clippy::disallowed_methods,

@@ -13,7 +13,7 @@ use rusqlite::hooks::{Action, AuthAction, AuthContext, Authorization, Wal};
 use super::inside;
 use crate::error::{Error, Result};
 use crate::on_open::OpenHook;
-use crate::value::panic_message;
+use crate::panicked::panicked;
 use crate::waking::contained;
 
 /// When a hook runs.
@@ -127,9 +127,9 @@ pub(super) fn run(
         catch_unwind(AssertUnwindSafe(|| hook.0(connection)))
     };
     let ran = ran.unwrap_or_else(|panic| {
-        let message = panic_message(&*panic);
+        let error = panicked(moment.hook(), &*panic);
         contained(|| drop(panic));
-        Err(Error::other(format!("it panicked: {message}")))
+        Err(error)
     });
     let refused = gatekeeper.verdict(connection);
     remove_hooks(connection)?;

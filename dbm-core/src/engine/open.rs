@@ -16,6 +16,7 @@ use super::on_open::{self, Moment};
 use super::wal;
 use crate::config::{Config, Durability};
 use crate::error::{Error, Result};
+use crate::live::LiveReads;
 use crate::on_open::OpenHook;
 #[cfg(any(test, feature = "testing"))]
 use crate::unique_id::next_id;
@@ -34,6 +35,7 @@ pub(crate) struct Opener {
     pub(super) manager: u64,
     pub(crate) path: PathBuf,
     pub(crate) config: Config,
+    pub(crate) live: Arc<LiveReads>,
     identity: OnceLock<Identity>,
     /// Shared with the guard of each connection.
     given_up: Arc<AtomicBool>,
@@ -66,14 +68,20 @@ impl Opener {
     /// For a file that belongs to no manager.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn new(path: PathBuf, config: Config) -> SharedOpener {
-        Self::of_manager(next_id(), path, config)
+        Self::of_manager(next_id(), path, config, Arc::default())
     }
 
-    pub(crate) fn of_manager(manager: u64, path: PathBuf, config: Config) -> SharedOpener {
+    pub(crate) fn of_manager(
+        manager: u64,
+        path: PathBuf,
+        config: Config,
+        live: Arc<LiveReads>,
+    ) -> SharedOpener {
         Arc::new(Self {
             manager,
             path,
             config,
+            live,
             identity: OnceLock::new(),
             given_up: Arc::default(),
         })

@@ -6,21 +6,22 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::{not_from_inside, reached, tell};
+use crate::after_commit::runs_for;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::limited::limited;
 use crate::status::Status;
 
 /// Waits for the end; dropping the wait changes nothing.
 pub(crate) async fn close(gate: &Arc<Gate>) -> Result<()> {
-    not_from_inside(gate, "close")?;
+    not_from_inside_or_after(gate, "close")?;
     gate.begin_closing();
     ended(gate, "close").await
 }
 
 pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()> {
-    not_from_inside(gate, "close_within")?;
+    not_from_inside_or_after(gate, "close_within")?;
     gate.begin_closing();
     if let Some(ended) = limited(limit, ended(gate, "close_within")).await {
         return ended;
@@ -43,7 +44,15 @@ pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()
     ended(gate, "close_within").await
 }
 
-async fn ended(gate: &Gate, operation: &'static str) -> Result<()> {
+/// What runs after a commit counts as a call: the end would wait for it.
+fn not_from_inside_or_after(gate: &Gate, operation: &'static str) -> Result<()> {
+    not_from_inside(gate, operation)?;
+    runs_for(gate.id).map_or(Ok(()), |method| {
+        Err(Error::FromInside { operation, method })
+    })
+}
+
+pub(super) async fn ended(gate: &Gate, operation: &'static str) -> Result<()> {
     let is_end = |status| matches!(status, Status::Stopped | Status::Failed);
     reached(gate, operation, is_end).await
 }
@@ -85,6 +94,7 @@ fn stopped(gate: &Gate, engine: &Engine) {
 /// A manager that is dropped without `close`: nothing acknowledged is lost.
 impl Drop for Gate {
     fn drop(&mut self) {
+        self.live.close();
         if let Some(Ok(engine)) = self.answer()
             && self.status() != Status::Stopped
         {

@@ -13,6 +13,8 @@ mod foreign_keys;
 mod migrate;
 #[expect(clippy::disallowed_methods, reason = "it looks at the file first")]
 mod prepare;
+#[cfg(feature = "signal")]
+mod signal;
 #[expect(
     clippy::disallowed_methods,
     reason = "it has the one task, changes the status, and tells of it"
@@ -22,6 +24,8 @@ mod verify;
 mod version_row;
 
 pub(crate) use close::{close, close_within};
+#[cfg(feature = "signal")]
+pub(crate) use signal::close_on_signal;
 pub(crate) use start::{Start, ensure_ready};
 pub(crate) use verify::verify;
 pub(crate) use version_row::{get_version, update_version};
@@ -30,13 +34,13 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use crate::call::body::{self, BodyOutcome};
-use crate::call::failure::panicked;
 use crate::call::lease::Lease;
 use crate::call::site::Site;
 use crate::engine::{Access, Engine, inside_of, unless_inside};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::gate::Gate;
+use crate::panicked::panicked;
 use crate::status::Status;
 use crate::waking::contained;
 

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -120,12 +120,15 @@ async fn start_up<M: Schema>(
     manager: &M,
     required: Result<Version>,
     config: Config,
-    gate: &Gate,
+    gate: &Arc<Gate>,
     drift: &Drift<M>,
 ) -> Result<(Arc<Engine>, Step)> {
     let required = required?;
     let (path, temporary) = config.resolve()?;
-    let engine = Engine::new(Opener::of_manager(gate.id, path, config), temporary);
+    let opener = Opener::of_manager(gate.id, path, config, Arc::clone(&gate.live));
+    let engine = Engine::new(opener, temporary);
+    let admits: Weak<Gate> = Arc::downgrade(gate);
+    engine.after_commit.run_for(gate.id, admits);
     let unfinished = Unfinished(Some(Arc::clone(&engine)));
     let started = Instant::now();
     let make_ready = make_ready(manager, gate, &engine, &required, drift);

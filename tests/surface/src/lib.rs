@@ -22,7 +22,7 @@ pub use dbm_core::{
 pub use dbm_core::{
     database_safe, during_init, fail_value, fail_with_exception, required_argument, timed,
 };
-pub use dbm_core::{rusqlite, semver, tokio_rusqlite};
+pub use dbm_core::{rusqlite, semver};
 
 /// What a feature of rusqlite's name brings.
 pub mod passed_through {

@@ -6,6 +6,8 @@ mod close;
 mod close_within;
 mod inside;
 mod runtimes;
+#[cfg(unix)]
+mod signals;
 mod status;
 
 use std::fs;

@@ -51,6 +51,12 @@ impl Session {
             activity.begins();
         }
         inside::runs(self.method);
+        let tracks = db.tracks();
+        let changed_before = if tracks {
+            db.connection.total_changes()
+        } else {
+            0
+        };
         let started = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| {
             self.perform(db, work, read_only, fuse.then_some(started + FUSE))
@@ -71,6 +77,11 @@ impl Session {
             }
         }
         db.guard.permit(Permission::Everything);
+        if tracks {
+            db.guard.set_runs(false);
+            let changed = db.connection.total_changes().wrapping_sub(changed_before);
+            self.note_touched(db, work, read_only, changed);
+        }
         self.spent
             .fetch_add(took.as_micros() as u64, Ordering::Relaxed);
         match result {
@@ -126,6 +137,9 @@ impl Session {
                     may_write(read_only)?;
                 }
                 params.bind(statement)?;
+                if db.tracks() {
+                    db.guard.set_runs(true);
+                }
                 finish(&db.connection, statement).map_err(|error| why(error, statement))
             }
             Work::Script { sql, finish } => {

@@ -5,7 +5,9 @@ mod attempt;
 mod begin;
 mod dispatch;
 mod flags;
+mod promises;
 mod run;
+mod touched;
 
 use self::activity::Activity;
 pub(crate) use self::run::Tried;
@@ -17,8 +19,11 @@ use std::time::Duration;
 use super::commit_outcome::CommitOutcome;
 use super::connection::{Conn, OwnerId, SlotGuard};
 use super::inside::waits_for_itself;
+use super::touched::Touched;
+use crate::after_commit::Ticket;
 use crate::config::Execution;
 use crate::error::{Error, Result};
+use crate::live::Collector;
 
 /// What kind of lease a session has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +71,13 @@ pub(crate) struct Session {
     /// The newest error of a statement, for the span of a call whose body passes it on.
     failure: Mutex<Option<Error>>,
     late_answer: Mutex<Option<Arc<CommitOutcome>>>,
+    /// What the body has promised to run after the commit.
+    promises: OnceLock<Mutex<Vec<Ticket>>>,
+    /// Whether there were live reads when it got its connection: it records what it writes.
+    tracks: AtomicBool,
+    written: OnceLock<Mutex<Vec<Arc<Touched>>>>,
+    /// Where a call of a live read records what it reads.
+    collector: OnceLock<Arc<Collector>>,
     /// Present where an idle call with the writer is evicted.
     activity: Option<Box<Activity>>,
 }
@@ -104,6 +116,10 @@ impl Session {
             lost: OnceLock::new(),
             failure: Mutex::default(),
             late_answer: Mutex::default(),
+            promises: OnceLock::new(),
+            tracks: AtomicBool::new(false),
+            written: OnceLock::new(),
+            collector: OnceLock::new(),
         })
     }
 
@@ -123,7 +139,11 @@ impl Session {
 
     pub(crate) fn take(&self, mut slot: SlotGuard<'_>) -> Result<()> {
         self.check()?;
-        slot.give_to(self.id)
+        slot.give_to(self.id)?;
+        if let Some(db) = slot.db() {
+            self.track(db);
+        }
+        Ok(())
     }
 
     /// Fails if the session is over.

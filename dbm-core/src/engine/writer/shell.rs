@@ -12,6 +12,7 @@ use super::latency::RunOn;
 use super::policy::{POLICY, Policy};
 use super::scheduler::{self, CallId, Effects, Follow, Reason, RunningCall, Waiting};
 use super::watchdog::{StallWatchdog, Watched};
+use crate::after_commit::Ticket;
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::commit_outcome::{CommitOutcome, FinishedBatch, Followers};
 use crate::engine::connection::{Conn, OwnerId};
@@ -20,7 +21,9 @@ use crate::engine::open::SharedOpener;
 use crate::engine::readers::Readers;
 use crate::engine::session::{Access, Session};
 use crate::engine::share_policy::SharePolicy;
+use crate::engine::worker_thread::WorkerThread;
 use crate::error::Error;
+use crate::tables::Tables;
 use crate::unique_id::next_id;
 use crate::waking::contained;
 
@@ -37,6 +40,8 @@ pub(crate) struct Writer {
     state: Mutex<State>,
     pub(super) contention: Contention,
     pub(super) watchdog: StallWatchdog,
+    /// Tells live reads of commits.
+    pub(super) herald: WorkerThread,
     pub(super) keeps_log: AtomicBool,
     /// The connections are spoilt: only reopening all of them helps.
     pub(super) spoilt: AtomicBool,
@@ -178,7 +183,10 @@ impl LibraryPermit {
         let Writer {
             committer, conn, ..
         } = &*self.writer;
-        let (finished, restart_log) = committer.commit(conn, owner, followers, run_on);
+        let (mut finished, restart_log) = committer.commit(conn, owner, followers, run_on);
+        // While nobody else can commit, so that what runs after the commits is in their order.
+        finished.keep_promises();
+        self.writer.tell_live_reads(finished.take_written());
         self.restart_log |= restart_log;
         finished
     }
@@ -212,6 +220,7 @@ impl Writer {
             opener,
             contention: Contention::default(),
             watchdog: StallWatchdog::default(),
+            herald: WorkerThread::default(),
             keeps_log: AtomicBool::new(false),
             spoilt: AtomicBool::new(false),
         })
@@ -364,6 +373,9 @@ impl Writer {
             slot.take_back();
         }
         drop(slot);
+        if session.access == Access::Connection {
+            self.tell_live_reads(Tables::All);
+        }
         Some(permit)
     }
 
@@ -376,6 +388,7 @@ impl Writer {
         if session.resolve() {
             return;
         }
+        session.take_back_promises(0);
         if db.connection.is_autocommit() {
             if session.is_shared() {
                 self.batch_lost(session.method);
@@ -399,8 +412,18 @@ impl Writer {
     }
 
     /// Makes the work of the running call part of the open transaction. Runs under the slot's lock.
-    pub(crate) fn include(&self) {
-        self.note(|scheduler| scheduler.include(Instant::now));
+    pub(crate) fn include(&self, promises: Vec<Ticket>, written: &Tables) {
+        self.note(|scheduler| scheduler.include(Instant::now).promise(promises, written));
+    }
+
+    /// Wakes the live reads that a commit concerns, on a thread: there may be many.
+    pub(crate) fn tell_live_reads(&self, written: Tables) {
+        if self.opener.live.note_commit(written) {
+            let live = Arc::clone(&self.opener.live);
+            if self.herald.post(move || live.tell()).is_err() {
+                self.opener.live.tell();
+            }
+        }
     }
 
     /// Whether any work waits for its commit.

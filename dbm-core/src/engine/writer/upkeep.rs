@@ -11,6 +11,7 @@ use crate::engine::checkpoint::TRUNCATE_WAIT;
 use crate::engine::open::keep_log_on_close;
 use crate::engine::wal::empty_log;
 use crate::error::{Error, Result};
+use crate::tables::Tables;
 
 impl Writer {
     /// Reopens the connections if they are spoilt. Only the call that has the writer may do this.
@@ -53,6 +54,7 @@ impl Writer {
     pub(crate) fn close(&self) {
         self.committer.checkpointer.close();
         self.watchdog.close();
+        self.herald.close();
         if let Some(db) = self.conn.lock().db() {
             db.roll_back();
             if !self.keeps_log.load(Ordering::Relaxed)
@@ -69,7 +71,27 @@ impl Writer {
     pub(crate) fn rest(&self) -> bool {
         let checkpointer = self.committer.checkpointer.rest();
         let watchdog = self.watchdog.rest();
+        self.herald.rest();
         self.conn.rest() && checkpointer && watchdog
+    }
+
+    /// Wakes the live reads if another process has committed since the last look. On the writer's connection, because on
+    /// any other one the commits of this manager look foreign, too.
+    pub(crate) fn look_for_foreign_commits(self: &Arc<Self>) {
+        let writer = Arc::clone(self);
+        let look = move || {
+            writer.conn.open().ok()?;
+            let mut slot = writer.conn.lock_idle()?;
+            slot.db()?.take_foreign_commit().ok()
+        };
+        let writer = Arc::clone(self);
+        let posted = self.conn.post(look, move |found| {
+            if found == Some(true) {
+                writer.tell_live_reads(Tables::All);
+            }
+        });
+        // A writer that is closed has no live reads.
+        drop(posted);
     }
 
     /// Makes the close leave the log for the next start.

@@ -188,8 +188,8 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         self.queue.remove(arrival)
     }
 
-    /// The work of the running call becomes part of the transaction.
-    pub(super) fn include(&mut self, now: impl Fn() -> Instant) {
+    /// The work of the running call becomes part of the transaction. Returns the batch's followers.
+    pub(super) fn include(&mut self, now: impl Fn() -> Instant) -> &mut F {
         let batch = self.batch.get_or_insert_with(|| Batch {
             since: now(),
             members: 0,
@@ -197,6 +197,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
             followers: F::default(),
         });
         batch.members += 1;
+        &mut batch.followers
     }
 
     /// The running call is done: its work was included, or was undone in a shared transaction. Either way it waits for

@@ -12,6 +12,7 @@ use crate::engine::session::Session;
 use crate::engine::share_policy::SharePolicy;
 use crate::engine::writer::{Writer, WriterPermit};
 use crate::error::{Error, Result};
+use crate::tables::Tables;
 use crate::test_support::{is_told_of_no_file, run, starts};
 
 /// The policy of a method whose calls share transactions.
@@ -50,7 +51,7 @@ impl Two {
         });
         starts(waits.as_mut(), Waker::noop());
         session_of_first.resolve();
-        writer.include();
+        writer.include(Vec::new(), &Tables::All);
         let mut first: Answer = Box::pin({
             let writer = Arc::clone(&writer);
             async move { writer.finish(permit, &session_of_first).await }
@@ -136,7 +137,7 @@ fn a_commit_is_told_whatever_the_waker_of_the_next_call_does() {
         let mut waits = pin!(writer.acquire(&second, None));
         starts(waits.as_mut(), &Waker::from(Arc::new(Panics)));
         first.resolve();
-        writer.include();
+        writer.include(Vec::new(), &Tables::All);
         let told = writer.finish(permit, &first).await;
         assert!(is_told_of_no_file(&told), "{told:?}");
         // It has the writer and can pass it on.

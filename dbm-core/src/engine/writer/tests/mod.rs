@@ -15,6 +15,7 @@ use crate::engine::open::{Opener, Role};
 use crate::engine::readers::Readers;
 use crate::engine::session::{Access, Session};
 use crate::error::Error;
+use crate::tables::Tables;
 use crate::test_support::{hold_up, is_told_of_no_file, run, starts};
 use crate::unique_id::next_id;
 
@@ -43,7 +44,7 @@ pub(super) async fn begin(
     let permit = writer.acquire(&session, None).await.unwrap();
     session.take_connection().await.unwrap();
     session.begin_write().await.unwrap();
-    writer.include();
+    writer.include(Vec::new(), &Tables::All);
     (permit, session)
 }
 

@@ -1,0 +1,42 @@
+//! What a body has promised to run after the commit of its transaction.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Session;
+use crate::after_commit::Ticket;
+
+impl Session {
+    pub(crate) fn promise(&self, ticket: Ticket) {
+        lock(self.promises.get_or_init(Mutex::default)).push(ticket);
+    }
+
+    /// How many promises there are: the mark to which a savepoint goes back.
+    pub(crate) fn promised(&self) -> usize {
+        self.promises
+            .get()
+            .map_or(0, |promises| lock(promises).len())
+    }
+
+    /// Takes back what was promised after `mark`: that work is undone.
+    pub(crate) fn take_back_promises(&self, mark: usize) {
+        drop(self.take_promises(mark));
+    }
+
+    /// The promises, for the batch that the call's work becomes part of.
+    pub(crate) fn take_all_promises(&self) -> Vec<Ticket> {
+        self.take_promises(0)
+    }
+
+    fn take_promises(&self, mark: usize) -> Vec<Ticket> {
+        let Some(promises) = self.promises.get() else {
+            return Vec::new();
+        };
+        let mut promises = lock(promises);
+        let mark = mark.min(promises.len());
+        promises.split_off(mark)
+    }
+}
+
+fn lock(promises: &Mutex<Vec<Ticket>>) -> MutexGuard<'_, Vec<Ticket>> {
+    promises.lock().unwrap_or_else(PoisonError::into_inner)
+}

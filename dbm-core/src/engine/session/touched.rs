@@ -1,0 +1,107 @@
+//! Which tables a session has read or written, for live reads.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Access, Session};
+use crate::engine::db::Db;
+use crate::engine::statement::Work;
+use crate::engine::touched::Touched;
+use crate::live::{Collector, LiveReads};
+use crate::tables::Tables;
+
+impl Session {
+    pub(crate) fn live(&self) -> &Arc<LiveReads> {
+        self.conn.live()
+    }
+
+    /// It reads for a live read.
+    pub(crate) fn set_collector(&self, collector: Arc<Collector>) {
+        let _ = self.collector.set(collector);
+    }
+
+    /// A call of a live read has failed, or was dropped: it is not known what it would have read.
+    pub(crate) fn reads_anything(&self) {
+        if let Some(collector) = self.collector.get() {
+            collector.add(&Tables::All);
+        }
+    }
+
+    pub(super) fn track(&self, db: &mut Db) {
+        let on = self.live().is_active();
+        db.track(on);
+        if on {
+            self.tracks.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Records what has just run. `changed` is SQLite's count of the rows that it wrote.
+    pub(super) fn note_touched<T>(
+        &self,
+        db: &mut Db,
+        work: &Work<'_, T>,
+        read_only: bool,
+        changed: u64,
+    ) {
+        let touched = if let Some(sql) = work.sql() {
+            db.touched(sql)
+        } else {
+            // A closure may do anything. What it has prepared tells nothing about the next statement.
+            let _ = db.guard.take_seen();
+            None
+        };
+        if let Some(collector) = self.collector.get() {
+            collector.add(
+                touched
+                    .as_ref()
+                    .map_or(&Tables::All, |touched| &touched.reads),
+            );
+        }
+        if self.access != Access::Write || read_only || !self.tracks.load(Ordering::Relaxed) {
+            return;
+        }
+        let touched = touched.unwrap_or_else(|| Arc::new(Touched::EVERYTHING));
+        let writes_rows = matches!(touched.writes, Tables::These(_));
+        if touched.writes.is_empty() || (writes_rows && changed == 0) {
+            return;
+        }
+        let mut written = lock(self.written.get_or_init(Mutex::default));
+        if written
+            .last()
+            .is_none_or(|last| !Arc::ptr_eq(last, &touched))
+        {
+            written.push(touched);
+        }
+    }
+
+    /// How much is recorded: the mark to which a savepoint goes back.
+    pub(crate) fn written(&self) -> usize {
+        self.written.get().map_or(0, |written| lock(written).len())
+    }
+
+    /// What was written after `mark` is undone.
+    pub(crate) fn forget_written(&self, mark: usize) {
+        if let Some(written) = self.written.get() {
+            lock(written).truncate(mark);
+        }
+    }
+
+    /// All that the call has written, for its batch.
+    pub(crate) fn take_written(&self) -> Tables {
+        // What ran before there were live reads is not recorded.
+        if !self.tracks.load(Ordering::Relaxed) || !self.live().is_active() {
+            return Tables::All;
+        }
+        let mut tables = Tables::default();
+        if let Some(written) = self.written.get() {
+            for touched in lock(written).drain(..) {
+                tables.add_all_of(&touched.writes);
+            }
+        }
+        tables
+    }
+}
+
+fn lock(written: &Mutex<Vec<Arc<Touched>>>) -> MutexGuard<'_, Vec<Arc<Touched>>> {
+    written.lock().unwrap_or_else(PoisonError::into_inner)
+}
