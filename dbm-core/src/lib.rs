@@ -97,7 +97,7 @@
 //!
 //! # Where to read on
 //!
-//! The README has a tour, the migration from the Python package, and common questions. `docs/` has guides: migrations,
+//! The README has a tour. `docs/` has guides: questions (also what the compiler says), recipes, migrations,
 //! testing, operations, observability, options of SQLite. `ARCHITECTURE.md` explains the internals.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -194,7 +194,7 @@ pub use live::Live;
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;
 pub use params::{BoundParams, Params};
-pub use row::{ColumnIndex, Row, column};
+pub use row::{ColumnIndex, FromRow, Row, column};
 pub use schema::Schema;
 pub use status::Status;
 pub use transaction::{Connection, Handle, ReadTransaction, Statement, WriteTransaction};
@@ -205,8 +205,8 @@ pub use version::Version;
 pub use dbm_macros::sql;
 #[cfg(feature = "macros")]
 pub use dbm_macros::{
-    DbManager, database_safe, during_init, fail_value, fail_with_exception, required_argument,
-    timed,
+    DbManager, database_safe, db_manager, during_init, fail_value, fail_with_exception,
+    required_argument, timed,
 };
 /// The SQLite bindings that this crate is built on. Use this re-export: a second version of rusqlite in one program
 /// does not link.
@@ -221,8 +221,12 @@ mod guides {
     struct Readme;
     #[doc = include_str!("../README.md")]
     struct OfTheCrate;
+    #[doc = include_str!("../../docs/existing-databases.md")]
+    struct ExistingDatabases;
     #[doc = include_str!("../../docs/from-python.md")]
     struct FromPython;
+    #[doc = include_str!("../../docs/live-reads.md")]
+    struct LiveReads;
     #[doc = include_str!("../../docs/migrations.md")]
     struct Migrations;
     #[doc = include_str!("../../docs/observability.md")]

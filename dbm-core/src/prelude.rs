@@ -24,5 +24,6 @@ pub use crate::{
 };
 #[cfg(feature = "macros")]
 pub use crate::{
-    database_safe, during_init, fail_value, fail_with_exception, required_argument, timed,
+    database_safe, db_manager, during_init, fail_value, fail_with_exception, required_argument,
+    timed,
 };

@@ -152,6 +152,29 @@ impl sealed::Find for &str {
     }
 }
 
+/// What a row is read as: a struct, by the names of the columns; a tuple, with one element for each column; or a scalar,
+/// for the one column.
+///
+/// Every owned type with serde's `Deserialize` implements it. Nothing else does.
+///
+/// ```
+/// # use dbm_core::prelude::*;
+/// use dbm_core::FromRow;
+///
+/// async fn newest<T: FromRow>(db: &mut ReadTransaction) -> Result<Option<T>> {
+///     db.query_optional("SELECT * FROM user ORDER BY id DESC LIMIT 1", ()).await
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a row cannot be read as `{Self}`",
+    label = "name a scalar, a tuple of up to 16, or a type with `#[derive(serde::Deserialize)]`",
+    note = "`!` and `()` mean that no type is named: write `let count: u64 = ..` or `query_one::<u64>(..)`"
+)]
+pub trait FromRow: DeserializeOwned + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned + Send + 'static> FromRow for T {}
+
 fn read<T: DeserializeOwned>(record: Record<'_>) -> Result<T> {
     buffered::read(record).map_err(|fault| {
         record

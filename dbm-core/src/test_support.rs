@@ -23,7 +23,10 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 /// A database in memory, open.
 pub(crate) fn engine_in_memory() -> Arc<Engine> {
     let engine = Engine::new(Opener::new(":memory:".into(), Config::in_memory()), None);
-    engine.writer.conn.adopt(engine.opener.in_memory().unwrap());
+    engine
+        .writer
+        .conn
+        .take_over(engine.opener.in_memory().unwrap());
     engine
 }
 

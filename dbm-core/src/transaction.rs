@@ -7,13 +7,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use serde_core::de::Deserialize;
-
 use crate::engine::{Access, Finish, Work, execute};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Started, StatementPermit};
 use crate::params::Params;
-use crate::row::{self, Row};
+use crate::row::{self, FromRow, Row};
 
 /// One consistent snapshot of the database; it cannot write.
 ///
@@ -233,7 +231,7 @@ impl ReadTransaction {
     /// That of [`Statement`].
     pub fn query<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, Vec<T>>
     where
-        T: for<'de> Deserialize<'de> + Send + 'static,
+        T: FromRow,
     {
         self.statement(sql, params, |_, statement| row::all(statement.raw_query()))
     }
@@ -253,7 +251,7 @@ impl ReadTransaction {
     /// [`Error::TooManyRows`](crate::Error::TooManyRows) unless there is exactly one.
     pub fn query_one<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, T>
     where
-        T: for<'de> Deserialize<'de> + Send + 'static,
+        T: FromRow,
     {
         self.statement(sql, params, |_, statement| row::one(statement.raw_query()))
     }
@@ -284,7 +282,7 @@ impl ReadTransaction {
         params: impl Params,
     ) -> Statement<'a, Option<T>>
     where
-        T: for<'de> Deserialize<'de> + Send + 'static,
+        T: FromRow,
     {
         self.statement(sql, params, |_, statement| {
             row::optional(statement.raw_query())
@@ -375,6 +373,26 @@ impl ReadTransaction {
         self.guess()
     }
 
+    /// Not offered: see the error of [`Writes`].
+    #[doc(hidden)]
+    #[allow(private_bounds, clippy::missing_errors_doc)]
+    pub fn execute<'a>(&'a mut self, _: &'a str, _: impl Params) -> Statement<'a, usize>
+    where
+        for<'b> Self: Writes<'b>,
+    {
+        Statement::waiting(std::future::pending())
+    }
+
+    /// Not offered: see the error of [`Writes`].
+    #[doc(hidden)]
+    #[allow(private_bounds, clippy::missing_errors_doc)]
+    pub fn execute_batch<'a>(&'a mut self, _: &'a str) -> Statement<'a, ()>
+    where
+        for<'b> Self: Writes<'b>,
+    {
+        Statement::waiting(std::future::pending())
+    }
+
     pub(crate) fn new(frame: Arc<Frame>) -> Self {
         Self { frame }
     }
@@ -426,6 +444,15 @@ impl ReadTransaction {
 trait KnowsRowIds<'a> {
     fn guess(&mut self) -> Statement<'_, i64>;
 }
+
+/// A snapshot writes nothing. [`ReadTransaction`] does not implement this trait, so `execute` on it is a compile error
+/// that says what to write.
+#[diagnostic::on_unimplemented(
+    message = "a `ReadTransaction` cannot write",
+    label = "declare `db: &mut WriteTransaction`",
+    note = "rows are read with `query`, `query_one` or `query_optional`"
+)]
+trait Writes<'a> {}
 
 macro_rules! write_statements {
     ($handle:ident) => {

@@ -64,3 +64,8 @@ macro_rules! schema {
         }
     };
 }
+
+/// Compiles the code of this guide here, where axum and anyhow are.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/faq.md")]
+mod faq {}

@@ -264,7 +264,7 @@ impl Conn {
     }
 
     /// Takes over an open connection, unless this one was closed for good.
-    pub(crate) fn adopt(&self, db: Db) {
+    pub(crate) fn take_over(&self, db: Db) {
         let mut slot = self.lock();
         if !slot.closed {
             self.install(&mut slot, db);
@@ -538,7 +538,7 @@ mod tests {
     fn a_thread_that_is_inside_finds_a_slot_that_is_nobodys() {
         let opener = Opener::new(":memory:".into(), Config::in_memory());
         let conn = Conn::new(Role::Writer, Arc::clone(&opener));
-        conn.adopt(opener.in_memory().unwrap());
+        conn.take_over(opener.in_memory().unwrap());
         let mut slot = conn.lock();
         slot.give_to(1).unwrap();
         {

@@ -245,7 +245,10 @@ mod tests {
         let directory = TemporaryDirectory::new().unwrap();
         let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
         let engine = Engine::new(opener, None);
-        engine.writer.conn.adopt(engine.opener.create().unwrap());
+        engine
+            .writer
+            .conn
+            .take_over(engine.opener.create().unwrap());
         let read = engine.read_schema(engine.writer.conn.lock().db().unwrap());
         read.unwrap();
         assert!(!engine.schema_is_exclusive());

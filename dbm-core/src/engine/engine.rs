@@ -56,7 +56,7 @@ impl Engine {
         let engine = Self::new(opener, None);
         let (sender, receiver) = oneshot::channel();
         let (opener, conn) = (Arc::clone(&engine.opener), Arc::clone(&engine.writer.conn));
-        let open = move || opener.in_memory().map(|db| conn.adopt(db));
+        let open = move || opener.in_memory().map(|db| conn.take_over(db));
         let told = |result| drop(sender.send(result));
         engine.writer.conn.post(open, told)?;
         receiver.await.unwrap_or(Err(Error::HandleEnded))?;
@@ -120,27 +120,36 @@ impl Engine {
             && has_no_writer
             && self.readers.are_idle()
             && self.opener.config.on_open.is_none()
-            && self.opener.has_empty_log();
+            && (self.reads_only() || self.opener.has_empty_log());
         if !is_quick {
             return false;
         }
         self.readers.close();
-        self.opener.remove_log(Duration::ZERO);
-        if self.opener.has_empty_log() {
-            // Another connection uses the file, perhaps only for a moment.
-            return false;
+        if !self.reads_only() {
+            self.opener.remove_log(Duration::ZERO);
+            if self.opener.has_empty_log() {
+                // Another connection uses the file, perhaps only for a moment.
+                return false;
+            }
         }
         self.close();
         *closed = true;
         true
     }
 
-    /// Closes so that no side files are left. That takes a writer, even if nothing was written.
+    fn reads_only(&self) -> bool {
+        self.opener.config.read_only
+    }
+
+    /// Closes so that no side files are left. That takes a writer, even if nothing was written. Without the right to
+    /// write, they stay.
     pub(crate) fn close_tidily(&self) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut *closed, true) {
             self.readers.close();
-            let _ = self.writer.conn.open();
+            if !self.reads_only() {
+                let _ = self.writer.conn.open();
+            }
             self.close();
         }
     }

@@ -70,6 +70,9 @@ impl TestDirectory {
         match look(&Opener::new(self.database(), config))?.0 {
             Contents::Version(version) => Ok(version),
             Contents::Nothing => Err(Error::other("the fixture is an empty database")),
+            Contents::Foreign | Contents::NameTaken { .. } => Err(Error::ForeignDatabase {
+                path: self.database(),
+            }),
         }
     }
 

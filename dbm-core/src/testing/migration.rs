@@ -10,7 +10,8 @@ use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
 use crate::error::{Error, Result};
-use crate::manager::{DbManager, FromCore};
+use crate::lifecycle;
+use crate::manager::{DbManager, FromCore, Shareable};
 use crate::manager_core::ManagerCore;
 use crate::on_open::OpenHook;
 use crate::schema::Schema;
@@ -90,7 +91,7 @@ impl Migration {
     /// ```no_run
     /// # use dbm_core::prelude::*;
     /// # use dbm_core::testing::{Migration, MigrationError};
-    /// # async fn f<Store: DbManager + dbm_core::FromCore>() -> Result<(), MigrationError> {
+    /// # async fn f<Store: DbManager + Schema + dbm_core::FromCore>() -> Result<(), MigrationError> {
     /// for release in ["1.0.0", "1.1.0"] {
     ///     Migration::from_files(release)
     ///         .seed("INSERT INTO user (name) VALUES ('Ada')")
@@ -143,7 +144,9 @@ impl Migration {
     ///
     /// [`MigrationError::Failed`] if the older database cannot be created or migrated. [`MigrationError::Differs`] if
     /// the result differs from a new database, also in the order of columns.
-    pub async fn check<M: DbManager + FromCore>(self) -> Result<Migrated<M>, MigrationError> {
+    pub async fn check<M: DbManager + Schema + FromCore>(
+        self,
+    ) -> Result<Migrated<M>, MigrationError> {
         self.check_with(M::from_core).await
     }
 
@@ -152,7 +155,7 @@ impl Migration {
     /// # Errors
     ///
     /// The same as [`check`](Self::check).
-    pub async fn check_with<M: DbManager>(
+    pub async fn check_with<M: DbManager + Schema>(
         self,
         build: impl Fn(ManagerCore) -> M,
     ) -> Result<Migrated<M>, MigrationError> {
@@ -177,7 +180,7 @@ impl Migration {
         })
     }
 
-    async fn prepare<M: DbManager>(
+    async fn prepare<M: DbManager + Schema>(
         self,
         set_up: impl Fn(Config) -> Config,
         build: impl Fn(ManagerCore) -> M,
@@ -231,11 +234,17 @@ impl Old {
     }
 }
 
+impl Shareable for Old {}
+
 impl DbManager for Old {
     const VERSION: Version = Version::new(0, 0, 0);
 
     fn __core(&self) -> &ManagerCore {
         &self.core
+    }
+
+    fn __begin(start: lifecycle::Start<Self>, here: bool) -> Arc<Self> {
+        start.begin(here)
     }
 }
 

@@ -13,10 +13,10 @@ pub use dbm_core::testing::{
 };
 pub use dbm_core::{
     BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,
-    ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, Handle, ManagerCore, Params,
-    Profile, ReadTransaction, Result, Row, Schema, SchemaDrift, Shared, Sharing, SqliteError,
-    Statement, Status, ToValue, Value, ValueOf, Verification, Version, WriteTransaction, column,
-    named_params, params, profiles,
+    ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, FromRow, Handle, ManagerCore,
+    Params, Profile, ReadTransaction, Result, Row, Schema, SchemaDrift, Shared, Sharing,
+    SqliteError, Statement, Status, ToValue, Value, ValueOf, Verification, Version,
+    WriteTransaction, column, named_params, params, profiles,
 };
 #[cfg(feature = "macros")]
 pub use dbm_core::{
@@ -90,4 +90,6 @@ pub fn every_setting() -> Config {
         .version(Version::new(1, 0, 0))
         .on_open(|connection| Ok(connection.execute_batch("PRAGMA cache_size = -4000")?))
         .on_create(|connection| Ok(connection.execute_batch("PRAGMA page_size = 8192")?))
+        .adopt(Version::new(1, 0, 0))
+        .read_only()
 }
