@@ -91,9 +91,7 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
         }
         verdict
     }
-}
 
-impl<M: Schema + Send + Sync + 'static> Drift<M> {
     /// The check while the manager runs, or when it is closed, if drift is a warning. It keeps neither the manager nor its
     /// connections alive.
     pub(super) fn into_check(self, gate: &Arc<Gate>) -> Option<Check> {
@@ -114,9 +112,7 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
             let _ = self.compare(engine, found, expected);
         }
     }
-}
 
-impl<M: Schema> Drift<M> {
     pub(super) fn is_error(&self) -> bool {
         self.reaction == SchemaDrift::Error
     }
