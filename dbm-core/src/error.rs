@@ -167,7 +167,7 @@ pub enum Error {
 
     /// The lock was not freed within [`Config::acquire_timeout`](crate::Config::acquire_timeout). Returned at once if it
     /// cannot be freed: a closure, a `Deserialize` or an SQL function calls for the connection that its own statement
-    /// runs on.
+    /// runs on, or [`on_open`](crate::Config::on_open) calls its own manager.
     #[error(
         "{method}: gave up after waiting {waited:.0?}; held by {holder} for {held:.0?}, {queued} queued"
     )]
@@ -305,6 +305,18 @@ pub enum Error {
     Config {
         /// Which, and why.
         message: String,
+    },
+
+    /// The closure of [`Config::on_open`](crate::Config::on_open) or [`Config::on_create`](crate::Config::on_create)
+    /// returned an error, panicked, or did what it must not do. The connection was not used. If a call needed it, the
+    /// call has done nothing, and the next one tries again.
+    #[error("{hook} failed: {cause}")]
+    OnOpen {
+        /// `on_open` or `on_create`.
+        hook: &'static str,
+        /// What the closure returned; [`Error::Refused`] for what it must not do.
+        #[source]
+        cause: Cause,
     },
 
     /// The operating system refused an operation on a file or directory.
@@ -687,6 +699,7 @@ impl Error {
             Self::FileReplaced { .. } => "file_replaced",
             Self::ForeignLog { .. } => "foreign_log",
             Self::Config { .. } | Self::Runtime { .. } => "config",
+            Self::OnOpen { .. } => "on_open",
             Self::Io { .. } => "io",
             Self::ForeignDatabase { .. }
             | Self::VersionNameTaken { .. }

@@ -334,8 +334,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Config, Execution};
+    use crate::config::Execution;
     use crate::params::Params as _;
+    use crate::test_support::engine_in_memory;
     use crate::test_support::run;
     use crate::unique_id::next_id;
 
@@ -346,7 +347,7 @@ mod tests {
         thread_local! {
             static FRAME: RefCell<Option<Arc<Frame>>> = const { RefCell::new(None) };
         }
-        let engine = Engine::in_memory(next_id(), &Config::in_memory()).unwrap();
+        let engine = engine_in_memory();
         let (conn, inline) = (Arc::clone(&engine.writer.conn), Execution::Inline);
         let session = Session::new(
             conn,
@@ -376,7 +377,7 @@ mod tests {
     #[test]
     fn a_body_that_tries_again_and_again_lets_other_tasks_run() {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let engine = Engine::in_memory(next_id(), &Config::in_memory()).unwrap();
+        let engine = engine_in_memory();
         let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
         let none = Duration::ZERO;
         let session = Session::new(conn, next_id(), Access::Read, "ended", auto, none, &COUNT);

@@ -93,11 +93,14 @@
 //! - `json`: the type `Json`, a parameter and a column of JSON.
 //! - `checked`: the SQL of managers marked `checked` is verified at compile time. Adds the macro `sql`.
 //! - `testing`: the module `testing`, for the tests of programs.
+//! - `array`, `blob`, `collation`, `functions`, `load_extension`, `session`, `vtab`, `window`: the parts of rusqlite with
+//!   these names, for [`Config::on_open`] and `call`. `session` needs libclang to be built.
+//! - `sqlcipher`: encrypted files, with SQLCipher in the place of SQLite. It needs OpenSSL's libcrypto.
 //!
 //! # Where to read on
 //!
 //! The README has a tour. `docs/` has guides: questions (also what the compiler says), recipes, types of values, migrations,
-//! testing, operations, observability. `ARCHITECTURE.md` explains the internals.
+//! testing, operations, observability, options of SQLite. `ARCHITECTURE.md` explains the internals.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod announced;
@@ -154,6 +157,7 @@ mod limited;
 mod live;
 mod manager;
 mod manager_core;
+mod on_open;
 mod panicked;
 mod params;
 pub mod prelude;
@@ -237,6 +241,9 @@ mod guides {
     struct Operations;
     #[doc = include_str!("../../docs/recipes.md")]
     struct Recipes;
+    #[cfg(all(feature = "collation", feature = "functions"))]
+    #[doc = include_str!("../../docs/sqlite-options.md")]
+    struct SqliteOptions;
     #[cfg(feature = "testing")]
     #[doc = include_str!("../../docs/testing.md")]
     struct Testing;

@@ -112,9 +112,9 @@ impl Conn {
         &self.opener.live
     }
 
-    /// The method whose statement this thread is running on this connection.
+    /// The method whose statement this thread is running on this connection, or the hook that is opening one.
     pub(crate) fn is_run_here(&self) -> Option<&'static str> {
-        inside::of_connection(std::ptr::from_ref(self).addr())
+        inside::of_connection(self.opener.manager, std::ptr::from_ref(self).addr())
     }
 
     /// The slot, if nothing runs or waits on the worker thread and no other thread has it locked. Never blocks.

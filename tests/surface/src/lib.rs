@@ -26,6 +26,33 @@ pub use dbm_core::{
 pub use dbm_core::Json;
 pub use dbm_core::{rusqlite, semver};
 
+/// What a feature of rusqlite's name brings.
+pub mod passed_through {
+    #[cfg(feature = "blob")]
+    pub use dbm_core::rusqlite::blob;
+    #[cfg(feature = "functions")]
+    pub use dbm_core::rusqlite::functions;
+    #[cfg(feature = "session")]
+    pub use dbm_core::rusqlite::session;
+    #[cfg(feature = "vtab")]
+    pub use dbm_core::rusqlite::vtab;
+    #[cfg(feature = "array")]
+    pub use dbm_core::rusqlite::vtab::array;
+    #[cfg(feature = "window")]
+    pub use dbm_core::rusqlite::functions::WindowAggregate;
+
+    /// For a program's own `unsafe` code.
+    #[cfg(feature = "load_extension")]
+    pub use dbm_core::rusqlite::LoadExtensionGuard;
+
+    /// A collation for each connection.
+    #[cfg(feature = "collation")]
+    pub fn collation() -> dbm_core::Config {
+        dbm_core::Config::new("data")
+            .on_open(|connection| Ok(connection.create_collation("bytes", Ord::cmp)?))
+    }
+}
+
 /// What may cross tasks and threads.
 pub fn promises() {
     fn sent<T: Send>() {}
@@ -63,6 +90,8 @@ pub fn every_setting() -> Config {
         .private_files(true)
         .schema_drift(SchemaDrift::Ignore)
         .version(Version::new(1, 0, 0))
+        .on_open(|connection| Ok(connection.execute_batch("PRAGMA cache_size = -4000")?))
+        .on_create(|connection| Ok(connection.execute_batch("PRAGMA page_size = 8192")?))
         .adopt(Version::new(1, 0, 0))
         .read_only()
 }

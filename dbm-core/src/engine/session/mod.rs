@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use super::commit_outcome::CommitOutcome;
 use super::connection::{Conn, OwnerId, SlotGuard};
+use super::inside::waits_for_itself;
 use super::touched::Touched;
 use crate::after_commit::Ticket;
 use crate::config::Execution;
@@ -127,6 +128,9 @@ impl Session {
         loop {
             if let Some(slot) = self.conn.lock_open() {
                 return self.take(slot);
+            }
+            if let Some(holder) = self.conn.is_run_here() {
+                return Err(waits_for_itself(self.method, holder));
             }
             // Until the session owns it, the connection may be closed again and must then be reopened.
             Box::pin(self.conn.open_on_worker()).await?;
