@@ -115,6 +115,17 @@ pub enum Error {
         given: usize,
     },
 
+    /// A row that was given to [`execute_many`](crate::WriteTransaction::execute_many) failed. None of its rows is kept;
+    /// the transaction can go on.
+    #[error("row {index}: {cause}")]
+    Row {
+        /// Which of the given rows it is, counted from 0.
+        index: usize,
+        /// What is wrong with it.
+        #[source]
+        cause: Cause,
+    },
+
     /// A column could not be converted to the wanted type.
     #[error("column {column}: {message}")]
     Column {
@@ -586,6 +597,13 @@ impl Error {
         Cause(Arc::new(self))
     }
 
+    pub(crate) fn in_row(self, index: usize) -> Self {
+        Self::Row {
+            index,
+            cause: self.cause(),
+        }
+    }
+
     /// Names a lock of another process for what it is.
     pub(crate) fn or_busy(self, waited: Duration) -> Self {
         match self {
@@ -677,6 +695,7 @@ impl Error {
             Self::Refused { .. } => "refused",
             Self::SqlText { .. } => "sql_text",
             Self::Parameter { .. } | Self::ParameterCount { .. } => "parameter",
+            Self::Row { .. } => "row",
             Self::Column { .. } | Self::RowShape { .. } => "column",
             Self::NoRows => "no_rows",
             Self::TooManyRows => "too_many_rows",

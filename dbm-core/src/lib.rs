@@ -137,6 +137,7 @@ pub mod call {
     reason = "it has a task of its own, and tells of a panic there"
 )]
 mod after_commit;
+mod channel;
 mod checked;
 mod config;
 #[expect(
@@ -167,6 +168,7 @@ mod schema;
 mod sharded;
 mod status;
 mod steps;
+mod stream;
 mod sync;
 mod tables;
 #[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
@@ -203,6 +205,7 @@ pub use params::{BoundParams, Params};
 pub use row::{ColumnIndex, FromRow, Row, column};
 pub use schema::Schema;
 pub use status::Status;
+pub use stream::RowStream;
 pub use transaction::{Connection, Handle, ReadTransaction, Statement, WriteTransaction};
 pub use value::{Serde, ToValue, Value};
 pub use version::Version;
@@ -244,6 +247,8 @@ mod guides {
     #[cfg(all(feature = "collation", feature = "functions"))]
     #[doc = include_str!("../../docs/sqlite-options.md")]
     struct SqliteOptions;
+    #[doc = include_str!("../../docs/streaming.md")]
+    struct Streaming;
     #[cfg(feature = "testing")]
     #[doc = include_str!("../../docs/testing.md")]
     struct Testing;

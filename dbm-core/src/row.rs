@@ -229,6 +229,52 @@ fn in_row(mut error: Error, before: usize) -> Error {
     error
 }
 
+/// The rows of a running statement, a chunk at a time.
+pub(crate) struct Chunks<'s> {
+    rows: Rows<'s>,
+    heading: Heading,
+    /// How many rows it has read.
+    before: usize,
+}
+
+impl<'s> Chunks<'s> {
+    pub(crate) fn of(rows: Rows<'s>) -> Self {
+        Self {
+            rows,
+            heading: Heading::default(),
+            before: 0,
+        }
+    }
+
+    /// Adds rows, as `T`, until the chunk has `most` of them or about as many `bytes`. A column that `T` does not read does
+    /// not count. False at the end of the result.
+    pub(crate) fn fill<T: DeserializeOwned>(
+        &mut self,
+        chunk: &mut Vec<T>,
+        most: usize,
+        bytes: usize,
+    ) -> Result<bool> {
+        let row_size = size_of::<T>().max(1);
+        if chunk.is_empty() {
+            self.heading.bytes.set(0);
+        }
+        while chunk.len() < most && self.heading.bytes.get() + chunk.len() * row_size < bytes {
+            let Some(row) = self.rows.next()? else {
+                return Ok(false);
+            };
+            let record = Record {
+                row,
+                heading: Some(&self.heading),
+                instead: None,
+                respelled: &[],
+            };
+            chunk.push(read(record).map_err(|error| in_row(error, self.before))?);
+            self.before += 1;
+        }
+        Ok(true)
+    }
+}
+
 /// The only row, as `T`.
 pub(crate) fn one<T: DeserializeOwned>(rows: Rows<'_>) -> Result<T> {
     optional(rows)?.ok_or(Error::NoRows)

@@ -63,7 +63,8 @@ pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
         snapshot: text("SELECT 1 FROM sqlite_schema LIMIT 1"),
         commit: text("COMMIT"),
         rollback: text("ROLLBACK"),
-        levels: (0..=MAX_DEPTH)
+        // The deepest call may have a savepoint for one of its statements.
+        levels: (0..=MAX_DEPTH + 1)
             .map(|depth| Level {
                 savepoint: format!("SAVEPOINT {name}{depth}"),
                 release: format!("RELEASE {name}{depth}"),

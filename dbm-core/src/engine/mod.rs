@@ -83,7 +83,7 @@ pub(crate) use inspect::{Contents, contents, into_reader, is_wal, look, look_now
 pub(crate) use open::{Opener, Role, log_of};
 pub(crate) use readers::{ReaderPermit, end_read};
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
-pub(crate) use session::{Access, Session, Tried};
+pub(crate) use session::{Access, Many, Produced, Producer, RowChannel, Session, Tried};
 pub(crate) use share_policy::SharePolicy;
 pub use share_policy::Sharing;
 pub(crate) use statement::{Finish, Work, execute};

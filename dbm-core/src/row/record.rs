@@ -51,6 +51,9 @@ impl<'de> Record<'de> {
         read: impl FnOnce(Column<'de>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let value = self.value(index)?;
+        if let Some(heading) = self.heading {
+            heading.count(value);
+        }
         read(Column(value)).map_err(|fault| fault.in_column(index, value))
     }
 

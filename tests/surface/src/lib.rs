@@ -14,7 +14,7 @@ pub use dbm_core::testing::{
 pub use dbm_core::{
     BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,
     ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, FromRow, Handle, ManagerCore,
-    Params, Profile, ReadTransaction, Result, Row, Schema, SchemaDrift, Serde, Shared, Sharing,
+    Params, Profile, ReadTransaction, Result, Row, RowStream, Schema, SchemaDrift, Serde, Shared, Sharing,
     SqliteError, Statement, Status, ToValue, Value, ValueOf, Verification, Version,
     WriteTransaction, column, named_params, params, profiles,
 };
@@ -69,6 +69,7 @@ pub fn promises() {
     sent::<WriteTransaction>();
     sent::<Connection>();
     sent::<Statement<'_, u64>>();
+    sent::<RowStream<'_, u64>>();
     cloned::<Config>();
     cloned::<Error>();
     cloned::<Row>();

@@ -90,6 +90,20 @@ impl Session {
         }
     }
 
+    /// A statement that waited for its caller goes on.
+    pub(crate) fn set_busy(&self) {
+        if let Some(activity) = &self.activity {
+            activity.begins();
+        }
+    }
+
+    /// The body takes rows of a stream.
+    pub(crate) fn takes_rows(&self) {
+        if let Some(activity) = &self.activity {
+            activity.goes_on();
+        }
+    }
+
     /// Since when the call has not used its connection; `None` while it does.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         self.activity.as_ref()?.idle_since()

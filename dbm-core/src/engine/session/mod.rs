@@ -5,12 +5,16 @@ mod attempt;
 mod begin;
 mod dispatch;
 mod flags;
+mod many;
 mod promises;
 mod run;
+mod stream;
 mod touched;
 
 use self::activity::Activity;
+pub(crate) use self::many::Many;
 pub(crate) use self::run::Tried;
+pub(crate) use self::stream::{Produced, Producer, RowChannel};
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
