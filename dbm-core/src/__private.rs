@@ -2,5 +2,8 @@
 
 pub use crate::call::{Site, call, missing_argument, timed};
 pub use crate::checked::{Checked, Otherwise, Probe};
-pub use crate::manager::{DefaultField, FromCore};
+pub use crate::lifecycle::Start;
+pub use crate::manager::{DefaultField, FromCore, Shareable, begin};
 pub use crate::steps::{Files, Step, create, migrate};
+pub use crate::value::value_of;
+pub use serde_core::Serialize;

@@ -1,9 +1,11 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::on_open::OpenHook;
 use crate::temporary::TemporaryDirectory;
-use crate::version::Version;
+use crate::version::{self, Version};
 
 /// More connections would only use up file descriptors.
 const MAX_READERS: usize = 1_000;
@@ -37,7 +39,10 @@ const MAX_READERS: usize = 1_000;
 /// | [`private_files`](Self::private_files) | false |
 /// | [`schema_drift`](Self::schema_drift) | [`SchemaDrift::Warn`]; [`SchemaDrift::Ignore`] after `start_with`, `create_with` |
 /// | [`version`](Self::version) | the manager's own |
+/// | [`adopt`](Self::adopt) | none |
+/// | [`read_only`](Self::read_only) | false |
 /// | [`hardened`](Self::hardened) | true |
+/// | [`on_open`](Self::on_open), [`on_create`](Self::on_create) | none |
 ///
 /// What cannot be set: write-ahead logging and foreign keys are on.
 #[derive(Debug, Clone)]
@@ -57,7 +62,11 @@ pub struct Config {
     pub(crate) private_files: bool,
     pub(crate) schema_drift: Option<SchemaDrift>,
     pub(crate) version: Option<Version>,
+    pub(crate) adopt: Option<Version>,
+    pub(crate) read_only: bool,
     pub(crate) hardened: bool,
+    pub(crate) on_open: Option<OpenHook>,
+    pub(crate) on_create: Option<OpenHook>,
 }
 
 #[derive(Debug, Clone)]
@@ -109,7 +118,9 @@ pub enum Execution {
 pub enum SchemaDrift {
     /// Start-up, or the migration before it is committed, fails with [`Error::SchemaDrift`].
     Error,
-    /// A warning is logged; the check comes a second after the start, so that it delays no call.
+    /// A warning is logged; the check comes a second after the start, so that it delays no call. A manager that is closed
+    /// earlier is checked by [`close`](crate::DbManager::close), if it is the first of its type in the process, within two
+    /// seconds. That takes about a millisecond, and 0.2 ms for each table.
     Warn,
     /// Nothing is checked.
     Ignore,
@@ -136,7 +147,11 @@ impl Config {
             private_files: false,
             schema_drift: None,
             version: None,
+            adopt: None,
+            read_only: false,
             hardened: true,
+            on_open: None,
+            on_create: None,
         }
     }
 
@@ -267,6 +282,51 @@ impl Config {
         self
     }
 
+    /// Takes over a database that no manager made: one with tables, but without the table `Version`. It gets this version,
+    /// and is migrated from there if the program needs a newer one.
+    ///
+    /// A backup is made first ([`keep_backups`](Self::keep_backups)). The table `Version` and the migration are one
+    /// transaction, so a failed start leaves the tables as they were. Nothing else in the file is changed, except that it
+    /// is in WAL mode from then on.
+    ///
+    /// The setting may stay in the program: a new file is created as always, and a file that has a version keeps it. If
+    /// several processes start at the same time, one adopts. A version that is newer than the program's is refused with
+    /// [`Error::TooNew`], and a file with a table, a view or an index named `version` with [`Error::VersionNameTaken`].
+    ///
+    /// ```
+    /// # use dbm_core::{Config, Version};
+    /// // The tables that the other program made are those of 1.0.0.
+    /// let config = Config::new("data").db_name("app.db").adopt(Version::new(1, 0, 0));
+    /// # let _ = config;
+    /// ```
+    pub fn adopt(mut self, version: Version) -> Self {
+        self.adopt = Some(version);
+        self
+    }
+
+    /// Opens a database that exists, for reading only. Default: false.
+    ///
+    /// Nothing in the file is changed: it is neither created nor migrated, no checkpoint runs, and no backup is made.
+    /// Calls that write fail with [`Error::ReadOnly`]. Another process may write meanwhile, and each read sees what was
+    /// committed before it.
+    ///
+    /// A start fails with [`Error::NoDatabase`] if the file is missing or empty, with [`Error::TooOld`] or
+    /// [`Error::TooNew`] if it has another version, and with [`Error::NotReadable`] if SQLite would have to write before
+    /// it can read. Together with [`adopt`](Self::adopt) or [`in_memory`](Self::in_memory) it is an [`Error::Config`].
+    ///
+    /// To read a file in WAL mode, SQLite needs the files that end in `-wal` and `-shm`. It creates them if they are
+    /// missing, also for a reader, and they may stay after [`close`](crate::DbManager::close).
+    ///
+    /// ```
+    /// # use dbm_core::Config;
+    /// let report = Config::new("/var/lib/shop").db_name("shop.db").read_only();
+    /// # let _ = report;
+    /// ```
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
     /// Whether SQLite treats the file with caution, as its documentation [advises](https://sqlite.org/security.html) for
     /// a file that another program may have written. Default: true.
     ///
@@ -276,9 +336,89 @@ impl Config {
     /// - The writer checks pages as it reads them, so that damage does not spread.
     /// - The text of SQL is limited to 16 MiB, and a statement to 25 million instructions of SQLite's virtual machine.
     ///
-    /// With false, SQLite's own defaults apply, once start-up has found that the file belongs to the program.
+    /// With false, SQLite's own defaults apply, once start-up has found that the file belongs to the program; with an
+    /// [`on_open`](Self::on_open) from the beginning.
     pub fn hardened(mut self, hardened: bool) -> Self {
         self.hardened = hardened;
+        self
+    }
+
+    /// Sets up every connection before it is used: functions, collations, virtual tables, a key, and PRAGMAs of the
+    /// connection such as `cache_size`, `mmap_size`, `temp_store`, `recursive_triggers` and `secure_delete`.
+    ///
+    /// ```
+    /// # use dbm_core::Config;
+    /// let config = Config::new("data").on_open(|connection| {
+    ///     connection.execute_batch("PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY")?;
+    ///     Ok(())
+    /// });
+    /// # let _ = config;
+    /// ```
+    ///
+    /// The closure runs for the writer, the readers, checkpoints, backups, the check for
+    /// [`SchemaDrift`](crate::SchemaDrift), and again whenever one of them is opened anew, in any order and at the same
+    /// time. So a connection is always in this state when a call gets it: a call that changes it in a closure of
+    /// [`call`](crate::ReadTransaction::call) has its connection replaced. Another `on_open` replaces this one.
+    ///
+    /// It runs on a thread of the library. The call that needs the connection waits; it is not bounded by
+    /// [`acquire_timeout`](Self::acquire_timeout). With an `on_open` no file is opened where the task is, also not by
+    /// [`create`](crate::DbManager::create).
+    ///
+    /// It sets up the connection, and nothing else:
+    ///
+    /// | in the closure | |
+    /// |---|---|
+    /// | BEGIN and SAVEPOINT, ATTACH, a write, a TEMP object, `auto_vacuum`, a PRAGMA that writes to the file | [`Error::OnOpen`](crate::Error::OnOpen) |
+    /// | an authorizer, a statement that is left unfinished | [`Error::OnOpen`](crate::Error::OnOpen) |
+    /// | commit, rollback, update, WAL and progress hooks, a busy handler | removed |
+    /// | `journal_mode`, `locking_mode`, `synchronous`, `foreign_keys`, `query_only`, `busy_timeout`, `wal_autocheckpoint`, `trusted_schema`, `cell_size_check` | no effect, and no row: the library sets them |
+    /// | a call of the same manager | fails at once; it must not wait for one on another thread either |
+    ///
+    /// It may read the file, which at a start has not been looked at yet. If the file is locked meanwhile, the closure
+    /// runs again with another connection, until [`busy_timeout`](Self::busy_timeout).
+    ///
+    /// If it returns an error or panics, the start or the call fails with [`Error::OnOpen`](crate::Error::OnOpen). The
+    /// next call that needs a connection tries again.
+    ///
+    /// A function that the schema uses (in a CHECK, an index, a generated column, a view or a trigger) needs
+    /// `FunctionFlags::SQLITE_INNOCUOUS`, unless [`hardened`](Self::hardened) is false. Without the function, or without
+    /// the flag, SQLite takes a schema with such a table for malformed.
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the program sets up its connections"
+    )]
+    pub fn on_open(
+        mut self,
+        set_up: impl Fn(&rusqlite::Connection) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_open = Some(OpenHook(Arc::new(set_up)));
+        self
+    }
+
+    /// Decides what a new file is like, before its first page is written: `page_size`, `auto_vacuum` and `encoding`.
+    /// An existing file keeps what it has. So does one that another process creates at the same moment.
+    ///
+    /// ```
+    /// # use dbm_core::Config;
+    /// let config = Config::new("data").on_create(|connection| {
+    ///     connection.execute_batch("PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL")?;
+    ///     Ok(())
+    /// });
+    /// # let _ = config;
+    /// ```
+    ///
+    /// The closure runs after [`on_open`](Self::on_open), on the same connection and with the same rules.
+    /// `auto_vacuum` is allowed. It writes the first page, so the other two come before it. Tables are for
+    /// [`init_db`](crate::Schema::init_db).
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the program sets up its connections"
+    )]
+    pub fn on_create(
+        mut self,
+        set_up: impl Fn(&rusqlite::Connection) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_create = Some(OpenHook(Arc::new(set_up)));
         self
     }
 
@@ -299,6 +439,19 @@ impl Config {
         check_name(&self.db_name)?;
         if !(1..=MAX_READERS).contains(&self.readers) {
             return Err(invalid("readers must be from 1 to 1,000"));
+        }
+        if let Some(version) = &self.adopt {
+            version::to_row(version)?;
+        }
+        if self.read_only {
+            if self.adopt.is_some() {
+                return Err(invalid("`read_only` changes nothing, and `adopt` writes"));
+            }
+            if matches!(self.location, Location::Temporary) {
+                return Err(invalid(
+                    "`read_only` needs a file, and `in_memory` is a new one",
+                ));
+            }
         }
         match &self.location {
             Location::Directory(directory) => {

@@ -115,6 +115,17 @@ pub enum Error {
         given: usize,
     },
 
+    /// A row that was given to [`execute_many`](crate::WriteTransaction::execute_many) failed. None of its rows is kept;
+    /// the transaction can go on.
+    #[error("row {index}: {cause}")]
+    Row {
+        /// Which of the given rows it is, counted from 0.
+        index: usize,
+        /// What is wrong with it.
+        #[source]
+        cause: Cause,
+    },
+
     /// A column could not be converted to the wanted type.
     #[error("column {column}: {message}")]
     Column {
@@ -167,7 +178,7 @@ pub enum Error {
 
     /// The lock was not freed within [`Config::acquire_timeout`](crate::Config::acquire_timeout). Returned at once if it
     /// cannot be freed: a closure, a `Deserialize` or an SQL function calls for the connection that its own statement
-    /// runs on.
+    /// runs on, or [`on_open`](crate::Config::on_open) calls its own manager.
     #[error(
         "{method}: gave up after waiting {waited:.0?}; held by {holder} for {held:.0?}, {queued} queued"
     )]
@@ -307,6 +318,18 @@ pub enum Error {
         message: String,
     },
 
+    /// The closure of [`Config::on_open`](crate::Config::on_open) or [`Config::on_create`](crate::Config::on_create)
+    /// returned an error, panicked, or did what it must not do. The connection was not used. If a call needed it, the
+    /// call has done nothing, and the next one tries again.
+    #[error("{hook} failed: {cause}")]
+    OnOpen {
+        /// `on_open` or `on_create`.
+        hook: &'static str,
+        /// What the closure returned; [`Error::Refused`] for what it must not do.
+        #[source]
+        cause: Cause,
+    },
+
     /// The operating system refused an operation on a file or directory.
     #[error("{}: {source}", Bounded(&path.display()))]
     Io {
@@ -318,8 +341,31 @@ pub enum Error {
     },
 
     /// The file has tables but no `Version` table: it was not made by a database manager.
-    #[error("not a database of this kind: it has tables, but no Version table")]
-    ForeignDatabase,
+    /// [`Config::adopt`](crate::Config::adopt) takes it over.
+    #[error(
+        "{}: not a database of this kind: it has tables, but no Version table; Config::adopt takes such a file over",
+        Bounded(&path.display())
+    )]
+    ForeignDatabase {
+        /// Path of the database file.
+        path: PathBuf,
+    },
+
+    /// The file has a table, a view or an index of its own with the name of the table `Version`. SQLite ignores the case
+    /// of names. Rename it in the file, and in the program.
+    #[error(
+        "{}: its {kind} {} has the name of the table that holds the schema version, and SQLite ignores case; rename it",
+        Bounded(&path.display()),
+        Bounded(name)
+    )]
+    VersionNameTaken {
+        /// Path of the database file.
+        path: PathBuf,
+        /// What has the name: `table`, `view` or `index`.
+        kind: &'static str,
+        /// The name as the file spells it.
+        name: String,
+    },
 
     /// The `Version` table does not hold exactly one row of three integers.
     #[error("the Version table is invalid: {message}")]
@@ -330,18 +376,68 @@ pub enum Error {
 
     /// The database was written by a newer program.
     #[error(
-        "the database has version {stored}, this program needs {required}: a downgrade is refused"
+        "{}: the database has version {stored}, this program needs {required}: a downgrade is refused",
+        Bounded(&path.display())
     )]
     TooNew {
+        /// Path of the database file.
+        path: PathBuf,
+        /// Version in the file, or the one that it was to be adopted with.
+        stored: Version,
+        /// Version this program needs.
+        required: Version,
+    },
+
+    /// The database has to be migrated, which [`Config::read_only`](crate::Config::read_only) forbids.
+    #[error(
+        "{}: the database has version {stored}, this program needs {required}: nothing is migrated with Config::read_only",
+        Bounded(&path.display())
+    )]
+    TooOld {
+        /// Path of the database file.
+        path: PathBuf,
         /// Version in the file.
         stored: Version,
         /// Version this program needs.
         required: Version,
     },
 
+    /// There is no database: the file is missing or empty, and [`Config::read_only`](crate::Config::read_only) forbids
+    /// creating one.
+    #[error(
+        "{}: there is no database, and none is created with Config::read_only",
+        Bounded(&path.display())
+    )]
+    NoDatabase {
+        /// Path of the database file.
+        path: PathBuf,
+    },
+
+    /// SQLite would have to write before it can read, which [`Config::read_only`](crate::Config::read_only), or the
+    /// system, forbids.
+    #[error("{}: cannot be read without writing: {why}", Bounded(&path.display()))]
+    NotReadable {
+        /// Path of the database file.
+        path: PathBuf,
+        /// What would have to be written, and what to do.
+        why: &'static str,
+    },
+
+    /// A call that writes, of a manager with [`Config::read_only`](crate::Config::read_only).
+    #[error("{method} writes, but the database was opened with Config::read_only")]
+    ReadOnly {
+        /// The called method.
+        method: &'static str,
+    },
+
     /// `migrate_db` returned `Ok(false)`.
-    #[error("failed to migrate the database from {from} to {to}: migrate_db returned false")]
+    #[error(
+        "{}: failed to migrate the database from {from} to {to}: migrate_db returned false",
+        Bounded(&path.display())
+    )]
     MigrationRefused {
+        /// Path of the database file.
+        path: PathBuf,
         /// Version in the file.
         from: Version,
         /// Version this program needs.
@@ -351,10 +447,13 @@ pub enum Error {
     /// The database has the right version but not the schema that `init_db` makes, or a migration did not lead to that
     /// schema. See [`SchemaDrift`](crate::SchemaDrift).
     #[error(
-        "the schema is not what init_db makes for version {version} (raise the version and migrate):\n{}",
+        "{}: the schema is not what init_db makes for version {version} (raise the version and migrate):\n{}",
+        Bounded(&path.display()),
         Bounded(.differences)
     )]
     SchemaDrift {
+        /// Path of the database file.
+        path: PathBuf,
         /// Version in the file.
         version: Version,
         /// The differences, a line each: `-` is in the database, `+` is what `init_db` makes.
@@ -363,8 +462,10 @@ pub enum Error {
 
     /// A migration left rows whose parent is missing, or a foreign key that no row can satisfy: its parent is not a
     /// table, lacks the columns, or they are not unique.
-    #[error("{}", ForeignKeyFault { child, parent, count: *count })]
+    #[error("{}: {}", Bounded(&path.display()), ForeignKeyFault { child, parent, count: *count })]
     ForeignKeys {
+        /// Path of the database file.
+        path: PathBuf,
         /// Table of the orphaned rows.
         child: String,
         /// Table they point to.
@@ -496,6 +597,13 @@ impl Error {
         Cause(Arc::new(self))
     }
 
+    pub(crate) fn in_row(self, index: usize) -> Self {
+        Self::Row {
+            index,
+            cause: self.cause(),
+        }
+    }
+
     /// Names a lock of another process for what it is.
     pub(crate) fn or_busy(self, waited: Duration) -> Self {
         match self {
@@ -587,6 +695,7 @@ impl Error {
             Self::Refused { .. } => "refused",
             Self::SqlText { .. } => "sql_text",
             Self::Parameter { .. } | Self::ParameterCount { .. } => "parameter",
+            Self::Row { .. } => "row",
             Self::Column { .. } | Self::RowShape { .. } => "column",
             Self::NoRows => "no_rows",
             Self::TooManyRows => "too_many_rows",
@@ -609,8 +718,16 @@ impl Error {
             Self::FileReplaced { .. } => "file_replaced",
             Self::ForeignLog { .. } => "foreign_log",
             Self::Config { .. } | Self::Runtime { .. } => "config",
+            Self::OnOpen { .. } => "on_open",
             Self::Io { .. } => "io",
-            Self::ForeignDatabase | Self::InvalidVersion { .. } | Self::TooNew { .. } => "version",
+            Self::ForeignDatabase { .. }
+            | Self::VersionNameTaken { .. }
+            | Self::InvalidVersion { .. }
+            | Self::TooNew { .. }
+            | Self::TooOld { .. } => "version",
+            Self::NoDatabase { .. } | Self::NotReadable { .. } | Self::ReadOnly { .. } => {
+                "read_only"
+            }
             Self::MigrationRefused { .. }
             | Self::SchemaDrift { .. }
             | Self::ForeignKeys { .. }

@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
@@ -26,9 +26,15 @@ pub(crate) struct Gate {
     /// The result of start-up, set once.
     engine: OnceLock<Result<Arc<Engine>>>,
     give_up: Notify,
+    /// What is to be checked once, a while after the start or at `close`. Whoever takes it runs it.
+    check: Mutex<Option<Check>>,
     /// Called when the last call has left after `close`.
     drained: fn(&Arc<Gate>),
 }
+
+/// A check of a running manager. With a token, that call keeps the connections open.
+pub(crate) type Check =
+    Box<dyn FnOnce(Option<CallToken<'static>>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// A call that has passed the gate. The connections stay open as long as there is one.
 pub(crate) struct CallToken<'a> {
@@ -46,6 +52,7 @@ impl Gate {
             live: Arc::default(),
             engine: OnceLock::new(),
             give_up: Notify::new(),
+            check: Mutex::default(),
             drained,
         })
     }
@@ -115,6 +122,15 @@ impl Gate {
             self.live.close();
         }
         let _ = self.engine.set(answer);
+    }
+
+    pub(crate) fn set_check(&self, check: Option<Check>) {
+        *self.check.lock().unwrap_or_else(PoisonError::into_inner) = check;
+    }
+
+    pub(crate) fn take_check(&self) -> Option<Check> {
+        let mut check = self.check.lock().unwrap_or_else(PoisonError::into_inner);
+        check.take()
     }
 
     pub(crate) fn status(&self) -> Status {

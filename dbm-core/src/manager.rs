@@ -49,12 +49,16 @@ use crate::version::Version;
     message = "`{Self}` is not a database manager",
     label = "write `#[derive(DbManager)]` on `{Self}`"
 )]
-pub trait DbManager: Schema + Sized {
+pub trait DbManager: Shareable + Sized {
     /// The schema version that this program needs.
     const VERSION: Version;
 
     #[doc(hidden)]
     fn __core(&self) -> &ManagerCore;
+
+    /// Where the derive asks for the schema. As a bound of this trait, a missing one would be an error at each use.
+    #[doc(hidden)]
+    fn __begin(start: lifecycle::Start<Self>, here: bool) -> Arc<Self>;
 
     /// Starts a manager and returns at once; start-up goes on in the background, and calls wait for it.
     ///
@@ -73,12 +77,13 @@ pub trait DbManager: Schema + Sized {
     where
         Self: FromCore,
     {
-        lifecycle::Start::from_core(config, Self::VERSION, Self::from_core).begin(false)
+        let start = lifecycle::Start::from_core(config, Self::VERSION, Self::from_core);
+        Self::__begin(start, false)
     }
 
     /// [`start`](Self::start) for a struct with fields that are not `Default`: `build` puts the core where it belongs.
     fn start_with(config: Config, build: impl FnOnce(ManagerCore) -> Self) -> Arc<Self> {
-        lifecycle::Start::new(config, Self::VERSION, build).begin(false)
+        Self::__begin(lifecycle::Start::new(config, Self::VERSION, build), false)
     }
 
     /// Starts a manager and waits until it runs.
@@ -89,7 +94,10 @@ pub trait DbManager: Schema + Sized {
     ///
     /// - [`Error::Config`], [`Error::Runtime`]: the settings, or the runtime, cannot be used;
     /// - [`Error::Io`], [`Error::Sqlite`], [`Error::Busy`]: the directory or the file cannot be used;
-    /// - [`Error::ForeignDatabase`], [`Error::InvalidVersion`], [`Error::TooNew`]: the file is not this program's, or is newer;
+    /// - [`Error::ForeignDatabase`], [`Error::VersionNameTaken`], [`Error::InvalidVersion`], [`Error::TooNew`]: the file is not
+    ///   this program's, or is newer;
+    /// - [`Error::NoDatabase`], [`Error::TooOld`], [`Error::NotReadable`]: with [`Config::read_only`], something would have to be
+    ///   written;
     /// - [`Error::ForeignLog`]: the log beside the file was written for another one;
     /// - [`Error::Timeout`]: inspecting the file took more than 30 s, because its schema was crafted to take long;
     /// - [`Error::MigrationRefused`], [`Error::ForeignKeys`], [`Error::Backup`]: the migration failed;
@@ -104,8 +112,8 @@ pub trait DbManager: Schema + Sized {
         Self: FromCore,
     {
         async move {
-            ready(lifecycle::Start::from_core(config, Self::VERSION, Self::from_core).begin(true))
-                .await
+            let start = lifecycle::Start::from_core(config, Self::VERSION, Self::from_core);
+            ready(Self::__begin(start, true)).await
         }
     }
 
@@ -140,7 +148,7 @@ pub trait DbManager: Schema + Sized {
     ) -> impl Future<Output = Result<Arc<Self>>> + Send {
         // Built at once, since `build` need not be Send; started when polled, inside the runtime.
         let start = lifecycle::Start::new(config, Self::VERSION, build);
-        async move { ready(start.begin(true)).await }
+        async move { ready(Self::__begin(start, true)).await }
     }
 
     /// Waits until start-up has ended; the answer is the same every time.
@@ -231,7 +239,8 @@ pub trait DbManager: Schema + Sized {
     /// another process has the file open. During start-up it waits for that first.
     ///
     /// A second or concurrent close waits for the same end. Closing a failed manager does nothing. A close waits as long
-    /// as the running calls take; [`close_within`](Self::close_within) has a limit.
+    /// as the running calls take; [`close_within`](Self::close_within) has a limit. Within a second of the start, it may also
+    /// compare the schema with `init_db` ([`SchemaDrift::Warn`](crate::SchemaDrift::Warn)).
     ///
     /// A manager that is dropped without `close` loses nothing that was acknowledged, but leaves its write-ahead log
     /// beside the file, and a WARN.
@@ -416,6 +425,15 @@ pub trait DbManager: Schema + Sized {
 /// ```
 pub fn call<'a, M: DbManager>(site: &'static Site, manager: &'a M) -> Call<'a> {
     Call::new(site, manager.__core())
+}
+
+/// A manager is shared among tasks. The derive implements it. Were the two bounds those of [`DbManager`] itself, a field
+/// that does not meet them would be an error at each use of the manager.
+pub trait Shareable: Send + Sync {}
+
+/// Begins a start; see [`DbManager::__begin`].
+pub fn begin<M: DbManager + Schema + 'static>(start: lifecycle::Start<M>, here: bool) -> Arc<M> {
+    start.begin(here)
 }
 
 async fn ready<M: DbManager>(manager: Arc<M>) -> Result<Arc<M>> {

@@ -16,13 +16,16 @@
 //! # assert!(port_for_a_hook("x").is_err());
 //! ```
 
+#[cfg(feature = "json")]
+pub use crate::Json;
 #[cfg(feature = "checked")]
 pub use crate::sql;
 pub use crate::{
     Config, Connection, DbManager, Durability, Error, ManagerCore, Params, ReadTransaction, Result,
-    Row, Schema, Status, ToValue, Value, Version, WriteTransaction, named_params, params,
+    Row, Schema, Serde, Status, ToValue, Value, Version, WriteTransaction, named_params, params,
 };
 #[cfg(feature = "macros")]
 pub use crate::{
-    database_safe, during_init, fail_value, fail_with_exception, required_argument, timed,
+    database_safe, db_manager, during_init, fail_value, fail_with_exception, required_argument,
+    timed,
 };

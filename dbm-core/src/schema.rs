@@ -49,7 +49,7 @@ use crate::version::Version;
     message = "`{Self}` has no schema",
     label = "write `impl Schema for {Self}` with `init_db`"
 )]
-pub trait Schema: Send + Sync + 'static {
+pub trait Schema {
     /// Creates the tables of a new database. The table `Version` already exists; leave it alone.
     ///
     /// This runs if the file is missing or empty. If several processes start on such a file, one of them runs it.

@@ -69,7 +69,7 @@ fn lost(fault: Fault) -> Error {
 }
 
 /// The schema files of a manager, as found by the derive.
-pub trait Files: Schema + Sized {
+pub trait Files: Schema + Sized + 'static {
     /// In ascending order of version.
     const STEPS: &'static [Step<Self>];
 }

@@ -7,13 +7,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use serde_core::de::Deserialize;
-
 use crate::engine::{Access, Finish, Work, execute};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Started, StatementPermit};
 use crate::params::Params;
-use crate::row::{self, Row};
+use crate::row::{self, FromRow, Row};
+use crate::stream::RowStream;
 
 /// One consistent snapshot of the database; it cannot write.
 ///
@@ -233,7 +232,7 @@ impl ReadTransaction {
     /// That of [`Statement`].
     pub fn query<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, Vec<T>>
     where
-        T: for<'de> Deserialize<'de> + Send + 'static,
+        T: FromRow,
     {
         self.statement(sql, params, |_, statement| row::all(statement.raw_query()))
     }
@@ -253,7 +252,7 @@ impl ReadTransaction {
     /// [`Error::TooManyRows`](crate::Error::TooManyRows) unless there is exactly one.
     pub fn query_one<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, T>
     where
-        T: for<'de> Deserialize<'de> + Send + 'static,
+        T: FromRow,
     {
         self.statement(sql, params, |_, statement| row::one(statement.raw_query()))
     }
@@ -284,7 +283,7 @@ impl ReadTransaction {
         params: impl Params,
     ) -> Statement<'a, Option<T>>
     where
-        T: for<'de> Deserialize<'de> + Send + 'static,
+        T: FromRow,
     {
         self.statement(sql, params, |_, statement| {
             row::optional(statement.raw_query())
@@ -313,6 +312,45 @@ impl ReadTransaction {
             row::owned(statement.raw_query())
         });
         Statement::waiting(async move { rows.await?.iter().map(&mut map).collect() })
+    }
+
+    /// The rows one after the other, for a result of any size: a few chunks of it are in memory at a time, each of about
+    /// 64 KiB.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f(db: &mut ReadTransaction) -> Result<()> {
+    /// let mut longest = String::new();
+    /// let mut names = db.stream::<String>("SELECT name FROM user", ());
+    /// while let Some(name) = names.next().await? {
+    ///     if name.len() > longest.len() {
+    ///         longest = name;
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// The rows are those of the call's transaction, however long the loop takes, and `T` is read as in
+    /// [`query`](Self::query). While the loop waits for something else, the statement waits as well. The stream ends with
+    /// the body at the latest. To hand rows to others, send them into a bounded channel from here.
+    ///
+    /// A statement that writes (`INSERT … RETURNING`) makes all its changes before the first row comes, as with `query`.
+    /// Its rows are all in memory, and its changes stay if the stream is dropped then.
+    ///
+    /// The statement runs on a thread, unless the library knows that it is short and all rows fit into one chunk.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`query`](Self::query) come from [`next`](RowStream::next).
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`RowStream`].
+    pub fn stream<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> RowStream<'a, T>
+    where
+        T: FromRow,
+    {
+        RowStream::new(&self.frame, sql, params)
     }
 
     /// Runs a closure with the bare [`rusqlite::Connection`], on a thread of its own: for what this API does not
@@ -375,6 +413,26 @@ impl ReadTransaction {
         self.guess()
     }
 
+    /// Not offered: see the error of [`Writes`].
+    #[doc(hidden)]
+    #[allow(private_bounds, clippy::missing_errors_doc)]
+    pub fn execute<'a>(&'a mut self, _: &'a str, _: impl Params) -> Statement<'a, usize>
+    where
+        for<'b> Self: Writes<'b>,
+    {
+        Statement::waiting(std::future::pending())
+    }
+
+    /// Not offered: see the error of [`Writes`].
+    #[doc(hidden)]
+    #[allow(private_bounds, clippy::missing_errors_doc)]
+    pub fn execute_batch<'a>(&'a mut self, _: &'a str) -> Statement<'a, ()>
+    where
+        for<'b> Self: Writes<'b>,
+    {
+        Statement::waiting(std::future::pending())
+    }
+
     pub(crate) fn new(frame: Arc<Frame>) -> Self {
         Self { frame }
     }
@@ -426,6 +484,15 @@ impl ReadTransaction {
 trait KnowsRowIds<'a> {
     fn guess(&mut self) -> Statement<'_, i64>;
 }
+
+/// A snapshot writes nothing. [`ReadTransaction`] does not implement this trait, so `execute` on it is a compile error
+/// that says what to write.
+#[diagnostic::on_unimplemented(
+    message = "a `ReadTransaction` cannot write",
+    label = "declare `db: &mut WriteTransaction`",
+    note = "rows are read with `query`, `query_one` or `query_optional`"
+)]
+trait Writes<'a> {}
 
 macro_rules! write_statements {
     ($handle:ident) => {
@@ -559,6 +626,42 @@ impl WriteTransaction {
 
 write_statements!(WriteTransaction);
 write_statements!(Connection);
+
+impl WriteTransaction {
+    /// Runs one statement for each row of parameters, prepared once, and returns how many rows of tables it changed.
+    ///
+    /// It succeeds or fails as one statement: if a row fails, the rows before it are undone, and the transaction can go on.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f(db: &mut WriteTransaction, names: &[&str]) -> Result<()> {
+    /// let rows = names.iter().map(|name| (*name,));
+    /// let added = db.execute_many("INSERT INTO user (name) VALUES (?1)", rows).await?;
+    /// # assert_eq!(added, names.len()); Ok(()) }
+    /// ```
+    ///
+    /// The iterator is asked for rows in the body, some hundred at a time, while the statement runs for those before them.
+    /// So it may be lazy and larger than memory, but it should not block. The rows that a statement returns are ignored,
+    /// as by [`execute`](Self::execute).
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Row`](crate::Error::Row): the index of the row, from 0, and what [`execute`](Self::execute) says of it;
+    /// - those of [`ReadTransaction::query`] that no single row causes, such as a syntax error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it leaves no row: it undoes them, or, if it was running on a thread, the transaction can only roll back, as
+    /// after any dropped [`Statement`].
+    pub fn execute_many<'a>(
+        &'a mut self,
+        sql: &'a str,
+        rows: impl IntoIterator<Item = impl Params + 'a, IntoIter: Send + 'a>,
+    ) -> Statement<'a, usize> {
+        let rows = rows.into_iter();
+        Statement::waiting(self.read.frame.execute_many(sql, rows))
+    }
+}
 
 /// The three kinds of `db`: [`ReadTransaction`], [`WriteTransaction`] and [`Connection`]. There are no others.
 #[diagnostic::on_unimplemented(

@@ -33,8 +33,8 @@ impl Given {
             Meta::Path(_) => TokenStream::new(),
             Meta::List(list) => list.tokens.clone(),
             Meta::NameValue(pair) => {
-                let value = &pair.value;
-                quote!(= #value)
+                let (sign, value) = (pair.eq_token, &pair.value);
+                quote!(#sign #value)
             }
         };
         let span = path

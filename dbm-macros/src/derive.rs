@@ -22,16 +22,18 @@ pub(crate) fn db_manager(item: TokenStream, check: Option<CheckFiles>) -> TokenS
         Ok(input) => input,
         Err(error) => return error.to_compile_error(),
     };
-    if let Some(lifetime) = input.generics.lifetimes().next() {
-        return Error::new_spanned(lifetime, wording::LIFETIME).to_compile_error();
-    }
     let keys = Keys::read(ours(&input.attrs));
     let version = keys.version(input.ident.span());
     let fields = fields(&input);
-    let errors = [version.as_ref().err(), fields.as_ref().err()]
-        .into_iter()
-        .flatten()
-        .map(Error::to_compile_error);
+    let lifetime = lifetime(&input);
+    let errors = [
+        lifetime.as_ref(),
+        version.as_ref().err(),
+        fields.as_ref().err(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(Error::to_compile_error);
     let [major, minor, patch] = version
         .as_ref()
         .map_or([0, 0, 0], |(version, _)| version.0)
@@ -49,15 +51,29 @@ pub(crate) fn db_manager(item: TokenStream, check: Option<CheckFiles>) -> TokenS
         .as_ref()
         .map(|key| schema(&input, &keys, key, version.as_ref().ok(), check));
     let name = &input.ident;
+    let begin = match &lifetime {
+        // The compiler points at the struct if it has no schema.
+        None => quote_spanned!(Span::call_site().located_at(name.span())=>
+            ::dbm_core::__private::begin::<Self>(start, here)),
+        Some(_) => quote!(loop {}),
+    };
     let generics = with_schema(&input.generics);
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     quote! {
         #(#errors)*
         #[automatically_derived]
+        impl #impl_generics ::dbm_core::__private::Shareable for #name #ty_generics #where_clause {}
+        #[automatically_derived]
         impl #impl_generics ::dbm_core::DbManager for #name #ty_generics #where_clause {
             const VERSION: ::dbm_core::Version = ::dbm_core::Version::new(#major, #minor, #patch);
             fn __core(&self) -> &::dbm_core::ManagerCore {
                 #core
+            }
+            fn __begin(
+                start: ::dbm_core::__private::Start<Self>,
+                here: bool,
+            ) -> ::std::sync::Arc<Self> {
+                #begin
             }
         }
         #from_core
@@ -124,7 +140,7 @@ fn with_schema(generics: &Generics) -> Generics {
         let clause = generics.make_where_clause();
         clause
             .predicates
-            .push(parse_quote!(Self: ::dbm_core::Schema));
+            .push(parse_quote!(Self: ::dbm_core::Schema + ::core::marker::Send + ::core::marker::Sync + 'static));
     }
     generics
 }
@@ -207,6 +223,11 @@ fn fields(input: &DeriveInput) -> Result<Fields<'_>> {
         core_type,
         others,
     })
+}
+
+fn lifetime(input: &DeriveInput) -> Option<Error> {
+    let lifetime = input.generics.lifetimes().next()?;
+    Some(Error::new_spanned(lifetime, wording::LIFETIME))
 }
 
 fn no_core(input: &DeriveInput, others: &[(Member, &Type)]) -> Error {

@@ -2,9 +2,10 @@
 
 use crate::attribute_name::AttributeName;
 use crate::attributes::{Attributes, Given, take_siblings};
+use crate::blame;
 use crate::check::{self, Handle, Plan};
 use crate::errors::Errors;
-use crate::method::Method;
+use crate::method::{Method, parameter_name};
 use crate::types::{bare, is_fallible, value_type};
 use proc_macro2::{Group, Ident, Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -126,14 +127,19 @@ fn call(plan: &Plan, body: &Group, check: CheckStatements) -> TokenStream {
         return TokenStream::new();
     };
     let manager = manager(&plan.method.signature);
+    let arguments = plan.method.parameters().filter_map(parameter_name);
+    let blame = blame::place(body, &arguments.collect::<Vec<_>>());
     let required = plan.attributes.required_argument.is_some().then(|| {
         let given = given(&plan.attributes);
         quote_spanned!(Span::mixed_site()=> .required_argument(&[#given]))
     });
     let returned = nameable(declared);
     let returning = Ident::new("returning", declared.span());
-    let lent = quote_spanned!(Span::mixed_site().located_at(pattern.span())=> &mut __db);
-    let body = typed_body(plan, body, &quote!(let #pattern = #lent;));
+    let at = |place: Span| Span::mixed_site().located_at(place);
+    let db = Ident::new("__db", at(pattern.span()));
+    let lent = quote_spanned!(at(pattern.span())=> let #pattern = &mut #db;);
+    let inside = typed_body(plan, body, &lent);
+    let closure = quote_spanned!(at(blame)=> async |mut #db| { #inside });
     let site = site(plan);
     let policy = policy(&plan.attributes, declared);
     let faults = check(plan);
@@ -144,7 +150,7 @@ fn call(plan: &Plan, body: &Group, check: CheckStatements) -> TokenStream {
             #required
             .on::<#ty>()
             .#returning::<#returned>()
-            .run(async |mut __db| { #body })
+            .run(#closure)
             .await;
         #policy
     }

@@ -6,7 +6,7 @@ use proc_macro2::{Span, TokenTree};
 use syn::meta::ParseNestedMeta;
 use syn::parse::ParseBuffer;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Ident, LitStr, Path, Result, Token, parenthesized};
+use syn::{Attribute, Error, Ident, LitStr, Meta, Path, Result, Token, parenthesized};
 
 /// What the keys say together, each at most once.
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl Keys {
     pub(crate) fn read<'a>(attributes: impl Iterator<Item = &'a Attribute>) -> Self {
         let mut keys = Self::default();
         for attribute in attributes {
-            let read = attribute.parse_nested_meta(|meta| keys.add(&meta));
+            let read = keys.read_list(attribute);
             if let (Err(error), None) = (read, &keys.error) {
                 keys.error = Some(error);
                 // A manager that has asked for its schema is not to be told that it has none.
@@ -67,6 +67,18 @@ impl Keys {
         Version::parse(&version.value())
             .map(|read| (read, version.span()))
             .ok_or_else(|| Error::new(version.span(), wording::VERSION))
+    }
+
+    /// What is no list of keys (`#[db_manager]`, `#[db_manager = "1.0.0"]`, `#[db_manager("1.0.0")]`) names no version.
+    fn read_list(&mut self, attribute: &Attribute) -> Result<()> {
+        let mut tokens = match &attribute.meta {
+            Meta::List(list) => list.tokens.clone().into_iter(),
+            other => return Err(Error::new_spanned(other, wording::NO_VERSION)),
+        };
+        match tokens.next() {
+            Some(TokenTree::Literal(first)) => Err(Error::new(first.span(), wording::NO_VERSION)),
+            _ => attribute.parse_nested_meta(|meta| self.add(&meta)),
+        }
     }
 
     fn add(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {

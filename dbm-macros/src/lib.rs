@@ -2,13 +2,14 @@
 //!
 //! A method goes through four files. `method` parses it, except its body. `attributes` reads the attributes on it.
 //! `check` applies every rule; `types` tells it what a type looks like, `wording` has the messages. `expand` generates
-//! the code. If something is wrong, the method is emitted beside the error, so that one mistake is one error.
+//! the code; `blame` says where the compiler's lifetime errors about it stand. If something is wrong, the method is emitted beside the error, so that one mistake is one error.
 //!
 //! The derive reads its `keys`, and the files of a `schema`. With the feature `checked` both hand over to the module of that
 //! name, which asks SQLite.
 
 mod attribute_name;
 mod attributes;
+mod blame;
 mod check;
 #[cfg(feature = "checked")]
 mod checked;
@@ -18,12 +19,15 @@ mod expand;
 mod keys;
 mod method;
 mod schema;
+mod to_value;
 mod types;
 mod version;
 mod wording;
 
 use attribute_name::AttributeName;
 use proc_macro::TokenStream;
+use proc_macro2::{Span, TokenStream as TokenStream2};
+use quote::quote;
 
 /// What the feature `checked` adds to a method, and to a manager that asks for it.
 #[cfg(feature = "checked")]
@@ -277,8 +281,43 @@ pub fn during_init(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # Ok(()) }
 /// ```
 #[proc_macro_derive(DbManager, attributes(db_manager))]
-pub fn db_manager(item: TokenStream) -> TokenStream {
+pub fn derive_db_manager(item: TokenStream) -> TokenStream {
     derive::db_manager(item.into(), CHECK.1).into()
+}
+
+/// The keys of [`derive@DbManager`]. It is an attribute of its own only where the derive is missing, and says so.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn db_manager(keys: TokenStream, item: TokenStream) -> TokenStream {
+    let (keys, item) = (TokenStream2::from(keys), TokenStream2::from(item));
+    let error = syn::Error::new(Span::call_site(), wording::NO_DERIVE).to_compile_error();
+    // After the error it is a manager all the same.
+    quote!(#error #[derive(::dbm_core::DbManager)] #[db_manager(#keys)] #item).into()
+}
+
+/// Makes a newtype or an enum a parameter of statements: what serde makes of it is what is stored, and what a row of the
+/// type reads.
+///
+/// The type needs serde's `Serialize`, too, whose attributes count. `dbm_core::Serde` has the table of what is stored. A
+/// type that is not one value, such as a variant with data, is an error when it is bound.
+///
+/// ```
+/// use dbm_core::prelude::*;
+///
+/// #[derive(serde::Serialize, serde::Deserialize, ToValue)]
+/// struct UserId(u64);
+///
+/// #[derive(serde::Serialize, serde::Deserialize, ToValue)]
+/// #[serde(rename_all = "lowercase")]
+/// enum Item {
+///     Sword,
+/// }
+///
+/// assert!((UserId(7), Item::Sword, None::<Item>).into_params().is_ok());
+/// ```
+#[proc_macro_derive(ToValue)]
+pub fn to_value(item: TokenStream) -> TokenStream {
+    to_value::to_value(item.into()).into()
 }
 
 /// A text that was checked against the files of the package, for constants and helper functions.

@@ -29,6 +29,8 @@ pub(crate) const FAIL_VALUE_FAILS: &str =
 pub(crate) const FAIL_VALUE_WAITS: &str =
     "a fail value is made at once: write an expression without `.await`";
 
+#[allow(dead_code, reason = "of the attribute `db_manager`, in lib.rs")]
+pub(crate) const NO_DERIVE: &str = "these are keys of a derive: write `#[derive(DbManager)]` above";
 pub(crate) const NO_STRUCT: &str =
     "a manager is a struct with a field `core: ManagerCore`: derive it on a struct";
 pub(crate) const LIFETIME: &str =

@@ -24,16 +24,19 @@ pub enum Refusal {
     Write,
     /// A TEMP object, in a transaction that others share.
     Temp,
+    /// A table or view named `Version`.
+    VersionName,
 }
 
 impl Refusal {
     /// Every variant.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::TransactionControl,
         Self::Attach,
         Self::Pragma,
         Self::Write,
         Self::Temp,
+        Self::VersionName,
     ];
 
     /// Whether a body, or a migration, must not use this PRAGMA.
@@ -42,6 +45,13 @@ impl Refusal {
         let passes =
             pragma::is_harmless(name, value) || (migrating && pragma::is_for_migrations(name));
         (!passes).then_some(Self::Pragma)
+    }
+
+    /// Whether a body must not create a table or a view of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        name.eq_ignore_ascii_case("Version")
+            .then_some(Self::VersionName)
     }
 
     /// What is refused.
@@ -53,6 +63,7 @@ impl Refusal {
             Self::Pragma => "this PRAGMA",
             Self::Write => "a write",
             Self::Temp => "a TEMP object",
+            Self::VersionName => "a table or view named Version",
         }
     }
 
@@ -69,6 +80,9 @@ impl Refusal {
             }
             Self::Write => "this method has `db: &mut ReadTransaction`",
             Self::Temp => "others go on with the same connection",
+            Self::VersionName => {
+                "the library has a table of this name for the schema version, and SQLite ignores case; choose another name"
+            }
         }
     }
 }

@@ -12,6 +12,8 @@ use dbm_core::rusqlite::{Connection as Sqlite, OpenFlags};
 pub const OLD: &str = "1.0.0";
 /// The version that rebuilds the table `account`, which `entry` refers to.
 pub const NEW: &str = "2.0.0";
+/// What the database has before it is adopted.
+pub const UNADOPTED: &str = "none";
 /// Rows of `account`, in every version.
 const ACCOUNTS: i64 = 3;
 
@@ -66,14 +68,14 @@ impl Schema for Ledger {
 }
 
 impl Ledger {
-    /// Opens the database of a directory at a version, and waits.
+    /// Opens the database of a directory at a version, and waits. One that no manager made is adopted as [`OLD`].
     ///
     /// # Errors
     ///
     /// Why start-up failed.
     pub async fn open(config: Config, version: &str) -> Result<Arc<Self>> {
-        let version = Version::parse(version).map_err(Error::other)?;
-        Self::create(config.version(version)).await
+        let parse = |version| Version::parse(version).map_err(Error::other);
+        Self::create(config.version(parse(version)?).adopt(parse(OLD)?)).await
     }
 
     /// Adds both sides of an entry.
@@ -178,17 +180,23 @@ fn inspect(file: &Path) -> Result<Option<Sight>, Box<dyn std::error::Error>> {
     if verdict != "ok" {
         return Err(verdict.into());
     }
-    let version: String = db.query_row(
-        "SELECT group_concat(major || '.' || minor || '.' || patch) FROM Version",
-        (),
-        |row| row.get(0),
-    )?;
+    let has_version = "SELECT count(*) FROM sqlite_schema WHERE name = 'Version'";
+    let version: String = if number(has_version)? == 0 {
+        UNADOPTED.to_owned()
+    } else {
+        db.query_row(
+            "SELECT group_concat(major || '.' || minor || '.' || patch) FROM Version",
+            (),
+            |row| row.get(0),
+        )?
+    };
     let tables: String = db.query_row(
         "SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name)",
         (),
         |row| row.get(0),
     )?;
     let (expected, columns) = match version.as_str() {
+        UNADOPTED => ("account,entry", 2),
         OLD => ("Version,account,entry", 2),
         NEW => ("Version,account,by_account,entry", 3),
         _ => return Err(format!("version {version}").into()),

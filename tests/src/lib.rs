@@ -64,3 +64,12 @@ macro_rules! schema {
         }
     };
 }
+
+/// Compiles the code of this guide here, where axum and anyhow are.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/faq.md")]
+mod faq {}
+/// Compiles the code of the guide whose crates dbm does without.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/types.md")]
+mod types {}

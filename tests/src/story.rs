@@ -48,6 +48,13 @@ pub const MIGRATION: Story = Story {
     steps: &["start", "write:10000,1,3", "close"],
 };
 
+/// A database that no manager made, which is adopted and migrated.
+pub const ADOPTION: Story = Story {
+    name: "adoption",
+    begin: Stage::make_foreign,
+    ..MIGRATION
+};
+
 /// Tasks that share commits, then a bare connection.
 pub const WRITES: Story = Story {
     name: "writes",
@@ -182,6 +189,13 @@ impl Stage {
         assert!(!said.contains("failed"), "{said}");
         let log = fs::metadata(self.directory().join("database.db-wal")).unwrap();
         assert!(log.len() > 0, "no log is left");
+    }
+
+    fn make_foreign(&self) {
+        self.tell(&["start", "write:0,2,8", "close"]);
+        let db = Sqlite::open(self.file()).unwrap();
+        db.execute_batch("DROP TABLE Version; PRAGMA journal_mode = DELETE")
+            .unwrap();
     }
 
     fn make_small_pages(&self) {
@@ -454,7 +468,7 @@ impl Theatre {
                 return Err(format!("beside the database: {beside:?}"));
             };
             let backup = look(&stage.directory().join(backup))?;
-            let entries = backup.filter(|sight| sight.version == OLD);
+            let entries = backup.filter(|sight| sight.version != NEW);
             if !entries.is_some_and(|sight| sight.entries.is_superset(&self.before)) {
                 return Err("the backup is not the old database".to_owned());
             }

@@ -10,7 +10,8 @@ use dbm_tests::Dice;
 use dbm_tests::points::{busy, try_all};
 use dbm_tests::shim::{Fault, Shim};
 use dbm_tests::story::{
-    CHECKPOINTS, Claims, FIRST_START, JOURNAL, MIGRATION, RECOVERY, Story, Theatre, WRITES,
+    ADOPTION, CHECKPOINTS, Claims, FIRST_START, JOURNAL, MIGRATION, RECOVERY, Story, Theatre,
+    WRITES,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ledger");
@@ -100,6 +101,11 @@ fn a_first_start_is_killed_at_any_call() {
 #[test]
 fn a_migration_is_killed_at_any_call() {
     kill(MIGRATION, CHANGES, |calls| everywhere(calls, 1));
+}
+
+#[test]
+fn an_adoption_is_killed_at_any_call() {
+    kill(ADOPTION, CHANGES, |calls| everywhere(calls, 1));
 }
 
 #[test]

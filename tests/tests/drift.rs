@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dbm_core::SchemaDrift;
 use dbm_core::prelude::*;
-use dbm_tests::{bytes, open_files, run, run_on_one_thread, within};
+use dbm_tests::{bytes, open_files, run, run_on_one_thread, waits, within};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tracing_subscriber::filter::LevelFilter;
@@ -451,6 +451,168 @@ fn a_check_beside_the_calls_keeps_nothing_open() {
         assert_eq!(store.status(), Status::Running);
         store.close().await.unwrap();
         assert!(open_files(directory.path()).is_empty());
+    });
+}
+
+/// A release whose `init_db` counts its runs and then waits, if it is told to.
+macro_rules! counted {
+    ($name:ident, $waits:expr) => {
+        #[derive(DbManager)]
+        #[db_manager(version = "1.0.0")]
+        struct $name {
+            core: ManagerCore,
+        }
+
+        impl $name {
+            fn runs() -> &'static AtomicUsize {
+                static RUNS: AtomicUsize = AtomicUsize::new(0);
+                &RUNS
+            }
+        }
+
+        impl Schema for $name {
+            async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
+                let waits = Self::runs().fetch_add(1, Ordering::Relaxed) > 0 && $waits;
+                db.execute_batch("CREATE TABLE user (id INTEGER PRIMARY KEY) STRICT")
+                    .await?;
+                if waits {
+                    std::future::pending().await
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+counted!(Counted, false);
+counted!(Hurried, false);
+counted!(Waiting, true);
+counted!(Abandoned, true);
+
+async fn open_and_close<M: DbManager + dbm_core::FromCore>(config: &Config) {
+    let store = M::create(config.clone()).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[test]
+fn a_program_that_ends_at_once_is_told_when_it_closes() {
+    release!(
+        Short,
+        "1.0.0",
+        "CREATE TABLE user (id INTEGER PRIMARY KEY, email TEXT, name TEXT NOT NULL) STRICT",
+        ""
+    );
+    run(async {
+        let warnings = warnings("short.db");
+        let directory = TempDir::new().unwrap();
+        let config = config(&directory).db_name("short.db");
+        open_and_close::<First>(&config).await;
+        open_and_close::<Short>(&config).await;
+        let warning = warnings.try_recv().unwrap();
+        assert!(
+            warning.contains("WARN") && warning.contains("email TEXT"),
+            "{warning}"
+        );
+        let short = Short::create(config.clone()).await.unwrap();
+        short.close_within(Duration::from_secs(60)).await.unwrap();
+        assert!(warnings.try_recv().is_err(), "once is enough");
+        assert!(open_files(directory.path()).is_empty());
+    });
+}
+
+#[test]
+fn a_close_checks_a_file_that_was_there_and_one_for_each_type_of_manager() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let config = config(&directory);
+        let runs = || Counted::runs().load(Ordering::Relaxed);
+        open_and_close::<Counted>(&config).await;
+        assert_eq!(runs(), 1, "it was made, not checked");
+        open_and_close::<Counted>(&config.clone().schema_drift(SchemaDrift::Ignore)).await;
+        assert_eq!(runs(), 1, "that was wished");
+        for _ in 0..3 {
+            open_and_close::<Counted>(&config).await;
+            assert_eq!(runs(), 2);
+        }
+    });
+}
+
+#[test]
+fn a_close_without_time_checks_nothing() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let config = config(&directory);
+        open_and_close::<Hurried>(&config).await;
+        let store = Hurried::create(config).await.unwrap();
+        store.close_within(Duration::ZERO).await.unwrap();
+        assert_eq!(store.status(), Status::Stopped);
+        assert_eq!(Hurried::runs().load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn a_check_that_hangs_does_not_keep_a_manager_from_closing() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        open_and_close::<Waiting>(&config(&directory)).await;
+        open_and_close::<Waiting>(&config(&directory)).await;
+        assert_eq!(Waiting::runs().load(Ordering::Relaxed), 2);
+        assert!(open_files(directory.path()).is_empty());
+    });
+}
+
+#[test]
+fn a_close_that_is_dropped_during_its_check_goes_on() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        open_and_close::<Abandoned>(&config(&directory)).await;
+        let store = Abandoned::create(config(&directory)).await.unwrap();
+        let mut close = Box::pin(store.close());
+        assert!(waits(&mut close).await, "for the check");
+        assert!(matches!(
+            store.get_version().await,
+            Err(Error::Closed { .. })
+        ));
+        drop(close);
+        let mut status = store.watch_status();
+        within(status.wait_for(|status| *status == Status::Stopped))
+            .await
+            .unwrap();
+        assert!(open_files(directory.path()).is_empty());
+    });
+}
+
+/// A field that can be made twice: for the manager that makes the file, and for the one that opens it.
+struct Reluctant;
+
+impl Default for Reluctant {
+    fn default() -> Self {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        assert!(MADE.fetch_add(1, Ordering::Relaxed) < 2, "no more of these");
+        Self
+    }
+}
+
+#[test]
+fn a_second_manager_that_cannot_be_made_harms_no_close() {
+    #[derive(DbManager)]
+    #[db_manager(version = "1.0.0")]
+    struct Twice {
+        core: ManagerCore,
+        _field: Reluctant,
+    }
+    dbm_tests::schema!(Twice);
+    run(async {
+        let warnings = warnings("twice.db");
+        let directory = TempDir::new().unwrap();
+        let config = config(&directory).db_name("twice.db");
+        open_and_close::<Twice>(&config).await;
+        open_and_close::<Twice>(&config).await;
+        let warning = warnings.try_recv().unwrap();
+        assert!(
+            warning.contains("could not be compared") && warning.contains("no more of these"),
+            "{warning}"
+        );
     });
 }
 

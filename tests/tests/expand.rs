@@ -7,6 +7,8 @@
 mod attribute_name;
 #[path = "../../dbm-macros/src/attributes.rs"]
 mod attributes;
+#[path = "../../dbm-macros/src/blame.rs"]
+mod blame;
 #[path = "../../dbm-macros/src/check.rs"]
 mod check;
 #[path = "../../dbm-macros/src/derive.rs"]

@@ -72,6 +72,7 @@ async fn is_refused(old_sql: &'static str, sql: &'static str) -> (String, String
             child,
             parent,
             count,
+            ..
         }) => (child, parent, count),
         other => panic!("{sql}: {other:?}"),
     };

@@ -102,7 +102,7 @@ fn one_that_returns_false_changes_nothing() {
             Box::pin(async { db.execute("DELETE FROM note", ()).await.map(|_| false) })
         })
         .await;
-        let Error::MigrationRefused { from, to } = &error else {
+        let Error::MigrationRefused { from, to, .. } = &error else {
             panic!("{error:?}")
         };
         assert_eq!((from, to), (&version("1.0.0"), &version("2.0.0")));
@@ -369,6 +369,7 @@ fn one_that_leaves_new_orphans_is_refused() {
             child,
             parent,
             count,
+            ..
         } = &error
         else {
             panic!("{error:?}")

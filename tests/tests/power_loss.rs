@@ -13,7 +13,7 @@ use dbm_tests::disk::{Change, Disk, read_record};
 use dbm_tests::points::{busy, try_all};
 use dbm_tests::shim::Shim;
 use dbm_tests::story::{
-    Claims, FIRST_START, JOURNAL, MIGRATION, NORMAL, RECOVERY, Story, Theatre, WRITES,
+    ADOPTION, Claims, FIRST_START, JOURNAL, MIGRATION, NORMAL, RECOVERY, Story, Theatre, WRITES,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ledger");
@@ -80,6 +80,11 @@ fn the_power_fails_during_a_first_start() {
 #[test]
 fn the_power_fails_during_a_migration() {
     cut_everywhere(MIGRATION, true);
+}
+
+#[test]
+fn the_power_fails_during_an_adoption() {
+    cut_everywhere(ADOPTION, true);
 }
 
 #[test]

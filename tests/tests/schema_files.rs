@@ -216,7 +216,7 @@ fn what_is_older_than_the_first_file_is_refused_and_stays_as_it_is() {
             .check::<Squashed>()
             .await
             .unwrap_err();
-        let MigrationError::Failed(Error::MigrationRefused { from, to }) = error else {
+        let MigrationError::Failed(Error::MigrationRefused { from, to, .. }) = error else {
             panic!("{error}")
         };
         assert_eq!((from, to), (version("1.0.0"), version("1.2.0")));
@@ -264,6 +264,7 @@ fn a_new_database_with_an_orphan_is_not_made() {
             child,
             parent,
             count,
+            ..
         } = error
         else {
             panic!("{error}")

@@ -51,6 +51,11 @@ impl<'a> Lease<'a> {
     ) -> Result<Self> {
         let lease = match access {
             Access::Read => Self::read(gate, engine, site, token).await,
+            Access::Write | Access::Connection if engine.opener.config.read_only => {
+                Err(Error::ReadOnly {
+                    method: site.method,
+                })
+            }
             Access::Write | Access::Connection => {
                 Self::write(gate, engine, site, access, token, false).await
             }
@@ -392,7 +397,10 @@ mod tests {
     fn engine(directory: &TemporaryDirectory) -> Arc<Engine> {
         let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
         let engine = Engine::new(opener, None);
-        engine.writer.conn.adopt(engine.opener.create().unwrap());
+        engine
+            .writer
+            .conn
+            .take_over(engine.opener.create().unwrap());
         let read = engine.read_schema(engine.writer.conn.lock().db().unwrap());
         read.unwrap();
         engine

@@ -9,7 +9,7 @@ use rusqlite::OpenFlags;
 use rusqlite::backup::{Backup, StepResult};
 
 use super::guard::Patience;
-use super::open::{Opener, connect, connect_read_only, run_to_end};
+use super::open::{Opener, run_to_end};
 use crate::error::{Error, Result};
 use crate::version::Version;
 
@@ -54,8 +54,8 @@ fn copy(opener: &Opener, from: &Path, to: &Path) -> Result<()> {
     remove_unfinished(to).map_err(failed)?;
     create_private(to).map_err(failed)?;
     {
-        let source = connect_read_only(from, opener.config.busy_timeout)?;
-        let mut copy = connect(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let source = opener.connect_read_only(from, opener.config.busy_timeout)?;
+        let mut copy = opener.connect(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let backup = Backup::new(&source, &mut copy)?;
         while backup.step(1_000)? != StepResult::Done {
             if opener.is_given_up() {

@@ -208,6 +208,7 @@ mod tests {
     use crate::engine::db::CONTROL;
     use crate::engine::open::Opener;
     use crate::temporary::TemporaryDirectory;
+    use crate::test_support::engine_in_memory;
 
     /// As a call with the bare connection ends.
     fn renew(engine: &Engine) {
@@ -218,7 +219,7 @@ mod tests {
     /// It was evicted while it asked whether it had left a transaction open.
     #[test]
     fn a_call_that_was_evicted_leaves_the_connection_to_the_next_one() {
-        let engine = Engine::in_memory(1, &Config::in_memory()).unwrap();
+        let engine = engine_in_memory();
         let conn = &engine.writer.conn;
         conn.lock().give_to(2).unwrap();
         {
@@ -244,7 +245,10 @@ mod tests {
         let directory = TemporaryDirectory::new().unwrap();
         let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
         let engine = Engine::new(opener, None);
-        engine.writer.conn.adopt(engine.opener.create().unwrap());
+        engine
+            .writer
+            .conn
+            .take_over(engine.opener.create().unwrap());
         let read = engine.read_schema(engine.writer.conn.lock().db().unwrap());
         read.unwrap();
         assert!(!engine.schema_is_exclusive());

@@ -261,6 +261,7 @@ impl Guard {
             self.seen().note(context, runs);
         }
         let refusal = match context.action {
+            _ if has_reserved_name(&context.action) => Refusal::VersionName,
             _ if makes_temp(context) => {
                 if permission == Permission::InTransaction as u8 {
                     for flag in [&self.single_use, &self.has_temp, &self.may_shadow] {
@@ -311,6 +312,16 @@ fn refused(code: u8) -> Option<Error> {
         .into_iter()
         .find(|refusal| *refusal as u8 == code)?;
     Some(Error::refused(refusal))
+}
+
+/// Whether it creates a table or a view under the name of the library's own table. SQLite asks before it looks whether
+/// there is such a table, so `IF NOT EXISTS` makes no difference.
+fn has_reserved_name(action: &AuthAction<'_>) -> bool {
+    match action {
+        AuthAction::CreateTable { table_name: name }
+        | AuthAction::CreateView { view_name: name } => Refusal::of_name(name).is_some(),
+        _ => false,
+    }
 }
 
 /// Whether it makes or changes an object of the database `temp`, which a connection keeps until it is closed. Each such

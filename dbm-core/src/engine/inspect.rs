@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use super::db::Db;
 use super::foreign_journal::refuse_foreign_journal;
 use super::guard::Patience;
-use super::open::{Opener, Role, connect};
+use super::open::{Opener, Role};
 use super::schema::is_virtual;
 use crate::error::{Error, Result};
 use crate::version::{self, Version};
@@ -20,6 +20,10 @@ pub(crate) enum Contents {
     Nothing,
     /// A database of this library, with this version.
     Version(Version),
+    /// A database without the table `Version`.
+    Foreign,
+    /// The same, and something else has the name of that table.
+    NameTaken { kind: &'static str, name: String },
 }
 
 /// How long inspecting a file may take. A file that takes longer was crafted to, and is not one of this library's.
@@ -35,6 +39,9 @@ pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
         .or_else(|error| {
             if !needs_recovery(&error) {
                 return Err(error);
+            }
+            if opener.config.read_only {
+                return Err(not_readable(opener, error));
             }
             if error.sqlite_code() == Some(ffi::SQLITE_READONLY_ROLLBACK) {
                 refuse_foreign_journal(opener)?;
@@ -53,6 +60,28 @@ pub(crate) fn look(opener: &Opener) -> Result<(Contents, Connection)> {
         })
 }
 
+/// Why SQLite cannot read a file without writing something first.
+fn not_readable(opener: &Opener, error: Error) -> Error {
+    let why = match error.sqlite_code() {
+        Some(ffi::SQLITE_READONLY_ROLLBACK) => {
+            "a killed program has left a transaction unfinished; open it once without Config::read_only, which undoes that"
+        }
+        // The file itself can be opened.
+        _ if opener
+            .connect_read_only(&opener.path, Duration::ZERO)
+            .is_ok() =>
+        {
+            "its files that end in -wal and -shm are missing or cannot be read, and cannot be made in a directory that is \
+             read-only; keep the program that writes running, or read a copy made with VACUUM INTO"
+        }
+        _ => return error,
+    };
+    Error::NotReadable {
+        path: opener.path.clone(),
+        why,
+    }
+}
+
 /// The same for a file that is not in use and needs no recovery. It never waits: `None` if it would have to.
 pub(crate) fn look_now(opener: &Opener) -> Option<(Contents, Connection)> {
     let access = OpenFlags::SQLITE_OPEN_READ_ONLY;
@@ -64,7 +93,7 @@ fn look_once(
     access: OpenFlags,
     patience: Patience,
 ) -> Result<(Contents, Connection)> {
-    let connection = connect(&opener.path, access)?;
+    let connection = opener.connect(&opener.path, access)?;
     connection.busy_timeout(Duration::ZERO)?;
     opener.bound(&connection, patience)?;
     opener.check_identity()?;
@@ -90,6 +119,7 @@ fn needs_recovery(error: &Error) -> bool {
         ffi::SQLITE_READONLY_ROLLBACK,
         ffi::SQLITE_READONLY_RECOVERY,
         ffi::SQLITE_READONLY_CANTINIT,
+        ffi::SQLITE_READONLY_DIRECTORY,
     ]
     .contains(&extended)
         || error.primary_code() == Some(ErrorCode::CannotOpen)
@@ -98,9 +128,9 @@ fn needs_recovery(error: &Error) -> bool {
 /// Reads the version row strictly. Nothing in `Version` runs before it is known to be a plain table: a view, a virtual
 /// table or a generated column can run without end.
 pub(crate) fn contents(connection: &Connection) -> Result<Contents> {
-    let Shape::Table = shape(connection)? else {
-        return Ok(Contents::Nothing);
-    };
+    if let Some(other) = without_version(connection)? {
+        return Ok(other);
+    }
     let mut statement =
         connection.prepare("SELECT major, minor, patch FROM main.Version LIMIT 2")?;
     let mut rows = statement.query(())?;
@@ -140,54 +170,60 @@ fn rows_of_version(connection: &Connection) -> Result<String> {
     })
 }
 
-/// What the schema says of the table `Version`, read without running anything of it.
-enum Shape {
-    /// The schema is empty.
-    NoSchema,
-    /// `Version` is a plain table with the right columns.
-    Table,
-}
-
+/// What a file holds that has no table `Version`. `None` if it has one: a plain table with the right columns. Nothing of
+/// the schema is run.
+///
 /// Reads `sqlite_master` and runs PRAGMA statements, rather than `sqlite_schema` and table-valued functions: an unknown
 /// file may have a view named `sqlite_schema` or `pragma_…`, and SQLite would use that.
-fn shape(connection: &Connection) -> Result<Shape> {
+fn without_version(connection: &Connection) -> Result<Option<Contents>> {
     const SQL: &str = "
         WITH object (type, name, owner, sql) AS (SELECT lower(type), name, tbl_name, sql FROM main.sqlite_master)
         SELECT count(*),
-            max(type) FILTER (WHERE type IN ('table', 'view') AND name = 'Version' COLLATE NOCASE),
+            max(type) FILTER (WHERE type IN ('table', 'view', 'index') AND name = 'Version' COLLATE NOCASE),
+            max(name) FILTER (WHERE type IN ('table', 'view', 'index') AND name = 'Version' COLLATE NOCASE),
             max(sql) FILTER (WHERE type = 'table' AND name = 'Version' COLLATE NOCASE),
             count(*) FILTER (WHERE type = 'trigger' AND owner = 'Version' COLLATE NOCASE) > 0
         FROM object";
-    type Found = (i64, Option<String>, Option<String>, bool);
-    let (objects, kind, sql, has_triggers): Found =
+    type Found = (i64, Option<String>, Option<String>, Option<String>, bool);
+    let (objects, kind, name, sql, has_triggers): Found =
         connection.query_row(SQL, (), |row| row.try_into())?;
-    if objects == 0 {
-        return Ok(Shape::NoSchema);
-    }
-    if kind.as_deref() != Some("table") {
-        return Err(Error::ForeignDatabase);
+    let taken_by = |kind| {
+        let name = name.unwrap_or_default();
+        Ok(Some(Contents::NameTaken { kind, name }))
+    };
+    match kind.as_deref() {
+        _ if objects == 0 => return Ok(Some(Contents::Nothing)),
+        Some("table") => {}
+        Some("view") => return taken_by("view"),
+        Some(_) => return taken_by("index"),
+        None => return Ok(Some(Contents::Foreign)),
     }
     if is_virtual(&sql.unwrap_or_default()) {
         return Err(invalid("it is a virtual table"));
     }
-    if has_triggers {
-        return Err(invalid("it has triggers"));
-    }
     let mut statement = connection.prepare("PRAGMA main.table_xinfo(Version)")?;
     let columns = statement.query_map((), |row| Ok((row.get("name")?, row.get("hidden")?)))?;
     let columns: Vec<(String, i64)> = columns.collect::<rusqlite::Result<_>>()?;
-    if columns.iter().any(|(_, hidden)| *hidden != 0) {
-        return Err(invalid("it has a generated column"));
-    }
     let has = |wanted: &str| {
         columns
             .iter()
             .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
     };
-    if !COLUMNS.into_iter().all(has) {
-        return Err(invalid("it needs the columns major, minor and patch"));
+    if !COLUMNS.into_iter().any(has) {
+        return taken_by("table");
     }
-    Ok(Shape::Table)
+    if has_triggers {
+        return Err(invalid("it has triggers"));
+    }
+    if columns.iter().any(|(_, hidden)| *hidden != 0) {
+        return Err(invalid("it has a generated column"));
+    }
+    if !COLUMNS.into_iter().all(has) {
+        return Err(invalid(
+            "it needs the columns major, minor and patch; if it is a table of your own, rename it",
+        ));
+    }
+    Ok(None)
 }
 
 fn invalid(message: impl Into<String>) -> Error {

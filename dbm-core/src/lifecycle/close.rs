@@ -13,17 +13,27 @@ use crate::gate::Gate;
 use crate::limited::limited;
 use crate::status::Status;
 
+/// How long the last check may take.
+const CHECK_LIMIT: Duration = Duration::from_secs(2);
+
 /// Waits for the end; dropping the wait changes nothing.
 pub(crate) async fn close(gate: &Arc<Gate>) -> Result<()> {
     not_from_inside_or_after(gate, "close")?;
+    let check = last_check(gate);
     gate.begin_closing();
+    run(check, Duration::MAX).await;
     ended(gate, "close").await
 }
 
 pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()> {
     not_from_inside_or_after(gate, "close_within")?;
+    let check = last_check(gate);
     gate.begin_closing();
-    if let Some(ended) = limited(limit, ended(gate, "close_within")).await {
+    let closing = async {
+        run(check, limit / 2).await;
+        ended(gate, "close_within").await
+    };
+    if let Some(ended) = limited(limit, closing).await {
         return ended;
     }
     tell(|| {
@@ -42,6 +52,21 @@ pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()
         stop(gate, engine);
     }
     ended(gate, "close_within").await
+}
+
+/// The check for which the manager has not run long enough. It holds a token, so the connections stay open meanwhile.
+fn last_check(gate: &Arc<Gate>) -> Option<impl Future<Output = ()> + use<>> {
+    let token = gate.enter("close").ok()?.into_owned();
+    Some(gate.take_check()?(Some(token)))
+}
+
+/// Runs it beside the calls that have not ended yet.
+async fn run(check: Option<impl Future<Output = ()>>, limit: Duration) {
+    if let Some(check) = check
+        && !limit.is_zero()
+    {
+        let _ = limited(limit.min(CHECK_LIMIT), check).await;
+    }
 }
 
 /// What runs after a commit counts as a call: the end would wait for it.

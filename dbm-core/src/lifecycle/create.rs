@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::foreign_keys::{foreign_keys, set_foreign_keys};
+use super::foreign_keys::{foreign_keys, refuse_worse_than, set_foreign_keys};
 use super::{in_transaction, version_row};
 use crate::call::site::Site;
 use crate::engine::{Contents, Engine, contents};
@@ -30,23 +30,15 @@ pub(crate) async fn create<S: Schema>(
     }
     let created = in_transaction(gate, engine, &SITE, async |frame| {
         let found = frame.session.control(|db| contents(&db.connection)).await?;
-        match found {
-            Ok(Contents::Nothing) => {}
-            Ok(Contents::Version(_)) => return Ok(false),
-            Err(error) => return Err(error),
+        if found? != Contents::Nothing {
+            return Ok(false);
         }
+        version_row::create(frame, version).await?;
         let db = &mut WriteTransaction::new(Arc::clone(frame));
-        version_row::create(db, version).await?;
         if S::__FROM_FILES {
             let before = foreign_keys(frame).await?;
             schema.init_db(db).await?;
-            if let Some(violation) = foreign_keys(frame).await?.worse_than(&before) {
-                return Err(Error::ForeignKeys {
-                    child: violation.child,
-                    parent: violation.parent,
-                    count: violation.count,
-                });
-            }
+            refuse_worse_than(&before, engine, frame).await?;
         } else {
             schema.init_db(db).await?;
         }

@@ -1,6 +1,9 @@
 //! Schema drift: a database of the right version whose schema is not what `init_db` makes.
 
-use std::sync::{Arc, Weak};
+use std::any::TypeId;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -14,9 +17,10 @@ use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
 use crate::engine::{Access, Engine, SchemaDiff, SchemaDump, read_schema};
 use crate::error::{Error, Result};
-use crate::gate::{CallToken, Gate};
+use crate::gate::{CallToken, Check, Gate};
 use crate::limited::limited;
 use crate::manager_core::ManagerCore;
+use crate::panicked::panicked;
 use crate::schema::Schema;
 use crate::status::Status;
 use crate::transaction::{NewHandle as _, ReadTransaction, WriteTransaction};
@@ -54,7 +58,7 @@ impl<M> Model<M> {
     }
 }
 
-impl<M: Schema> Drift<M> {
+impl<M> Drift<M> {
     pub(super) fn new(model: Model<M>, newest: Version, config: &Config) -> Self {
         // `init_db` makes the newest version only.
         let is_newest = config
@@ -72,34 +76,40 @@ impl<M: Schema> Drift<M> {
             newest,
         }
     }
+}
 
+impl<M: Schema + Send + Sync + 'static> Drift<M> {
     /// Before the manager runs, if drift is an error.
     pub(super) async fn check_before(&self, gate: &Gate, engine: &Arc<Engine>) -> Result<()> {
         if !self.is_error() {
             return Ok(());
         }
-        let verdict = self.judge(found(gate, engine, None).await).await;
-        if verdict.is_err() {
+        let verdict = self.judge(engine, found(gate, engine, None).await).await;
+        if verdict.is_err() && !engine.opener.config.read_only {
             // If a reader closed last, it would leave side files.
             let _ = engine.writer.conn.open_on_worker().await;
         }
         verdict
     }
 
-    /// While the manager runs, if drift is a warning. Keeps neither the manager nor its connections alive.
-    pub(super) async fn check_beside(self, gate: Weak<Gate>, mut status: watch::Receiver<Status>) {
-        if self.reaction != SchemaDrift::Warn {
-            return;
-        }
-        let ended = status.wait_for(|status| *status != Status::Running);
-        if limited(DELAY, ended).await.is_some() {
+    /// The check while the manager runs, or when it is closed, if drift is a warning. It keeps neither the manager nor its
+    /// connections alive.
+    pub(super) fn into_check(self, gate: &Arc<Gate>) -> Option<Check> {
+        let (warns, gate) = (self.reaction == SchemaDrift::Warn, Arc::downgrade(gate));
+        warns.then(|| -> Check { Box::new(|token| Box::pin(self.check(gate, token))) })
+    }
+
+    /// `close` gives the token that keeps the connections open. Otherwise the manager may be closed meanwhile.
+    async fn check(self, gate: Weak<Gate>, token: Option<CallToken<'static>>) {
+        if token.is_some() && !is_first::<M>() {
             return;
         }
         let expected = self.expected().await;
         let Some(gate) = gate.upgrade() else { return };
-        if let (Some(Ok(engine)), Ok(token)) = (gate.answer(), gate.enter(READ.method)) {
+        let token = token.or_else(|| gate.enter(READ.method).ok().map(CallToken::into_owned));
+        if let (Some(Ok(engine)), Some(token)) = (gate.answer(), token) {
             let found = found(&gate, engine, Some(token)).await;
-            let _ = self.compare(found, expected);
+            let _ = self.compare(engine, found, expected);
         }
     }
 
@@ -108,12 +118,17 @@ impl<M: Schema> Drift<M> {
     }
 
     /// Before the start or the migration is accepted.
-    pub(super) async fn judge(&self, found: Result<SchemaDump>) -> Result<()> {
+    pub(super) async fn judge(&self, engine: &Engine, found: Result<SchemaDump>) -> Result<()> {
         let expected = self.expected().await;
-        self.compare(found, expected)
+        self.compare(engine, found, expected)
     }
 
-    fn compare(&self, found: Result<SchemaDump>, expected: Result<SchemaDump>) -> Result<()> {
+    fn compare(
+        &self,
+        engine: &Engine,
+        found: Result<SchemaDump>,
+        expected: Result<SchemaDump>,
+    ) -> Result<()> {
         let database = self.config.name();
         let (found, expected) = match (found, expected) {
             (Ok(found), Ok(expected)) => (found, expected),
@@ -130,6 +145,7 @@ impl<M: Schema> Drift<M> {
         };
         if self.is_error() {
             return Err(Error::SchemaDrift {
+                path: engine.opener.path.clone(),
                 version: self.newest.clone(),
                 differences: drift.to_string(),
             });
@@ -146,21 +162,23 @@ impl<M: Schema> Drift<M> {
             Model::Another(make) => {
                 let core = ManagerCore::of(&self.config, finish);
                 let gate = Arc::clone(core.gate());
-                (Some(Arc::new(make(core))), Some(gate))
+                let made = catch_unwind(AssertUnwindSafe(|| Arc::new(make(core))));
+                let made = made.map_err(|panic| panicked(INIT.method, &*panic))?;
+                (Some(made), Some(gate))
             }
             Model::Same(manager, gate) => (manager.upgrade(), gate.upgrade()),
         };
         let (Some(model), Some(gate)) = (model, gate) else {
             return Err(Error::HandleEnded);
         };
-        let engine = Engine::in_memory(gate.id, &self.config)?;
+        let engine = Engine::in_memory(gate.id, &self.config).await?;
         if M::__FROM_FILES {
             set_foreign_keys(&engine, false).await?;
         }
         let mut expected = Err(Error::HandleEnded);
         let making = in_transaction(&gate, &engine, &INIT, async |frame| {
+            version_row::create(frame, &self.newest).await?;
             let db = &mut WriteTransaction::new(Arc::clone(frame));
-            version_row::create(db, &self.newest).await?;
             model.init_db(db).await?;
             expected = frame
                 .session
@@ -174,6 +192,26 @@ impl<M: Schema> Drift<M> {
         })??;
         expected
     }
+}
+
+/// Runs the check when the manager has run for a while and was not closed.
+pub(super) async fn check_beside(gate: Weak<Gate>, mut status: watch::Receiver<Status>) {
+    let ended = status.wait_for(|status| *status != Status::Running);
+    if limited(DELAY, ended).await.is_some() {
+        return;
+    }
+    let check = gate.upgrade().and_then(|gate| gate.take_check());
+    if let Some(check) = check {
+        check(None).await;
+    }
+}
+
+/// Whether no manager of this type was checked at `close` before. The mistake is one of the program, so a process is told
+/// once, and opening many files for a moment each costs nothing.
+fn is_first<M: 'static>() -> bool {
+    static CHECKED: Mutex<BTreeSet<TypeId>> = Mutex::new(BTreeSet::new());
+    let mut checked = CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
+    checked.insert(TypeId::of::<M>())
 }
 
 /// The schema of the database itself.

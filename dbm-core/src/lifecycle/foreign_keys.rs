@@ -13,6 +13,23 @@ pub(super) async fn foreign_keys(frame: &Frame) -> Result<ForeignKeys> {
     frame.session.control_on_lane(read).await?
 }
 
+/// Fails if a key is at fault, or a row has no parent, that was not so before.
+pub(super) async fn refuse_worse_than(
+    before: &ForeignKeys,
+    engine: &Engine,
+    frame: &Frame,
+) -> Result<()> {
+    match foreign_keys(frame).await?.worse_than(before) {
+        None => Ok(()),
+        Some(violation) => Err(Error::ForeignKeys {
+            path: engine.opener.path.clone(),
+            child: violation.child,
+            parent: violation.parent,
+            count: violation.count,
+        }),
+    }
+}
+
 /// The setting is ignored inside a transaction, and with it on, rebuilding a parent table would delete its children.
 pub(super) async fn set_foreign_keys(engine: &Engine, on: bool) -> Result<()> {
     let (sender, receiver) = oneshot::channel();

@@ -1,4 +1,5 @@
-//! An older database: a backup, `migrate_db`, and the new version. The last two are one transaction.
+//! An older database: a backup, `migrate_db`, and the new version. The last two are one transaction. A database that is
+//! adopted gets the table `Version` in the same transaction, and is an older one from then on.
 
 use std::sync::Arc;
 
@@ -6,11 +7,12 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use super::drift::Drift;
-use super::foreign_keys::{foreign_keys, set_foreign_keys};
+use super::foreign_keys::{foreign_keys, refuse_worse_than, set_foreign_keys};
 use super::{in_transaction, tell, version_row};
 use crate::call::site::Site;
 use crate::engine::{Contents, Db, Engine, back_up, contents, read_schema};
 use crate::error::{Error, Result};
+use crate::frame::Frame;
 use crate::gate::Gate;
 use crate::schema::Schema;
 use crate::transaction::{NewHandle as _, WriteTransaction};
@@ -19,7 +21,7 @@ use crate::version::Version;
 static SITE: Site = Site::new(module_path!(), "migrate_db").during_init();
 
 /// False if another process was first.
-pub(crate) async fn migrate<M: Schema>(
+pub(crate) async fn migrate<M: Schema + Send + Sync + 'static>(
     schema: &M,
     gate: &Gate,
     engine: &Arc<Engine>,
@@ -28,44 +30,57 @@ pub(crate) async fn migrate<M: Schema>(
 ) -> Result<bool> {
     set_foreign_keys(engine, false).await?;
     let migrated = in_transaction(gate, engine, &SITE, async |frame| {
-        let stored = match frame
+        let found = frame
             .session
             .control(|db| contents(&db.connection))
-            .await??
-        {
-            Contents::Version(stored) if stored < *target => stored,
+            .await??;
+        let (from, is_foreign) = match (found, &engine.opener.config.adopt) {
+            (Contents::Version(stored), _) if stored < *target => (stored, false),
+            (Contents::Foreign, Some(version)) => (version.clone(), true),
             _ => return Ok(false),
         };
-        let before = foreign_keys(frame).await?;
-        save(engine, &stored).await?;
-        let db = &mut WriteTransaction::new(Arc::clone(frame));
-        tell(|| info!(from = %stored, to = %target, "migrating the database"));
-        if !schema.migrate_db(db, &stored, target).await? {
-            return Err(Error::MigrationRefused {
-                from: stored,
-                to: target.clone(),
-            });
+        save(engine, &from).await?;
+        if is_foreign {
+            version_row::create(frame, &from).await?;
+            tell(|| info!(version = %from, "database adopted"));
         }
-        version_row::update(db, target).await?;
-        if let Some(violation) = foreign_keys(frame).await?.worse_than(&before) {
-            return Err(Error::ForeignKeys {
-                child: violation.child,
-                parent: violation.parent,
-                count: violation.count,
-            });
+        if from < *target {
+            run_hook(schema, engine, frame, &from, target).await?;
         }
         if drift.is_error() {
             let read = |db: &mut Db| read_schema(&db.connection);
-            drift
-                .judge(frame.session.control_on_lane(read).await?)
-                .await?;
+            let schema = frame.session.control_on_lane(read).await?;
+            drift.judge(engine, schema).await?;
         }
-        tell(|| info!(from = %stored, to = %target, "database migrated"));
         Ok(true)
     })
     .await?;
     set_foreign_keys(engine, true).await?;
     Ok(migrated)
+}
+
+/// Runs `migrate_db`, and judges what it leaves.
+async fn run_hook<M: Schema>(
+    schema: &M,
+    engine: &Engine,
+    frame: &Arc<Frame>,
+    from: &Version,
+    to: &Version,
+) -> Result<()> {
+    let before = foreign_keys(frame).await?;
+    let db = &mut WriteTransaction::new(Arc::clone(frame));
+    tell(|| info!(%from, %to, "migrating the database"));
+    if !schema.migrate_db(db, from, to).await? {
+        return Err(Error::MigrationRefused {
+            path: engine.opener.path.clone(),
+            from: from.clone(),
+            to: to.clone(),
+        });
+    }
+    version_row::update(db, to).await?;
+    refuse_worse_than(&before, engine, frame).await?;
+    tell(|| info!(%from, %to, "database migrated"));
+    Ok(())
 }
 
 /// Makes the backup, on the worker thread.

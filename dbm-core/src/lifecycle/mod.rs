@@ -26,7 +26,8 @@ mod version_row;
 pub(crate) use close::{close, close_within};
 #[cfg(feature = "signal")]
 pub(crate) use signal::close_on_signal;
-pub(crate) use start::{Start, ensure_ready};
+pub use start::Start;
+pub(crate) use start::ensure_ready;
 pub(crate) use verify::verify;
 pub(crate) use version_row::{get_version, update_version};
 

@@ -21,21 +21,36 @@ const SMALLEST_PAGE: u64 = 512;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Create,
+    /// To adopt it, to migrate it, or both.
     Migrate,
     Nothing,
 }
 
 /// The step that a file with these contents needs, or why it is refused.
-pub(crate) fn step_for(contents: &Contents, required: &Version) -> Result<Step> {
-    match contents {
-        Contents::Nothing => Ok(Step::Create),
-        Contents::Version(stored) if stored == required => Ok(Step::Nothing),
-        Contents::Version(stored) if stored < required => Ok(Step::Migrate),
-        Contents::Version(stored) => Err(Error::TooNew {
-            stored: stored.clone(),
-            required: required.clone(),
-        }),
+pub(crate) fn step_for(contents: Contents, opener: &Opener, required: &Version) -> Result<Step> {
+    let path = || opener.path.clone();
+    let stored = match (contents, &opener.config.adopt) {
+        (Contents::Nothing, _) => return Ok(Step::Create),
+        (Contents::Version(stored), _) if stored == *required => return Ok(Step::Nothing),
+        (Contents::Version(stored), _) => stored,
+        (Contents::Foreign, Some(version)) => version.clone(),
+        (Contents::Foreign, None) => return Err(Error::ForeignDatabase { path: path() }),
+        (Contents::NameTaken { kind, name }, _) => {
+            return Err(Error::VersionNameTaken {
+                path: path(),
+                kind,
+                name,
+            });
+        }
+    };
+    if stored <= *required {
+        return Ok(Step::Migrate);
     }
+    Err(Error::TooNew {
+        path: path(),
+        stored,
+        required: required.clone(),
+    })
 }
 
 /// Runs on the first reader's worker thread, unless the file is ready and opening it takes no time.
@@ -53,7 +68,8 @@ pub(crate) async fn prepare(
         let prepared = prepare_now(&engine, &conn, &required);
         // A reader of a file in WAL mode creates side files that only a connection which may write removes
         // (sqlite.org/walformat.html).
-        if prepared.is_err() && engine.opener.has_empty_log() {
+        let may_write = !engine.opener.config.read_only;
+        if prepared.is_err() && may_write && engine.opener.has_empty_log() {
             engine.opener.remove_log(TRUNCATE_WAIT);
         }
         prepared
@@ -62,9 +78,11 @@ pub(crate) async fn prepare(
     receiver.await.unwrap_or(Err(Error::HandleEnded))
 }
 
-/// Whether the file's last user has closed it: there is no log to recover.
+/// Whether the file's last user has closed it: there is no log to recover. Nor is there an `on_open`, which may take any
+/// time.
 fn is_at_rest(opener: &Opener) -> bool {
     opener.config.execution != Execution::Offload
+        && opener.config.on_open.is_none()
         && fs::symlink_metadata(&opener.path)
             .is_ok_and(|metadata| metadata.is_file() && metadata.len() >= SMALLEST_PAGE)
         && fs::symlink_metadata(log_of(&opener.path)).is_err()
@@ -77,18 +95,24 @@ fn open_now(opener: &Opener, reader: &Conn, required: &Version) -> Option<()> {
     if !ready {
         return None;
     }
-    reader.adopt(into_reader(opener, connection).ok()?);
+    reader.take_over(into_reader(opener, connection).ok()?);
     Some(())
 }
 
 fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Step> {
     let opener = &engine.opener;
+    if opener.config.read_only {
+        return prepare_to_read(opener, reader, required);
+    }
+    if let Some(directory) = opener.path.parent() {
+        make_directory(directory).map_err(|error| Error::io(directory, error))?;
+    }
     let writer = &engine.writer.conn;
     let is_empty = length(opener)? == 0;
     refuse_foreign_log(opener)?;
     if is_empty {
         if !writer.is_open() {
-            writer.adopt(opener.create()?);
+            writer.take_over(opener.create()?);
         }
         return Ok(Step::Create);
     }
@@ -96,14 +120,40 @@ fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Ste
     if contents == Contents::Nothing && has_no_page(opener)? {
         return Err(not_a_database());
     }
-    let step = step_for(&contents, required)?;
+    let step = step_for(contents, opener, required)?;
     let opened_by_first_write =
         step == Step::Nothing && opener.patiently(|| is_wal(&connection))?;
     if !opened_by_first_write && !writer.is_open() {
-        writer.adopt(opener.open(Role::Writer)?);
+        writer.take_over(opener.open(Role::Writer)?);
     }
-    reader.adopt(into_reader(opener, connection)?);
+    reader.take_over(into_reader(opener, connection)?);
     Ok(step)
+}
+
+/// The same for a manager that only reads. A file that needs a step is refused.
+fn prepare_to_read(opener: &Opener, reader: &Conn, required: &Version) -> Result<Step> {
+    let no_database = || Error::NoDatabase {
+        path: opener.path.clone(),
+    };
+    if length(opener)? == 0 {
+        return Err(no_database());
+    }
+    refuse_foreign_log(opener)?;
+    let (contents, connection) = look(opener)?;
+    match contents {
+        Contents::Nothing if has_no_page(opener)? => Err(not_a_database()),
+        Contents::Nothing => Err(no_database()),
+        Contents::Version(stored) if stored < *required => Err(Error::TooOld {
+            path: opener.path.clone(),
+            stored,
+            required: required.clone(),
+        }),
+        contents => {
+            let step = step_for(contents, opener, required)?;
+            reader.take_over(into_reader(opener, connection)?);
+            Ok(step)
+        }
+    }
 }
 
 /// Whether a file is not empty but too short for a database: SQLite would take it for empty and overwrite it.
@@ -111,14 +161,10 @@ fn has_no_page(opener: &Opener) -> Result<bool> {
     Ok((1..SMALLEST_PAGE).contains(&length(opener)?))
 }
 
-/// Length of the file in bytes, 0 if there is none. A crash right after the first open leaves an empty file. Creates
-/// the directory.
+/// Length of the file in bytes, 0 if there is none. A crash right after the first open leaves an empty file.
 fn length(opener: &Opener) -> Result<u64> {
     let path = &opener.path;
     let failed = |error| Error::io(path, error);
-    if let Some(directory) = path.parent() {
-        make_directory(directory).map_err(|error| Error::io(directory, error))?;
-    }
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(failed(io::ErrorKind::IsADirectory.into())),
         Ok(metadata) => Ok(metadata.len()),
@@ -155,6 +201,7 @@ mod tests {
     use std::sync::Barrier;
 
     use super::*;
+    use crate::config::Config;
     use crate::temporary::TemporaryDirectory;
 
     #[test]
@@ -179,22 +226,21 @@ mod tests {
 
     #[test]
     fn versions_are_compared_as_numbers() {
-        let stored = Contents::Version(Version::new(0, 9, 0));
-        assert_eq!(
-            step_for(&stored, &Version::new(0, 10, 0)).unwrap(),
-            Step::Migrate
-        );
-        assert_eq!(
-            step_for(&stored, &Version::new(0, 9, 0)).unwrap(),
-            Step::Nothing
-        );
-        assert!(matches!(
-            step_for(&stored, &Version::new(0, 8, 99)),
-            Err(Error::TooNew { .. })
-        ));
-        assert_eq!(
-            step_for(&Contents::Nothing, &Version::new(1, 0, 0)).unwrap(),
-            Step::Create
-        );
+        let step = |contents, config, required| {
+            step_for(contents, &Opener::new("file".into(), config), &required)
+        };
+        let (stored, config) = (Version::new(0, 9, 0), Config::new(""));
+        let stored_in = || Contents::Version(stored.clone());
+        let adopts = config.clone().adopt(stored.clone());
+        for (contents, config) in [(stored_in(), config.clone()), (Contents::Foreign, adopts)] {
+            let newer = step(contents.clone(), config.clone(), Version::new(0, 10, 0));
+            assert_eq!(newer.unwrap(), Step::Migrate);
+            let older = step(contents, config, Version::new(0, 8, 99));
+            assert!(matches!(older, Err(Error::TooNew { .. })));
+        }
+        let same = step(stored_in(), config.clone(), stored.clone());
+        assert_eq!(same.unwrap(), Step::Nothing);
+        let new = step(Contents::Nothing, config, Version::new(1, 0, 0));
+        assert_eq!(new.unwrap(), Step::Create);
     }
 }

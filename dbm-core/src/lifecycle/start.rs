@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tracing::{error, info};
 
 use super::close::finish;
-use super::drift::{Drift, Model};
+use super::drift::{Drift, Model, check_beside};
 use super::prepare::{Step, prepare};
 use super::{create::create, migrate::migrate, not_from_inside, reached, tell};
 use crate::config::Config;
@@ -28,7 +28,8 @@ use crate::version::{self, Version};
 const ATTEMPTS: usize = 10;
 
 /// A manager that is built but not started.
-pub(crate) struct Start<M> {
+#[allow(missing_debug_implementations)]
+pub struct Start<M> {
     manager: Arc<M>,
     required: Result<Version>,
     config: Config,
@@ -36,7 +37,7 @@ pub(crate) struct Start<M> {
     drift: Drift<M>,
 }
 
-impl<M: Schema> Start<M> {
+impl<M> Start<M> {
     /// `newest` is the version that `init_db` makes.
     pub(crate) fn new(
         config: Config,
@@ -65,7 +66,9 @@ impl<M: Schema> Start<M> {
             ..Self::new(config, newest, make)
         }
     }
+}
 
+impl<M: Schema + Send + Sync + 'static> Start<M> {
     /// Starts in a task of its own. With `here`, the part that needs no waiting runs at once: a database that is at rest
     /// is then open.
     pub(crate) fn begin(self, here: bool) -> Arc<M> {
@@ -90,8 +93,11 @@ impl<M: Schema> Start<M> {
                     drop(manager);
                     let was_there = matches!(&started, Ok((_, Step::Nothing | Step::Migrate)));
                     let (gate, status) = (Arc::downgrade(&starting.gate), starting.gate.watch());
+                    let check = drift.into_check(&starting.gate).filter(|_| was_there);
+                    let beside = check.is_some().then(|| check_beside(gate, status));
+                    starting.gate.set_check(check);
                     starting.end(started.map(|(engine, _)| engine));
-                    was_there.then(|| drift.check_beside(gate, status))
+                    beside
                 });
                 let mut nobody = Context::from_waker(Waker::noop());
                 match here.then(|| start.as_mut().poll(&mut nobody)) {
@@ -116,7 +122,7 @@ fn runtime() -> Result<Handle> {
     })
 }
 
-async fn start_up<M: Schema>(
+async fn start_up<M: Schema + Send + Sync + 'static>(
     manager: &M,
     required: Result<Version>,
     config: Config,
@@ -198,7 +204,7 @@ impl Drop for GiveUpOnDrop<'_> {
     }
 }
 
-async fn make_ready<M: Schema>(
+async fn make_ready<M: Schema + Send + Sync + 'static>(
     manager: &M,
     gate: &Gate,
     engine: &Arc<Engine>,

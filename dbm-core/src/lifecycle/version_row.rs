@@ -2,26 +2,30 @@
 
 use crate::call::pipeline::Call;
 use crate::call::site::Site;
+use crate::engine::Db;
 use crate::error::{Error, Result};
+use crate::frame::Frame;
 use crate::manager_core::ManagerCore;
 use crate::transaction::{ReadTransaction, WriteTransaction};
 use crate::version::{self, Version};
 
-const CREATE: &str = "CREATE TABLE Version (
+const CREATE: &str = "CREATE TABLE main.Version (
     major INTEGER NOT NULL,
     minor INTEGER NOT NULL,
     patch INTEGER NOT NULL,
     PRIMARY KEY (major, minor, patch)
 ) STRICT";
+const INSERT: &str = "INSERT INTO main.Version (major, minor, patch) VALUES (?1, ?2, ?3)";
 
-pub(super) async fn create(db: &mut WriteTransaction, version: &Version) -> Result<()> {
-    db.execute(CREATE, ()).await?;
-    db.execute(
-        "INSERT INTO Version (major, minor, patch) VALUES (?1, ?2, ?3)",
-        version::to_row(version)?,
-    )
-    .await?;
-    Ok(())
+/// The library's own work: a body may not create a table of this name.
+pub(super) async fn create(frame: &Frame, version: &Version) -> Result<()> {
+    let row = version::to_row(version)?;
+    let create = move |db: &mut Db| {
+        db.connection.execute(CREATE, ())?;
+        db.connection.execute(INSERT, row)?;
+        Ok(())
+    };
+    frame.session.control(create).await?
 }
 
 pub(super) async fn update(db: &mut WriteTransaction, version: &Version) -> Result<()> {

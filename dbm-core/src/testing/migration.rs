@@ -10,8 +10,10 @@ use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
 use crate::error::{Error, Result};
-use crate::manager::{DbManager, FromCore};
+use crate::lifecycle;
+use crate::manager::{DbManager, FromCore, Shareable};
 use crate::manager_core::ManagerCore;
+use crate::on_open::OpenHook;
 use crate::schema::Schema;
 use crate::transaction::WriteTransaction;
 use crate::version::Version;
@@ -58,6 +60,7 @@ use crate::version::Version;
 pub struct Migration {
     start: Start,
     seed: String,
+    on_open: Option<OpenHook>,
 }
 
 #[derive(Debug, Clone)]
@@ -88,7 +91,7 @@ impl Migration {
     /// ```no_run
     /// # use dbm_core::prelude::*;
     /// # use dbm_core::testing::{Migration, MigrationError};
-    /// # async fn f<Store: DbManager + dbm_core::FromCore>() -> Result<(), MigrationError> {
+    /// # async fn f<Store: DbManager + Schema + dbm_core::FromCore>() -> Result<(), MigrationError> {
     /// for release in ["1.0.0", "1.1.0"] {
     ///     Migration::from_files(release)
     ///         .seed("INSERT INTO user (name) VALUES ('Ada')")
@@ -107,6 +110,7 @@ impl Migration {
         Self {
             start,
             seed: String::new(),
+            on_open: None,
         }
     }
 
@@ -118,6 +122,20 @@ impl Migration {
         self
     }
 
+    /// Sets up every connection of the check, as [`Config::on_open`] does: for a schema that needs functions or
+    /// collations of the program.
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the program sets up its connections"
+    )]
+    pub fn on_open(
+        mut self,
+        set_up: impl Fn(&rusqlite::Connection) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_open = Some(OpenHook(Arc::new(set_up)));
+        self
+    }
+
     /// Migrates the database with the manager itself, and compares the result with a new database.
     ///
     /// Returns the running manager, so that a test can check its rows.
@@ -126,7 +144,9 @@ impl Migration {
     ///
     /// [`MigrationError::Failed`] if the older database cannot be created or migrated. [`MigrationError::Differs`] if
     /// the result differs from a new database, also in the order of columns.
-    pub async fn check<M: DbManager + FromCore>(self) -> Result<Migrated<M>, MigrationError> {
+    pub async fn check<M: DbManager + Schema + FromCore>(
+        self,
+    ) -> Result<Migrated<M>, MigrationError> {
         self.check_with(M::from_core).await
     }
 
@@ -135,14 +155,19 @@ impl Migration {
     /// # Errors
     ///
     /// The same as [`check`](Self::check).
-    pub async fn check_with<M: DbManager>(
+    pub async fn check_with<M: DbManager + Schema>(
         self,
         build: impl Fn(ManagerCore) -> M,
     ) -> Result<Migrated<M>, MigrationError> {
-        let directory = self.prepare(&build).await?;
-        let config = directory.config().schema_drift(SchemaDrift::Ignore);
+        let on_open = self.on_open.clone();
+        let set_up = |mut config: Config| {
+            config.on_open.clone_from(&on_open);
+            config
+        };
+        let directory = self.prepare(&set_up, &build).await?;
+        let config = set_up(directory.config()).schema_drift(SchemaDrift::Ignore);
         let manager = M::create_with(config, &build).await?;
-        let new = M::create_with(Config::in_memory(), &build).await?;
+        let new = M::create_with(set_up(Config::in_memory()), &build).await?;
         let expected = schema(&new).await?;
         new.close().await?;
         if let Err(differences) = schema(&manager).await?.compare(&expected) {
@@ -155,8 +180,9 @@ impl Migration {
         })
     }
 
-    async fn prepare<M: DbManager>(
+    async fn prepare<M: DbManager + Schema>(
         self,
+        set_up: impl Fn(Config) -> Config,
         build: impl Fn(ManagerCore) -> M,
     ) -> Result<TestDirectory> {
         let (directory, version, sql) = match self.start {
@@ -168,17 +194,17 @@ impl Migration {
                     ));
                 }
                 let (directory, version) = (TestDirectory::new()?, parse(&version)?);
-                let config = directory.config().version(version.clone());
+                let config = set_up(directory.config()).version(version.clone());
                 M::create_with(config, build).await?.close().await?;
                 (directory, version, String::new())
             }
             Start::File(fixture) => {
                 let directory = TestDirectory::with_database(fixture)?;
-                let version = directory.version()?;
+                let version = directory.version(set_up(directory.config()))?;
                 (directory, version, String::new())
             }
         };
-        let config = directory.config().version(version);
+        let config = set_up(directory.config()).version(version);
         let old = Old::create_with(config, |core| Old { core, sql }).await?;
         old.run(&self.seed).await?;
         old.close().await?;
@@ -208,11 +234,17 @@ impl Old {
     }
 }
 
+impl Shareable for Old {}
+
 impl DbManager for Old {
     const VERSION: Version = Version::new(0, 0, 0);
 
     fn __core(&self) -> &ManagerCore {
         &self.core
+    }
+
+    fn __begin(start: lifecycle::Start<Self>, here: bool) -> Arc<Self> {
+        start.begin(here)
     }
 }
 

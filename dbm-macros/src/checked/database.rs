@@ -317,6 +317,11 @@ impl Database {
 }
 
 impl Seen {
+    fn changes_schema(&mut self) {
+        self.writes = true;
+        self.changes_schema = true;
+    }
+
     fn authorize(&mut self, action: &AuthAction<'_>) -> Authorization {
         use AuthAction as A;
         let in_file = self.speaker == Speaker::File;
@@ -338,9 +343,12 @@ impl Seen {
                 self.writes = true;
                 None
             }
+            A::CreateTable { table_name: name } | A::CreateView { view_name: name } => {
+                self.changes_schema();
+                Refusal::of_name(name)
+            }
             _ => {
-                self.writes = true;
-                self.changes_schema = true;
+                self.changes_schema();
                 None
             }
         };

@@ -20,8 +20,19 @@ struct Child {
 impl Child {
     async fn obey(&mut self, command: &str) -> Result<String> {
         match words(command).as_slice() {
-            ["start", directory, version] => {
-                let store = Store::open(Path::new(directory), version).await?;
+            [
+                how @ ("start" | "adopt" | "start-to-read"),
+                directory,
+                version,
+            ] => {
+                let version = Version::parse(version).map_err(Error::other)?;
+                let config = Config::new(*directory).version(version);
+                let config = match *how {
+                    "adopt" => config.adopt(Version::new(1, 0, 0)),
+                    "start-to-read" => config.read_only(),
+                    _ => config,
+                };
+                let store = Store::create_hooked(config, Hooks::default()).await?;
                 let answer = format!("{} {:?}", store.status(), store.calls());
                 self.store = Some(store);
                 Ok(answer)
@@ -77,7 +88,7 @@ impl Child {
 fn words(command: &str) -> Vec<&str> {
     match command.split_once(' ') {
         Some(("lock", path)) => vec!["lock", path],
-        Some((first @ ("start" | "create-many"), rest)) => {
+        Some((first @ ("start" | "adopt" | "start-to-read" | "create-many"), rest)) => {
             let (path, last) = rest.rsplit_once(' ').unwrap_or((rest, ""));
             vec![first, path, last]
         }

@@ -58,6 +58,7 @@ async fn work(directory: &Path, version: &str, steps: Vec<String>) {
         directory: directory.to_owned(),
         config: Config::new(directory)
             .version(version)
+            .adopt(Version::new(1, 0, 0))
             .busy_timeout(BUSY_TIMEOUT),
         ledger: None,
     };

@@ -1,7 +1,9 @@
 //! What the attributes generate, written by hand: a manager needs no macro.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use dbm_core::__private::{Shareable, Start, begin};
 use dbm_core::call::{Site, call};
 use dbm_core::prelude::*;
 
@@ -9,11 +11,17 @@ struct Store {
     core: ManagerCore,
 }
 
+impl Shareable for Store {}
+
 impl DbManager for Store {
     const VERSION: Version = Version::new(1, 0, 0);
 
     fn __core(&self) -> &ManagerCore {
         &self.core
+    }
+
+    fn __begin(start: Start<Self>, here: bool) -> Arc<Self> {
+        begin(start, here)
     }
 }
 

@@ -206,7 +206,9 @@ async fn fails(case: &Case, config: Config, directory: &Path) {
 fn assert_typed(case: &Case, error: &Error) {
     let (name, text) = (case.file(), error.to_string());
     match error {
-        Error::TooNew { stored, required } => {
+        Error::TooNew {
+            stored, required, ..
+        } => {
             assert_eq!(*required, case.target());
             assert!(
                 text.contains(&stored.to_string()) && text.contains(&required.to_string()),
@@ -227,7 +229,7 @@ fn assert_typed(case: &Case, error: &Error) {
                 assert!(text.contains(count), "{text}");
             }
         }
-        Error::ForeignDatabase => assert_eq!(name, "broken_version_missing.db"),
+        Error::ForeignDatabase { .. } => assert_eq!(name, "broken_version_missing.db"),
         Error::Sqlite(_) => {
             assert!(
                 name.contains("truncated") || name.contains("garbage") || name.contains("future"),

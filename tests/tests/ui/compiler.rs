@@ -84,7 +84,7 @@ impl Compiler {
 fn manifest(tests: &Path, cases: &[PathBuf]) -> String {
     let mut manifest = format!(
         "[package]\nname = \"dbm-ui\"\nedition = \"2024\"\n\n[workspace]\n\n[lints.rust]\ndead_code = \"allow\"\n\n\
-         [dependencies]\nasync-trait = \"*\"\ntokio = \"*\"\n\
+         [dependencies]\nanyhow = \"*\"\nasync-trait = \"*\"\naxum = \"*\"\ntokio = \"*\"\n\
          dbm-core = {{ path = {} }}\ndbm-tests = {{ path = {} }}\n",
         quoted(&tests.with_file_name("dbm-core")),
         quoted(tests),

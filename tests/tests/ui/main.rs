@@ -35,6 +35,38 @@ fn every_mistake_is_one_error_on_the_right_token() {
     );
 }
 
+/// A heading quotes between double backticks, with `..` and `…` for what it leaves out.
+#[test]
+fn the_questions_quote_what_the_compiler_says() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let outputs: Vec<String> = cases()
+        .iter()
+        .filter_map(|case| fs::read_to_string(package.join(case).with_extension("stderr")).ok())
+        .collect();
+    let page = fs::read_to_string(package.join("../docs/faq.md")).unwrap();
+    let headings = page
+        .lines()
+        .skip_while(|line| *line != "## What the compiler says")
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.starts_with("### "));
+    let quotes: Vec<&str> = headings
+        .flat_map(|heading| heading.split("``").skip(1).step_by(2))
+        .collect();
+    assert!(quotes.len() > 20, "only {} quotes", quotes.len());
+    for quote in quotes {
+        let is_said = |output: &String| {
+            let mut rest = output.as_str();
+            quote.split(['.', '…']).all(|part| {
+                let found = rest.split_once(part.trim());
+                rest = found.map_or("", |(_, rest)| rest);
+                found.is_some()
+            })
+        };
+        assert!(outputs.iter().any(is_said), "nothing says: {quote}");
+    }
+}
+
 /// Every file below `ui`, relative to this package.
 fn cases() -> Vec<PathBuf> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));

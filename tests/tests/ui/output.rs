@@ -16,7 +16,7 @@ pub(crate) fn essence(output: &str) -> Vec<String> {
             if !elsewhere {
                 lines.push(text.trim_end().to_owned());
             }
-        } else if !text.is_empty() {
+        } else if !text.is_empty() && !names_a_file_of_types(text) {
             elsewhere = false;
             lines.push(without_count(text.trim_end()));
         }
@@ -24,6 +24,12 @@ pub(crate) fn essence(output: &str) -> Vec<String> {
     // An empty line of the margin stands where something is quoted, and not always.
     lines.retain(|line| line != "|");
     lines
+}
+
+/// Where the compiler has put a type that is too long to show.
+fn names_a_file_of_types(text: &str) -> bool {
+    text.starts_with("= note: the full name for the type has been written")
+        || text.starts_with("= note: consider using `--verbose`")
 }
 
 /// Whether the component rust-src is there, and made a difference.
@@ -47,7 +53,8 @@ pub(crate) fn headlines(output: &str) -> Vec<String> {
 /// The output as it is kept: with paths that are the same on every machine.
 pub(crate) fn to_keep(output: &str) -> String {
     let mut kept = String::new();
-    for line in output.trim_end().lines() {
+    let lines = output.trim_end().lines();
+    for line in lines.filter(|line| !names_a_file_of_types(line.trim_start())) {
         match location(line.trim_start()) {
             Some(location) => {
                 kept.push_str(&line[..line.len() - line.trim_start().len()]);

@@ -19,7 +19,7 @@ fn fixture(execution: Execution) -> Fixture {
         Engine::new(opener, None)
     };
     let first = open();
-    first.writer.conn.adopt(first.opener.create().unwrap());
+    first.writer.conn.take_over(first.opener.create().unwrap());
     execute(&first.writer.conn, "CREATE TABLE t (n)");
     first.close();
     let engine = open();

@@ -166,7 +166,7 @@ fn a_read_that_has_a_reader_when_all_are_closed_is_refused() {
 fn a_read_that_is_served_when_it_is_ended_learns_of_it() {
     run(async {
         let (readers, permit) = busy();
-        permit.conn().adopt(readers.opener.in_memory().unwrap());
+        permit.conn().take_over(readers.opener.in_memory().unwrap());
         let read = reads(permit.conn(), "read");
         permit.serve(&read).unwrap();
         readers.evict_older_than(Duration::ZERO);
@@ -249,7 +249,7 @@ fn reads(conn: &Arc<Conn>, method: &'static str) -> Arc<Session> {
 fn ending_a_read_does_not_interrupt_the_next_one_on_its_connection() {
     let opener = Opener::new(":memory:".into(), Config::in_memory());
     let conn = Conn::new(Role::Reader, Arc::clone(&opener));
-    conn.adopt(opener.in_memory().unwrap());
+    conn.take_over(opener.in_memory().unwrap());
     let (old, new) = (reads(&conn, "old"), reads(&conn, "new"));
     conn.lock().give_to(new.id).unwrap();
     let (begins, begun) = oneshot::channel();

@@ -69,3 +69,5 @@ impl Schema for Twice {
         Ok(())
     }
 }
+
+manager!(Taken, version = "1.0.0", schema = "taken", checked);

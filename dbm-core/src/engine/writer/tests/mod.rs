@@ -24,7 +24,7 @@ static OFFLOADED: AtomicU64 = AtomicU64::new(0);
 pub(super) fn writer(config: Config) -> Arc<Writer> {
     let opener = Opener::new(":memory:".into(), config);
     let conn = Conn::new(Role::Writer, Arc::clone(&opener));
-    conn.adopt(opener.in_memory().unwrap());
+    conn.take_over(opener.in_memory().unwrap());
     let readers = Readers::new(Arc::clone(&opener));
     Writer::new(conn, opener, readers)
 }
