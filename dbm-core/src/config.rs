@@ -118,7 +118,7 @@ pub enum Execution {
 pub enum SchemaDrift {
     /// Start-up, or the migration before it is committed, fails with [`Error::SchemaDrift`].
     Error,
-    /// A warning is logged; the check comes a second after the start, so that it delays no call. A manager that is closed
+    /// A warning is logged; the check comes half a second after the start, so that it delays no call. A manager that is closed
     /// earlier is checked by [`close`](crate::DbManager::close), if it is the first of its type in the process, within two
     /// seconds. That takes about a millisecond, and 0.2 ms for each table.
     Warn,

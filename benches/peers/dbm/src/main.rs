@@ -79,7 +79,7 @@ impl Peer for Dbm {
         });
         let config = match job.limit {
             // Under a tool that counts instructions every statement seems slow and would be sent to a thread. The check
-            // for drift comes a second after the start: into some counts and not into others.
+            // for drift comes half a second after the start: into some counts and not into others.
             Limit::Calls(_) => config
                 .execution(Execution::Inline)
                 .schema_drift(SchemaDrift::Ignore),
