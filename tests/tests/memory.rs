@@ -104,8 +104,8 @@ fn changing_texts_keep_little_and_idle_managers_give_back_what_they_have() {
             }
         }
         burst.join_all().await;
-        assert!(!open_files(directory.path()).is_empty() && threads() > before);
-        let at_rest = || open_files(directory.path()).is_empty() && threads() <= before;
+        assert!(open_files(directory.path()).len() > 20 * 4);
+        let at_rest = || open_files(directory.path()).is_empty() && threads() <= before + 2;
         dbm_tests::eventually(at_rest).await;
 
         for store in &stores {
