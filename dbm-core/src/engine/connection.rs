@@ -281,8 +281,10 @@ impl Conn {
         idle::tell_of_open();
     }
 
-    /// Closes the connection if it was not used since the last call of this. False if something is left for the next one.
+    /// Closes the connection, and ends the thread, if it was not used since the last call of this. False if something is
+    /// left for the next one.
     pub(crate) fn rest(&self) -> bool {
+        let thread_has_ended = self.worker.rest(|| !self.has_pending());
         let Some(mut slot) = self.try_lock_idle() else {
             return false;
         };
@@ -297,7 +299,7 @@ impl Conn {
         if is_over {
             slot.discard();
         }
-        slot.db.is_none()
+        slot.db.is_none() && thread_has_ended
     }
 
     /// Closes for good; nothing runs on it any more.

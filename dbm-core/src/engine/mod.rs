@@ -10,7 +10,7 @@
 //! 3. `Conn::running`; the writer's `State`; the readers' `waiters`, then a waiter's `news`; a reader's `serving`.
 //! 4. The stall watchdog's `closed`.
 //! 5. Leaves, held for a few instructions: a session's `failure`, `late_answer` and `promises`, the wakers of a `CommitOutcome`, a
-//!    `Bell`, a `Baton`, `Engine::temporary`, the `State` of a worker thread.
+//!    `Bell`, a `Baton`, `Engine::temporary`, a `ThreadState`.
 //!
 //! No code of others runs under any of them: no waker is cloned, woken or dropped there, no event is written, and no value of
 //! the program is dropped. The one exception is `Conn::slot`: a statement runs under it, and with it `Deserialize`, SQL

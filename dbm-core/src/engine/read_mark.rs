@@ -97,7 +97,7 @@ impl ReadMark {
             return false;
         }
         self.discard();
-        true
+        self.worker.rest(|| true)
     }
 
     /// Closes the connection. The next moment opens another one.
