@@ -48,7 +48,7 @@ impl Writer {
                 let permit = LibraryPermit::of_task(self);
                 self.commit(permit, id, followers).await
             }
-            Finished::Lead(outcome) => self.lead(id, &outcome).await,
+            Finished::Lead(outcome) => Box::pin(self.lead(id, &outcome)).await,
             Finished::Wait(outcome) => self.wait_for(&outcome).await,
             Finished::Lost => Err(Error::HandleEnded),
             // The other members went on without it. If its work was included, it was committed all the same.
@@ -146,7 +146,7 @@ impl Writer {
             return told.await;
         }
         loop {
-            match limited(POLICY.claim_within, &mut told).await {
+            match Box::pin(limited(POLICY.claim_within, &mut told)).await {
                 Some(result) => return result,
                 None => self.tick(),
             }
