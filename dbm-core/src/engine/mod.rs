@@ -81,9 +81,11 @@ pub(crate) use foreign_log::refuse_foreign_log;
 pub(crate) use inside::{inside_of, unless_inside, waits_for_itself};
 pub(crate) use inspect::{Contents, contents, into_reader, is_wal, look, look_now, not_a_database};
 pub(crate) use open::{Opener, Role, log_of};
-pub(crate) use readers::{ReaderPermit, end_read};
+pub(crate) use readers::{ReaderPermit, end_read, evict_read};
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
-pub(crate) use session::{Access, Many, Produced, Producer, RowChannel, Session, Tried};
+pub(crate) use session::{
+    Access, HasSession, Many, Produced, Producer, RowChannel, Session, SharedSession, Tried,
+};
 pub(crate) use share_policy::SharePolicy;
 pub use share_policy::Sharing;
 pub(crate) use statement::{Finish, Work, execute};
