@@ -25,6 +25,8 @@ mod backup;
 mod checkpoint;
 mod commit_outcome;
 mod connection;
+#[expect(clippy::disallowed_methods, reason = "copies are files")]
+mod database_copy;
 mod db;
 mod end;
 #[expect(clippy::module_inception, reason = "the engine is looked for here")]
@@ -68,9 +70,10 @@ mod wal;
 mod worker_thread;
 mod writer;
 
-pub(crate) use backup::{back_up, sync_directory};
+pub(crate) use backup::back_up;
 pub(crate) use checkpoint::TRUNCATE_WAIT;
 pub(crate) use connection::Conn;
+pub(crate) use database_copy::sync_directory;
 pub(crate) use db::{Db, MAX_DEPTH};
 pub(crate) use end::{Savepoint, undo_write};
 pub(crate) use engine::Engine;
