@@ -78,7 +78,7 @@ impl<M> Drift<M> {
     }
 }
 
-impl<M: Schema> Drift<M> {
+impl<M: Schema + Send + Sync + 'static> Drift<M> {
     /// Before the manager runs, if drift is an error.
     pub(super) async fn check_before(&self, gate: &Gate, engine: &Arc<Engine>) -> Result<()> {
         if !self.is_error() {

@@ -21,7 +21,7 @@ use crate::version::Version;
 static SITE: Site = Site::new(module_path!(), "migrate_db").during_init();
 
 /// False if another process was first.
-pub(crate) async fn migrate<M: Schema>(
+pub(crate) async fn migrate<M: Schema + Send + Sync + 'static>(
     schema: &M,
     gate: &Gate,
     engine: &Arc<Engine>,

@@ -122,7 +122,7 @@ fn runtime() -> Result<Handle> {
     })
 }
 
-async fn start_up<M: Schema>(
+async fn start_up<M: Schema + Send + Sync + 'static>(
     manager: &M,
     required: Result<Version>,
     config: Config,
@@ -204,7 +204,7 @@ impl Drop for GiveUpOnDrop<'_> {
     }
 }
 
-async fn make_ready<M: Schema>(
+async fn make_ready<M: Schema + Send + Sync + 'static>(
     manager: &M,
     gate: &Gate,
     engine: &Arc<Engine>,
