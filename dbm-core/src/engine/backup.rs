@@ -24,7 +24,7 @@ pub(crate) fn back_up(opener: &Opener, version: &Version) -> Result<Option<PathB
     // Resolves links: the copy belongs beside the file itself, on the same file system, not beside a link to it.
     let file = fs::canonicalize(path).map_err(|error| Error::io(path, error))?;
     let name = with_ending(&file, &format!("{version}.backup"));
-    let finished = publish(&copy(opener, &file)?, &name)?;
+    let finished = publish(&mut copy(opener, &file)?, &name)?;
     // The standard library panics if the system cannot close a directory.
     let _ = catch_unwind(|| remove_old(&file, &finished, config.keep_backups));
     Ok(Some(finished))
@@ -49,7 +49,7 @@ fn copy(opener: &Opener, file: &Path) -> Result<DatabaseCopy> {
 
 /// Gives the copy its final name, with a number if that is taken. The library holds the write lock, so no other process makes
 /// a backup here.
-fn publish(copy: &DatabaseCopy, name: &Path) -> Result<PathBuf> {
+fn publish(copy: &mut DatabaseCopy, name: &Path) -> Result<PathBuf> {
     for number in 0..1_000_u32 {
         let name = match number {
             0 => name.to_owned(),

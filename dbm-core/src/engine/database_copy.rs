@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::backup::{Backup, Progress, StepResult};
 use rusqlite::{Connection, OpenFlags};
@@ -25,6 +26,8 @@ pub(super) struct DatabaseCopy {
     file: File,
     connection: Option<Connection>,
     synced: u64,
+    /// Whether `path` leads to the file that was made here.
+    is_own: bool,
 }
 
 /// How thoroughly a copy is checked.
@@ -36,23 +39,47 @@ pub(super) enum Check {
 impl DatabaseCopy {
     /// Begins a copy at `path`. What a crash has left there is removed.
     pub(super) fn begin(path: PathBuf) -> Result<Self> {
-        refuse_if_in_use(&path)?;
-        let failed = |error| Error::io(&path, error);
-        remove(&path).map_err(failed)?;
-        let file = create_private(&path).map_err(failed)?;
+        remove_leftover(&path)?;
+        let file = create_private(&path).map_err(|error| Error::io(&path, error))?;
         let mut copy = Self {
             path,
             file,
             connection: None,
             synced: 0,
+            is_own: true,
         };
         let connection = connect(&copy.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        // A crash makes it useless in any case, so it needs no journal, and it is synced here. Nobody else may open it.
-        connection.execute_batch(
-            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY",
-        )?;
+        // A crash makes it useless in any case, so it needs no journal, and it is synced here. In this locking mode the lock of
+        // the transaction is kept.
+        let settings = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;
+            BEGIN EXCLUSIVE; COMMIT";
+        let locked = connection.execute_batch(settings).map_err(Error::from);
         copy.connection = Some(connection);
-        Ok(copy)
+        match locked {
+            Err(error) if is_busy(&error) => Err(copy.is_made_twice()),
+            Ok(()) if copy.was_removed() => Err(copy.is_made_twice()),
+            Err(error) => Err(error.at(&copy.path)),
+            Ok(()) => Ok(copy),
+        }
+    }
+
+    /// Somebody else has begun a copy of this name before the lock was taken here.
+    #[cfg(unix)]
+    fn was_removed(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        self.file.metadata().map_or(true, |file| file.nlink() == 0)
+    }
+
+    /// On Windows an open file cannot be removed.
+    #[cfg(not(unix))]
+    fn was_removed(&self) -> bool {
+        false
+    }
+
+    /// What has this name now is the other one's.
+    fn is_made_twice(mut self) -> Error {
+        self.is_own = false;
+        in_use(&self.path)
     }
 
     /// Copies all of `source`. `after_step` is called after each step, and ends the copy with an error.
@@ -75,6 +102,7 @@ impl DatabaseCopy {
             file,
             connection: Some(connection),
             synced,
+            ..
         } = self
         else {
             return Err(Error::HandleEnded);
@@ -94,9 +122,9 @@ impl DatabaseCopy {
             }
         }
         drop(backup);
-        // WAL mode is stored in the file (sqlite.org/wal.html), so the copy is in it as well. In DELETE mode it can be read
+        // WAL mode is stored in the file (sqlite.org/wal.html), so the copy is in it as well. In any other mode it can be read
         // without side files.
-        run_to_end(connection, "PRAGMA journal_mode = DELETE")?;
+        run_to_end(connection, "PRAGMA journal_mode = MEMORY")?;
         Ok(())
     }
 
@@ -122,17 +150,19 @@ impl DatabaseCopy {
         })
     }
 
-    /// Makes the contents durable, with this mode. From here on the copy is only a file.
+    /// Makes the contents durable, with this mode.
     pub(super) fn sync(&mut self, mode: Permissions) -> Result<()> {
         let failed = |error| Error::io(&self.path, error);
-        self.connection = None;
+        // On Windows an open file cannot be renamed. Elsewhere the connection keeps its lock until the copy has its name.
+        #[cfg(not(unix))]
+        drop(self.connection.take());
         // The file was opened first: Windows syncs only what was opened for writing, and the mode may forbid that.
         fs::set_permissions(&self.path, mode).map_err(failed)?;
         self.file.sync_all().map_err(failed)
     }
 
     /// Gives the copy its name, durably, without replacing a file. False if the name is taken.
-    pub(super) fn publish(&self, name: &Path) -> Result<bool> {
+    pub(super) fn publish(&mut self, name: &Path) -> Result<bool> {
         let failed = |error| Error::io(name, error);
         match fs::hard_link(&self.path, name) {
             Ok(()) => {
@@ -144,14 +174,16 @@ impl DatabaseCopy {
             }
             Err(_) => return Ok(false),
         }
+        self.is_own = false;
         sync_directory(name).map_err(failed)?;
         Ok(true)
     }
 
     /// Puts the copy in the place of a file, in one step.
-    pub(super) fn replace(self, name: &Path) -> Result<()> {
+    pub(super) fn replace(mut self, name: &Path) -> Result<()> {
         let failed = |error| Error::io(name, error);
         fs::rename(&self.path, name).map_err(failed)?;
+        self.is_own = false;
         sync_directory(name).map_err(failed)
     }
 }
@@ -159,26 +191,38 @@ impl DatabaseCopy {
 impl Drop for DatabaseCopy {
     fn drop(&mut self) {
         self.connection = None;
-        // After it was published nothing is left here.
-        let _ = remove(&self.path);
+        if self.is_own {
+            let _ = remove(&self.path);
+        }
     }
 }
 
-/// Fails if somebody is making a copy of this name.
-fn refuse_if_in_use(path: &Path) -> Result<()> {
+/// Removes what a crash has left. Fails if somebody is making a copy of this name.
+fn remove_leftover(path: &Path) -> Result<()> {
     if !is_taken(path) {
         return Ok(());
     }
-    let lock = || -> Result<()> {
+    let lock = || -> Result<Connection> {
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.busy_timeout(std::time::Duration::ZERO)?;
-        Ok(connection.execute_batch("BEGIN EXCLUSIVE")?)
+        connection.busy_timeout(Duration::ZERO)?;
+        connection.execute_batch("BEGIN EXCLUSIVE")?;
+        Ok(connection)
     };
-    match lock() {
-        Err(error) if is_busy(&error) => Err(Error::io(path, ErrorKind::ResourceBusy.into())),
-        // Free, or not even a database.
-        _ => Ok(()),
-    }
+    let lock = match lock() {
+        Err(error) if is_busy(&error) => return Err(in_use(path)),
+        // Free, or not even a database. Whoever begins a copy at this moment finds that its file was removed.
+        lock => lock.ok(),
+    };
+    // On Windows an open file cannot be removed.
+    #[cfg(not(unix))]
+    let lock = drop(lock);
+    let removed = remove(path).map_err(|error| Error::io(path, error));
+    drop(lock);
+    removed
+}
+
+fn in_use(path: &Path) -> Error {
+    Error::io(path, ErrorKind::ResourceBusy.into())
 }
 
 /// Whether something has this name, even a link that leads nowhere. Nothing is opened: closing a file drops the locks that

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::connection::Conn;
 use super::db::Db;
 use super::idle::{self, Rests};
+use super::online_backup::Copies;
 use super::open::{Opener, Role, SharedOpener};
 use super::readers::Readers;
 use super::writer::Writer;
@@ -27,6 +28,7 @@ pub(crate) struct Engine {
     /// The schema has constraints that fail only at COMMIT, or triggers that roll back: no shared transactions.
     schema_is_exclusive: AtomicBool,
     pub(crate) after_commit: AfterCommit,
+    pub(super) copies: Copies,
     /// Held while the engine is being closed.
     closed: Mutex<bool>,
     /// The directory of a temporary database, which is removed with its manager.
@@ -43,6 +45,7 @@ impl Engine {
             opener,
             schema_is_exclusive: AtomicBool::new(true),
             after_commit: AfterCommit::default(),
+            copies: Copies::default(),
             closed: Mutex::default(),
             temporary: Mutex::new(temporary),
         })
@@ -90,6 +93,7 @@ impl Engine {
 
     /// Closes everything: readers first and the writer last, or SQLite would leave its side files behind.
     pub(crate) fn close(&self) {
+        self.copies.close();
         self.readers.close();
         self.writer.close();
         self.temporary
@@ -157,6 +161,7 @@ impl Engine {
         self.readers.shut();
         self.writer.shut();
         self.after_commit.shut();
+        self.copies.shut();
     }
 }
 

@@ -43,6 +43,8 @@ mod guard;
 mod idle;
 mod inside;
 mod inspect;
+#[expect(clippy::disallowed_methods, reason = "backups are files")]
+mod online_backup;
 #[expect(
     clippy::disallowed_methods,
     reason = "it looks at the file and waits for it, on a worker thread"
@@ -50,6 +52,8 @@ mod inspect;
 mod open;
 mod read_mark;
 mod readers;
+#[expect(clippy::disallowed_methods, reason = "databases are files")]
+mod restore;
 #[cfg_attr(
     not(feature = "testing"),
     allow(unreachable_pub, reason = "the test kit shows it")
@@ -81,8 +85,11 @@ pub(crate) use foreign_keys::ForeignKeys;
 pub(crate) use foreign_log::refuse_foreign_log;
 pub(crate) use inside::{inside_of, unless_inside, waits_for_itself};
 pub(crate) use inspect::{Contents, contents, into_reader, is_wal, look, look_now, not_a_database};
-pub(crate) use open::{Opener, Role, log_of};
+pub(crate) use online_backup::{Order, Stop};
+pub(crate) use open::{Opener, Role, SharedOpener, log_of};
 pub(crate) use readers::{ReaderPermit, end_read};
+pub use restore::Restored;
+pub(crate) use restore::restore;
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
 pub(crate) use session::{Access, Session, Tried};
 pub(crate) use share_policy::SharePolicy;
@@ -90,4 +97,5 @@ pub use share_policy::Sharing;
 pub(crate) use statement::{Finish, Work, execute};
 pub(crate) use verify::verify;
 pub use verify::{ForeignKeyFault, Verification};
+pub(crate) use worker_thread::WorkerThread;
 pub(crate) use writer::WriterPermit;

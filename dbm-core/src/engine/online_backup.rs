@@ -1,0 +1,228 @@
+//! A copy of the database while it is in use, from one snapshot.
+//!
+//! SQLite's backup API starts over when another connection commits, unless the source is inside of a read transaction
+//! (<https://sqlite.org/backup.html>). That transaction keeps the log from starting over, so the log grows until the copy
+//! is complete.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use rusqlite::backup::Progress;
+
+use super::database_copy::{Check, DatabaseCopy, is_taken, with_ending};
+use super::engine::Engine;
+use super::idle;
+use super::open::{connect_read_only, side_of};
+use super::writer::Writer;
+use crate::error::{Error, Result};
+
+/// What the copy has as a name until it is complete.
+const UNFINISHED: &str = "unfinished";
+/// How long the copy rests after each step, and after as long a time of checking, so that others get the disk.
+const REST: Duration = Duration::from_millis(20);
+/// SQLite asks whether to go on after this many steps of the check.
+const ASK_EVERY: i32 = 1_000;
+const METHOD: &str = "back_up";
+
+/// Ends a copy before it is complete. Whoever waits in [`Stop::rest`] is woken.
+#[derive(Default)]
+pub(crate) struct Stop {
+    is_set: AtomicBool,
+    lock: Mutex<()>,
+    bell: Condvar,
+}
+
+impl Stop {
+    pub(crate) fn set(&self) {
+        self.is_set.store(true, Ordering::Relaxed);
+        drop(self.lock.lock());
+        self.bell.notify_all();
+    }
+
+    fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Relaxed)
+    }
+
+    /// Waits, unless the copy is to end.
+    fn rest(&self) {
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self
+            .bell
+            .wait_timeout_while(guard, REST, |()| !self.is_set());
+    }
+}
+
+/// The copies that are made of one database.
+#[derive(Default)]
+pub(crate) struct Copies {
+    state: Mutex<State>,
+    none_left: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    open: Vec<Arc<Stop>>,
+    closed: bool,
+}
+
+impl Copies {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends every copy.
+    pub(super) fn shut(&self) {
+        let open = {
+            let mut state = self.lock();
+            state.closed = true;
+            state.open.clone()
+        };
+        for stop in open {
+            stop.set();
+        }
+    }
+
+    /// The same, and waits until none of them has the database open.
+    pub(super) fn close(&self) {
+        self.shut();
+        let state = self.lock();
+        drop(
+            self.none_left
+                .wait_while(state, |state| !state.open.is_empty()),
+        );
+    }
+}
+
+/// A snapshot of the database that is being copied.
+struct Source<'a> {
+    copies: &'a Copies,
+    writer: &'a Writer,
+    stop: &'a Arc<Stop>,
+    connection: Option<Connection>,
+}
+
+impl<'a> Source<'a> {
+    fn open(engine: &'a Engine, stop: &'a Arc<Stop>) -> Result<Self> {
+        {
+            let mut state = engine.copies.lock();
+            if state.closed {
+                return Err(Error::Closed { method: METHOD });
+            }
+            state.open.push(Arc::clone(stop));
+        }
+        engine.writer.copy_begins();
+        let mut source = Self {
+            copies: &engine.copies,
+            writer: &engine.writer,
+            stop,
+            connection: None,
+        };
+        let opener = &engine.opener;
+        opener.check_identity()?;
+        idle::tell_of_open();
+        let connection = connect_read_only(&opener.path, opener.config.busy_timeout)?;
+        // BEGIN alone takes no snapshot: the first read does.
+        connection.execute_batch("BEGIN; PRAGMA main.schema_version")?;
+        source.connection = Some(connection);
+        Ok(source)
+    }
+}
+
+impl Drop for Source<'_> {
+    fn drop(&mut self) {
+        self.connection = None;
+        self.writer.copy_ends();
+        let mut state = self.copies.lock();
+        state.open.retain(|stop| !Arc::ptr_eq(stop, self.stop));
+        if state.open.is_empty() {
+            self.copies.none_left.notify_all();
+        }
+    }
+}
+
+/// How a copy is made.
+pub(crate) struct Order {
+    pub(crate) to: PathBuf,
+    pub(crate) at_full_speed: bool,
+}
+
+impl Engine {
+    /// Copies the database. Blocks for long, so it has a thread of its own. `tell` gets the pages that are copied, and their
+    /// number.
+    pub(crate) fn back_up(
+        &self,
+        order: &Order,
+        stop: &Arc<Stop>,
+        mut tell: impl FnMut(u64, u64),
+    ) -> Result<()> {
+        let to = std::path::absolute(&order.to).map_err(|error| Error::io(&order.to, error))?;
+        refuse_target(&to)?;
+        let mut copy = DatabaseCopy::begin(with_ending(&to, UNFINISHED))?;
+        {
+            let source = Source::open(self, stop)?;
+            let connection = source.connection.as_ref().ok_or(Error::HandleEnded)?;
+            copy.fill(connection, |progress: &Progress| {
+                let pages = |count| u64::try_from(count).unwrap_or(0);
+                let (total, left) = (pages(progress.pagecount), pages(progress.remaining));
+                tell(total - left.min(total), total);
+                if !order.at_full_speed && left > 0 {
+                    stop.rest();
+                }
+                go_on(stop)
+            })?;
+        }
+        // Not before the source is closed: nothing needs the log any more.
+        pace(copy.connection()?, stop, order.at_full_speed)?;
+        copy.check(&Check::Quick)
+            .map_err(|error| go_on(stop).err().unwrap_or(error))?;
+        let path = &self.opener.path;
+        let mode = fs::metadata(path).map_err(|error| Error::io(path, error))?;
+        copy.sync(mode.permissions())?;
+        go_on(stop)?;
+        if copy.publish(&to)? {
+            Ok(())
+        } else {
+            Err(Error::TargetExists { path: to })
+        }
+    }
+}
+
+fn go_on(stop: &Stop) -> Result<()> {
+    if stop.is_set() {
+        return Err(Error::Closed { method: METHOD });
+    }
+    Ok(())
+}
+
+/// Ends the check with the copy. Unless at full speed, it rests for as long as it has worked.
+fn pace(copy: &Connection, stop: &Arc<Stop>, at_full_speed: bool) -> Result<()> {
+    let (stop, mut rested) = (Arc::clone(stop), Instant::now());
+    let ask = move || {
+        if !at_full_speed && rested.elapsed() >= REST {
+            stop.rest();
+            rested = Instant::now();
+        }
+        stop.is_set()
+    };
+    copy.progress_handler(ASK_EVERY, Some(ask))?;
+    Ok(())
+}
+
+/// Refuses a name that is taken, and a place beside which a log lies: SQLite would apply it to the copy.
+fn refuse_target(to: &Path) -> Result<()> {
+    if is_taken(to) {
+        return Err(Error::TargetExists { path: to.into() });
+    }
+    for ending in ["-wal", "-journal"] {
+        let log = side_of(to, ending);
+        if is_taken(&log) {
+            let fix = "remove it, or choose another name";
+            return Err(Error::LogBeside { log, fix });
+        }
+    }
+    Ok(())
+}
