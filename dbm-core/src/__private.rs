@@ -5,3 +5,5 @@ pub use crate::checked::{Checked, Otherwise, Probe};
 pub use crate::lifecycle::Start;
 pub use crate::manager::{DefaultField, FromCore, Shareable, begin};
 pub use crate::steps::{Files, Step, create, migrate};
+pub use crate::value::value_of;
+pub use serde_core::Serialize;

@@ -1,7 +1,9 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::on_open::OpenHook;
 use crate::temporary::TemporaryDirectory;
 use crate::version::{self, Version};
 
@@ -40,6 +42,7 @@ const MAX_READERS: usize = 1_000;
 /// | [`adopt`](Self::adopt) | none |
 /// | [`read_only`](Self::read_only) | false |
 /// | [`hardened`](Self::hardened) | true |
+/// | [`on_open`](Self::on_open), [`on_create`](Self::on_create) | none |
 ///
 /// What cannot be set: write-ahead logging and foreign keys are on.
 #[derive(Debug, Clone)]
@@ -62,6 +65,8 @@ pub struct Config {
     pub(crate) adopt: Option<Version>,
     pub(crate) read_only: bool,
     pub(crate) hardened: bool,
+    pub(crate) on_open: Option<OpenHook>,
+    pub(crate) on_create: Option<OpenHook>,
 }
 
 #[derive(Debug, Clone)]
@@ -145,6 +150,8 @@ impl Config {
             adopt: None,
             read_only: false,
             hardened: true,
+            on_open: None,
+            on_create: None,
         }
     }
 
@@ -329,9 +336,89 @@ impl Config {
     /// - The writer checks pages as it reads them, so that damage does not spread.
     /// - The text of SQL is limited to 16 MiB, and a statement to 25 million instructions of SQLite's virtual machine.
     ///
-    /// With false, SQLite's own defaults apply, once start-up has found that the file belongs to the program.
+    /// With false, SQLite's own defaults apply, once start-up has found that the file belongs to the program; with an
+    /// [`on_open`](Self::on_open) from the beginning.
     pub fn hardened(mut self, hardened: bool) -> Self {
         self.hardened = hardened;
+        self
+    }
+
+    /// Sets up every connection before it is used: functions, collations, virtual tables, a key, and PRAGMAs of the
+    /// connection such as `cache_size`, `mmap_size`, `temp_store`, `recursive_triggers` and `secure_delete`.
+    ///
+    /// ```
+    /// # use dbm_core::Config;
+    /// let config = Config::new("data").on_open(|connection| {
+    ///     connection.execute_batch("PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY")?;
+    ///     Ok(())
+    /// });
+    /// # let _ = config;
+    /// ```
+    ///
+    /// The closure runs for the writer, the readers, checkpoints, backups, the check for
+    /// [`SchemaDrift`](crate::SchemaDrift), and again whenever one of them is opened anew, in any order and at the same
+    /// time. So a connection is always in this state when a call gets it: a call that changes it in a closure of
+    /// [`call`](crate::ReadTransaction::call) has its connection replaced. Another `on_open` replaces this one.
+    ///
+    /// It runs on a thread of the library. The call that needs the connection waits; it is not bounded by
+    /// [`acquire_timeout`](Self::acquire_timeout). With an `on_open` no file is opened where the task is, also not by
+    /// [`create`](crate::DbManager::create).
+    ///
+    /// It sets up the connection, and nothing else:
+    ///
+    /// | in the closure | |
+    /// |---|---|
+    /// | BEGIN and SAVEPOINT, ATTACH, a write, a TEMP object, `auto_vacuum`, a PRAGMA that writes to the file | [`Error::OnOpen`](crate::Error::OnOpen) |
+    /// | an authorizer, a statement that is left unfinished | [`Error::OnOpen`](crate::Error::OnOpen) |
+    /// | commit, rollback, update, WAL and progress hooks, a busy handler | removed |
+    /// | `journal_mode`, `locking_mode`, `synchronous`, `foreign_keys`, `query_only`, `busy_timeout`, `wal_autocheckpoint`, `trusted_schema`, `cell_size_check` | no effect, and no row: the library sets them |
+    /// | a call of the same manager | fails at once; it must not wait for one on another thread either |
+    ///
+    /// It may read the file, which at a start has not been looked at yet. If the file is locked meanwhile, the closure
+    /// runs again with another connection, until [`busy_timeout`](Self::busy_timeout).
+    ///
+    /// If it returns an error or panics, the start or the call fails with [`Error::OnOpen`](crate::Error::OnOpen). The
+    /// next call that needs a connection tries again.
+    ///
+    /// A function that the schema uses (in a CHECK, an index, a generated column, a view or a trigger) needs
+    /// `FunctionFlags::SQLITE_INNOCUOUS`, unless [`hardened`](Self::hardened) is false. Without the function, or without
+    /// the flag, SQLite takes a schema with such a table for malformed.
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the program sets up its connections"
+    )]
+    pub fn on_open(
+        mut self,
+        set_up: impl Fn(&rusqlite::Connection) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_open = Some(OpenHook(Arc::new(set_up)));
+        self
+    }
+
+    /// Decides what a new file is like, before its first page is written: `page_size`, `auto_vacuum` and `encoding`.
+    /// An existing file keeps what it has. So does one that another process creates at the same moment.
+    ///
+    /// ```
+    /// # use dbm_core::Config;
+    /// let config = Config::new("data").on_create(|connection| {
+    ///     connection.execute_batch("PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL")?;
+    ///     Ok(())
+    /// });
+    /// # let _ = config;
+    /// ```
+    ///
+    /// The closure runs after [`on_open`](Self::on_open), on the same connection and with the same rules.
+    /// `auto_vacuum` is allowed. It writes the first page, so the other two come before it. Tables are for
+    /// [`init_db`](crate::Schema::init_db).
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the program sets up its connections"
+    )]
+    pub fn on_create(
+        mut self,
+        set_up: impl Fn(&rusqlite::Connection) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_create = Some(OpenHook(Arc::new(set_up)));
         self
     }
 

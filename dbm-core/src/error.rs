@@ -115,6 +115,17 @@ pub enum Error {
         given: usize,
     },
 
+    /// A row that was given to [`execute_many`](crate::WriteTransaction::execute_many) failed. None of its rows is kept;
+    /// the transaction can go on.
+    #[error("row {index}: {cause}")]
+    Row {
+        /// Which of the given rows it is, counted from 0.
+        index: usize,
+        /// What is wrong with it.
+        #[source]
+        cause: Cause,
+    },
+
     /// A column could not be converted to the wanted type.
     #[error("column {column}: {message}")]
     Column {
@@ -167,7 +178,7 @@ pub enum Error {
 
     /// The lock was not freed within [`Config::acquire_timeout`](crate::Config::acquire_timeout). Returned at once if it
     /// cannot be freed: a closure, a `Deserialize` or an SQL function calls for the connection that its own statement
-    /// runs on.
+    /// runs on, or [`on_open`](crate::Config::on_open) calls its own manager.
     #[error(
         "{method}: gave up after waiting {waited:.0?}; held by {holder} for {held:.0?}, {queued} queued"
     )]
@@ -305,6 +316,18 @@ pub enum Error {
     Config {
         /// Which, and why.
         message: String,
+    },
+
+    /// The closure of [`Config::on_open`](crate::Config::on_open) or [`Config::on_create`](crate::Config::on_create)
+    /// returned an error, panicked, or did what it must not do. The connection was not used. If a call needed it, the
+    /// call has done nothing, and the next one tries again.
+    #[error("{hook} failed: {cause}")]
+    OnOpen {
+        /// `on_open` or `on_create`.
+        hook: &'static str,
+        /// What the closure returned; [`Error::Refused`] for what it must not do.
+        #[source]
+        cause: Cause,
     },
 
     /// The operating system refused an operation on a file or directory.
@@ -598,6 +621,13 @@ impl Error {
         Cause(Arc::new(self))
     }
 
+    pub(crate) fn in_row(self, index: usize) -> Self {
+        Self::Row {
+            index,
+            cause: self.cause(),
+        }
+    }
+
     /// Names a lock of another process for what it is.
     pub(crate) fn or_busy(self, waited: Duration) -> Self {
         match self {
@@ -689,6 +719,7 @@ impl Error {
             Self::Refused { .. } => "refused",
             Self::SqlText { .. } => "sql_text",
             Self::Parameter { .. } | Self::ParameterCount { .. } => "parameter",
+            Self::Row { .. } => "row",
             Self::Column { .. } | Self::RowShape { .. } => "column",
             Self::NoRows => "no_rows",
             Self::TooManyRows => "too_many_rows",
@@ -711,6 +742,7 @@ impl Error {
             Self::FileReplaced { .. } => "file_replaced",
             Self::ForeignLog { .. } => "foreign_log",
             Self::Config { .. } | Self::Runtime { .. } => "config",
+            Self::OnOpen { .. } => "on_open",
             Self::Io { .. } => "io",
             Self::ForeignDatabase { .. }
             | Self::VersionNameTaken { .. }

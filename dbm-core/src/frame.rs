@@ -1,5 +1,8 @@
 //! A call's place in a session: whose statement permit it is, and which calls of the same task are around it.
 
+mod many;
+mod stream;
+
 use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,6 +14,8 @@ use crate::engine::{Access, Engine, Session, Tried, Work, unless_inside, waits_f
 use crate::error::{Error, Result};
 use crate::limited::limited;
 use crate::tables::Tables;
+
+pub(crate) use stream::StreamPermit;
 
 tokio::task_local! {
     static CURRENT: Arc<Frame>;
@@ -41,6 +46,8 @@ pub(crate) struct Frame {
     statement_permit: Baton,
     /// The permit is held by a statement that does not run where the task is.
     in_statement: AtomicBool,
+    /// The permit is held by a stream.
+    in_stream: AtomicBool,
     ended: AtomicBool,
     poisoned: AtomicBool,
     around: Option<Arc<Frame>>,
@@ -63,6 +70,7 @@ impl Frame {
             during_init,
             statement_permit: Baton::default(),
             in_statement: AtomicBool::new(false),
+            in_stream: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             around: Self::current(),
@@ -80,6 +88,7 @@ impl Frame {
             during_init: parent.during_init,
             statement_permit: Baton::default(),
             in_statement: AtomicBool::new(false),
+            in_stream: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
             around: Self::current(),
@@ -156,29 +165,8 @@ impl Frame {
     ) -> Result<T> {
         let _active = self.session.enter();
         let is_decided = permit.is_some();
-        if !is_decided {
-            self.consume_budget().await;
-        }
-        self.session.set_asked();
-        let _permit = match permit {
-            Some(permit) => permit,
-            None => self.take_statement_permit().await?,
-        };
-        self.check()?;
-        let needs_exclusive = match self.access {
-            Access::Write => work.needs_exclusive(),
-            // A closure has the bare connection, also in a read inside a write.
-            _ => self.session.access == Access::Write && work.sql().is_none(),
-        };
-        if needs_exclusive {
-            let writer = &self.engine()?.writer;
-            writer.become_exclusive(&self.session, self.depth).await?;
-        }
-        let poison = || {
-            if self.access != Access::Read {
-                self.poisoned.store(true, Ordering::Relaxed);
-            }
-        };
+        let _permit = self.admit(self.needs_exclusive(&work), permit).await?;
+        let poison = || self.poison();
         let (session, reads) = (&self.session, self.access == Access::Read);
         let result = if is_decided {
             session.run_on_lane(work, reads, &poison).await
@@ -190,6 +178,43 @@ impl Frame {
             self.engine()?.writer.tell_live_reads(Tables::All);
         }
         self.note_failure(result)
+    }
+
+    /// Waits until a statement may run. Its permit, if it has none, is the one that it gets.
+    async fn admit<'a>(
+        &'a self,
+        needs_exclusive: bool,
+        permit: Option<StatementPermit<'a>>,
+    ) -> Result<StatementPermit<'a>> {
+        if permit.is_none() {
+            self.consume_budget().await;
+        }
+        self.session.set_asked();
+        let permit = match permit {
+            Some(permit) => permit,
+            None => self.take_statement_permit().await?,
+        };
+        self.check()?;
+        if needs_exclusive {
+            let writer = &self.engine()?.writer;
+            writer.become_exclusive(&self.session, self.depth).await?;
+        }
+        Ok(permit)
+    }
+
+    fn needs_exclusive<T>(&self, work: &Work<'_, T>) -> bool {
+        match self.access {
+            Access::Write => work.needs_exclusive(),
+            // A closure has the bare connection, also in a read inside a write.
+            _ => self.session.access == Access::Write && work.sql().is_none(),
+        }
+    }
+
+    /// A statement was dropped, and it is unknown what it has done.
+    fn poison(&self) {
+        if self.access != Access::Read {
+            self.poisoned.store(true, Ordering::Relaxed);
+        }
     }
 
     /// A loop of short statements never waits, so it lets other tasks run here. The first statement does so before the
@@ -241,6 +266,7 @@ impl Frame {
 
     /// The statement permit for the whole of the nested call `method`.
     pub(crate) async fn lend(self: &Arc<Self>, method: &'static str) -> Result<LentPermit> {
+        self.check_no_stream(method)?;
         tokio::task::coop::consume_budget().await;
         self.wait_for_statement_permit(method).await?.keep();
         Ok(LentPermit(Arc::clone(self)))
@@ -334,8 +360,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Config, Execution};
+    use crate::config::Execution;
     use crate::params::Params as _;
+    use crate::test_support::engine_in_memory;
     use crate::test_support::run;
     use crate::unique_id::next_id;
 
@@ -346,7 +373,7 @@ mod tests {
         thread_local! {
             static FRAME: RefCell<Option<Arc<Frame>>> = const { RefCell::new(None) };
         }
-        let engine = Engine::in_memory(next_id(), &Config::in_memory()).unwrap();
+        let engine = engine_in_memory();
         let (conn, inline) = (Arc::clone(&engine.writer.conn), Execution::Inline);
         let session = Session::new(
             conn,
@@ -376,7 +403,7 @@ mod tests {
     #[test]
     fn a_body_that_tries_again_and_again_lets_other_tasks_run() {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let engine = Engine::in_memory(next_id(), &Config::in_memory()).unwrap();
+        let engine = engine_in_memory();
         let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
         let none = Duration::ZERO;
         let session = Session::new(conn, next_id(), Access::Read, "ended", auto, none, &COUNT);

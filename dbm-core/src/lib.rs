@@ -58,7 +58,8 @@
 //! [`query_optional`](ReadTransaction::query_optional), [`query_map`](ReadTransaction::query_map),
 //! [`execute`](WriteTransaction::execute), [`execute_batch`](WriteTransaction::execute_batch), and
 //! [`call`](ReadTransaction::call) for everything else that rusqlite can do. They accept [`Params`] and return any `T`
-//! with serde's `Deserialize`.
+//! with serde's `Deserialize`. Enums, newtypes, times and UUIDs are parameters, too: by
+//! [`#[derive(ToValue)]`](trait@ToValue) or as [`Serde(value)`](Serde); `docs/types.md` has all of it.
 //!
 //! A method that calls another method of the same manager shares its transaction: the nested call runs in a savepoint.
 //! Nested calls may run concurrently (`join!`); they take turns. A task that a body spawns is not part of the call.
@@ -89,13 +90,17 @@
 //! - `macros` (default): the attributes and the derive. What they generate can be written by hand, with
 //!   [`call`](mod@call).
 //! - `bundled` (default): SQLite is compiled in. Without it, the system's SQLite is linked.
+//! - `json`: the type `Json`, a parameter and a column of JSON.
 //! - `checked`: the SQL of managers marked `checked` is verified at compile time. Adds the macro `sql`.
 //! - `testing`: the module `testing`, for the tests of programs.
+//! - `array`, `blob`, `collation`, `functions`, `load_extension`, `session`, `vtab`, `window`: the parts of rusqlite with
+//!   these names, for [`Config::on_open`] and `call`. `session` needs libclang to be built.
+//! - `sqlcipher`: encrypted files, with SQLCipher in the place of SQLite. It needs OpenSSL's libcrypto.
 //!
 //! # Where to read on
 //!
-//! The README has a tour. `docs/` has guides: questions (also what the compiler says), recipes, migrations,
-//! testing, operations, observability. `ARCHITECTURE.md` explains the internals.
+//! The README has a tour. `docs/` has guides: questions (also what the compiler says), recipes, types of values, migrations,
+//! testing, operations, observability, options of SQLite. `ARCHITECTURE.md` explains the internals.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod announced;
@@ -132,6 +137,7 @@ pub mod call {
     reason = "it has a task of its own, and tells of a panic there"
 )]
 mod after_commit;
+mod channel;
 mod checked;
 mod config;
 #[expect(
@@ -145,11 +151,14 @@ mod fault;
 mod frame;
 #[expect(clippy::disallowed_methods, reason = "it keeps the status")]
 mod gate;
+#[cfg(feature = "json")]
+mod json;
 mod lifecycle;
 mod limited;
 mod live;
 mod manager;
 mod manager_core;
+mod on_open;
 mod panicked;
 mod params;
 pub mod prelude;
@@ -159,6 +168,7 @@ mod schema;
 mod sharded;
 mod status;
 mod steps;
+mod stream;
 mod sync;
 mod tables;
 #[expect(clippy::disallowed_methods, reason = "it removes what it has made")]
@@ -186,6 +196,8 @@ pub use call::{ExceptionSlot, Fallible, Profile, ValueOf, profiles};
 pub use config::{Config, Durability, Execution, SchemaDrift};
 pub use engine::{ForeignKeyFault, Restored, Sharing, Verification};
 pub use error::{Cause, Error, Result, Shared, SqliteError};
+#[cfg(feature = "json")]
+pub use json::Json;
 pub use lifecycle::{BackUp, restore};
 pub use live::Live;
 pub use manager::{DbManager, FromCore};
@@ -194,15 +206,16 @@ pub use params::{BoundParams, Params};
 pub use row::{ColumnIndex, FromRow, Row, column};
 pub use schema::Schema;
 pub use status::Status;
+pub use stream::RowStream;
 pub use transaction::{Connection, Handle, ReadTransaction, Statement, WriteTransaction};
-pub use value::{ToValue, Value};
+pub use value::{Serde, ToValue, Value};
 pub use version::Version;
 
 #[cfg(feature = "checked")]
 pub use dbm_macros::sql;
 #[cfg(feature = "macros")]
 pub use dbm_macros::{
-    DbManager, database_safe, db_manager, during_init, fail_value, fail_with_exception,
+    DbManager, ToValue, database_safe, db_manager, during_init, fail_value, fail_with_exception,
     required_argument, timed,
 };
 /// The SQLite bindings that this crate is built on. Use this re-export: a second version of rusqlite in one program
@@ -232,6 +245,11 @@ mod guides {
     struct Operations;
     #[doc = include_str!("../../docs/recipes.md")]
     struct Recipes;
+    #[cfg(all(feature = "collation", feature = "functions"))]
+    #[doc = include_str!("../../docs/sqlite-options.md")]
+    struct SqliteOptions;
+    #[doc = include_str!("../../docs/streaming.md")]
+    struct Streaming;
     #[cfg(feature = "testing")]
     #[doc = include_str!("../../docs/testing.md")]
     struct Testing;

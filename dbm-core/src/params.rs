@@ -75,6 +75,20 @@ impl BoundParams {
         Ok(Self(Kind::Named(values)))
     }
 
+    /// The bytes of its texts and blobs.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = |value: &Value| match value {
+            Value::Text(text) => text.len(),
+            Value::Blob(bytes) => bytes.len(),
+            _ => 0,
+        };
+        match &self.0 {
+            Kind::None => 0,
+            Kind::Positional(values) => values.iter().map(bytes).sum(),
+            Kind::Named(values) => values.iter().map(|(_, value)| bytes(value)).sum(),
+        }
+    }
+
     /// Binds every parameter of the statement, so that no value is left from an earlier use of it.
     pub(crate) fn bind(&self, statement: &mut Statement<'_>) -> Result<()> {
         match &self.0 {

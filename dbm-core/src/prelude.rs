@@ -16,11 +16,13 @@
 //! # assert!(port_for_a_hook("x").is_err());
 //! ```
 
+#[cfg(feature = "json")]
+pub use crate::Json;
 #[cfg(feature = "checked")]
 pub use crate::sql;
 pub use crate::{
     Config, Connection, DbManager, Durability, Error, ManagerCore, Params, ReadTransaction, Result,
-    Row, Schema, Status, ToValue, Value, Version, WriteTransaction, named_params, params,
+    Row, Schema, Serde, Status, ToValue, Value, Version, WriteTransaction, named_params, params,
 };
 #[cfg(feature = "macros")]
 pub use crate::{

@@ -7,7 +7,11 @@ mod heading;
 mod impossible;
 mod record;
 mod refusal;
+mod respelled;
+mod spelling;
 
+#[cfg(feature = "json")]
+use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,7 +23,6 @@ use crate::error::{Error, Result};
 use crate::value::{Value, bounded};
 
 pub use buffered::column;
-use column::Column;
 use heading::{Heading, Names};
 use record::Record;
 
@@ -55,11 +58,17 @@ impl Row {
     /// | `f64`, `f32` | REAL, or an INTEGER that the type can hold exactly |
     /// | `String`, `&str`, `char`, an enum of units by its names | TEXT |
     /// | `Vec<u8>`, `[u8; N]`, the types of serde_bytes | BLOB |
+    /// | times, UUIDs, and other types that serde reads from text | TEXT |
+    /// | `Json<T>` (feature `json`) | TEXT that is JSON |
     /// | `Option<T>` | NULL, or what `T` is read from |
     /// | [`Value`] | anything |
     ///
     /// Newtypes and other types with serde's `Deserialize` are read as the types they are built on. `&str` borrows from
     /// the row. Nothing is converted silently: text that looks like a number is not one.
+    ///
+    /// Two types have more than one form in SQL, and a type that does not accept the form of the column is offered the
+    /// other one. A time in UTC, `YYYY-MM-DD HH:MM:SS` with or without a fraction, is read by the types of chrono, jiff
+    /// and time. A BLOB of 16 bytes is read as a UUID.
     ///
     /// # Errors
     /// [`Error::Column`] if there is no such column, if several columns have its name, or if `T` cannot hold the value.
@@ -69,7 +78,7 @@ impl Row {
             .values
             .get(index)
             .map_or(ValueRef::Null, ValueRef::from);
-        T::deserialize(Column(value)).map_err(|fault| {
+        spelling::column(value).map_err(|fault| {
             fault
                 .in_column(index, value)
                 .into_error(|index| self.names.label(index))
@@ -114,7 +123,8 @@ impl fmt::Debug for Row {
     }
 }
 
-/// Selects a column for [`Row::get`]: by its position, from 0, or by its name, spelled exactly as in the SQL.
+/// Selects a column for [`Row::get`]: by its position, from 0, or by its name. A name that is spelled exactly as in the SQL
+/// goes before one that differs only in case.
 pub trait ColumnIndex: sealed::Find {}
 
 impl ColumnIndex for usize {}
@@ -139,9 +149,16 @@ impl sealed::Find for usize {
 
 impl sealed::Find for &str {
     fn find(self, names: &Names) -> Result<usize> {
-        let mut found = names.iter().enumerate().filter(|(_, name)| *name == self);
-        let message = match (found.next(), found.next()) {
-            (Some((index, _)), None) => return Ok(index),
+        let only = |is: &dyn Fn(&str) -> bool| {
+            let mut found = (0..names.len()).filter(|index| names.get(*index).is_some_and(is));
+            (found.next(), found.next())
+        };
+        let found = match only(&|name| name == self) {
+            (None, _) => only(&|name| name.eq_ignore_ascii_case(self)),
+            exactly => exactly,
+        };
+        let message = match found {
+            (Some(index), None) => return Ok(index),
             (None, _) => "the row has no such column",
             (Some(_), Some(_)) => "the row has several columns of this name",
         };
@@ -176,11 +193,13 @@ pub trait FromRow: DeserializeOwned + Send + 'static {}
 impl<T: DeserializeOwned + Send + 'static> FromRow for T {}
 
 fn read<T: DeserializeOwned>(record: Record<'_>) -> Result<T> {
-    buffered::read(record).map_err(|fault| {
-        record
-            .explain(fault)
-            .into_error(|index| record.label(index))
-    })
+    buffered::read(record)
+        .or_else(|fault| respelled::read(record, fault))
+        .map_err(|fault| {
+            record
+                .explain(fault)
+                .into_error(|index| record.label(index))
+        })
 }
 
 /// Every row, as `T`.
@@ -188,13 +207,72 @@ pub(crate) fn all<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Vec<T>> {
     let heading = Heading::default();
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        all.push(read(Record {
+        let record = Record {
             row,
             heading: Some(&heading),
             instead: None,
-        })?);
+            respelled: &[],
+        };
+        all.push(read(record).map_err(|error| in_row(error, all.len()))?);
     }
     Ok(all)
+}
+
+/// Adds the number of the row to its error, unless it is the first one. `before` counts the rows that were read.
+#[cold]
+fn in_row(mut error: Error, before: usize) -> Error {
+    if let Error::Column { message, .. } = &mut error
+        && before > 0
+    {
+        *message = format!("{message} (row {})", before + 1);
+    }
+    error
+}
+
+/// The rows of a running statement, a chunk at a time.
+pub(crate) struct Chunks<'s> {
+    rows: Rows<'s>,
+    heading: Heading,
+    /// How many rows it has read.
+    before: usize,
+}
+
+impl<'s> Chunks<'s> {
+    pub(crate) fn of(rows: Rows<'s>) -> Self {
+        Self {
+            rows,
+            heading: Heading::default(),
+            before: 0,
+        }
+    }
+
+    /// Adds rows, as `T`, until the chunk has `most` of them or about as many `bytes`. A column that `T` does not read does
+    /// not count. False at the end of the result.
+    pub(crate) fn fill<T: DeserializeOwned>(
+        &mut self,
+        chunk: &mut Vec<T>,
+        most: usize,
+        bytes: usize,
+    ) -> Result<bool> {
+        let row_size = size_of::<T>().max(1);
+        if chunk.is_empty() {
+            self.heading.bytes.set(0);
+        }
+        while chunk.len() < most && self.heading.bytes.get() + chunk.len() * row_size < bytes {
+            let Some(row) = self.rows.next()? else {
+                return Ok(false);
+            };
+            let record = Record {
+                row,
+                heading: Some(&self.heading),
+                instead: None,
+                respelled: &[],
+            };
+            chunk.push(read(record).map_err(|error| in_row(error, self.before))?);
+            self.before += 1;
+        }
+        Ok(true)
+    }
 }
 
 /// The only row, as `T`.
@@ -212,6 +290,7 @@ pub(crate) fn optional<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Option
         row,
         heading: None,
         instead: None,
+        respelled: &[],
     })?;
     if rows.next()?.is_some() {
         Err(Error::TooManyRows)
@@ -239,6 +318,14 @@ pub(crate) fn owned(mut rows: Rows<'_>) -> Result<Vec<Row>> {
         });
     }
     Ok(all)
+}
+
+/// Why a `Json` cannot be read, if `E` is the error of a row: a row itself gives it the text of a column, so this is
+/// serde's buffer.
+#[cfg(feature = "json")]
+pub(crate) fn refusal_of_json<E>() -> Option<&'static str> {
+    // `TypeId` needs `'static`, which serde does not ask of an error.
+    (type_name::<E>() == type_name::<fault::Fault>()).then_some(refusal::NO_JSON)
 }
 
 fn value_of(value: ValueRef<'_>) -> Result<Value, String> {

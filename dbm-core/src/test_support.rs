@@ -6,7 +6,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use crate::engine::Conn;
+use crate::config::Config;
+use crate::engine::{Conn, Engine, Opener};
 use crate::error::{Error, Result};
 
 /// Runs a test on this thread, with a time limit.
@@ -17,6 +18,16 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
         .unwrap();
     let limit = Duration::from_secs(20);
     runtime.block_on(async { tokio::time::timeout(limit, test).await.unwrap() });
+}
+
+/// A database in memory, open.
+pub(crate) fn engine_in_memory() -> Arc<Engine> {
+    let engine = Engine::new(Opener::new(":memory:".into(), Config::in_memory()), None);
+    engine
+        .writer
+        .conn
+        .take_over(engine.opener.in_memory().unwrap());
+    engine
 }
 
 /// Polls once and asserts that the call has to wait.

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::frame::{Frame, Started, StatementPermit};
 use crate::params::Params;
 use crate::row::{self, FromRow, Row};
+use crate::stream::RowStream;
 
 /// One consistent snapshot of the database; it cannot write.
 ///
@@ -313,6 +314,45 @@ impl ReadTransaction {
         Statement::waiting(async move { rows.await?.iter().map(&mut map).collect() })
     }
 
+    /// The rows one after the other, for a result of any size: a few chunks of it are in memory at a time, each of about
+    /// 64 KiB.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f(db: &mut ReadTransaction) -> Result<()> {
+    /// let mut longest = String::new();
+    /// let mut names = db.stream::<String>("SELECT name FROM user", ());
+    /// while let Some(name) = names.next().await? {
+    ///     if name.len() > longest.len() {
+    ///         longest = name;
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// The rows are those of the call's transaction, however long the loop takes, and `T` is read as in
+    /// [`query`](Self::query). While the loop waits for something else, the statement waits as well. The stream ends with
+    /// the body at the latest. To hand rows to others, send them into a bounded channel from here.
+    ///
+    /// A statement that writes (`INSERT … RETURNING`) makes all its changes before the first row comes, as with `query`.
+    /// Its rows are all in memory, and its changes stay if the stream is dropped then.
+    ///
+    /// The statement runs on a thread, unless the library knows that it is short and all rows fit into one chunk.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`query`](Self::query) come from [`next`](RowStream::next).
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`RowStream`].
+    pub fn stream<'a, T>(&'a mut self, sql: &'a str, params: impl Params) -> RowStream<'a, T>
+    where
+        T: FromRow,
+    {
+        RowStream::new(&self.frame, sql, params)
+    }
+
     /// Runs a closure with the bare [`rusqlite::Connection`], on a thread of its own: for what this API does not
     /// offer.
     ///
@@ -586,6 +626,42 @@ impl WriteTransaction {
 
 write_statements!(WriteTransaction);
 write_statements!(Connection);
+
+impl WriteTransaction {
+    /// Runs one statement for each row of parameters, prepared once, and returns how many rows of tables it changed.
+    ///
+    /// It succeeds or fails as one statement: if a row fails, the rows before it are undone, and the transaction can go on.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f(db: &mut WriteTransaction, names: &[&str]) -> Result<()> {
+    /// let rows = names.iter().map(|name| (*name,));
+    /// let added = db.execute_many("INSERT INTO user (name) VALUES (?1)", rows).await?;
+    /// # assert_eq!(added, names.len()); Ok(()) }
+    /// ```
+    ///
+    /// The iterator is asked for rows in the body, some hundred at a time, while the statement runs for those before them.
+    /// So it may be lazy and larger than memory, but it should not block. The rows that a statement returns are ignored,
+    /// as by [`execute`](Self::execute).
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Row`](crate::Error::Row): the index of the row, from 0, and what [`execute`](Self::execute) says of it;
+    /// - those of [`ReadTransaction::query`] that no single row causes, such as a syntax error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it leaves no row: it undoes them, or, if it was running on a thread, the transaction can only roll back, as
+    /// after any dropped [`Statement`].
+    pub fn execute_many<'a>(
+        &'a mut self,
+        sql: &'a str,
+        rows: impl IntoIterator<Item = impl Params + 'a, IntoIter: Send + 'a>,
+    ) -> Statement<'a, usize> {
+        let rows = rows.into_iter();
+        Statement::waiting(self.read.frame.execute_many(sql, rows))
+    }
+}
 
 /// The three kinds of `db`: [`ReadTransaction`], [`WriteTransaction`] and [`Connection`]. There are no others.
 #[diagnostic::on_unimplemented(

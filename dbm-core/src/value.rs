@@ -1,5 +1,8 @@
 //! Values written to the database: [`Value`] and [`ToValue`].
 
+mod serialize;
+pub(crate) mod time;
+
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 use std::sync::Arc;
@@ -8,6 +11,10 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use serde_core::de::{self, Deserialize, Deserializer, Visitor};
 
 use crate::error::{Error, Result};
+
+#[cfg(feature = "json")]
+pub(crate) use serialize::{JSON_NAME, json};
+pub use serialize::{Serde, value_of};
 
 /// One value as SQLite stores it: a parameter of a statement, or a column of a [`Row`](crate::Row).
 ///
@@ -98,6 +105,9 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 /// The conversion can fail, because it never changes a value. An integer beyond [`i64`] is an error rather than
 /// wrapped. NaN is an error because SQLite would store `NULL` instead. `None` and `()` are `NULL`.
 ///
+/// A newtype or an enum gets it by `#[derive(ToValue)]` beside serde's `Serialize`; then what serde makes of it is stored
+/// ([`Serde`]). By hand it needs no serde:
+///
 /// ```
 /// use dbm_core::{Result, ToValue, Value};
 ///
@@ -115,7 +125,10 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a statement",
     label = "not an SQL value",
-    note = "numbers, `bool`, text, bytes and `Option`s of them can; for a type of your own implement `dbm_core::ToValue`"
+    note = "numbers, `bool`, text, bytes and `Option`s of them can",
+    note = "a type of your own: `#[derive(serde::Serialize, dbm_core::ToValue)]`",
+    note = "a type of another crate, such as a time or a UUID: `dbm_core::Serde(value)`",
+    note = "several values in one: `dbm_core::Json(value)`, with the feature `json`"
 )]
 pub trait ToValue {
     /// The value that is passed to SQLite.
@@ -268,7 +281,16 @@ by_reference! {
 }
 
 /// The name by which a [`Value`] identifies itself to serde, so that a row of one column is read as a scalar.
-pub(crate) const VALUE_NAME: &str = "$dbm_core::Value";
+const VALUE_NAME: &str = "$dbm_core::Value";
+
+/// Whether it is a type of this crate that is read from one column, whatever the column holds.
+pub(crate) fn is_one_value(name: &str) -> bool {
+    #[cfg(feature = "json")]
+    if name == JSON_NAME {
+        return true;
+    }
+    name == VALUE_NAME
+}
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

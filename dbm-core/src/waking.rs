@@ -51,7 +51,7 @@ impl Bell {
         poll_fn(|context| self.poll(context)).await;
     }
 
-    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         let listener = context.waker().clone();
         let mut state = self.lock();
         let rung = take(&mut state.rung);

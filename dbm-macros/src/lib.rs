@@ -19,6 +19,7 @@ mod expand;
 mod keys;
 mod method;
 mod schema;
+mod to_value;
 mod types;
 mod version;
 mod wording;
@@ -292,6 +293,31 @@ pub fn db_manager(keys: TokenStream, item: TokenStream) -> TokenStream {
     let error = syn::Error::new(Span::call_site(), wording::NO_DERIVE).to_compile_error();
     // After the error it is a manager all the same.
     quote!(#error #[derive(::dbm_core::DbManager)] #[db_manager(#keys)] #item).into()
+}
+
+/// Makes a newtype or an enum a parameter of statements: what serde makes of it is what is stored, and what a row of the
+/// type reads.
+///
+/// The type needs serde's `Serialize`, too, whose attributes count. `dbm_core::Serde` has the table of what is stored. A
+/// type that is not one value, such as a variant with data, is an error when it is bound.
+///
+/// ```
+/// use dbm_core::prelude::*;
+///
+/// #[derive(serde::Serialize, serde::Deserialize, ToValue)]
+/// struct UserId(u64);
+///
+/// #[derive(serde::Serialize, serde::Deserialize, ToValue)]
+/// #[serde(rename_all = "lowercase")]
+/// enum Item {
+///     Sword,
+/// }
+///
+/// assert!((UserId(7), Item::Sword, None::<Item>).into_params().is_ok());
+/// ```
+#[proc_macro_derive(ToValue)]
+pub fn to_value(item: TokenStream) -> TokenStream {
+    to_value::to_value(item.into()).into()
 }
 
 /// A text that was checked against the files of the package, for constants and helper functions.

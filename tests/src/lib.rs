@@ -69,3 +69,7 @@ macro_rules! schema {
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/faq.md")]
 mod faq {}
+/// Compiles the code of the guide whose crates dbm does without.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/types.md")]
+mod types {}

@@ -233,3 +233,35 @@ fn a_map_of_the_rest_holds_what_is_in_the_row_or_is_an_error() {
         store.close().await.unwrap();
     });
 }
+
+#[test]
+fn the_elements_of_a_tuple_and_an_only_column_are_no_exception() {
+    run(async {
+        let store = Store::new().await;
+        let (any, id) = store.both::<(Any, i64)>("'x', 1").await.unwrap();
+        assert_eq!((any, id), (Any::Text("x".to_owned()), 1));
+        for (sql, expected) in [
+            ("9007199254740993", Any::Whole(9_007_199_254_740_993)),
+            ("0.5", Any::Broken(0.5)),
+            ("'x'", Any::Text("x".to_owned())),
+            ("NULL", Any::Nothing(())),
+        ] {
+            assert_eq!(store.both::<Any>(sql).await.unwrap(), expected, "{sql}");
+        }
+        let rounded = store.both::<(Broken,)>("9007199254740993").await;
+        assert!(rounded.unwrap_err().to_string().contains(FIX));
+        let rounded = store.both::<Broken>("9007199254740993").await;
+        assert!(rounded.is_err(), "{rounded:?}");
+        assert_eq!(
+            store.both::<Broken>("2").await.unwrap(),
+            Broken::Number(2.0)
+        );
+        store.close().await.unwrap();
+    });
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+enum Broken {
+    Number(f64),
+}

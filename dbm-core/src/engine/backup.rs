@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::database_copy::{Check, DatabaseCopy, with_ending};
 use super::guard::Patience;
-use super::open::{Opener, connect_read_only};
+use super::open::Opener;
 use crate::error::{Error, Result};
 use crate::version::Version;
 
@@ -31,8 +31,8 @@ pub(crate) fn back_up(opener: &Opener, version: &Version) -> Result<Option<PathB
 }
 
 fn copy(opener: &Opener, file: &Path) -> Result<DatabaseCopy> {
-    let mut copy = DatabaseCopy::begin(with_ending(file, UNFINISHED))?;
-    let source = connect_read_only(file, opener.config.busy_timeout)?;
+    let mut copy = DatabaseCopy::begin(with_ending(file, UNFINISHED), opener)?;
+    let source = opener.connect_read_only(file, opener.config.busy_timeout)?;
     copy.fill(&source, |_| {
         if opener.is_given_up() {
             return Err(Error::Closed { method: "start" });

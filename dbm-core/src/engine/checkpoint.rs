@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::db::Db;
 use super::idle;
-use super::open::{SharedOpener, connect};
+use super::open::SharedOpener;
 use super::read_mark::ReadMark;
 use super::wal::{copy_log, empty_log};
 use super::worker_thread::WorkerThread;
@@ -305,7 +305,7 @@ impl Own {
                 opener.check_identity()?;
                 let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
                 idle::tell_of_open();
-                none.insert(connect(&opener.path, flags)?)
+                none.insert(opener.connect(&opener.path, flags)?)
             }
         };
         self.used = true;

@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::{self, Thread};
 
 use rusqlite::InterruptHandle;
 use tokio::sync::oneshot;
@@ -64,6 +65,8 @@ struct Running {
     interruptible: bool,
     unwanted: bool,
     handle: Option<(InterruptHandle, Arc<Guard>)>,
+    /// The job's thread, which may be parked while it waits for a stream's rows to be taken.
+    thread: Option<Thread>,
 }
 
 impl Conn {
@@ -112,9 +115,9 @@ impl Conn {
         &self.opener.live
     }
 
-    /// The method whose statement this thread is running on this connection.
+    /// The method whose statement this thread is running on this connection, or the hook that is opening one.
     pub(crate) fn is_run_here(&self) -> Option<&'static str> {
-        inside::of_connection(std::ptr::from_ref(self).addr())
+        inside::of_connection(self.opener.manager, std::ptr::from_ref(self).addr())
     }
 
     /// The slot, if nothing runs or waits on the worker thread and no other thread has it locked. Never blocks.
@@ -333,6 +336,7 @@ impl Conn {
                 return None;
             }
             running.job = Some(job);
+            running.thread = Some(thread::current());
             running.owner = owner;
             running.unwanted = false;
             running.interruptible = interruptible;
@@ -340,6 +344,7 @@ impl Conn {
         let result = work();
         let mut running = self.running();
         running.job = None;
+        running.thread = None;
         if let Some((_, guard)) = &running.handle {
             guard.clear_cancel();
         }
@@ -394,6 +399,9 @@ impl Running {
             // <https://sqlite.org/c3ref/interrupt.html>.
             guard.cancel();
             handle.interrupt();
+        }
+        if let Some(thread) = &self.thread {
+            thread.unpark();
         }
     }
 }
@@ -488,7 +496,7 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
-    use std::thread::{self, ThreadId};
+    use std::thread::ThreadId;
     use std::time::Duration;
 
     use super::super::open::Opener;

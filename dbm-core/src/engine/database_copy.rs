@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::backup::{Backup, Progress, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::open::{connect, is_busy, run_to_end, side_of};
+use super::open::{Opener, connect, is_busy, run_to_end, side_of};
 use crate::error::{Error, Result};
 use crate::value::bounded;
 
@@ -37,8 +37,8 @@ pub(super) enum Check {
 }
 
 impl DatabaseCopy {
-    /// Begins a copy at `path`. What a crash has left there is removed.
-    pub(super) fn begin(path: PathBuf) -> Result<Self> {
+    /// Begins a copy at `path` of a database of `opener`. What a crash has left there is removed.
+    pub(super) fn begin(path: PathBuf, opener: &Opener) -> Result<Self> {
         remove_leftover(&path)?;
         let file = create_private(&path).map_err(|error| Error::io(&path, error))?;
         let mut copy = Self {
@@ -48,7 +48,7 @@ impl DatabaseCopy {
             synced: 0,
             is_own: true,
         };
-        let connection = connect(&copy.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let connection = opener.connect(&copy.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // A crash makes it useless in any case, so it needs no journal, and it is synced here. In this locking mode the lock of
         // the transaction is kept.
         let settings = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;

@@ -63,7 +63,8 @@ pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
         snapshot: text("SELECT 1 FROM sqlite_schema LIMIT 1"),
         commit: text("COMMIT"),
         rollback: text("ROLLBACK"),
-        levels: (0..=MAX_DEPTH)
+        // The deepest call may have a savepoint for one of its statements.
+        levels: (0..=MAX_DEPTH + 1)
             .map(|depth| Level {
                 savepoint: format!("SAVEPOINT {name}{depth}"),
                 release: format!("RELEASE {name}{depth}"),
@@ -84,14 +85,9 @@ impl Db {
         }
     }
 
-    /// Closes the connection. If a statement that a closure has leaked prevents that, the connection at least lets go of
-    /// the file: SQLite replaces it with an empty database in memory. It does not if that statement has been stepped.
+    /// Closes the connection.
     pub(crate) fn close(self) {
-        if let Err((mut connection, _)) = self.connection.close() {
-            let _ = connection.execute_batch("BEGIN");
-            let _ = connection.execute_batch("ROLLBACK");
-            let _ = connection.deserialize_bytes(c"main", &[]);
-        }
+        close(self.connection);
     }
 
     /// Undoes what a closure may have set in the connection. False if it has replaced the authorizer, which cannot be set
@@ -173,5 +169,15 @@ impl Db {
             let _ = self.control(&CONTROL.rollback);
             self.connection.is_autocommit()
         }
+    }
+}
+
+/// Closes a connection. If a statement that a closure has leaked prevents that, the connection at least lets go of the
+/// file: SQLite replaces it with an empty database in memory. It does not if that statement has been stepped.
+pub(super) fn close(connection: Connection) {
+    if let Err((mut connection, _)) = connection.close() {
+        let _ = connection.execute_batch("BEGIN");
+        let _ = connection.execute_batch("ROLLBACK");
+        let _ = connection.deserialize_bytes(c"main", &[]);
     }
 }

@@ -208,6 +208,7 @@ mod tests {
     use crate::engine::db::CONTROL;
     use crate::engine::open::Opener;
     use crate::temporary::TemporaryDirectory;
+    use crate::test_support::engine_in_memory;
 
     /// As a call with the bare connection ends.
     fn renew(engine: &Engine) {
@@ -218,7 +219,7 @@ mod tests {
     /// It was evicted while it asked whether it had left a transaction open.
     #[test]
     fn a_call_that_was_evicted_leaves_the_connection_to_the_next_one() {
-        let engine = Engine::in_memory(1, &Config::in_memory()).unwrap();
+        let engine = engine_in_memory();
         let conn = &engine.writer.conn;
         conn.lock().give_to(2).unwrap();
         {

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::connection::Conn;
 use super::db::Db;
 use super::idle::{self, Rests};
@@ -17,7 +19,7 @@ use super::readers::Readers;
 use super::writer::Writer;
 use crate::after_commit::AfterCommit;
 use crate::config::{Config, Execution};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::temporary::TemporaryDirectory;
 
 /// The open connections of one running manager.
@@ -52,10 +54,15 @@ impl Engine {
     }
 
     /// A database in memory, for one writer and no reader.
-    pub(crate) fn in_memory(manager: u64, config: &Config) -> Result<Arc<Self>> {
+    pub(crate) async fn in_memory(manager: u64, config: &Config) -> Result<Arc<Self>> {
         let opener = Opener::of_manager(manager, ":memory:".into(), config.clone(), Arc::default());
         let engine = Self::new(opener, None);
-        engine.writer.conn.take_over(engine.opener.in_memory()?);
+        let (sender, receiver) = oneshot::channel();
+        let (opener, conn) = (Arc::clone(&engine.opener), Arc::clone(&engine.writer.conn));
+        let open = move || opener.in_memory().map(|db| conn.take_over(db));
+        let told = |result| drop(sender.send(result));
+        engine.writer.conn.post(open, told)?;
+        receiver.await.unwrap_or(Err(Error::HandleEnded))?;
         Ok(engine)
     }
 
@@ -116,6 +123,7 @@ impl Engine {
         let is_quick = self.opener.config.execution != Execution::Offload
             && has_no_writer
             && self.readers.are_idle()
+            && self.opener.config.on_open.is_none()
             && (self.reads_only() || self.opener.has_empty_log());
         if !is_quick {
             return false;

@@ -80,6 +80,8 @@ const MOMENT: Duration = Duration::from_millis(8);
 /// Closing any descriptor of a file drops all of the process's locks on it. So the file may be opened by other means
 /// than SQLite only while no connection of this process holds a lock on it: <https://sqlite.org/howtocorrupt.html>,
 /// section 2.2.
+///
+/// Without the program's `on_open`, which may read the file: that comes after this check. The lock needs no key.
 fn alone(opener: &Opener) -> Result<Option<Connection>> {
     let connection = connect(&opener.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.busy_timeout(Duration::ZERO)?;

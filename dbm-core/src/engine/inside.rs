@@ -4,6 +4,9 @@
 //! closures, destructors. If that code asked the same connection for something, it would wait for the statement, which
 //! waits for that code. So such code sees a connection without an owner, and a call that would have to wait is refused
 //! at once.
+//!
+//! The program's `on_open` is inside of every connection of its manager: what it asked for might have to be opened first,
+//! and so on.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -16,6 +19,8 @@ use crate::error::{Error, Result};
 
 /// A statement inside another one belongs to another manager, so this depth is far beyond what a program needs.
 const DEEPEST: usize = 8;
+/// In the place of a connection's address. No connection has it.
+const EVERY: usize = usize::MAX;
 
 thread_local! {
     static INSIDE: Inside = const {
@@ -41,6 +46,11 @@ struct Statement {
 }
 
 impl Statement {
+    /// Whether code of this statement must not use that connection.
+    fn blocks(self, manager: u64, conn: usize) -> bool {
+        self.conn == conn || (self.conn == EVERY && self.manager == manager)
+    }
+
     const NONE: Self = Self {
         manager: 0,
         conn: 0,
@@ -49,14 +59,15 @@ impl Statement {
 }
 
 impl Inside {
-    /// The usual case is no statement at all, so that is checked first.
+    /// The newest one that is meant. The usual case is no statement at all, so that is checked first.
     #[inline]
     fn find(&self, is_it: impl Fn(Statement) -> bool) -> Option<&'static str> {
         if self.depth.get() == 0 {
             return None;
         }
-        let mut entered = self.entered.iter().take(self.depth.get()).map(Cell::get);
+        let entered = self.entered.iter().take(self.depth.get()).map(Cell::get);
         entered
+            .rev()
             .find(|statement| is_it(*statement))
             .map(|statement| statement.method)
     }
@@ -68,9 +79,21 @@ pub(super) struct InsideGuard(PhantomData<*const ()>);
 /// `None` if this thread is inside of the connection already, or of [`DEEPEST`] others.
 #[inline]
 pub(super) fn enter(manager: u64, conn: usize) -> Option<InsideGuard> {
-    if of_connection(conn).is_some() {
+    if of_connection(manager, conn).is_some() {
         return None;
     }
+    put(manager, conn)
+}
+
+/// The same, for all connections of the manager.
+pub(super) fn enter_all(manager: u64, method: &'static str) -> Option<InsideGuard> {
+    let entered = put(manager, EVERY)?;
+    runs(method);
+    Some(entered)
+}
+
+#[inline]
+fn put(manager: u64, conn: usize) -> Option<InsideGuard> {
     INSIDE.with(|inside| {
         let depth = inside.depth.get();
         inside.entered.get(depth)?.set(Statement {
@@ -107,9 +130,9 @@ impl Drop for InsideGuard {
     }
 }
 
-/// The method whose statement this thread runs on this connection.
-pub(super) fn of_connection(conn: usize) -> Option<&'static str> {
-    INSIDE.with(|inside| inside.find(|statement| statement.conn == conn))
+/// The method whose statement this thread runs, and which keeps this connection of the manager from it.
+pub(super) fn of_connection(manager: u64, conn: usize) -> Option<&'static str> {
+    INSIDE.with(|inside| inside.find(|statement| statement.blocks(manager, conn)))
 }
 
 /// The method whose statement this thread runs on one of the manager's connections.

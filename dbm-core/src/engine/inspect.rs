@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use super::db::Db;
 use super::foreign_journal::refuse_foreign_journal;
 use super::guard::Patience;
-use super::open::{Opener, Role, connect, connect_read_only};
+use super::open::{Opener, Role};
 use super::schema::is_virtual;
 use crate::error::{Error, Result};
 use crate::version::{self, Version};
@@ -67,7 +67,10 @@ fn not_readable(opener: &Opener, error: Error) -> Error {
             "a killed program has left a transaction unfinished; open it once without Config::read_only, which undoes that"
         }
         // The file itself can be opened.
-        _ if connect_read_only(&opener.path, Duration::ZERO).is_ok() => {
+        _ if opener
+            .connect_read_only(&opener.path, Duration::ZERO)
+            .is_ok() =>
+        {
             "its files that end in -wal and -shm are missing or cannot be read, and cannot be made in a directory that is \
              read-only; keep the program that writes running, or read a copy made with VACUUM INTO"
         }
@@ -90,7 +93,7 @@ fn look_once(
     access: OpenFlags,
     patience: Patience,
 ) -> Result<(Contents, Connection)> {
-    let connection = connect(&opener.path, access)?;
+    let connection = opener.connect(&opener.path, access)?;
     connection.busy_timeout(Duration::ZERO)?;
     opener.bound(&connection, patience)?;
     opener.check_identity()?;

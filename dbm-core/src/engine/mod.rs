@@ -14,7 +14,8 @@
 //!
 //! No code of others runs under any of them: no waker is cloned, woken or dropped there, no event is written, and no value of
 //! the program is dropped. The one exception is `Conn::slot`: a statement runs under it, and with it `Deserialize`, SQL
-//! functions and closures of the program. When such code comes back to its own manager it gets an error at once (`inside`).
+//! functions and closures of the program. `Config::on_open` also runs under `own`, and under the lock of the read mark. When
+//! such code comes back to its own manager it gets an error at once (`inside`).
 
 #[expect(clippy::disallowed_methods, reason = "backups are files")]
 mod backup;
@@ -43,6 +44,7 @@ mod guard;
 mod idle;
 mod inside;
 mod inspect;
+mod on_open;
 #[expect(clippy::disallowed_methods, reason = "backups are files")]
 mod online_backup;
 #[expect(
@@ -91,7 +93,7 @@ pub(crate) use readers::{ReaderPermit, end_read};
 pub use restore::Restored;
 pub(crate) use restore::restore;
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
-pub(crate) use session::{Access, Session, Tried};
+pub(crate) use session::{Access, Many, Produced, Producer, RowChannel, Session, Tried};
 pub(crate) use share_policy::SharePolicy;
 pub use share_policy::Sharing;
 pub(crate) use statement::{Finish, Work, execute};

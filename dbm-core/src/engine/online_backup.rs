@@ -16,7 +16,7 @@ use rusqlite::backup::Progress;
 use super::database_copy::{Check, DatabaseCopy, is_taken, with_ending};
 use super::engine::Engine;
 use super::idle;
-use super::open::{connect_read_only, side_of};
+use super::open::side_of;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 
@@ -124,7 +124,7 @@ impl<'a> Source<'a> {
         let opener = &engine.opener;
         opener.check_identity()?;
         idle::tell_of_open();
-        let connection = connect_read_only(&opener.path, opener.config.busy_timeout)?;
+        let connection = opener.connect_read_only(&opener.path, opener.config.busy_timeout)?;
         // BEGIN alone takes no snapshot: the first read does.
         connection.execute_batch("BEGIN; PRAGMA main.schema_version")?;
         source.connection = Some(connection);
@@ -161,7 +161,7 @@ impl Engine {
     ) -> Result<()> {
         let to = std::path::absolute(&order.to).map_err(|error| Error::io(&order.to, error))?;
         refuse_target(&to)?;
-        let mut copy = DatabaseCopy::begin(with_ending(&to, UNFINISHED))?;
+        let mut copy = DatabaseCopy::begin(with_ending(&to, UNFINISHED), &self.opener)?;
         {
             let source = Source::open(self, stop)?;
             let connection = source.connection.as_ref().ok_or(Error::HandleEnded)?;

@@ -10,12 +10,14 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::db::{Db, STATEMENT_CACHE};
+use super::db::{self, Db, STATEMENT_CACHE};
 use super::guard::{Guard, Patience, bound};
+use super::on_open::{self, Moment};
 use super::wal;
 use crate::config::{Config, Durability};
 use crate::error::{Error, Result};
 use crate::live::LiveReads;
+use crate::on_open::OpenHook;
 #[cfg(any(test, feature = "testing"))]
 use crate::unique_id::next_id;
 
@@ -109,22 +111,73 @@ impl Opener {
             Role::Writer => OpenFlags::SQLITE_OPEN_READ_WRITE,
         };
         self.check_identity()?;
-        let connection = connect(&self.path, access)?;
+        let connection = self.connect(&self.path, access)?;
         self.equip(connection, role)
     }
 
     /// The writer of a file that may not exist yet.
     pub(crate) fn create(&self) -> Result<Db> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let connection = {
-            // Closing a file drops all locks that this process has on it (<https://sqlite.org/howtocorrupt.html>, section
-            // 2.2). So no other thread may open the file in between.
-            let _alone = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
-            self.create_private()?;
-            connect(&self.path, flags)?
-        };
+        let connection = self.patiently(|| {
+            let connection = {
+                // Closing a file drops all locks that this process has on it (<https://sqlite.org/howtocorrupt.html>,
+                // section 2.2). So no other thread may open the file in between.
+                let _alone = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+                self.create_private()?;
+                connect(&self.path, flags)?
+            };
+            let connection = self.run_on_open(connection)?;
+            let is_new = || std::fs::metadata(&self.path).is_ok_and(|file| file.len() == 0);
+            match &self.config.on_create {
+                Some(hook) if is_new() => self.run_hook(hook, Moment::Create, connection),
+                _ => Ok(connection),
+            }
+        })?;
         self.check_identity()?;
         self.equip(connection, Role::Writer)
+    }
+
+    /// A connection in which `on_open` has run. It blocks, so it belongs on a worker thread.
+    pub(crate) fn connect(&self, path: &Path, access: OpenFlags) -> Result<Connection> {
+        self.patiently(|| self.run_on_open(connect(path, access)?))
+    }
+
+    /// The same for checks and backups, which wait for locks.
+    pub(crate) fn connect_read_only(
+        &self,
+        path: &Path,
+        busy_timeout: Duration,
+    ) -> Result<Connection> {
+        let connection = self.connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(busy_timeout)?;
+        Ok(connection)
+    }
+
+    fn run_on_open(&self, connection: Connection) -> Result<Connection> {
+        match &self.config.on_open {
+            Some(hook) => self.run_hook(hook, Moment::Open, connection),
+            None => Ok(connection),
+        }
+    }
+
+    fn run_hook(
+        &self,
+        hook: &OpenHook,
+        moment: Moment,
+        connection: Connection,
+    ) -> Result<Connection> {
+        connection.busy_timeout(Duration::ZERO)?;
+        self.bound(&connection, Patience::GivenUp)?;
+        if let Err(error) = on_open::run(hook, moment, &connection, self.manager) {
+            db::close(connection);
+            return Err(error);
+        }
+        // What it may have changed without a PRAGMA. The schema of a file that is not trusted cannot be read if it uses a
+        // function of the program that is not innocuous.
+        keep_log_on_close(&connection, true)?;
+        harden(&connection, self.config.hardened)?;
+        connection.busy_timeout(self.config.busy_timeout)?;
+        Ok(connection)
     }
 
     /// Creates the file with access for its user only, if the settings ask for it and the file is missing. Its side files
@@ -157,8 +210,14 @@ impl Opener {
 
     /// Removes an empty log and what belongs to it, unless another process still uses the file after `patience`.
     pub(crate) fn remove_log(&self, patience: Duration) {
+        let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        // If `on_open` fails, most files can do without.
+        let open = || {
+            self.connect(&self.path, access)
+                .or_else(|_| connect(&self.path, access))
+        };
         if self.check_identity().is_ok()
-            && let Ok(connection) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            && let Ok(connection) = open()
         {
             let _ = connection
                 .busy_timeout(patience)
@@ -181,7 +240,7 @@ impl Opener {
     pub(crate) fn in_memory(&self) -> Result<Db> {
         let connection = Connection::open_in_memory()?;
         harden(&connection, true)?;
-        self.configure(connection, Role::Writer)
+        self.configure(self.run_on_open(connection)?, Role::Writer)
     }
 
     fn configure(&self, connection: Connection, role: Role) -> Result<Db> {
@@ -274,7 +333,7 @@ pub(crate) fn run_to_end(connection: &Connection, pragma: &str) -> Result<String
     Ok(words.concat())
 }
 
-/// A plain path is never read as a URI. NOFOLLOW is not set, so that a database may be a symlink.
+/// A connection without the program's `on_open`. A plain path is never read as a URI. NOFOLLOW is not set, so that a database may be a symlink.
 pub(crate) fn connect(path: &Path, access: OpenFlags) -> Result<Connection> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -312,13 +371,6 @@ fn harden(connection: &Connection, on: bool) -> Result<()> {
 pub(crate) fn keep_log_on_close(connection: &Connection, keep: bool) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)?;
     Ok(())
-}
-
-/// A connection of its own thread, for checks and backups.
-pub(crate) fn connect_read_only(path: &Path, busy_timeout: Duration) -> Result<Connection> {
-    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(busy_timeout)?;
-    Ok(connection)
 }
 
 pub(crate) fn is_busy(error: &Error) -> bool {

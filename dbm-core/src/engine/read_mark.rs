@@ -13,7 +13,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::idle;
-use super::open::{SharedOpener, connect_read_only};
+use super::open::SharedOpener;
 use super::worker_thread::WorkerThread;
 use crate::error::Result;
 use crate::sharded::{Sharded, thread_number};
@@ -158,7 +158,7 @@ impl Holder {
             none => {
                 opener.check_identity()?;
                 idle::tell_of_open();
-                none.insert(connect_read_only(&opener.path, Duration::ZERO)?)
+                none.insert(opener.connect_read_only(&opener.path, Duration::ZERO)?)
             }
         };
         connection.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")?;

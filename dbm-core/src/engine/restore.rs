@@ -20,7 +20,7 @@ use super::database_copy::{Check, DatabaseCopy, is_taken, sync_directory, with_e
 use super::foreign_log::refuse_foreign_log;
 use super::guard::Patience;
 use super::inspect::{Contents, look, not_a_database};
-use super::open::{Opener, SharedOpener, connect, is_busy, run_to_end, side_of};
+use super::open::{Opener, SharedOpener, is_busy, run_to_end, side_of};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::unique_id::next_id;
@@ -46,11 +46,11 @@ pub struct Restored {
 pub(crate) fn restore(backup: &Path, opener: &Opener, at_most: &Version) -> Result<Restored> {
     let backup = std::path::absolute(backup).map_err(|error| Error::io(backup, error))?;
     let database = place_of(&opener.path)?;
-    let mut copy = DatabaseCopy::begin(with_ending(&database, UNFINISHED))?;
+    let mut copy = DatabaseCopy::begin(with_ending(&database, UNFINISHED), opener)?;
     let version = copy_backup(&backup, &database, opener, at_most, &mut copy)?;
     copy.sync(mode_for(&database, &backup, opener)?)?;
     go_on(opener)?;
-    let old = Old::take(&database)?;
+    let old = Old::take(&database, opener.config.clone())?;
     let replaced = old.put_aside()?;
     // On Windows an open file cannot be replaced.
     #[cfg(not(unix))]
@@ -94,7 +94,7 @@ fn copy_backup(
         });
     }
     refuse_log(&file)?;
-    let source = Source::new(file);
+    let source = Source(opener_for(file, opener.config.clone().read_only()));
     let (contents, connection) = look(&source.0).map_err(|error| error.at(backup))?;
     let version = match contents {
         Contents::Version(version) => version,
@@ -128,11 +128,10 @@ fn copy_backup(
 /// The backup, which is only read.
 struct Source(SharedOpener);
 
-impl Source {
-    fn new(file: PathBuf) -> Self {
-        let config = Config::new("").read_only().busy_timeout(Duration::ZERO);
-        Self(Opener::of_manager(next_id(), file, config, Arc::default()))
-    }
+/// Opens another file with the same settings, and waits for nobody.
+fn opener_for(file: PathBuf, config: Config) -> SharedOpener {
+    let config = config.busy_timeout(Duration::ZERO);
+    Opener::of_manager(next_id(), file, config, Arc::default())
 }
 
 impl Drop for Source {
@@ -185,8 +184,8 @@ struct Old<'a> {
 
 impl<'a> Old<'a> {
     /// Makes sure that nobody else has it open, and that its log is part of it.
-    fn take(database: &'a Path) -> Result<Self> {
-        let lock = match lock(database) {
+    fn take(database: &'a Path, config: Config) -> Result<Self> {
+        let lock = match lock(database, config) {
             Ok(lock) => lock,
             Err(error) if is_busy(&error) => {
                 return Err(Error::DatabaseOpen {
@@ -237,9 +236,8 @@ impl<'a> Old<'a> {
 }
 
 /// An exclusive connection to the file, once its log is part of it. `None` if there is no file.
-fn lock(database: &Path) -> Result<Option<Connection>> {
-    let config = Config::new("").busy_timeout(Duration::ZERO);
-    let opener = Opener::of_manager(next_id(), database.into(), config, Arc::default());
+fn lock(database: &Path, config: Config) -> Result<Option<Connection>> {
+    let opener = opener_for(database.into(), config);
     // Also for a file that is missing: then its log is the only copy of what was acknowledged.
     refuse_foreign_log(&opener)?;
     if !is_taken(database) {
@@ -247,7 +245,7 @@ fn lock(database: &Path) -> Result<Option<Connection>> {
     }
     // This rolls a hot journal back, unless that is of another file.
     drop(look(&opener)?);
-    let connection = connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let connection = opener.connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.busy_timeout(Duration::ZERO)?;
     run_to_end(&connection, "PRAGMA journal_mode = DELETE")?;
     connection.execute_batch("BEGIN EXCLUSIVE")?;

@@ -18,6 +18,11 @@ pub(crate) enum Work<'a, T> {
         params: BoundParams,
         finish: Finish<T>,
     },
+    /// One prepared statement, with more to do than a function pointer can know.
+    Operation {
+        sql: Cow<'a, str>,
+        operation: Box<dyn Operation<T>>,
+    },
     /// Several statements without parameters.
     Script {
         sql: Cow<'a, str>,
@@ -29,13 +34,56 @@ pub(crate) enum Work<'a, T> {
 
 /// Runs a statement that is prepared and bound.
 pub(crate) type Finish<T> = fn(&Connection, &mut rusqlite::Statement<'_>) -> Result<T>;
+
+/// What to do with a statement that is prepared. Where the task is, it may be stopped, and is then run again from the
+/// start.
+pub(crate) trait Operation<T>: Send {
+    fn run(
+        &mut self,
+        connection: &Connection,
+        statement: &mut rusqlite::Statement<'_>,
+    ) -> Result<T>;
+
+    /// How often it runs the statement.
+    fn runs(&self) -> u32 {
+        1
+    }
+
+    /// How long it has waited for its caller since the last call of this.
+    fn take_waited(&mut self) -> Duration {
+        Duration::ZERO
+    }
+}
+
 pub(crate) type Closure<T> = Box<dyn FnOnce(&Connection) -> Result<T> + Send>;
 
 impl<T> Work<'_, T> {
     pub(crate) fn sql(&self) -> Option<&str> {
         match self {
-            Self::Statement { sql, .. } | Self::Script { sql, .. } => Some(sql),
+            Self::Statement { sql, .. }
+            | Self::Operation { sql, .. }
+            | Self::Script { sql, .. } => Some(sql),
             Self::Closure(_) => None,
+        }
+    }
+
+    /// Whether it is one statement, which has one plan.
+    pub(crate) fn is_one_statement(&self) -> bool {
+        matches!(self, Self::Statement { .. } | Self::Operation { .. })
+    }
+
+    /// How often it runs its statement.
+    pub(crate) fn runs(&self) -> u32 {
+        match self {
+            Self::Operation { operation, .. } => operation.runs().max(1),
+            _ => 1,
+        }
+    }
+
+    pub(crate) fn take_waited(&mut self) -> Duration {
+        match self {
+            Self::Operation { operation, .. } => operation.take_waited(),
+            _ => Duration::ZERO,
         }
     }
 
@@ -54,6 +102,10 @@ impl<T> Work<'_, T> {
                 sql: Cow::Owned(sql.into_owned()),
                 params,
                 finish,
+            },
+            Self::Operation { sql, operation } => Work::Operation {
+                sql: Cow::Owned(sql.into_owned()),
+                operation,
             },
             Self::Script { sql, finish } => Work::Script {
                 sql: Cow::Owned(sql.into_owned()),
@@ -152,16 +204,17 @@ struct Timing {
 }
 
 impl Timing {
-    fn is_short(self) -> bool {
-        self.harmless && self.average < SHORT
+    fn is_short(self, runs: u32) -> bool {
+        self.harmless && self.average < SHORT && (runs == 1 || self.average * runs < SHORT)
     }
 }
 
 impl Timings {
-    /// What earlier runs have shown. Before the first run: what the plan says.
+    /// What earlier runs have shown, of a text that is to run so often. Before the first run: what the plan says.
     pub(crate) fn expect(
         &mut self,
         sql: &str,
+        runs: u32,
         shares: bool,
         reads_single_rows: impl FnOnce() -> bool,
     ) -> Expected {
@@ -172,7 +225,7 @@ impl Timings {
             return Expected::Harmful;
         }
         let short = match known {
-            Some(timing) => timing.is_short(),
+            Some(timing) => timing.is_short(runs),
             None => {
                 let short = !is_long(sql) && reads_single_rows();
                 if short {
@@ -188,18 +241,20 @@ impl Timings {
         }
     }
 
-    /// Moving average over about eight runs. `was_short` is what the caller was told before this run. A statement that
+    /// Moving average over about eight times. It took so long to run it `runs` times. `was_short` is what the caller was told before this run. A statement that
     /// stays well below the limit need not be recorded each time.
     pub(crate) fn record(
         &mut self,
         sql: &str,
         took: Duration,
+        runs: u32,
         was_short: bool,
         is_harmless: impl FnOnce() -> bool,
     ) {
         if was_short && took < SHORT / 2 || is_long(sql) {
             return;
         }
+        let took = took / runs;
         if let Some(timing) = self.known.get_mut(sql) {
             timing.average = (timing.average * 7 + took) / 8;
             return;
@@ -298,17 +353,17 @@ mod tests {
     fn a_statement_becomes_short_and_long_again() {
         let mut timings = Timings::default();
         let no = || false;
-        assert_eq!(timings.expect("a", false, no), Expected::Long);
-        timings.record("a", Duration::from_micros(5), false, || true);
-        assert_eq!(timings.expect("a", false, no), Expected::Short);
-        timings.record("a", Duration::from_millis(2), true, || true);
-        assert_eq!(timings.expect("a", false, no), Expected::Long);
-        let its_plan = timings.expect("b", false, || true);
+        assert_eq!(timings.expect("a", 1, false, no), Expected::Long);
+        timings.record("a", Duration::from_micros(5), 1, false, || true);
+        assert_eq!(timings.expect("a", 1, false, no), Expected::Short);
+        timings.record("a", Duration::from_millis(2), 1, true, || true);
+        assert_eq!(timings.expect("a", 1, false, no), Expected::Long);
+        let its_plan = timings.expect("b", 1, false, || true);
         assert_eq!(its_plan, Expected::Short);
-        let asked_once = timings.expect("b", false, no);
+        let asked_once = timings.expect("b", 1, false, no);
         assert_eq!(asked_once, Expected::Short);
         for number in 0..2 * MAX_PROFILES {
-            timings.record(&number.to_string(), Duration::ZERO, false, || true);
+            timings.record(&number.to_string(), Duration::ZERO, 1, false, || true);
         }
         assert!(timings.known.len() <= MAX_PROFILES);
     }
@@ -318,10 +373,11 @@ mod tests {
         let mut timings = Timings::default();
         for number in 0..2 * MAX_PROFILES {
             let text = format!("{number:>3000}");
-            timings.record(&text, Duration::ZERO, false, || true);
+            timings.record(&text, Duration::ZERO, 1, false, || true);
             timings.record(
                 &"x".repeat(MAX_TEXT + number + 1),
                 Duration::ZERO,
+                1,
                 false,
                 || true,
             );

@@ -171,7 +171,7 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
         let (Some(model), Some(gate)) = (model, gate) else {
             return Err(Error::HandleEnded);
         };
-        let engine = Engine::in_memory(gate.id, &self.config)?;
+        let engine = Engine::in_memory(gate.id, &self.config).await?;
         if M::__FROM_FILES {
             set_foreign_keys(&engine, false).await?;
         }

@@ -78,9 +78,11 @@ pub(crate) async fn prepare(
     receiver.await.unwrap_or(Err(Error::HandleEnded))
 }
 
-/// Whether the file's last user has closed it: there is no log to recover.
+/// Whether the file's last user has closed it: there is no log to recover. Nor is there an `on_open`, which may take any
+/// time.
 fn is_at_rest(opener: &Opener) -> bool {
     opener.config.execution != Execution::Offload
+        && opener.config.on_open.is_none()
         && fs::symlink_metadata(&opener.path)
             .is_ok_and(|metadata| metadata.is_file() && metadata.len() >= SMALLEST_PAGE)
         && fs::symlink_metadata(log_of(&opener.path)).is_err()

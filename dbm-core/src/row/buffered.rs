@@ -10,10 +10,11 @@
 use rusqlite::types::ValueRef;
 use serde_core::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
 
-use super::column::{Column, is_exact};
+use super::column::is_exact;
 use super::fault::Fault;
 use super::record::Record;
 use super::refusal::{HINT, Refusal, Refusals};
+use super::spelling;
 use crate::value::Value;
 
 /// Reads a row.
@@ -124,7 +125,7 @@ where
     let value = Value::deserialize(deserializer)?;
     let value = ValueRef::from(&value);
     let before = Refusals::count();
-    T::deserialize(Column(value)).map_err(|fault| {
+    spelling::column(value).map_err(|fault| {
         Refusals::pass_on(value, &fault, before);
         D::Error::custom(fault)
     })

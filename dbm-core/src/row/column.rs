@@ -9,6 +9,8 @@ use serde_core::forward_to_deserialize_any;
 
 use super::fault::{Fault, NOT_UTF8};
 use super::refusal::Refusals;
+#[cfg(feature = "json")]
+use crate::value::JSON_NAME;
 
 /// A column of a row. It is strict: SQLite's type and the range must fit the requested type.
 #[derive(Clone, Copy)]
@@ -44,8 +46,12 @@ impl<'de> Column<'de> {
 
     fn nested<T>(self, expected: &dyn Expected) -> Result<T, Fault> {
         Err(Fault::new(format_args!(
-            "expected {expected}, which one column cannot hold: it has {}",
-            super::fault::kind(self.0)
+            "expected {expected}, which one column cannot hold: it has {}{}",
+            super::fault::kind(self.0),
+            match self.0 {
+                ValueRef::Text(_) => "; if that is JSON, read it as `dbm_core::Json`",
+                _ => "",
+            }
         )))
     }
 }
@@ -235,9 +241,15 @@ impl<'de> Deserializer<'de> for Column<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
+        #[cfg(feature = "json")]
+        if name == JSON_NAME {
+            let text = self.text(&visitor)?;
+            return visitor.visit_borrowed_str(text);
+        }
+        let _ = name;
         visitor.visit_newtype_struct(self)
     }
 

@@ -35,7 +35,14 @@ impl Fault {
 
     #[cold]
     pub(super) fn mismatch(expected: &dyn Expected, found: ValueRef<'_>) -> Self {
-        Self::new(format_args!("expected {expected}, found {}", kind(found)))
+        let fix = match found {
+            ValueRef::Null => "; a column that may be NULL is an `Option`",
+            _ => "",
+        };
+        Self::new(format_args!(
+            "expected {expected}, found {}{fix}",
+            kind(found)
+        ))
     }
 
     /// Records the column, and makes sure that the text does not quote its value.
@@ -72,6 +79,11 @@ impl Fault {
             self.0.message = "the type does not accept this value".to_owned();
         }
         self
+    }
+
+    /// The column, or none if the fault is about the whole row.
+    pub(super) fn column(&self) -> Option<usize> {
+        self.0.column
     }
 
     pub(super) fn message(&self) -> &str {

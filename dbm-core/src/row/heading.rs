@@ -1,10 +1,11 @@
 //! The names of a result's columns.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rusqlite::Statement;
+use rusqlite::types::ValueRef;
 
 use crate::error::{Error, Result, may_hold_literal};
 use crate::value::bounded;
@@ -85,9 +86,18 @@ pub(super) fn place(index: usize) -> String {
 pub(super) struct Heading {
     names: OnceCell<Arc<Names>>,
     pub(super) distinct: OnceCell<()>,
+    /// The bytes of all texts and blobs that were read, which bound a chunk of a stream.
+    pub(super) bytes: Cell<usize>,
 }
 
 impl Heading {
+    #[inline]
+    pub(super) fn count(&self, value: ValueRef<'_>) {
+        if let ValueRef::Text(bytes) | ValueRef::Blob(bytes) = value {
+            self.bytes.set(self.bytes.get() + bytes.len());
+        }
+    }
+
     pub(super) fn names(&self, row: &rusqlite::Row<'_>) -> Result<&Arc<Names>> {
         match self.names.get() {
             Some(names) => Ok(names),

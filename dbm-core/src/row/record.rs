@@ -10,7 +10,7 @@ use super::column::Column;
 use super::fault::Fault;
 use super::heading::{Heading, column_name, label};
 use super::impossible::Impossible;
-use crate::value::VALUE_NAME;
+use crate::value::is_one_value;
 
 /// The current row of a running statement. Nothing is copied until serde asks for it.
 #[derive(Clone, Copy)]
@@ -21,6 +21,8 @@ pub(super) struct Record<'de> {
     pub(super) heading: Option<&'de Heading>,
     /// A value to try in place of a column's own; `None` inside is the value that no type accepts.
     pub(super) instead: Option<(usize, Option<ValueRef<'de>>)>,
+    /// Columns that are read as these texts.
+    pub(super) respelled: &'de [(usize, String)],
 }
 
 impl<'de> Record<'de> {
@@ -36,7 +38,10 @@ impl<'de> Record<'de> {
     }
 
     pub(super) fn value(self, index: usize) -> Result<ValueRef<'de>, Fault> {
-        self.row.get_ref(index).map_err(Fault::new)
+        match self.respelled.iter().find(|(other, _)| *other == index) {
+            Some((_, text)) => Ok(ValueRef::Text(text.as_bytes())),
+            None => self.row.get_ref(index).map_err(Fault::new),
+        }
     }
 
     /// Reads the value of one column, and names the column in an error.
@@ -46,7 +51,21 @@ impl<'de> Record<'de> {
         read: impl FnOnce(Column<'de>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let value = self.value(index)?;
+        if let Some(heading) = self.heading {
+            heading.count(value);
+        }
         read(Column(value)).map_err(|fault| fault.in_column(index, value))
+    }
+
+    /// Reads the value of one column, or what is to be tried in its place.
+    fn element<S: DeserializeSeed<'de>>(self, index: usize, seed: S) -> Result<S::Value, Fault> {
+        match self.instead {
+            Some((instead, value)) if instead == index => match value {
+                Some(value) => seed.deserialize(Column(value)),
+                None => seed.deserialize(Impossible::NEW),
+            },
+            _ => self.read(index, |column| seed.deserialize(column)),
+        }
     }
 
     /// Reads a row that must have exactly one column.
@@ -112,12 +131,50 @@ impl<'de> Record<'de> {
         Ok(())
     }
 
-    fn fields<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn fields<V: Visitor<'de>>(
+        self,
+        names: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         visitor.visit_map(Fields {
             record: self,
+            names,
             width: self.width(),
             next: 0,
         })
+    }
+
+    /// The field for a column whose name is not that of the field in the same place: the one of this name, or else the
+    /// one that differs from it only in case, as SQLite has it for columns.
+    fn field(
+        self,
+        names: &'static [&'static str],
+        index: usize,
+        name: &'de str,
+    ) -> Result<&'de str, Fault> {
+        if names.contains(&name) {
+            return Ok(name);
+        }
+        let mut alike = names
+            .iter()
+            .filter(|field| field.eq_ignore_ascii_case(name));
+        let (Some(field), None) = (alike.next(), alike.next()) else {
+            return Ok(name);
+        };
+        for other in 0..self.width() {
+            let other_name = self.name(other)?;
+            if other_name == *field {
+                return Ok(name);
+            }
+            if other != index && other_name.eq_ignore_ascii_case(field) {
+                return Err(Fault::new(format_args!(
+                    "the columns `{}` and `{}` differ only in case, and neither is spelled like the field `{field}`",
+                    label(Some(name), index),
+                    label(Some(other_name), other),
+                )));
+            }
+        }
+        Ok(field)
     }
 }
 
@@ -145,16 +202,16 @@ impl<'de> Deserializer<'de> for Record<'de> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.check_distinct()?;
-        self.fields(visitor)
+        self.fields(&[], visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.fields(visitor)
+        self.fields(names, visitor)
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Fault> {
@@ -190,7 +247,7 @@ impl<'de> Deserializer<'de> for Record<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        if name == VALUE_NAME {
+        if is_one_value(name) {
             self.single(|column| column.deserialize_newtype_struct(name, visitor))
         } else {
             visitor.visit_newtype_struct(self)
@@ -222,6 +279,8 @@ impl<'de> Deserializer<'de> for Record<'de> {
 /// The columns of a row, with their names.
 struct Fields<'de> {
     record: Record<'de>,
+    /// The fields of the struct, or none if it is a map or serde does not say.
+    names: &'static [&'static str],
     width: usize,
     next: usize,
 }
@@ -236,7 +295,10 @@ impl<'de> MapAccess<'de> for Fields<'de> {
         if self.next >= self.width {
             return Ok(None);
         }
-        let name = self.record.name(self.next)?;
+        let mut name = self.record.name(self.next)?;
+        if self.names.get(self.next) != Some(&name) && !self.names.is_empty() {
+            name = self.record.field(self.names, self.next, name)?;
+        }
         seed.deserialize(BorrowedStrDeserializer::new(name))
             .map(Some)
     }
@@ -244,13 +306,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         let index = self.next;
         self.next += 1;
-        match self.record.instead {
-            Some((instead, value)) if instead == index => match value {
-                Some(value) => seed.deserialize(Column(value)),
-                None => seed.deserialize(Impossible::NEW),
-            },
-            _ => self.record.read(index, |column| seed.deserialize(column)),
-        }
+        self.record.element(index, seed)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -277,9 +333,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         }
         let index = self.next;
         self.next += 1;
-        self.record
-            .read(index, |column| seed.deserialize(column))
-            .map(Some)
+        self.record.element(index, seed).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {

@@ -12,12 +12,15 @@ use crate::error::may_hold_literal;
 /// The hint in an error that serde's buffer has caused.
 pub(super) const HINT: &str = "serde buffers it (`flatten`, `untagged`, `tag`): give the field `#[serde(deserialize_with = \"dbm_core::column\")]`";
 
+/// What a `Json` says to serde's buffer, in serde's own words for a number of 128 bits.
+pub(super) const NO_JSON: &str = "JSON is not supported";
+
 impl de::Error for Fault {
     #[cold]
     fn custom<T: Display>(message: T) -> Self {
         let mut fault = Self::new(message);
         let words = fault.message();
-        if let "i128 is not supported" | "u128 is not supported" = words {
+        if let "i128 is not supported" | "u128 is not supported" | NO_JSON = words {
             fault = Self::new(format_args!("expected {}; {HINT}", &words[..4]));
             return Refusals::note(Found::Unseen, fault);
         } else if words.starts_with("data did not match any variant") {
@@ -137,7 +140,7 @@ enum Found {
     /// The address of the text or the bytes.
     At(*const u8),
     Anything,
-    /// A number of 128 bits. serde's buffer supports none, so the value was not looked at.
+    /// A number of 128 bits, or JSON. serde's buffer supports neither, so the value was not looked at.
     Unseen,
     Impossible,
 }

@@ -120,11 +120,14 @@ fn integers_within_their_range() {
 
 #[test]
 fn nothing_is_converted_in_silence() {
-    assert_eq!(refused::<i64>("NULL"), "expected i64, found NULL");
+    assert_eq!(
+        refused::<i64>("NULL"),
+        "expected i64, found NULL; a column that may be NULL is an `Option`"
+    );
     assert_eq!(refused::<i64>("1.0"), "expected i64, found a REAL");
     assert_eq!(refused::<i64>("'1'"), "expected i64, found TEXT");
     assert_eq!(refused::<i64>("x'01'"), "expected i64, found a BLOB");
-    assert_eq!(refused::<f64>("NULL"), "expected f64, found NULL");
+    assert!(refused::<f64>("NULL").starts_with("expected f64, found NULL; "));
     assert_eq!(refused::<f64>("'1'"), "expected f64, found TEXT");
     assert_eq!(
         refused::<String>("1"),
@@ -283,7 +286,6 @@ fn structs_by_the_names_of_columns() {
         misshapen::<User>("1 AS id"),
         "the type needs a column `name`, which the row does not have"
     );
-    assert!(misshapen::<User>("1 AS Id, 'a' AS name").contains("`id`"));
     assert!(misshapen::<User>("1 AS id, 2 AS id, 'a' AS name").contains("several columns"));
     assert!(matches!(
         select::<User>("'Ada' AS name, -1 AS id"),
@@ -319,6 +321,156 @@ fn structs_by_the_names_of_columns() {
         flat.pair,
         BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)])
     );
+}
+
+#[test]
+fn columns_match_fields_in_any_case_and_exactly_first() {
+    let ada = |sql| {
+        let user = select::<User>(sql).unwrap();
+        assert_eq!((user.id, user.name.as_str()), (1, "Ada"), "{sql}");
+        user
+    };
+    ada("1 AS ID, 'Ada' AS Name");
+    ada("'Ada' AS NAME, 9 AS Other, 1 AS Id");
+    assert_eq!(
+        ada("1 AS id, 'Ada' AS name, 'A' AS NICK").nick.unwrap(),
+        "A"
+    );
+    ada("2 AS ID, 1 AS id, 'Ada' AS name");
+    ada("1 AS id, 2 AS ID, 'Bob' AS Name, 'Ada' AS name");
+    let message = misshapen::<User>("1 AS ID, 1 AS Id, 'Ada' AS name");
+    assert_eq!(
+        message,
+        "the columns `ID` and `Id` differ only in case, and neither is spelled like the field `id`"
+    );
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Cased {
+        a: i64,
+        #[serde(rename = "A")]
+        upper: i64,
+    }
+    assert_eq!(
+        select::<Cased>("1 AS A, 2 AS a").unwrap(),
+        Cased { a: 2, upper: 1 }
+    );
+
+    let sql = "SELECT i AS ID, 'Ada' AS NAME FROM (SELECT 1 AS i UNION ALL SELECT 2)";
+    assert_eq!(query(sql, (), all::<User>).unwrap()[1].id, 2);
+    let maps = select::<BTreeMap<String, i64>>("1 AS a, 2 AS A").unwrap();
+    assert_eq!(maps.len(), 2);
+
+    let row = row("1 AS Id, 2 AS a, 3 AS A, 4 AS b, 5 AS B");
+    assert_eq!(row.get::<i64>("ID").unwrap(), 1);
+    assert_eq!(row.get::<i64>("A").unwrap(), 3);
+    assert!(row.get::<i64>("b").is_ok());
+    let row = self::row("1 AS Aa, 2 AS aA");
+    assert!(
+        row.get::<i64>("AA")
+            .unwrap_err()
+            .to_string()
+            .contains("several")
+    );
+}
+
+/// What a time and a UUID do: text of one form, read from a string.
+#[derive(Debug, PartialEq)]
+struct Spelled<const KIND: char>(String);
+
+impl<'de, const KIND: char> Deserialize<'de> for Spelled<KIND> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let fits = match KIND {
+            'Z' => text.ends_with('Z') && text.contains("26-01-31T12"),
+            'T' => text.contains("26-01-31T12") && !text.ends_with('Z'),
+            'u' => {
+                text.len() == 36
+                    && text
+                        .bytes()
+                        .all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+            }
+            'w' => !text.contains(' '), // any word
+            _ => unreachable!(),
+        };
+        match fits {
+            true => Ok(Self(text)),
+            false => Err(serde::de::Error::custom("not in this form")),
+        }
+    }
+}
+
+type Moment = Spelled<'Z'>;
+type Civil = Spelled<'T'>;
+type Uuid = Spelled<'u'>;
+type Word = Spelled<'w'>;
+
+#[test]
+fn a_time_as_sqlite_spells_it_is_read_by_the_types_of_times() {
+    let now = "'2026-01-31 12:00:00'";
+    let moment = Spelled("2026-01-31T12:00:00Z".to_owned());
+    assert_eq!(both::<Moment>(now).unwrap(), moment);
+    assert_eq!(both::<Option<Moment>>(now).unwrap(), Some(moment));
+    assert_eq!(both::<Option<Moment>>("NULL").unwrap(), None);
+    assert_eq!(both::<Civil>(now).unwrap().0, "2026-01-31T12:00:00");
+    assert_eq!(
+        both::<Moment>("'2026-01-31 12:00:00.123456'").unwrap().0,
+        "2026-01-31T12:00:00.123456Z"
+    );
+    assert_eq!(
+        both::<Moment>("'2026-01-31T12:00Z'").unwrap().0,
+        "2026-01-31T12:00Z"
+    );
+    assert_eq!(both::<String>(now).unwrap(), "2026-01-31 12:00:00");
+    assert_eq!(refused::<Word>(now), "not in this form");
+    assert_eq!(
+        refused::<Moment>("'2026-02-31 12:00:00'"),
+        "not in this form"
+    );
+
+    #[derive(Debug, Deserialize)]
+    struct Times {
+        a: Moment,
+        text: String,
+        b: Option<Civil>,
+        c: Moment,
+        n: i64,
+    }
+    let row = format!("SELECT 1 AS n, {now} AS c, {now} AS b, {now} AS text, {now} AS a");
+    let times = query(&format!("{row} UNION ALL {row}"), (), all::<Times>).unwrap();
+    assert_eq!(times.len(), 2);
+    for times in times {
+        assert_eq!(times.a, times.c);
+        assert_eq!(times.text, "2026-01-31 12:00:00");
+        assert_eq!(times.b.unwrap().0, "2026-01-31T12:00:00");
+        assert_eq!(times.n, 1);
+    }
+    let wrong = format!("{now} AS a, {now} AS b, 1 AS c, {now} AS text, 1 AS n");
+    assert!(matches!(select::<Times>(&wrong), Err(Error::Column { column, .. }) if column == "c"));
+    assert_eq!(
+        misshapen::<Times>(&format!("{now} AS a, {now} AS b, {now} AS c, 1 AS n")),
+        "the type needs a column `text`, which the row does not have"
+    );
+    let (moment, text) = select::<(Moment, String)>(&format!("{now}, {now}")).unwrap();
+    assert_eq!((moment.0.len(), text.len()), (20, 19));
+    assert!(select::<(Word, Moment)>(&format!("{now}, {now}")).is_err());
+}
+
+#[test]
+fn a_uuid_is_read_from_its_bytes_and_text_is_not() {
+    let bytes = "x'550e8400e29b41d4a716446655440000'";
+    let uuid = Spelled("550e8400-e29b-41d4-a716-446655440000".to_owned());
+    assert_eq!(both::<Uuid>(bytes).unwrap(), uuid);
+    assert_eq!(both::<Option<Uuid>>(bytes).unwrap(), Some(uuid));
+    assert_eq!(
+        both::<Uuid>("zeroblob(16)").unwrap().0,
+        "00000000-0000-0000-0000-000000000000"
+    );
+    for short in ["x''", "zeroblob(15)", "zeroblob(17)"] {
+        assert!(refused::<Uuid>(short).contains("found a BLOB"));
+    }
+    assert!(refused::<String>("zeroblob(16)").contains("found a BLOB"));
+    assert!(refused::<Word>("zeroblob(16)").contains("found a BLOB"));
+    assert_eq!(both::<[u8; 16]>("zeroblob(16)").unwrap(), [0; 16]);
 }
 
 #[test]
@@ -466,9 +618,9 @@ fn an_owned_row() {
         ("#5", "only 5 columns", row.get::<i64>(5).unwrap_err()),
         ("#5", "only 5 columns", row.get_value(5).unwrap_err()),
         (
-            "Name",
+            "names",
             "no such column",
-            row.get::<String>("Name").unwrap_err(),
+            row.get::<String>("names").unwrap_err(),
         ),
         (
             "twice",
@@ -587,7 +739,12 @@ fn many_rows_of_structs() {
     ));
     let second = "SELECT 1 AS id, 'a' AS name UNION ALL SELECT 2, NULL";
     let error = query(second, (), all::<User>).unwrap_err();
-    assert!(matches!(error, Error::Column { column, .. } if column == "name"));
+    assert!(matches!(
+        error,
+        Error::Column { column, message } if column == "name" && message.ends_with("`Option` (row 2)")
+    ));
+    let error = query(second, (), owned).unwrap()[1].get::<String>("name");
+    assert!(!error.unwrap_err().to_string().contains("row"));
     let rows = query(sql, (), owned).unwrap();
     assert_eq!(rows[999].get::<String>("name").unwrap(), "user 1000");
 }

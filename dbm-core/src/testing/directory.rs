@@ -65,9 +65,9 @@ impl TestDirectory {
         self.0.path()
     }
 
-    /// The version of the database in this directory.
-    pub(super) fn version(&self) -> Result<Version> {
-        match look(&Opener::new(self.database(), self.config()))?.0 {
+    /// The version of the database in this directory, which `config` opens.
+    pub(super) fn version(&self, config: Config) -> Result<Version> {
+        match look(&Opener::new(self.database(), config))?.0 {
             Contents::Version(version) => Ok(version),
             Contents::Nothing => Err(Error::other("the fixture is an empty database")),
             Contents::Foreign | Contents::NameTaken { .. } => Err(Error::ForeignDatabase {

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::lifecycle;
 use crate::manager::{DbManager, FromCore, Shareable};
 use crate::manager_core::ManagerCore;
+use crate::on_open::OpenHook;
 use crate::schema::Schema;
 use crate::transaction::WriteTransaction;
 use crate::version::Version;
@@ -59,6 +60,7 @@ use crate::version::Version;
 pub struct Migration {
     start: Start,
     seed: String,
+    on_open: Option<OpenHook>,
 }
 
 #[derive(Debug, Clone)]
@@ -108,6 +110,7 @@ impl Migration {
         Self {
             start,
             seed: String::new(),
+            on_open: None,
         }
     }
 
@@ -116,6 +119,20 @@ impl Migration {
         self.seed.push_str(sql);
         // On a line of its own: a comment at the end of `sql` would swallow it.
         self.seed.push_str("\n;");
+        self
+    }
+
+    /// Sets up every connection of the check, as [`Config::on_open`] does: for a schema that needs functions or
+    /// collations of the program.
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the program sets up its connections"
+    )]
+    pub fn on_open(
+        mut self,
+        set_up: impl Fn(&rusqlite::Connection) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_open = Some(OpenHook(Arc::new(set_up)));
         self
     }
 
@@ -142,10 +159,15 @@ impl Migration {
         self,
         build: impl Fn(ManagerCore) -> M,
     ) -> Result<Migrated<M>, MigrationError> {
-        let directory = self.prepare(&build).await?;
-        let config = directory.config().schema_drift(SchemaDrift::Ignore);
+        let on_open = self.on_open.clone();
+        let set_up = |mut config: Config| {
+            config.on_open.clone_from(&on_open);
+            config
+        };
+        let directory = self.prepare(&set_up, &build).await?;
+        let config = set_up(directory.config()).schema_drift(SchemaDrift::Ignore);
         let manager = M::create_with(config, &build).await?;
-        let new = M::create_with(Config::in_memory(), &build).await?;
+        let new = M::create_with(set_up(Config::in_memory()), &build).await?;
         let expected = schema(&new).await?;
         new.close().await?;
         if let Err(differences) = schema(&manager).await?.compare(&expected) {
@@ -160,6 +182,7 @@ impl Migration {
 
     async fn prepare<M: DbManager + Schema>(
         self,
+        set_up: impl Fn(Config) -> Config,
         build: impl Fn(ManagerCore) -> M,
     ) -> Result<TestDirectory> {
         let (directory, version, sql) = match self.start {
@@ -171,17 +194,17 @@ impl Migration {
                     ));
                 }
                 let (directory, version) = (TestDirectory::new()?, parse(&version)?);
-                let config = directory.config().version(version.clone());
+                let config = set_up(directory.config()).version(version.clone());
                 M::create_with(config, build).await?.close().await?;
                 (directory, version, String::new())
             }
             Start::File(fixture) => {
                 let directory = TestDirectory::with_database(fixture)?;
-                let version = directory.version()?;
+                let version = directory.version(set_up(directory.config()))?;
                 (directory, version, String::new())
             }
         };
-        let config = directory.config().version(version);
+        let config = set_up(directory.config()).version(version);
         let old = Old::create_with(config, |core| Old { core, sql }).await?;
         old.run(&self.seed).await?;
         old.close().await?;

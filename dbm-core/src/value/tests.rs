@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, ToSql};
 
-use super::{ToValue, Value, bounded};
+use super::{Serde, ToValue, Value, bounded};
 use crate::error::{Error, Result};
 
 fn value(value: impl ToValue) -> Value {
@@ -174,4 +174,140 @@ fn error_texts_are_bounded_in_characters() {
     let long = bounded("ä".repeat(1_000_000));
     assert_eq!(long.chars().count(), 200);
     assert!(long.ends_with('…'));
+}
+
+#[derive(serde::Serialize)]
+struct Nested(Id);
+
+#[derive(serde::Serialize)]
+struct Id(u64);
+
+#[derive(serde::Serialize)]
+struct Title(String);
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Item {
+    Sword,
+    Coins(u32),
+    Named { name: String },
+    Pair(u8, u8),
+}
+
+fn serde(value: impl serde::Serialize) -> Value {
+    Serde(value).to_value().unwrap()
+}
+
+fn refused(value: impl serde::Serialize) -> String {
+    message(Serde(value).to_value())
+}
+
+#[test]
+fn what_serde_makes_one_value_of_is_that_value() {
+    assert_eq!(serde(Nested(Id(7))), Value::Integer(7));
+    assert_eq!(serde(Item::Sword), Value::from("sword"));
+    assert_eq!(serde(Some(Item::Sword)), Value::from("sword"));
+    assert_eq!(serde(None::<Item>), Value::Null);
+    assert_eq!(serde(Title(String::new())), Value::from(""));
+    assert_eq!(serde(Cow::Borrowed("a")), Value::from("a"));
+    assert_eq!(serde('ä'), Value::from("ä"));
+    assert_eq!(serde(true), Value::Integer(1));
+    assert_eq!(serde(1.5_f32), Value::Real(1.5));
+    assert_eq!(serde(i128::from(i64::MIN)), Value::Integer(i64::MIN));
+    assert_eq!(serde(()), Value::Null);
+    assert_eq!(serde([7_u8; 32]), Value::Blob(vec![7; 32]));
+    assert_eq!(serde(Bytes(b"\0ab")), Value::Blob(b"\0ab".to_vec()));
+    assert_eq!(serde(Bytes(b"")), Value::Blob(Vec::new()));
+    assert_eq!(
+        serde(std::net::Ipv4Addr::LOCALHOST),
+        Value::from("127.0.0.1")
+    );
+}
+
+struct Bytes(&'static [u8]);
+
+impl serde::Serialize for Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+#[test]
+fn what_sqlite_cannot_hold_is_refused_within_newtypes_too() {
+    assert!(refused(Id(u64::MAX)).contains("out of the range"));
+    assert!(refused(u128::MAX).contains("out of the range"));
+    assert!(refused(Some(f64::NAN)).contains("NaN"));
+}
+
+#[test]
+fn what_is_several_values_is_refused_with_the_way_to_store_it() {
+    for message in [
+        refused(Item::Coins(3)),
+        refused(Item::Named {
+            name: "secret".to_owned(),
+        }),
+        refused(Item::Pair(1, 2)),
+        refused(std::collections::HashMap::<u8, u8>::new()),
+        refused(vec!["secret"]),
+        refused(Vec::<String>::new()),
+        refused((1, "secret")),
+        refused([1, 2]),
+        refused([0_u8; 0]),
+        refused([Id(1)]),
+    ] {
+        assert!(message.contains("`Json(value)`"), "{message}");
+        assert!(!message.contains("secret"), "{message}");
+    }
+    // Whether there are bytes in it or not.
+    for bytes in [vec![1_u8], Vec::new()] {
+        assert!(refused(bytes).contains("serde_bytes"));
+    }
+}
+
+#[test]
+fn the_words_of_a_type_are_not_shown() {
+    struct Stubborn;
+    impl serde::Serialize for Stubborn {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("secret"))
+        }
+    }
+    assert_eq!(refused(Stubborn), "the type does not serialise this value");
+}
+
+/// A time as chrono and jiff serialise it, and as the crate time does.
+struct Printed(&'static str);
+struct Readable(&'static str);
+
+impl serde::Serialize for Printed {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
+impl serde::Serialize for Readable {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.serialize_str(self.0)
+        } else {
+            (2026, 1).serialize(serializer)
+        }
+    }
+}
+
+#[test]
+fn a_time_is_stored_in_one_form_and_text_that_looks_like_one_as_it_is() {
+    let text = "2026-01-31T13:00:00+01:00";
+    let stored = Value::from("2026-01-31 12:00:00.000000");
+    assert_eq!(serde(Printed(text)), stored);
+    assert_eq!(serde(Some(Printed(text))), stored);
+    assert_eq!(serde(Readable(text)), stored);
+    assert!(refused(Printed("+12026-01-31T00:00:00Z")).contains("0 to 9999"));
+    assert_eq!(serde(text), Value::from(text));
+    assert_eq!(serde(Title(text.to_owned())), Value::from(text));
+    assert_eq!(value(text), Value::from(text));
+    for other in ["2026-01-31", "12:00:00", "P1D", "no time"] {
+        assert_eq!(serde(Printed(other)), Value::from(other));
+        assert_eq!(serde(Readable(other)), Value::from(other));
+    }
 }

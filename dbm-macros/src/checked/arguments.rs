@@ -145,6 +145,7 @@ mod tests {
             ("params![a, b]", 2),
             ("dbm_core::params![]", 0),
             ("(a, b), |row| row.get(0)", 2),
+            ("(Serde(Utc::now()), owner, Json(&meta), Item::Sword)", 4),
         ] {
             assert_eq!(given(text), Some(Given::Positional(count)), "{text}");
         }
@@ -196,6 +197,8 @@ mod tests {
             ("Option<bool>", Some(1)),
             ("()", None),
             ("User", None),
+            ("Json<Meta>", None),
+            ("(Json<Meta>, DateTime<Utc>)", Some(2)),
             ("Vec<u8>", None),
             ("(i64, (i64, i64))", None),
             ("_", None),

@@ -25,7 +25,9 @@ pub(super) enum Method {
     QueryOne,
     QueryOptional,
     QueryMap,
+    Stream,
     Execute,
+    ExecuteMany,
     ExecuteBatch,
 }
 
@@ -39,7 +41,9 @@ impl Method {
             "query_one" => Self::QueryOne,
             "query_optional" => Self::QueryOptional,
             "query_map" => Self::QueryMap,
+            "stream" => Self::Stream,
             "execute" => Self::Execute,
+            "execute_many" => Self::ExecuteMany,
             "execute_batch" => Self::ExecuteBatch,
             _ => return None,
         })
@@ -47,7 +51,12 @@ impl Method {
 
     /// Whether it is for statements that give rows.
     pub(super) fn asks(self) -> bool {
-        !matches!(self, Self::Execute | Self::ExecuteBatch)
+        !matches!(self, Self::Execute | Self::ExecuteMany | Self::ExecuteBatch)
+    }
+
+    /// Whether the parameters of one run stand behind the SQL.
+    fn is_given_parameters(self) -> bool {
+        self != Self::ExecuteMany
     }
 
     /// The rows of what `.await?` gives.
@@ -174,10 +183,13 @@ impl Scan<'_> {
         });
         if let Some(text) = self.text(&all[..comma]) {
             let given = all.get(comma + 1..).unwrap_or_default();
+            let given = method
+                .is_given_parameters()
+                .then(|| Given::read(given.iter().cloned().collect()));
             self.found.push(Statement {
                 method,
                 text,
-                given: Given::read(given.iter().cloned().collect()),
+                given: given.flatten(),
                 columns: row.and_then(columns),
             });
         }

@@ -53,6 +53,10 @@ impl Child {
                 self.store()?.back_up(*file).await?;
                 Ok("backed up".to_owned())
             }
+            ["restore", backup, directory] => {
+                Store::restore(*backup, Config::new(*directory)).await?;
+                Ok("restored".to_owned())
+            }
             ["ids"] => Ok(format!("{:?}", self.store()?.ids().await?)),
             ["lock", file] => {
                 let locker = rusqlite::Connection::open(file)?;

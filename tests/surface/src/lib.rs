@@ -14,7 +14,7 @@ pub use dbm_core::testing::{
 pub use dbm_core::{
     BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,
     ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, FromRow, Handle, ManagerCore,
-    Params, Profile, ReadTransaction, Result, Row, Schema, SchemaDrift, Shared, Sharing,
+    Params, Profile, ReadTransaction, Result, Row, RowStream, Schema, SchemaDrift, Serde, Shared, Sharing,
     SqliteError, Statement, Status, ToValue, Value, ValueOf, Verification, Version,
     WriteTransaction, column, named_params, params, profiles,
 };
@@ -22,7 +22,36 @@ pub use dbm_core::{
 pub use dbm_core::{
     database_safe, during_init, fail_value, fail_with_exception, required_argument, timed,
 };
+#[cfg(feature = "json")]
+pub use dbm_core::Json;
 pub use dbm_core::{rusqlite, semver};
+
+/// What a feature of rusqlite's name brings.
+pub mod passed_through {
+    #[cfg(feature = "blob")]
+    pub use dbm_core::rusqlite::blob;
+    #[cfg(feature = "functions")]
+    pub use dbm_core::rusqlite::functions;
+    #[cfg(feature = "session")]
+    pub use dbm_core::rusqlite::session;
+    #[cfg(feature = "vtab")]
+    pub use dbm_core::rusqlite::vtab;
+    #[cfg(feature = "array")]
+    pub use dbm_core::rusqlite::vtab::array;
+    #[cfg(feature = "window")]
+    pub use dbm_core::rusqlite::functions::WindowAggregate;
+
+    /// For a program's own `unsafe` code.
+    #[cfg(feature = "load_extension")]
+    pub use dbm_core::rusqlite::LoadExtensionGuard;
+
+    /// A collation for each connection.
+    #[cfg(feature = "collation")]
+    pub fn collation() -> dbm_core::Config {
+        dbm_core::Config::new("data")
+            .on_open(|connection| Ok(connection.create_collation("bytes", Ord::cmp)?))
+    }
+}
 
 /// What may cross tasks and threads.
 pub fn promises() {
@@ -40,6 +69,7 @@ pub fn promises() {
     sent::<WriteTransaction>();
     sent::<Connection>();
     sent::<Statement<'_, u64>>();
+    sent::<RowStream<'_, u64>>();
     cloned::<Config>();
     cloned::<Error>();
     cloned::<Row>();
@@ -61,6 +91,8 @@ pub fn every_setting() -> Config {
         .private_files(true)
         .schema_drift(SchemaDrift::Ignore)
         .version(Version::new(1, 0, 0))
+        .on_open(|connection| Ok(connection.execute_batch("PRAGMA cache_size = -4000")?))
+        .on_create(|connection| Ok(connection.execute_batch("PRAGMA page_size = 8192")?))
         .adopt(Version::new(1, 0, 0))
         .read_only()
 }

@@ -25,6 +25,9 @@ const ENDLESS: &str =
 const ENDLESS_WRITE: &str = "WITH RECURSIVE n(x) AS (SELECT 1000000 UNION ALL SELECT x + 1 FROM n)
      INSERT INTO half SELECT x, 1 FROM n";
 
+const NUMBERS: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 20000)
+     SELECT x FROM n";
+
 const EXECUTIONS: [Execution; 3] = [Execution::Auto, Execution::Inline, Execution::Offload];
 
 /// Items of two halves: an item with one half is half a write.
@@ -120,6 +123,39 @@ impl Store {
     }
 
     #[database_safe]
+    async fn add_many(&self, db: &mut WriteTransaction, item: i64) -> Result<()> {
+        let sql = "INSERT OR IGNORE INTO half (item, side) VALUES (?1, ?2)";
+        let rows = (0..700).map(|n| (item, n % 2 + 1));
+        assert_eq!(db.execute_many(sql, rows).await?, 2);
+        Ok(())
+    }
+
+    #[database_safe]
+    async fn add_by_stream(&self, db: &mut WriteTransaction, item: i64) -> Result<()> {
+        let sql = format!("{ADD}, (?1, ?2 + 1) RETURNING side");
+        let mut sides = db.stream::<i64>(&sql, (item, 1));
+        assert_eq!(sides.next().await?, Some(1));
+        drop(sides);
+        self.add_nothing().await
+    }
+
+    /// A stream is dropped, and another one read to its end.
+    #[database_safe]
+    async fn add_nothing(&self, db: &mut WriteTransaction) -> Result<()> {
+        let mut rows = db.stream::<i64>(NUMBERS, ());
+        assert_eq!(rows.next().await?, Some(1));
+        drop(rows);
+        let mut rows = db.stream::<i64>(NUMBERS, ());
+        let mut last = 0;
+        while let Some(row) = rows.next().await? {
+            assert_eq!(row, last + 1);
+            last = row;
+        }
+        assert_eq!(last, 20_000);
+        Ok(())
+    }
+
+    #[database_safe]
     async fn add_and_fail(&self, db: &mut WriteTransaction, item: i64) -> Result<()> {
         db.execute(ADD, (item, 1)).await?;
         Err(Error::other("undone"))
@@ -147,6 +183,24 @@ impl Store {
         .await
     }
 
+    #[database_safe]
+    async fn halves_by_stream(&self, db: &mut ReadTransaction, item: i64) -> Result<i64> {
+        let mut rows = db.stream::<i64>(NUMBERS, ());
+        let mut last = 0;
+        while let Some(row) = rows.next().await? {
+            last = row;
+        }
+        assert_eq!(last, 20_000);
+        drop(rows);
+        let sql = "SELECT side FROM half WHERE item = ?1";
+        let mut sides = db.stream::<i64>(sql, (item,));
+        let mut halves = 0;
+        while sides.next().await?.is_some() {
+            halves += 1;
+        }
+        Ok(halves)
+    }
+
     /// Items of which there is exactly one half.
     #[database_safe]
     async fn half_items(&self, db: &mut ReadTransaction) -> Result<Vec<i64>> {
@@ -167,17 +221,19 @@ macro_rules! calls {
 }
 
 /// Each adds an item.
-const WRITES: [(&str, Call); 7] = calls!(
+const WRITES: [(&str, Call); 9] = calls!(
     add,
     add_by_new_text,
     add_by_call,
     add_nested,
     add_nested_joined,
     add_by_connection,
-    add_waiting
+    add_waiting,
+    add_many,
+    add_by_stream
 );
 
-const READS: [(&str, Call); 7] = [
+const READS: [(&str, Call); 8] = [
     ("halves", |store, item| {
         Box::pin(async move { store.halves(item).await.map(drop) })
     }),
@@ -186,6 +242,9 @@ const READS: [(&str, Call); 7] = [
     }),
     ("halves_by_new_text", |store, item| {
         Box::pin(async move { store.halves_by_new_text(item).await.map(drop) })
+    }),
+    ("halves_by_stream", |store, item| {
+        Box::pin(async move { store.halves_by_stream(item).await.map(drop) })
     }),
     ("add_and_fail", |store, item| {
         Box::pin(async move {

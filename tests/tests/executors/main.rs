@@ -5,6 +5,7 @@
 
 mod hostile;
 mod statements;
+mod streams;
 mod waits;
 mod writer;
 

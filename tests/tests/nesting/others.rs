@@ -99,7 +99,7 @@ fn a_closure_that_calls_back_gives_up_and_names_the_holder() {
             ),
             "{error}"
         );
-        assert_eq!(seen, []);
+        assert!(seen.is_empty());
         assert_eq!(store.numbers().await.unwrap(), [1]);
         store.close().await.unwrap();
     });
@@ -217,7 +217,7 @@ fn calls_across_two_managers_join_their_own_transaction() {
         assert_eq!(within(here.read_both(&there)).await.unwrap(), 3);
         let (here, there) = (Store::new().await, Store::new().await);
         within(here.there_and_back(&there, true)).await.unwrap_err();
-        assert_eq!(here.numbers().await.unwrap(), []);
+        assert!(here.numbers().await.unwrap().is_empty());
         assert_eq!(
             there.numbers().await.unwrap(),
             [2],

@@ -31,6 +31,13 @@ impl Activity {
             .store(nanoseconds.unwrap_or(ACTIVE), Ordering::Relaxed);
     }
 
+    /// Notes that rows are taken, unless a statement runs.
+    pub(super) fn goes_on(&self) {
+        if self.idle_since().is_some() {
+            self.ends();
+        }
+    }
+
     /// Since when the call has been idle; `None` while it is not.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         match self.last.load(Ordering::Relaxed) {

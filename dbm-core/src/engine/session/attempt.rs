@@ -61,17 +61,18 @@ impl Session {
         let result = catch_unwind(AssertUnwindSafe(|| {
             self.perform(db, work, read_only, fuse.then_some(started + FUSE))
         }));
-        let took = started.elapsed();
+        let took = started.elapsed().saturating_sub(work.take_waited());
         if let Some(activity) = &self.activity {
             activity.ends();
         }
         let blown = db.guard.take_fuse();
         // Still on behalf of the body, which the authorizer may refuse.
         if let (Some(sql), true) = (work.sql(), blown || matches!(result, Ok(Ok(_)))) {
-            let (connection, whole) = (&db.connection, matches!(work, Work::Statement { .. }));
+            let (connection, whole) = (&db.connection, work.is_one_statement());
             let took = if blown { 10 * took } else { took };
-            db.timings
-                .record(sql, took, fuse, || whole && is_harmless(connection, sql));
+            db.timings.record(sql, took, work.runs(), fuse, || {
+                whole && is_harmless(connection, sql)
+            });
             if db.timings.take_started_over() {
                 connection.flush_prepared_statement_cache();
             }
@@ -119,28 +120,14 @@ impl Session {
                 sql,
                 params,
                 finish,
-            } => {
-                let (mut once, mut cached);
-                let statement: &mut rusqlite::Statement<'_> = if is_long(sql) {
-                    once = db.connection.prepare(sql).map_err(Error::of_text)?;
-                    &mut once
-                } else {
-                    cached = db.connection.prepare_cached(sql).map_err(Error::of_text)?;
-                    &mut cached
-                };
-                if statement.readonly() {
-                    match fuse {
-                        Some(fuse) => db.guard.set_fuse(fuse),
-                        None => self.conn.allow_interrupt(),
-                    }
-                } else if !(read_only && only_asks(sql)) {
-                    may_write(read_only)?;
-                }
+            } => self.prepared(db, sql, read_only, fuse, |statement| {
                 params.bind(statement)?;
-                if db.tracks() {
-                    db.guard.set_runs(true);
-                }
-                finish(&db.connection, statement).map_err(|error| why(error, statement))
+                finish(&db.connection, statement)
+            }),
+            Work::Operation { sql, operation } => {
+                self.prepared(db, sql, read_only, fuse, |statement| {
+                    operation.run(&db.connection, statement)
+                })
             }
             Work::Script { sql, finish } => {
                 may_write(read_only)?;
@@ -162,6 +149,38 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Prepares one statement and runs it, if the body may.
+    #[inline]
+    fn prepared<T>(
+        &self,
+        db: &Db,
+        sql: &str,
+        read_only: bool,
+        fuse: Option<Instant>,
+        run: impl FnOnce(&mut rusqlite::Statement<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let (mut once, mut cached);
+        let statement: &mut rusqlite::Statement<'_> = if is_long(sql) {
+            once = db.connection.prepare(sql).map_err(Error::of_text)?;
+            &mut once
+        } else {
+            cached = db.connection.prepare_cached(sql).map_err(Error::of_text)?;
+            &mut cached
+        };
+        if statement.readonly() {
+            match fuse {
+                Some(fuse) => db.guard.set_fuse(fuse),
+                None => self.conn.allow_interrupt(),
+            }
+        } else if !(read_only && only_asks(sql)) {
+            may_write(read_only)?;
+        }
+        if db.tracks() {
+            db.guard.set_runs(true);
+        }
+        run(statement).map_err(|error| why(error, statement))
     }
 
     /// The library's own message for what a transaction does not allow.
@@ -284,6 +303,6 @@ fn only_asks(sql: &str) -> bool {
         && !sql.contains(['=', '('])
 }
 
-fn is_interrupt(error: &Error) -> bool {
+pub(super) fn is_interrupt(error: &Error) -> bool {
     error.primary_code() == Some(ErrorCode::OperationInterrupted)
 }

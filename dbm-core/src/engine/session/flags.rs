@@ -90,6 +90,20 @@ impl Session {
         }
     }
 
+    /// A statement that waited for its caller goes on.
+    pub(crate) fn set_busy(&self) {
+        if let Some(activity) = &self.activity {
+            activity.begins();
+        }
+    }
+
+    /// The body takes rows of a stream.
+    pub(crate) fn takes_rows(&self) {
+        if let Some(activity) = &self.activity {
+            activity.goes_on();
+        }
+    }
+
     /// Since when the call has not used its connection; `None` while it does.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         self.activity.as_ref()?.idle_since()
@@ -192,15 +206,14 @@ mod tests {
     use rusqlite::ffi;
 
     use super::*;
-    use crate::config::Config;
-    use crate::engine::engine::Engine;
     use crate::engine::session::Access;
+    use crate::test_support::engine_in_memory;
     use crate::unique_id::next_id;
 
     #[test]
     fn only_errors_of_the_file_spoil_the_connection() {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let engine = Engine::in_memory(next_id(), &Config::in_memory()).unwrap();
+        let engine = engine_in_memory();
         let spoils = |code, read_only| {
             let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
             let none = Duration::ZERO;

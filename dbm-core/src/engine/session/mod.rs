@@ -5,12 +5,16 @@ mod attempt;
 mod begin;
 mod dispatch;
 mod flags;
+mod many;
 mod promises;
 mod run;
+mod stream;
 mod touched;
 
 use self::activity::Activity;
+pub(crate) use self::many::Many;
 pub(crate) use self::run::Tried;
+pub(crate) use self::stream::{Produced, Producer, RowChannel};
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -18,6 +22,7 @@ use std::time::Duration;
 
 use super::commit_outcome::CommitOutcome;
 use super::connection::{Conn, OwnerId, SlotGuard};
+use super::inside::waits_for_itself;
 use super::touched::Touched;
 use crate::after_commit::Ticket;
 use crate::config::Execution;
@@ -127,6 +132,9 @@ impl Session {
         loop {
             if let Some(slot) = self.conn.lock_open() {
                 return self.take(slot);
+            }
+            if let Some(holder) = self.conn.is_run_here() {
+                return Err(waits_for_itself(self.method, holder));
             }
             // Until the session owns it, the connection may be closed again and must then be reopened.
             Box::pin(self.conn.open_on_worker()).await?;

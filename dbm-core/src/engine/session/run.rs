@@ -146,8 +146,8 @@ fn expect<T>(
         return Expected::Long;
     };
     let (connection, guard) = (&db.connection, &db.guard);
-    db.timings.expect(sql, shares, || {
-        if force || !matches!(work, Work::Statement { .. }) {
+    db.timings.expect(sql, work.runs(), shares, || {
+        if force || !work.is_one_statement() {
             return false;
         }
         // On behalf of the body: the cache keeps what is prepared here.

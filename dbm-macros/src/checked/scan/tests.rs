@@ -39,6 +39,8 @@ fn every_kind_of_text_is_found() {
         r#"if let Some(x) = db.query_optional("A", ()).await? {}"#,
         r#"let x @ Some(_) = db.query_optional("A", ()).await? else { return };"#,
         r#"for x in db.query("A", ()).await? {}"#,
+        r#"let mut rows = db.stream::<i64>("A", ());"#,
+        r#"db.execute_many("A", rows.map(|row| (row.a, row.b))).await?;"#,
         r#"let f = |x: u8| x; let y = a | b; let z = c || d; db.execute("A", ()).await?;"#,
     ] {
         assert_eq!(texts(body), ["A"], "{body}");
@@ -156,6 +158,8 @@ fn parameters_and_columns_go_with_their_statement() {
             None,
         ),
         (r#"db.execute_batch("A")"#, None, None),
+        (r#"db.execute_many("A", [(a, b), (c, d)])"#, None, None),
+        (r#"db.stream::<(A, B)>("A", (a,))"#, Some(1), Some(2)),
         (r#"db.query::<(A, B)>("A", (a,))"#, Some(1), Some(2)),
         (
             r#"let x: Vec<(A, B)> = db.query("A", ()).await?;"#,

@@ -61,6 +61,11 @@ impl<T: Send + Sync + 'static> Store<T> {
     pub async fn right(&self, db: &mut WriteTransaction, id: i64) -> Result<()> {
         db.execute("INSERT INTO user (name) VALUES (?1)", ("Ada",)).await?;
         db.execute("INSERT INTO behind DEFAULT VALUES", ()).await?;
+        db.execute_many("INSERT INTO user (name) VALUES (?1)", [("a",), ("b",)]).await?;
+        db.execute_many(sql!("INSERT INTO user (name) VALUES (?1)"), [("a",), ("b",)]).await?;
+        let mut names = db.stream::<(String,)>(sql!("SELECT name FROM names"), ());
+        while names.next().await?.is_some() {}
+        drop(names);
         db.execute("UPDATE log SET at = 1", ()).await?;
         db.execute("UPDATE names SET name = :new WHERE name = :old", ((":new", "a"), (":old", "b"))).await?;
         db.execute("UPDATE names SET name = @new WHERE name = $old", named_params! {"@new": "a", "$old": "b"}).await?;
