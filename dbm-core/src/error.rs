@@ -752,9 +752,9 @@ impl Error {
             Self::NoDatabase { .. } | Self::NotReadable { .. } | Self::ReadOnly { .. } => {
                 "read_only"
             }
-            Self::MigrationRefused { .. }
-            | Self::SchemaDrift { .. }
-            | Self::ForeignKeys { .. } => "migration",
+            Self::MigrationRefused { .. } | Self::SchemaDrift { .. } | Self::ForeignKeys { .. } => {
+                "migration"
+            }
             Self::Backup { .. }
             | Self::TargetExists { .. }
             | Self::LogBeside { .. }

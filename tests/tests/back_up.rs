@@ -43,7 +43,8 @@ impl Schema for Bank {
 impl Bank {
     #[database_safe]
     async fn shift(&self, db: &mut WriteTransaction, from: i64, to: i64) -> Result<()> {
-        let add = "UPDATE account SET amount = amount + ?2, filler = randomblob(3000) WHERE id = ?1";
+        let add =
+            "UPDATE account SET amount = amount + ?2, filler = randomblob(3000) WHERE id = ?1";
         db.execute(add, (from, -1)).await?;
         db.execute(add, (to, 1)).await?;
         db.execute("UPDATE moved SET times = times + 1", ()).await?;
@@ -57,7 +58,8 @@ impl Bank {
 
     #[database_safe]
     async fn rows(&self, db: &mut ReadTransaction) -> Result<Vec<(i64, i64, Vec<u8>)>> {
-        db.query("SELECT id, amount, filler FROM account ORDER BY id", ()).await
+        db.query("SELECT id, amount, filler FROM account ORDER BY id", ())
+            .await
     }
 }
 
@@ -68,7 +70,10 @@ async fn bank(directory: &Path) -> Arc<Bank> {
 /// Looks at a copy with nothing but SQLite: it is sound, has its side files nowhere, and the sum is as ever.
 fn moves_in(copy: &Path) -> u64 {
     let db = Sqlite::open_with_flags(copy, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let word = |sql: &str| db.query_row(sql, (), |row| row.get::<_, String>(0)).unwrap();
+    let word = |sql: &str| {
+        db.query_row(sql, (), |row| row.get::<_, String>(0))
+            .unwrap()
+    };
     let number = |sql: &str| db.query_row(sql, (), |row| row.get::<_, u64>(0)).unwrap();
     assert_eq!(word("PRAGMA integrity_check"), "ok");
     assert_eq!(word("PRAGMA journal_mode"), "delete");
@@ -88,8 +93,11 @@ impl Load {
     fn start(bank: &Arc<Bank>) -> Self {
         let (stop, acknowledged) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let tasks = (0..WRITERS).map(|writer| {
-            let (bank, stop, acknowledged) =
-                (Arc::clone(bank), Arc::clone(&stop), Arc::clone(&acknowledged));
+            let (bank, stop, acknowledged) = (
+                Arc::clone(bank),
+                Arc::clone(&stop),
+                Arc::clone(&acknowledged),
+            );
             tokio::spawn(async move {
                 for step in 0.. {
                     if stop.load(Ordering::SeqCst) {
@@ -152,7 +160,10 @@ fn a_backup_beside_64_writers_is_a_state_that_was_committed() {
         assert_eq!(moves_in(&last), bank.moved().await.unwrap());
         let expected = bank.rows().await.unwrap();
         bank.close().await.unwrap();
-        assert_eq!(names(directory.path()), ["copy-0", "copy-1", "data", "last"]);
+        assert_eq!(
+            names(directory.path()),
+            ["copy-0", "copy-1", "data", "last"]
+        );
         // The same, row by row.
         let config = Config::new(directory.path()).db_name("last");
         let copy = Bank::create(config).await.unwrap();
@@ -169,7 +180,10 @@ fn a_target_that_exists_is_refused_untouched() {
         let target = directory.path().join("copy");
         fs::write(&target, "something else").unwrap();
         let error = bank.back_up(&target).await.unwrap_err();
-        assert!(matches!(&error, Error::TargetExists { path } if *path == target), "{error}");
+        assert!(
+            matches!(&error, Error::TargetExists { path } if *path == target),
+            "{error}"
+        );
         assert_eq!(fs::read(&target).unwrap(), b"something else");
         // A link that leads nowhere is a name, too.
         #[cfg(unix)]
@@ -202,7 +216,8 @@ fn a_backup_onto_the_database_itself_is_refused() {
 
 fn moves_in_wal_mode(database: &Path) -> u64 {
     let db = Sqlite::open(database).unwrap();
-    db.query_row("SELECT times FROM moved", (), |row| row.get(0)).unwrap()
+    db.query_row("SELECT times FROM moved", (), |row| row.get(0))
+        .unwrap()
 }
 
 #[test]
@@ -213,8 +228,14 @@ fn a_log_beside_the_target_is_refused() {
         for ending in ["-wal", "-journal"] {
             let log = directory.path().join(format!("copy{ending}"));
             fs::write(&log, "of another file").unwrap();
-            let error = bank.back_up(directory.path().join("copy")).await.unwrap_err();
-            assert!(matches!(&error, Error::LogBeside { log: found, .. } if *found == log), "{error}");
+            let error = bank
+                .back_up(directory.path().join("copy"))
+                .await
+                .unwrap_err();
+            assert!(
+                matches!(&error, Error::LogBeside { log: found, .. } if *found == log),
+                "{error}"
+            );
             fs::remove_file(log).unwrap();
         }
         bank.close().await.unwrap();
@@ -227,7 +248,10 @@ fn a_directory_that_is_missing_is_an_error() {
     run(async {
         let directory = TempDir::new().unwrap();
         let bank = bank(directory.path()).await;
-        let error = bank.back_up(directory.path().join("no/copy")).await.unwrap_err();
+        let error = bank
+            .back_up(directory.path().join("no/copy"))
+            .await
+            .unwrap_err();
         assert!(matches!(error, Error::Io { .. }), "{error}");
         bank.close().await.unwrap();
     });
@@ -242,16 +266,30 @@ fn a_backup_that_does_not_fit_is_an_error_and_leaves_nothing() {
         let data = directory.path().join("data");
         let blocks = "trap '' XFSZ; ulimit -f 600";
         let mut child = Child::start(env!("CARGO_BIN_EXE_child"));
-        assert!(child.ask(&format!("start {} 1.0.0", data.display())).starts_with("running"));
+        assert!(
+            child
+                .ask(&format!("start {} 1.0.0", data.display()))
+                .starts_with("running")
+        );
         for id in 0..40 {
             assert_eq!(child.ask(&format!("add {id} 20000")), "added");
         }
         assert_eq!(child.ask("close"), "stopped");
         drop(child);
         let mut child = Child::start_after(blocks, env!("CARGO_BIN_EXE_child"));
-        assert!(child.ask(&format!("start {} 1.0.0", data.display())).starts_with("running"));
-        let answer = child.ask(&format!("back-up {}", directory.path().join("copy").display()));
-        assert!(answer.starts_with("Sqlite") || answer.starts_with("Io"), "{answer}");
+        assert!(
+            child
+                .ask(&format!("start {} 1.0.0", data.display()))
+                .starts_with("running")
+        );
+        let answer = child.ask(&format!(
+            "back-up {}",
+            directory.path().join("copy").display()
+        ));
+        assert!(
+            answer.starts_with("Sqlite") || answer.starts_with("Io"),
+            "{answer}"
+        );
         assert_eq!(child.ask("close"), "stopped");
         assert_eq!(names(directory.path()), ["data"]);
         assert_eq!(names(&data), ["database.db"]);
@@ -282,7 +320,9 @@ fn a_backup_has_the_mode_of_the_database() {
     use std::os::unix::fs::PermissionsExt as _;
     run(async {
         let directory = TempDir::new().unwrap();
-        let bank = Bank::create(Config::new(directory.path()).private_files(true)).await.unwrap();
+        let bank = Bank::create(Config::new(directory.path()).private_files(true))
+            .await
+            .unwrap();
         let copy = directory.path().join("copy");
         bank.back_up(&copy).await.unwrap();
         let mode = fs::metadata(copy).unwrap().permissions().mode();
@@ -302,10 +342,16 @@ fn what_a_crash_has_left_is_removed_and_what_another_one_writes_is_not() {
         assert_eq!(moves_in(&copy), 0);
         fs::remove_file(&copy).unwrap();
         let (one, other) = within(async {
-            tokio::join!(bank.back_up(&copy).into_future(), bank.back_up(&copy).into_future())
+            tokio::join!(
+                bank.back_up(&copy).into_future(),
+                bank.back_up(&copy).into_future()
+            )
         })
         .await;
-        let failures = [&one, &other].into_iter().filter(|result| result.is_err()).count();
+        let failures = [&one, &other]
+            .into_iter()
+            .filter(|result| result.is_err())
+            .count();
         assert_eq!(failures, 1, "{one:?} {other:?}");
         assert_eq!(moves_in(&copy), 0);
         bank.close().await.unwrap();
@@ -339,10 +385,16 @@ fn close_within_ends_a_backup_and_nothing_is_left_of_it() {
         assert!(waits(&mut copying).await);
         within(bank.close_within(Duration::ZERO)).await.unwrap();
         let error = within(copying).await.unwrap_err();
-        assert!(matches!(error, Error::Closed { method: "back_up" }), "{error}");
+        assert!(
+            matches!(error, Error::Closed { method: "back_up" }),
+            "{error}"
+        );
         assert_eq!(names(directory.path()), ["data"]);
         assert_eq!(names(&directory.path().join("data")), ["database.db"]);
-        let error = bank.back_up(directory.path().join("copy")).await.unwrap_err();
+        let error = bank
+            .back_up(directory.path().join("copy"))
+            .await
+            .unwrap_err();
         assert!(matches!(error, Error::Closed { .. }), "{error}");
     });
 }
@@ -366,7 +418,8 @@ fn a_backup_that_is_dropped_leaves_nothing() {
 fn max_read_age_does_not_end_a_backup() {
     run(async {
         let directory = TempDir::new().unwrap();
-        let config = Config::new(directory.path().join("data")).max_read_age(Duration::from_millis(1));
+        let config =
+            Config::new(directory.path().join("data")).max_read_age(Duration::from_millis(1));
         let bank = Bank::create(config).await.unwrap();
         let load = Load::start(&bank);
         let copy = directory.path().join("copy");

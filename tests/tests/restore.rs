@@ -74,7 +74,9 @@ impl Scene {
 
 async fn notes(directory: &Path, name: &str) -> Vec<i64> {
     let config = Config::new(directory).db_name(name);
-    let store = Store::create_hooked(config, dbm_tests::Hooks::default()).await.unwrap();
+    let store = Store::create_hooked(config, dbm_tests::Hooks::default())
+        .await
+        .unwrap();
     let notes = store.ids().await.unwrap();
     store.close().await.unwrap();
     notes
@@ -86,10 +88,18 @@ fn a_backup_takes_the_place_of_the_database_and_the_old_one_is_kept() {
         let scene = Scene::new().await;
         let restored = scene.restore().await.unwrap();
         assert_eq!(restored.version, Version::new(1, 0, 0));
-        assert_eq!(restored.database, fs::canonicalize(scene.database()).unwrap());
-        let replaced = fs::canonicalize(scene.data()).unwrap().join("database.db.replaced");
+        assert_eq!(
+            restored.database,
+            fs::canonicalize(scene.database()).unwrap()
+        );
+        let replaced = fs::canonicalize(scene.data())
+            .unwrap()
+            .join("database.db.replaced");
         assert_eq!(restored.replaced, Some(replaced));
-        assert_eq!(names(&scene.data()), ["database.db", "database.db.replaced"]);
+        assert_eq!(
+            names(&scene.data()),
+            ["database.db", "database.db.replaced"]
+        );
         assert_eq!(names(scene.directory.path()), ["backup", "data"]);
         assert_eq!(scene.notes().await, [1]);
         assert_eq!(notes(&scene.data(), "database.db.replaced").await, [1, 2]);
@@ -146,7 +156,10 @@ fn a_database_that_another_process_has_open_is_refused() {
         drop(child);
         let _ = shared.set(scene);
     });
-    let scene = std::sync::Arc::into_inner(scene).unwrap().into_inner().unwrap();
+    let scene = std::sync::Arc::into_inner(scene)
+        .unwrap()
+        .into_inner()
+        .unwrap();
     run(async move {
         let restored = scene.restore().await.unwrap();
         assert_eq!(scene.notes().await, [1]);
@@ -163,7 +176,10 @@ fn a_newer_backup_is_refused() {
         let config = Config::new(scene.data());
         let error = dbm_core::restore(scene.backup(), config.clone(), Version::new(0, 9, 9)).await;
         let error = error.unwrap_err();
-        assert!(matches!(&error, Error::TooNew { path, .. } if *path == scene.backup()), "{error}");
+        assert!(
+            matches!(&error, Error::TooNew { path, .. } if *path == scene.backup()),
+            "{error}"
+        );
         assert_eq!(scene.notes().await, [1, 2]);
         let same = dbm_core::restore(scene.backup(), config, Version::new(1, 0, 0)).await;
         assert_eq!(same.unwrap().version, Version::new(1, 0, 0));
@@ -179,14 +195,20 @@ fn what_is_no_backup_is_refused() {
             fs::write(scene.backup(), contents).unwrap();
             let error = scene.refused().await;
             assert!(matches!(error, Error::Sqlite(_)), "{error}");
-            assert!(error.to_string().contains("backup"), "it names the file: {error}");
+            assert!(
+                error.to_string().contains("backup"),
+                "it names the file: {error}"
+            );
         }
         fs::remove_file(scene.backup()).unwrap();
         let foreign = Sqlite::open(scene.backup()).unwrap();
         foreign.execute_batch("CREATE TABLE t (x)").unwrap();
         drop(foreign);
         let error = scene.refused().await;
-        assert!(matches!(&error, Error::ForeignDatabase { path } if *path == scene.backup()), "{error}");
+        assert!(
+            matches!(&error, Error::ForeignDatabase { path } if *path == scene.backup()),
+            "{error}"
+        );
         fs::remove_file(scene.backup()).unwrap();
         assert!(matches!(scene.refused().await, Error::Io { .. }));
         fs::create_dir(scene.backup()).unwrap();
@@ -208,17 +230,29 @@ fn a_backup_that_is_cut_short_or_damaged_is_refused() {
             db.execute_batch(fill).unwrap();
         }
         let whole = fs::read(scene.backup()).unwrap();
-        for length in [whole.len() - 1, whole.len() - 4096, whole.len() / 2, 4096, 700] {
+        for length in [
+            whole.len() - 1,
+            whole.len() - 4096,
+            whole.len() / 2,
+            4096,
+            700,
+        ] {
             fs::write(scene.backup(), &whole[..length]).unwrap();
             let error = scene.refused().await;
-            assert!(matches!(error, Error::Sqlite(_) | Error::Backup { .. }), "{length}: {error}");
+            assert!(
+                matches!(error, Error::Sqlite(_) | Error::Backup { .. }),
+                "{length}: {error}"
+            );
         }
         let mut damaged = whole.clone();
         let page = whole.len() - 8 * 4096;
         damaged[page..page + 200].fill(0xa5);
         fs::write(scene.backup(), damaged).unwrap();
         let error = scene.refused().await;
-        assert!(matches!(error, Error::Sqlite(_) | Error::Backup { .. }), "{error}");
+        assert!(
+            matches!(error, Error::Sqlite(_) | Error::Backup { .. }),
+            "{error}"
+        );
         fs::write(scene.backup(), whole).unwrap();
         scene.restore().await.unwrap();
     });
@@ -232,7 +266,10 @@ fn a_backup_with_a_log_beside_it_is_refused() {
             let log = scene.directory.path().join(format!("backup{ending}"));
             fs::write(&log, "the newest rows").unwrap();
             let error = scene.refused().await;
-            assert!(matches!(&error, Error::LogBeside { log: found, .. } if found.ends_with(log.file_name().unwrap())), "{error}");
+            assert!(
+                matches!(&error, Error::LogBeside { log: found, .. } if found.ends_with(log.file_name().unwrap())),
+                "{error}"
+            );
             fs::remove_file(log).unwrap();
         }
         scene.restore().await.unwrap();
@@ -262,7 +299,9 @@ fn settings_without_a_file_of_their_own_are_refused() {
             let error = Store::restore(scene.backup(), config).await.unwrap_err();
             assert!(matches!(error, Error::Config { .. }), "{error}");
         }
-        let error = Store::restore(scene.database(), Config::new(scene.data())).await.unwrap_err();
+        let error = Store::restore(scene.database(), Config::new(scene.data()))
+            .await
+            .unwrap_err();
         assert!(matches!(error, Error::Config { .. }), "{error}");
         assert_eq!(scene.notes().await, [1, 2]);
     });
@@ -280,9 +319,16 @@ fn a_damaged_database_is_replaced_and_its_log_is_kept_with_it() {
         assert!(restored.replaced.is_some());
         assert_eq!(
             names(&scene.data()),
-            ["database.db", "database.db.replaced", "database.db.replaced-wal"]
+            [
+                "database.db",
+                "database.db.replaced",
+                "database.db.replaced-wal"
+            ]
         );
-        assert_eq!(fs::read(scene.data().join("database.db.replaced-wal")).unwrap(), [8; 5_000]);
+        assert_eq!(
+            fs::read(scene.data().join("database.db.replaced-wal")).unwrap(),
+            [8; 5_000]
+        );
         assert_eq!(scene.notes().await, [1]);
     });
 }
@@ -293,11 +339,24 @@ fn a_log_of_another_file_is_applied_neither_to_the_old_nor_to_the_new_one() {
     run(async {
         let scene = Scene::new().await;
         let other = scene.directory.path().join("other");
+        Store::make(&other, "1.0.0").await.unwrap();
+        {
+            let db = Sqlite::open(other.join("database.db")).unwrap();
+            db.execute_batch("PRAGMA journal_mode = DELETE").unwrap();
+            for _ in 0..50 {
+                db.execute_batch("UPDATE note SET text = text || 'x'")
+                    .unwrap();
+            }
+        }
         let store = Store::open(&other, "1.0.0").await.unwrap();
         for id in 10..60 {
-            store.add(id, "of another file").await.unwrap();
+            store.add(id, &"of another file".repeat(500)).await.unwrap();
         }
-        fs::copy(other.join("database.db-wal"), scene.data().join("database.db-wal")).unwrap();
+        fs::copy(
+            other.join("database.db-wal"),
+            scene.data().join("database.db-wal"),
+        )
+        .unwrap();
         store.close().await.unwrap();
         let old = fs::read(scene.database()).unwrap();
         let restored = scene.restore().await.unwrap();
@@ -317,7 +376,10 @@ fn a_log_without_its_database_is_kept_aside() {
         fs::remove_file(scene.database()).unwrap();
         fs::write(scene.data().join("database.db-wal"), log).unwrap();
         scene.restore().await.unwrap();
-        assert_eq!(names(&scene.data()), ["database.db", "database.db.replaced-wal"]);
+        assert_eq!(
+            names(&scene.data()),
+            ["database.db", "database.db.replaced-wal"]
+        );
         assert_eq!(scene.notes().await, [1]);
     });
 }
@@ -334,7 +396,10 @@ fn the_file_keeps_its_mode_and_a_link_to_it() {
         std::os::unix::fs::symlink(&real, scene.database()).unwrap();
         scene.restore().await.unwrap();
         assert!(fs::symlink_metadata(scene.database()).unwrap().is_symlink());
-        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(
+            fs::metadata(&real).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
         assert_eq!(scene.notes().await, [1]);
     });
 }
@@ -347,17 +412,28 @@ fn a_restore_that_does_not_fit_changes_nothing() {
         let directory = TempDir::new().unwrap();
         let (data, copy) = (directory.path().join("data"), directory.path().join("copy"));
         let mut child = Child::start(env!("CARGO_BIN_EXE_child"));
-        assert!(child.ask(&format!("start {} 1.0.0", data.display())).starts_with("running"));
+        assert!(
+            child
+                .ask(&format!("start {} 1.0.0", data.display()))
+                .starts_with("running")
+        );
         for id in 0..40 {
             assert_eq!(child.ask(&format!("add {id} 20000")), "added");
         }
-        assert_eq!(child.ask(&format!("back-up {}", copy.display())), "backed up");
+        assert_eq!(
+            child.ask(&format!("back-up {}", copy.display())),
+            "backed up"
+        );
         assert_eq!(child.ask("close"), "stopped");
         drop(child);
         let before = fs::read(data.join("database.db")).unwrap();
-        let mut child = Child::start_after("trap '' XFSZ; ulimit -f 600", env!("CARGO_BIN_EXE_child"));
+        let mut child =
+            Child::start_after("trap '' XFSZ; ulimit -f 600", env!("CARGO_BIN_EXE_child"));
         let answer = child.ask(&format!("restore {} {}", copy.display(), data.display()));
-        assert!(answer.starts_with("Sqlite") || answer.starts_with("Io"), "{answer}");
+        assert!(
+            answer.starts_with("Sqlite") || answer.starts_with("Io"),
+            "{answer}"
+        );
         assert_eq!(names(&data), ["database.db"]);
         assert!(fs::read(data.join("database.db")).unwrap() == before);
     });
@@ -369,7 +445,8 @@ fn a_restore_that_is_dropped_leaves_the_old_one_or_the_new_one() {
         for polls in 0..4 {
             let scene = Scene::new().await;
             {
-                let mut restoring = Box::pin(Store::restore(scene.backup(), Config::new(scene.data())));
+                let mut restoring =
+                    Box::pin(Store::restore(scene.backup(), Config::new(scene.data())));
                 for _ in 0..polls {
                     if dbm_tests::poll_once(&mut restoring).await.is_ready() {
                         break;

@@ -112,6 +112,7 @@ fn copy_backup(
             required: at_most.clone(),
         });
     }
+    refuse_part(&connection, &source.0.path).map_err(|error| error.at(backup))?;
     copy.fill(&connection, |_| go_on(opener))
         .map_err(|error| match is_beyond_use(&error) {
             true => error.at(backup),
@@ -120,8 +121,7 @@ fn copy_backup(
     drop(connection);
     drop(source);
     opener.bound(copy.connection()?, Patience::GivenUp)?;
-    copy.check(&Check::Full)
-        .map_err(|error| error.at(backup))?;
+    copy.check(&Check::Full).map_err(|error| error.at(backup))?;
     Ok(version)
 }
 
@@ -153,6 +153,18 @@ fn refuse_log(backup: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// SQLite reads what is missing of the last page as zeros. Its check cannot tell these from content.
+fn refuse_part(connection: &Connection, backup: &Path) -> Result<()> {
+    let page: u64 = connection.query_row("PRAGMA main.page_size", (), |row| row.get(0))?;
+    let length = fs::metadata(backup).map_err(|error| Error::io(backup, error))?;
+    if length.len().is_multiple_of(page) {
+        return Ok(());
+    }
+    Err(Error::Backup {
+        message: "it was cut short within a page".to_owned(),
+    })
 }
 
 /// The mode of the file that is replaced. Without one, that of the backup, but its owner may write.

@@ -61,7 +61,9 @@ pub async fn restore(
     }
     let (path, temporary) = config.resolve()?;
     if temporary.is_some() {
-        return Err(refused("`restore` needs a file, and `in_memory` is a new one"));
+        return Err(refused(
+            "`restore` needs a file, and `in_memory` is a new one",
+        ));
     }
     let opener = Opener::of_manager(next_id(), path, config, Arc::default());
     let _ends = GiveUpOnDrop(Arc::clone(&opener));
