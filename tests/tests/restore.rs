@@ -438,29 +438,3 @@ fn a_restore_that_does_not_fit_changes_nothing() {
         assert!(fs::read(data.join("database.db")).unwrap() == before);
     });
 }
-
-#[test]
-fn a_restore_that_is_dropped_leaves_the_old_one_or_the_new_one() {
-    run(async {
-        for polls in 0..4 {
-            let scene = Scene::new().await;
-            {
-                let mut restoring =
-                    Box::pin(Store::restore(scene.backup(), Config::new(scene.data())));
-                for _ in 0..polls {
-                    if dbm_tests::poll_once(&mut restoring).await.is_ready() {
-                        break;
-                    }
-                    tokio::task::yield_now().await;
-                }
-            }
-            let unfinished = scene.data().join("database.db.restore-unfinished");
-            dbm_tests::eventually(|| {
-                !unfinished.exists() && dbm_tests::open_files(scene.directory.path()).is_empty()
-            })
-            .await;
-            let notes = scene.notes().await;
-            assert!(notes == [1] || notes == [1, 2], "{notes:?}");
-        }
-    });
-}
