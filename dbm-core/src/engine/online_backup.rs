@@ -17,7 +17,6 @@ use super::database_copy::{Check, DatabaseCopy, is_taken, with_ending};
 use super::engine::Engine;
 use super::idle;
 use super::open::side_of;
-use super::writer::Writer;
 use crate::error::{Error, Result};
 
 /// What the copy has as a name until it is complete.
@@ -60,12 +59,14 @@ impl Stop {
 #[derive(Default)]
 pub(crate) struct Copies {
     state: Mutex<State>,
-    none_left: Condvar,
+    source_closed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    open: Vec<Arc<Stop>>,
+    stops: Vec<Arc<Stop>>,
+    /// How many of them have the database open.
+    sources: usize,
     closed: bool,
 }
 
@@ -74,14 +75,27 @@ impl Copies {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn enter(&self, stop: &Arc<Stop>) -> Result<Entered<'_>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Error::Closed { method: METHOD });
+        }
+        state.stops.push(Arc::clone(stop));
+        drop(state);
+        Ok(Entered {
+            copies: self,
+            stop: Arc::clone(stop),
+        })
+    }
+
     /// Ends every copy.
     pub(super) fn shut(&self) {
-        let open = {
+        let stops = {
             let mut state = self.lock();
             state.closed = true;
-            state.open.clone()
+            state.stops.clone()
         };
-        for stop in open {
+        for stop in stops {
             stop.set();
         }
     }
@@ -91,34 +105,43 @@ impl Copies {
         self.shut();
         let state = self.lock();
         drop(
-            self.none_left
-                .wait_while(state, |state| !state.open.is_empty()),
+            self.source_closed
+                .wait_while(state, |state| state.sources > 0),
         );
+    }
+}
+
+/// A copy that is being made, of which [`Copies`] knows.
+struct Entered<'a> {
+    copies: &'a Copies,
+    stop: Arc<Stop>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        let mut state = self.copies.lock();
+        state.stops.retain(|stop| !Arc::ptr_eq(stop, &self.stop));
     }
 }
 
 /// A snapshot of the database that is being copied.
 struct Source<'a> {
-    copies: &'a Copies,
-    writer: &'a Writer,
-    stop: &'a Arc<Stop>,
+    engine: &'a Engine,
     connection: Option<Connection>,
 }
 
 impl<'a> Source<'a> {
-    fn open(engine: &'a Engine, stop: &'a Arc<Stop>) -> Result<Self> {
+    fn open(engine: &'a Engine) -> Result<Self> {
         {
             let mut state = engine.copies.lock();
             if state.closed {
                 return Err(Error::Closed { method: METHOD });
             }
-            state.open.push(Arc::clone(stop));
+            state.sources += 1;
         }
         engine.writer.copy_begins();
         let mut source = Self {
-            copies: &engine.copies,
-            writer: &engine.writer,
-            stop,
+            engine,
             connection: None,
         };
         let opener = &engine.opener;
@@ -135,12 +158,10 @@ impl<'a> Source<'a> {
 impl Drop for Source<'_> {
     fn drop(&mut self) {
         self.connection = None;
-        self.writer.copy_ends();
-        let mut state = self.copies.lock();
-        state.open.retain(|stop| !Arc::ptr_eq(stop, self.stop));
-        if state.open.is_empty() {
-            self.copies.none_left.notify_all();
-        }
+        self.engine.writer.copy_ends();
+        let copies = &self.engine.copies;
+        copies.lock().sources -= 1;
+        copies.source_closed.notify_all();
     }
 }
 
@@ -157,13 +178,21 @@ impl Engine {
         &self,
         order: &Order,
         stop: &Arc<Stop>,
-        mut tell: impl FnMut(u64, u64),
+        tell: impl FnMut(u64, u64),
     ) -> Result<()> {
+        let entered = self.copies.enter(stop)?;
+        let copied = self.copy(order, stop, tell);
+        drop(entered);
+        // Once it is to end, how it does is of no interest.
+        copied.map_err(|error| go_on(stop).err().unwrap_or(error))
+    }
+
+    fn copy(&self, order: &Order, stop: &Arc<Stop>, mut tell: impl FnMut(u64, u64)) -> Result<()> {
         let to = std::path::absolute(&order.to).map_err(|error| Error::io(&order.to, error))?;
         refuse_target(&to)?;
         let mut copy = DatabaseCopy::begin(with_ending(&to, UNFINISHED), &self.opener)?;
         {
-            let source = Source::open(self, stop)?;
+            let source = Source::open(self)?;
             let connection = source.connection.as_ref().ok_or(Error::HandleEnded)?;
             copy.fill(connection, |progress: &Progress| {
                 let pages = |count| u64::try_from(count).unwrap_or(0);
@@ -177,8 +206,7 @@ impl Engine {
         }
         // Not before the source is closed: nothing needs the log any more.
         pace(copy.connection()?, stop, order.at_full_speed)?;
-        copy.check(&Check::Quick)
-            .map_err(|error| go_on(stop).err().unwrap_or(error))?;
+        copy.check(&Check::Quick)?;
         let path = &self.opener.path;
         let mode = fs::metadata(path).map_err(|error| Error::io(path, error))?;
         copy.sync(mode.permissions())?;
