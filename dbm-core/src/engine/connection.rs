@@ -281,8 +281,7 @@ impl Conn {
         idle::tell_of_open();
     }
 
-    /// Closes the connection and ends the thread if they were not used since the last call of this. False if something is
-    /// left for the next one.
+    /// Closes the connection if it was not used since the last call of this. False if something is left for the next one.
     pub(crate) fn rest(&self) -> bool {
         let Some(mut slot) = self.try_lock_idle() else {
             return false;
@@ -298,8 +297,7 @@ impl Conn {
         if is_over {
             slot.discard();
         }
-        let is_idle = || !self.has_pending();
-        slot.db.is_none() && self.worker.rest_if(is_idle)
+        slot.db.is_none()
     }
 
     /// Closes for good; nothing runs on it any more.

@@ -72,11 +72,8 @@ impl ReadMark {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        if self
-            .worker
-            .post(move || shared.hold_while_worth_it())
-            .is_err()
-        {
+        let posted = self.worker.post(move || shared.hold_while_worth_it());
+        if posted.is_err() {
             self.shared.running.store(false, Ordering::Release);
         }
     }
@@ -94,13 +91,12 @@ impl ReadMark {
         run()
     }
 
-    /// Closes the connection and ends the thread. False while there are many reads.
+    /// Closes the connection. False while there are many reads.
     pub(crate) fn rest(&self) -> bool {
         if self.is_running() {
             return false;
         }
         self.discard();
-        self.worker.rest();
         true
     }
 

@@ -30,7 +30,7 @@ static INIT: Site = Site::new(module_path!(), "init_db").during_init();
 static READ: Site = Site::new(module_path!(), "schema_drift");
 
 /// For this long after the start, the check leaves the machine to the first calls.
-const DELAY: Duration = Duration::from_secs(1);
+const DELAY: Duration = Duration::from_millis(500);
 /// The time limit for reading the schema that `init_db` makes, and that of the file.
 const LIMIT: Duration = Duration::from_secs(10);
 

@@ -181,8 +181,7 @@ impl Readers {
         limited(QUIESCE_WAIT, everybody).await?.ok()
     }
 
-    /// Closes connections and ends threads that were not used since the last call of this. False if something is left for
-    /// the next one.
+    /// Closes connections that were not used since the last call of this. False if something is left for the next one.
     pub(crate) fn rest(&self) -> bool {
         let mark = self.mark.rest();
         self.pool.rest(|reader| reader.conn.rest()) && mark

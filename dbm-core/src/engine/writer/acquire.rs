@@ -9,11 +9,9 @@ use super::contention::Spin;
 use super::policy::POLICY;
 use super::scheduler::{Again, Arrival, Arrived, Caller};
 use super::shell::{QueuedCall, Writer, WriterPermit, is_exclusive};
-use super::watchdog::Watched as _;
 use crate::engine::session::Session;
 use crate::engine::share_policy::SharePolicy;
 use crate::error::{Error, Result};
-use crate::limited::limited;
 use crate::waking::contained;
 
 /// A call that wants the writer. Without `share_policy` it runs in a transaction of its own.
@@ -33,7 +31,7 @@ enum Acquired<'a> {
 struct PlaceInQueue<'a> {
     writer: &'a Writer,
     arrival: Arrival,
-    grant: oneshot::Receiver<WriterPermit>,
+    grant: oneshot::Receiver<Result<WriterPermit>>,
 }
 
 impl Writer {
@@ -60,17 +58,18 @@ impl Writer {
         mut request: Request<'_>,
         mut place: PlaceInQueue<'a>,
     ) -> Result<WriterPermit> {
-        let (started, mut claim_within) = (Instant::now(), POLICY.claim_within);
+        let (since, mut claim_within) = (Instant::now(), POLICY.claim_within);
+        let method = request.session.method;
         loop {
-            let mut permit = self
-                .wait_for_grant(request.session.method, started, &mut place)
-                .await?;
+            let granted = self.watched(&mut place.grant).await;
+            let mut permit = granted.unwrap_or(Err(Error::Closed { method }))?;
             if self.claim(request, &mut permit) {
                 return Ok(permit);
             }
             claim_within = (2 * claim_within).min(POLICY.claim_within_at_most);
             request.again = Some(Again {
                 arrival: place.arrival,
+                since,
                 claim_within,
             });
             // Both are dropped before the call arrives again, with the same id and the same place in the order of
@@ -80,27 +79,6 @@ impl Writer {
                 Acquired::AtOnce(permit) => return Ok(permit),
                 Acquired::Queued(place) => place,
             };
-        }
-    }
-
-    async fn wait_for_grant(
-        self: &Arc<Self>,
-        method: &'static str,
-        started: Instant,
-        place: &mut PlaceInQueue<'_>,
-    ) -> Result<WriterPermit> {
-        let limit = self.opener.config.acquire_timeout;
-        let mut pause = POLICY.claim_within;
-        loop {
-            let left = limit.saturating_sub(started.elapsed());
-            match limited(pause.min(left), &mut place.grant).await {
-                Some(permit) => return permit.map_err(|_| Error::Closed { method }),
-                None => self.tick(),
-            }
-            if started.elapsed() >= limit {
-                return Err(self.acquire_timeout(method));
-            }
-            pause = (2 * pause).min(POLICY.claim_within_at_most);
         }
     }
 

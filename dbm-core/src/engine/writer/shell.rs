@@ -1,5 +1,6 @@
 //! The thin shell around the scheduler: it locks, steps, unlocks, and then carries the effects out.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -22,7 +23,8 @@ use crate::engine::readers::Readers;
 use crate::engine::session::{Access, Session};
 use crate::engine::share_policy::SharePolicy;
 use crate::engine::worker_thread::WorkerThread;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::limited::limited;
 use crate::tables::Tables;
 use crate::unique_id::next_id;
 use crate::waking::contained;
@@ -60,7 +62,7 @@ pub(super) struct QueuedCall {
     pub(super) id: CallId,
     pub(super) method: &'static str,
     pub(super) share_policy: Option<&'static SharePolicy>,
-    pub(super) grant: oneshot::Sender<WriterPermit>,
+    pub(super) grant: oneshot::Sender<Result<WriterPermit>>,
 }
 
 impl Waiting for QueuedCall {
@@ -79,7 +81,9 @@ impl Waiting for QueuedCall {
 
 impl RunningCall for Arc<Session> {
     fn idle_since(&self) -> Option<Instant> {
-        Session::idle_since(self)
+        // What its worker thread has not finished is not idleness.
+        let is_idle = !self.conn.has_pending();
+        is_idle.then(|| Session::idle_since(self)).flatten()
     }
 }
 
@@ -205,6 +209,7 @@ impl Writer {
     pub(crate) fn new(conn: Arc<Conn>, opener: SharedOpener, readers: Arc<Readers>) -> Arc<Self> {
         let policy = Policy {
             max_idle: opener.config.max_write_idle,
+            acquire_timeout: opener.config.acquire_timeout,
             ..POLICY
         };
         let checkpointer = Checkpointer::new(Arc::clone(&opener), Arc::clone(&readers.mark));
@@ -272,6 +277,7 @@ impl Writer {
             commit,
             restart_log,
             evict,
+            expired,
             refused,
         } = effects;
         if let Some(followers) = commit {
@@ -307,7 +313,10 @@ impl Writer {
         if let Some(call) = grant {
             let permit = WriterPermit::new(self, call.id, false, call.is_exclusive());
             // A call that went away at this moment drops the permit.
-            contained(|| drop(call.grant.send(permit)));
+            contained(|| drop(call.grant.send(Ok(permit))));
+        }
+        if !expired.is_empty() {
+            self.tell_expired(expired);
         }
         for call in refused {
             contained(|| drop(call));
@@ -452,21 +461,39 @@ impl Writer {
         drop(finished);
     }
 
-    /// Has the watchdog watch the calls that wait for a commit. False if there is no thread for it.
+    /// Has the watchdog watch the calls that wait. False if there is no thread for it.
     pub(super) fn is_watched(self: &Arc<Self>) -> bool {
         self.watchdog.watch(self)
     }
 
-    /// Who has the writer, for how long, and how many wait.
-    pub(super) fn acquire_timeout(&self, method: &'static str) -> Error {
-        let (holder, queued) = self.note(|scheduler| (scheduler.holder(), scheduler.queued()));
+    /// Waits for another call, under the watchdog's eyes. Without a thread for it, this task does the watchdog's work.
+    pub(super) async fn watched<F: Future>(self: &Arc<Self>, wait: F) -> F::Output {
+        let mut wait = pin!(wait);
+        if self.is_watched() {
+            return wait.await;
+        }
+        loop {
+            match limited(POLICY.claim_within, &mut wait).await {
+                Some(output) => return output,
+                None => self.tick(),
+            }
+        }
+    }
+
+    /// Tells calls that have waited for too long who has the writer, for how long, and how many waited.
+    fn tell_expired(&self, expired: Vec<QueuedCall>) {
+        let (holder, waiting) = self.note(|scheduler| (scheduler.holder(), scheduler.queued()));
         let (holder, since) = holder.unwrap_or_else(|| (scheduler::NOBODY, Instant::now()));
-        Error::AcquireTimeout {
-            method,
-            waited: self.opener.config.acquire_timeout,
-            holder,
-            held: since.elapsed(),
-            queued,
+        let queued = waiting + expired.len();
+        for call in expired {
+            let error = Error::AcquireTimeout {
+                method: call.method,
+                waited: self.opener.config.acquire_timeout,
+                holder,
+                held: since.elapsed(),
+                queued,
+            };
+            contained(|| drop(call.grant.send(Err(error))));
         }
     }
 
@@ -484,6 +511,6 @@ impl Watched for Writer {
     fn needs_watching(&self) -> bool {
         let state = self.lock();
         let untold = !state.finished.is_empty() || !state.lost.is_empty();
-        untold || state.scheduler.has_followers()
+        untold || state.scheduler.has_followers() || state.scheduler.queued() > 0
     }
 }

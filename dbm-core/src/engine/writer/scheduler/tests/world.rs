@@ -42,6 +42,7 @@ pub(super) fn arrive_again(
 ) -> Arrived {
     let again = Again {
         arrival,
+        since: now,
         claim_within: POLICY.claim_within,
     };
     let queued = || Queued {
@@ -138,6 +139,8 @@ struct Call {
     evicted: Option<Option<usize>>,
     /// Where in the order of arrival it queued first.
     arrival: Option<Arrival>,
+    /// When it queued first, in units of `LONG`.
+    since: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -165,6 +168,7 @@ enum End {
     Ok,
     Err,
     Cancelled,
+    Expired,
     Refused,
 }
 
@@ -272,6 +276,17 @@ impl World {
         world
     }
 
+    /// A call that has waited for long leaves the queue.
+    pub(super) fn with_acquire_timeout(kinds: &[Kind], expected: u32) -> Self {
+        let mut world = Self::new(kinds, expected);
+        let policy = Policy {
+            acquire_timeout: LONG,
+            ..world.scheduler.policy
+        };
+        world.scheduler.policy = policy;
+        world
+    }
+
     pub(super) fn with(kinds: &[Kind], expected: u32, max_time: u32) -> Self {
         let policy = Policy {
             max_members: 2,
@@ -287,6 +302,7 @@ impl World {
             included: false,
             evicted: None,
             arrival: None,
+            since: 0,
         };
         Self {
             scheduler,
@@ -449,6 +465,7 @@ impl World {
             commit,
             restart_log,
             evict,
+            expired,
             refused,
         } = effects;
         if commit.is_some() {
@@ -490,6 +507,16 @@ impl World {
         }
         for queued in refused {
             self.calls[number(queued.id)].place = Place::Ended(End::Refused);
+        }
+        for queued in expired {
+            let call = number(queued.id);
+            assert!(self.calls[call].since < self.time, "too early: {self:#?}");
+            assert_eq!(
+                self.calls[call].place,
+                Place::Queued,
+                "not in the queue: {self:#?}"
+            );
+            self.calls[call].place = Place::Ended(End::Expired);
         }
         reply
     }
@@ -536,6 +563,9 @@ impl World {
             Arrived::Queued(arrival) => {
                 self.calls[number].place = Place::Queued;
                 self.calls[number].arrival = Some(arrival);
+                if again.is_none() {
+                    self.calls[number].since = self.time;
+                }
             }
             Arrived::Closed => self.calls[number].place = Place::Ended(End::Refused),
             Arrived::Overloaded { .. } => panic!("there is no limit"),
@@ -551,8 +581,10 @@ impl World {
                 self.begin(number, joins);
             }
             None => {
+                let since = *BEGINNING + self.calls[number].since * LONG;
                 let again = self.calls[number].arrival.map(|arrival| Again {
                     arrival,
+                    since,
                     claim_within: POLICY.claim_within,
                 });
                 self.release(number);
