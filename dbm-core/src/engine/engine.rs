@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::connection::Conn;
+use super::copies::Copies;
 use super::db::Db;
 use super::idle::{self, Rests};
-use super::online_backup::Copies;
 use super::open::{Opener, Role, SharedOpener};
 use super::readers::Readers;
 use super::writer::Writer;

@@ -6,13 +6,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::backup::Progress;
 
+use super::copies::{OpenSource, Stop};
 use super::database_copy::{Check, DatabaseCopy, is_taken, with_ending};
 use super::engine::Engine;
 use super::idle;
@@ -25,125 +25,24 @@ const UNFINISHED: &str = "unfinished";
 const REST: Duration = Duration::from_millis(20);
 /// SQLite asks whether to go on after this many steps of the check.
 const ASK_EVERY: i32 = 1_000;
-const METHOD: &str = "back_up";
-
-/// Ends a copy before it is complete. Whoever waits in [`Stop::rest`] is woken.
-#[derive(Default)]
-pub(crate) struct Stop {
-    is_set: AtomicBool,
-    lock: Mutex<()>,
-    bell: Condvar,
-}
-
-impl Stop {
-    pub(crate) fn set(&self) {
-        self.is_set.store(true, Ordering::Relaxed);
-        drop(self.lock.lock());
-        self.bell.notify_all();
-    }
-
-    fn is_set(&self) -> bool {
-        self.is_set.load(Ordering::Relaxed)
-    }
-
-    /// Waits, unless the copy is to end.
-    fn rest(&self) {
-        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = self
-            .bell
-            .wait_timeout_while(guard, REST, |()| !self.is_set());
-    }
-}
-
-/// The copies that are made of one database.
-#[derive(Default)]
-pub(crate) struct Copies {
-    state: Mutex<State>,
-    source_closed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    stops: Vec<Arc<Stop>>,
-    /// How many of them have the database open.
-    sources: usize,
-    closed: bool,
-}
-
-impl Copies {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn enter(&self, stop: &Arc<Stop>) -> Result<Entered<'_>> {
-        let mut state = self.lock();
-        if state.closed {
-            return Err(Error::Closed { method: METHOD });
-        }
-        state.stops.push(Arc::clone(stop));
-        drop(state);
-        Ok(Entered {
-            copies: self,
-            stop: Arc::clone(stop),
-        })
-    }
-
-    /// Ends every copy.
-    pub(super) fn shut(&self) {
-        let stops = {
-            let mut state = self.lock();
-            state.closed = true;
-            state.stops.clone()
-        };
-        for stop in stops {
-            stop.set();
-        }
-    }
-
-    /// The same, and waits until none of them has the database open.
-    pub(super) fn close(&self) {
-        self.shut();
-        let state = self.lock();
-        drop(
-            self.source_closed
-                .wait_while(state, |state| state.sources > 0),
-        );
-    }
-}
-
-/// A copy that is being made, of which [`Copies`] knows.
-struct Entered<'a> {
-    copies: &'a Copies,
-    stop: Arc<Stop>,
-}
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        let mut state = self.copies.lock();
-        state.stops.retain(|stop| !Arc::ptr_eq(stop, &self.stop));
-    }
-}
+const CLOSED: Error = Error::Closed { method: "back_up" };
 
 /// A snapshot of the database that is being copied.
 struct Source<'a> {
-    engine: &'a Engine,
     connection: Option<Connection>,
+    engine: &'a Engine,
+    /// Dropped last: the manager's connections may be closed then.
+    _open: OpenSource<'a>,
 }
 
 impl<'a> Source<'a> {
     fn open(engine: &'a Engine) -> Result<Self> {
-        {
-            let mut state = engine.copies.lock();
-            if state.closed {
-                return Err(Error::Closed { method: METHOD });
-            }
-            state.sources += 1;
-        }
-        engine.writer.copy_begins();
         let mut source = Self {
-            engine,
             connection: None,
+            engine,
+            _open: engine.copies.open_source().ok_or(CLOSED)?,
         };
+        engine.writer.copy_begins();
         let opener = &engine.opener;
         opener.check_identity()?;
         idle::tell_of_open();
@@ -159,9 +58,6 @@ impl Drop for Source<'_> {
     fn drop(&mut self) {
         self.connection = None;
         self.engine.writer.copy_ends();
-        let copies = &self.engine.copies;
-        copies.lock().sources -= 1;
-        copies.source_closed.notify_all();
     }
 }
 
@@ -180,7 +76,7 @@ impl Engine {
         stop: &Arc<Stop>,
         tell: impl FnMut(u64, u64),
     ) -> Result<()> {
-        let entered = self.copies.enter(stop)?;
+        let entered = self.copies.enter(stop).ok_or(CLOSED)?;
         let copied = self.copy(order, stop, tell);
         drop(entered);
         // Once it is to end, how it does is of no interest.
@@ -199,7 +95,7 @@ impl Engine {
                 let (total, left) = (pages(progress.pagecount), pages(progress.remaining));
                 tell(total - left.min(total), total);
                 if !order.at_full_speed && left > 0 {
-                    stop.rest();
+                    stop.wait(REST);
                 }
                 go_on(stop)
             })?;
@@ -220,10 +116,7 @@ impl Engine {
 }
 
 fn go_on(stop: &Stop) -> Result<()> {
-    if stop.is_set() {
-        return Err(Error::Closed { method: METHOD });
-    }
-    Ok(())
+    if stop.is_set() { Err(CLOSED) } else { Ok(()) }
 }
 
 /// Ends the check with the copy. Unless at full speed, it rests for as long as it has worked.
@@ -231,7 +124,7 @@ fn pace(copy: &Connection, stop: &Arc<Stop>, at_full_speed: bool) -> Result<()> 
     let (stop, mut rested) = (Arc::clone(stop), Instant::now());
     let ask = move || {
         if !at_full_speed && rested.elapsed() >= REST {
-            stop.rest();
+            stop.wait(REST);
             rested = Instant::now();
         }
         stop.is_set()
