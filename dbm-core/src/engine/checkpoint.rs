@@ -247,8 +247,8 @@ impl Checkpointer {
         Some(StillRead { pages })
     }
 
-    /// Closes the connection if no checkpoint has run since the last call of this. False if something is left for the next
-    /// one.
+    /// Closes the connection and ends the thread if no checkpoint has run since the last call of this. False if something
+    /// is left for the next one.
     pub(crate) fn rest(&self) -> bool {
         let Ok(mut own) = self.state.own.try_lock() else {
             return false;
@@ -257,7 +257,7 @@ impl Checkpointer {
             return false;
         }
         own.connection = None;
-        true
+        self.worker.rest(|| true)
     }
 
     /// Closes the connection; the next checkpoint opens another one. Waits for a running checkpoint.

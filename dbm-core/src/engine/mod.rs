@@ -10,7 +10,7 @@
 //! 3. `Conn::running`; the writer's `State`; the readers' `waiters`, then a waiter's `news`; a reader's `serving`.
 //! 4. The stall watchdog's `closed`.
 //! 5. Leaves, held for a few instructions: a session's `failure`, `late_answer` and `promises`, the wakers of a `CommitOutcome`, a
-//!    `Bell`, a `Baton`, `Engine::temporary`, the `State` of a worker thread.
+//!    `Bell`, a `Baton`, `Engine::temporary`, a `ThreadState`.
 //!
 //! No code of others runs under any of them: no waker is cloned, woken or dropped there, no event is written, and no value of
 //! the program is dropped. The one exception is `Conn::slot`: a statement runs under it, and with it `Deserialize`, SQL
@@ -91,11 +91,13 @@ pub(crate) use inside::{inside_of, unless_inside, waits_for_itself};
 pub(crate) use inspect::{Contents, contents, into_reader, is_wal, look, look_now, not_a_database};
 pub(crate) use online_backup::Order;
 pub(crate) use open::{Opener, Role, SharedOpener, log_of};
-pub(crate) use readers::{ReaderPermit, end_read};
+pub(crate) use readers::{ReaderPermit, end_read, evict_read};
 pub use restore::Restored;
 pub(crate) use restore::restore;
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
-pub(crate) use session::{Access, Many, Produced, Producer, RowChannel, Session, Tried};
+pub(crate) use session::{
+    Access, HasSession, Many, Produced, Producer, RowChannel, Session, SharedSession, Tried,
+};
 pub(crate) use share_policy::SharePolicy;
 pub use share_policy::Sharing;
 pub(crate) use statement::{Finish, Work, execute};

@@ -59,8 +59,10 @@ impl ReadMark {
     /// Counts a read that begins, and holds the mark once there are many.
     pub(crate) fn count_read(&self) {
         let count = self.shared.reads.of(thread_number());
-        let reads = count.fetch_add(1, Ordering::Relaxed);
-        if reads % WORTH_IT == WORTH_IT - 1 && !self.shared.running.load(Ordering::Relaxed) {
+        // Two threads may share the shard and lose a count, which does not matter.
+        let reads = count.load(Ordering::Relaxed).wrapping_add(1);
+        count.store(reads, Ordering::Relaxed);
+        if reads.is_multiple_of(WORTH_IT) && !self.shared.running.load(Ordering::Relaxed) {
             self.start();
         }
     }
@@ -97,7 +99,7 @@ impl ReadMark {
             return false;
         }
         self.discard();
-        true
+        self.worker.rest(|| true)
     }
 
     /// Closes the connection. The next moment opens another one.

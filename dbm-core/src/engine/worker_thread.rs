@@ -1,33 +1,28 @@
-//! A thread for work that would block a runtime worker. It is started when first needed, and ends when it has had nothing to
-//! do for a while.
+//! A thread for work that would block a runtime worker: a tokio-rusqlite thread, started when first needed.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::future::Future as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 
 use crate::error::{Error, Result};
-use crate::process_thread::start_thread;
 use crate::waking::contained;
 
-/// The thread ends after this long without a job.
-const IDLE: Duration = Duration::from_millis(500);
-
 /// Jobs run one after the other, in the order in which they were posted.
-#[derive(Default)]
-pub(crate) struct WorkerThread(Arc<Shared>);
+#[derive(Debug, Default)]
+pub(crate) struct WorkerThread(Mutex<ThreadState>);
 
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    /// Signals a job, or the close.
-    news: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    jobs: VecDeque<Box<dyn FnOnce() + Send>>,
-    runs: bool,
-    closed: bool,
+#[derive(Debug, Default)]
+enum ThreadState {
+    #[default]
+    NotStarted,
+    Running {
+        thread: tokio_rusqlite::Connection,
+        /// A job was posted since the last [`WorkerThread::rest`].
+        used: bool,
+    },
+    Closed,
 }
 
 impl WorkerThread {
@@ -36,86 +31,75 @@ impl WorkerThread {
     /// A panic in the job is contained. Fails if the worker thread is closed or the system cannot start a thread; then
     /// the job is dropped.
     pub(crate) fn post(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
-        let job = Box::new(job);
-        let mut state = self.started()?;
-        state.jobs.push_back(job);
-        drop(state);
-        self.0.news.notify_one();
+        let thread = self.start()?;
+        let contained = move |_: &mut rusqlite::Connection| {
+            contained(job);
+        };
+        // The first poll sends the job; its answer is not needed.
+        let call = pin!(thread.call_raw(contained));
+        let _ = call.poll(&mut Context::from_waker(Waker::noop()));
         Ok(())
-    }
-
-    /// Whether a posted job will run. Starts the thread if there is none.
-    pub(crate) fn start(&self) -> Result<()> {
-        self.started().map(drop)
     }
 
     /// Accepts no further job. The thread ends after those it has.
     pub(crate) fn close(&self) {
-        self.0.lock().closed = true;
-        self.0.news.notify_one();
+        let thread = std::mem::replace(&mut *self.state(), ThreadState::Closed);
+        drop(thread);
     }
 
-    fn started(&self) -> Result<MutexGuard<'_, State>> {
-        let mut state = self.0.lock();
-        if state.closed {
-            return Err(Error::HandleEnded);
-        }
-        if !state.runs {
-            let shared = Arc::clone(&self.0);
-            state.runs = start_thread("dbm-worker", move || shared.run());
-        }
-        if state.runs {
-            Ok(state)
-        } else {
-            let none = std::io::Error::other("the system has no thread to give");
-            Err(Error::io("thread", none))
-        }
-    }
-}
-
-/// The thread ends after the jobs it has.
-impl Drop for WorkerThread {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-impl Shared {
-    fn run(&self) {
-        let mut state = self.lock();
-        loop {
-            while let Some(job) = state.jobs.pop_front() {
-                drop(state);
-                contained(job);
-                state = self.lock();
+    /// Ends the thread if it got no job since the last call of this, and `is_idle`. The next job starts another one. False
+    /// if the thread runs on.
+    pub(crate) fn rest(&self, is_idle: impl FnOnce() -> bool) -> bool {
+        let mut state = self.state();
+        if let ThreadState::Running { used, .. } = &mut *state {
+            // No job can be posted meanwhile: that takes the same lock.
+            if std::mem::take(used) || !is_idle() {
+                return false;
             }
-            let mut is_idle = state.closed;
-            if !is_idle {
-                let woken = self.news.wait_timeout(state, IDLE);
-                let (woken, paused) = woken.unwrap_or_else(PoisonError::into_inner);
-                state = woken;
-                is_idle = paused.timed_out() || state.closed;
-            }
-            if is_idle && state.jobs.is_empty() {
-                // Under the lock: the next job starts another thread.
-                state.runs = false;
-                return;
-            }
+            *state = ThreadState::NotStarted;
         }
+        true
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Starts the thread if there is none yet. It has no connection of its own: the jobs bring theirs.
+    pub(crate) fn start(&self) -> Result<tokio_rusqlite::Connection> {
+        let mut state = self.state();
+        match &mut *state {
+            ThreadState::Running { thread, used } => {
+                *used = true;
+                return Ok(thread.clone());
+            }
+            ThreadState::Closed => return Err(Error::HandleEnded),
+            ThreadState::NotStarted => {}
+        }
+        let unused = rusqlite::Connection::open_in_memory()?;
+        let thread = catch_unwind(AssertUnwindSafe(|| {
+            tokio_rusqlite::Connection::from(unused)
+        }))
+        .map_err(|_| {
+            Error::io(
+                "thread",
+                std::io::Error::other("the system has no thread to give"),
+            )
+        })?;
+        *state = ThreadState::Running {
+            thread: thread.clone(),
+            used: true,
+        };
+        Ok(thread)
+    }
+
+    fn state(&self) -> MutexGuard<'_, ThreadState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+    use std::time::Duration;
 
     use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(10);
 
     #[test]
     fn a_panic_does_not_end_the_lane_and_order_is_kept() {
@@ -131,50 +115,32 @@ mod tests {
                 .unwrap();
         }
         let got: Vec<i32> = (0..10)
-            .map(|_| receiver.recv_timeout(LIMIT).unwrap())
+            .map(|_| receiver.recv_timeout(Duration::from_secs(10)).unwrap())
             .collect();
         assert_eq!(got, (0..10).collect::<Vec<_>>());
     }
 
-    /// Waits until the thread has ended. It holds a reference as long as it runs.
-    fn ended(shared: &Arc<Shared>) {
-        let began = std::time::Instant::now();
-        while Arc::strong_count(shared) > 2 {
-            assert!(began.elapsed() < LIMIT, "it still runs");
-            std::thread::yield_now();
-        }
-    }
-
     #[test]
-    fn a_thread_without_a_job_ends_and_the_next_job_starts_another() {
+    #[expect(clippy::disallowed_methods, reason = "another thread posts meanwhile")]
+    fn a_job_that_comes_while_the_thread_ends_is_not_lost() {
+        const JOBS: usize = 2_000;
         let worker = WorkerThread::default();
-        let shared = Arc::clone(&worker.0);
         let (sender, receiver) = mpsc::channel();
-        for number in 0..2 {
-            let sender = sender.clone();
-            worker.post(move || sender.send(number).unwrap()).unwrap();
-            assert_eq!(receiver.recv_timeout(LIMIT), Ok(number));
-            ended(&shared);
-            assert!(!shared.lock().runs);
-        }
-    }
-
-    #[test]
-    fn jobs_posted_before_the_close_run_and_later_ones_are_refused() {
-        let worker = WorkerThread::default();
-        let shared = Arc::clone(&worker.0);
-        let (sender, receiver) = mpsc::channel();
-        for number in 0..100 {
-            let sender = sender.clone();
-            worker.post(move || sender.send(number).unwrap()).unwrap();
-        }
-        worker.close();
-        assert!(matches!(worker.post(|| ()), Err(Error::HandleEnded)));
-        assert!(worker.start().is_err());
-        let got: Vec<i32> = (0..100)
-            .map(|_| receiver.recv_timeout(LIMIT).unwrap())
-            .collect();
-        assert_eq!(got, (0..100).collect::<Vec<_>>());
-        ended(&shared);
+        std::thread::scope(|scope| {
+            let posts = scope.spawn(|| {
+                for number in 0..JOBS {
+                    let sender = sender.clone();
+                    worker.post(move || sender.send(number).unwrap()).unwrap();
+                }
+            });
+            while !posts.is_finished() {
+                worker.rest(|| true);
+            }
+        });
+        let limit = Duration::from_secs(10);
+        let ran = (0..JOBS).map(|_| receiver.recv_timeout(limit).unwrap());
+        assert_eq!(ran.sum::<usize>(), JOBS * (JOBS - 1) / 2);
+        while !worker.rest(|| true) {}
+        assert!(matches!(*worker.state(), ThreadState::NotStarted));
     }
 }

@@ -7,17 +7,16 @@ use tokio::sync::oneshot;
 
 use super::contention::Spin;
 use super::policy::POLICY;
-use super::scheduler::{Again, Arrival, Arrived, Caller};
+use super::scheduler::{Again, Arrival, Arrived, CallId, Caller};
 use super::shell::{QueuedCall, Writer, WriterPermit, is_exclusive};
-use crate::engine::session::Session;
+use crate::engine::session::{HasSession, SharedSession};
 use crate::engine::share_policy::SharePolicy;
 use crate::error::{Error, Result};
 use crate::waking::contained;
 
 /// A call that wants the writer. Without `share_policy` it runs in a transaction of its own.
-#[derive(Clone, Copy)]
-struct Request<'a> {
-    session: &'a Arc<Session>,
+struct Request<'a, S> {
+    session: &'a Arc<S>,
     share_policy: Option<&'static SharePolicy>,
     again: Option<Again>,
 }
@@ -38,7 +37,7 @@ impl Writer {
     /// Waits for the writer, first come first served. Dropping the future leaves the queue undisturbed.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
-        session: &Arc<Session>,
+        session: &Arc<impl HasSession>,
         share_policy: Option<&'static SharePolicy>,
     ) -> Result<WriterPermit> {
         let request = Request {
@@ -46,7 +45,7 @@ impl Writer {
             share_policy,
             again: None,
         };
-        match self.arrive(request)? {
+        match self.arrive(&request)? {
             Acquired::AtOnce(permit) => Ok(permit),
             // Boxed, like everything that is seldom awaited: it keeps a call that need not wait small.
             Acquired::Queued(place) => Box::pin(self.wait_in_queue(request, place)).await,
@@ -55,15 +54,15 @@ impl Writer {
 
     async fn wait_in_queue<'a>(
         self: &'a Arc<Self>,
-        mut request: Request<'_>,
+        mut request: Request<'_, impl HasSession>,
         mut place: PlaceInQueue<'a>,
     ) -> Result<WriterPermit> {
         let (since, mut claim_within) = (Instant::now(), POLICY.claim_within);
-        let method = request.session.method;
+        let method = request.method();
         loop {
             let granted = self.watched(&mut place.grant).await;
             let mut permit = granted.unwrap_or(Err(Error::Closed { method }))?;
-            if self.claim(request, &mut permit) {
+            if self.claim(&request, &mut permit) {
                 return Ok(permit);
             }
             claim_within = (2 * claim_within).min(POLICY.claim_within_at_most);
@@ -75,15 +74,16 @@ impl Writer {
             // Both are dropped before the call arrives again, with the same id and the same place in the order of
             // arrival.
             drop((permit, place));
-            place = match self.arrive(request)? {
+            place = match self.arrive(&request)? {
                 Acquired::AtOnce(permit) => return Ok(permit),
                 Acquired::Queued(place) => place,
             };
         }
     }
 
-    fn arrive(self: &Arc<Self>, request: Request<'_>) -> Result<Acquired<'_>> {
-        let caller = request.caller();
+    fn arrive(self: &Arc<Self>, request: &Request<'_, impl HasSession>) -> Result<Acquired<'_>> {
+        let (id, method) = (request.id(), request.method());
+        let exclusive = is_exclusive(request.share_policy);
         let mut spin = Spin::default();
         let mut grant = None;
         let arrived = loop {
@@ -96,14 +96,14 @@ impl Writer {
                     let (sender, receiver) = oneshot::channel();
                     grant = Some(receiver);
                     QueuedCall {
-                        id: caller.id,
-                        method: caller.method,
+                        id,
+                        method,
                         share_policy: request.share_policy,
                         grant: sender,
                     }
                 };
-                let arrived = scheduler.arrive(&caller, Instant::now, queued);
-                if matches!(arrived, Arrived::Runs { .. }) && !caller.exclusive {
+                let arrived = scheduler.arrive(request.caller(exclusive), Instant::now, queued);
+                if matches!(arrived, Arrived::Runs { .. }) && !exclusive {
                     self.contention.runs_here();
                 }
                 Some(arrived)
@@ -112,10 +112,9 @@ impl Writer {
                 break arrived;
             }
         };
-        let method = caller.method;
         match (arrived, grant) {
             (Arrived::Runs { joins }, _) => {
-                let permit = WriterPermit::new(self, caller.id, joins, caller.exclusive);
+                let permit = WriterPermit::new(self, id, joins, exclusive);
                 Ok(Acquired::AtOnce(permit))
             }
             (Arrived::Queued(arrival), Some(grant)) => Ok(Acquired::Queued(PlaceInQueue {
@@ -129,10 +128,10 @@ impl Writer {
     }
 
     /// Whether the caller still has the writer that it was granted.
-    fn claim(&self, request: Request<'_>, permit: &mut WriterPermit) -> bool {
-        let caller = request.caller();
+    fn claim(&self, request: &Request<'_, impl HasSession>, permit: &mut WriterPermit) -> bool {
+        let caller = request.caller(is_exclusive(request.share_policy));
         let joins = self.note(|scheduler| {
-            let joins = scheduler.claim(&caller, Instant::now())?;
+            let joins = scheduler.claim(caller, Instant::now())?;
             if !permit.exclusive {
                 self.contention.runs_here();
             }
@@ -143,13 +142,21 @@ impl Writer {
     }
 }
 
-impl<'a> Request<'a> {
-    fn caller(self) -> Caller<'a, Arc<Session>> {
+impl<S: HasSession> Request<'_, S> {
+    fn id(&self) -> CallId {
+        self.session.session().id
+    }
+
+    fn method(&self) -> &'static str {
+        self.session.session().method
+    }
+
+    fn caller(&self, exclusive: bool) -> Caller<SharedSession> {
         Caller {
-            id: self.session.id,
-            method: self.session.method,
-            exclusive: is_exclusive(self.share_policy),
-            session: self.session,
+            id: self.id(),
+            method: self.method(),
+            exclusive,
+            session: Arc::clone(self.session) as SharedSession,
             again: self.again,
         }
     }

@@ -45,7 +45,7 @@ impl Writer {
                 let permit = LibraryPermit::of_task(self);
                 self.commit(permit, id, followers).await
             }
-            Finished::Lead(outcome) => self.lead(id, &outcome).await,
+            Finished::Lead(outcome) => Box::pin(self.lead(id, &outcome)).await,
             Finished::Wait(outcome) => self.wait_for(&outcome).await,
             Finished::Lost => Err(Error::HandleEnded),
             // The other members went on without it. If its work was included, it was committed all the same.

@@ -20,7 +20,7 @@ use crate::engine::connection::{Conn, OwnerId};
 use crate::engine::db::Db;
 use crate::engine::open::SharedOpener;
 use crate::engine::readers::Readers;
-use crate::engine::session::{Access, Session};
+use crate::engine::session::{Access, Session, SharedSession};
 use crate::engine::share_policy::SharePolicy;
 use crate::engine::worker_thread::WorkerThread;
 use crate::error::{Error, Result};
@@ -29,8 +29,8 @@ use crate::tables::Tables;
 use crate::unique_id::next_id;
 use crate::waking::contained;
 
-pub(super) type Scheduler = scheduler::Scheduler<QueuedCall, Arc<Session>, Followers>;
-type WriterEffects = Effects<QueuedCall, Arc<Session>, Followers>;
+pub(super) type Scheduler = scheduler::Scheduler<QueuedCall, SharedSession, Followers>;
+type WriterEffects = Effects<QueuedCall, SharedSession, Followers>;
 
 /// The one writer of a manager.
 pub(crate) struct Writer {
@@ -79,11 +79,12 @@ impl Waiting for QueuedCall {
     }
 }
 
-impl RunningCall for Arc<Session> {
+impl RunningCall for SharedSession {
     fn idle_since(&self) -> Option<Instant> {
+        let session = self.session();
         // What its worker thread has not finished is not idleness.
-        let is_idle = !self.conn.has_pending();
-        is_idle.then(|| Session::idle_since(self)).flatten()
+        let is_idle = !session.conn.has_pending();
+        is_idle.then(|| session.idle_since()).flatten()
     }
 }
 
@@ -344,7 +345,8 @@ impl Writer {
 
     /// Takes the writer from a call and undoes its work, after interrupting what it runs. Its body gets an error from
     /// then on.
-    pub(super) fn evict(self: &Arc<Self>, session: Arc<Session>, reason: Reason) {
+    pub(super) fn evict(self: &Arc<Self>, shared: SharedSession, reason: Reason) {
+        let session = shared.session();
         let method = session.method;
         session.lose(match reason {
             Reason::Closed => Error::Closed { method },
@@ -357,7 +359,7 @@ impl Writer {
         self.conn.interrupt_owner(session.id);
         let writer = Arc::clone(self);
         self.conn
-            .post_or_run(move || writer.reclaim(&session), drop);
+            .post_or_run(move || writer.reclaim(shared.session()), drop);
     }
 
     fn reclaim(self: &Arc<Self>, session: &Session) -> Option<LibraryPermit> {

@@ -69,7 +69,8 @@ impl Writer {
     /// Closes connections that were not used since the last call of this. False if something is left for the next one.
     pub(crate) fn rest(&self) -> bool {
         let checkpointer = self.committer.checkpointer.rest();
-        self.conn.rest() && checkpointer
+        let herald = self.herald.rest(|| true);
+        self.conn.rest() && checkpointer && herald
     }
 
     /// Wakes the live reads if another process has committed since the last look. On the writer's connection, because on

@@ -43,11 +43,11 @@ pub(in crate::engine::writer) trait Follow: Default {
 }
 
 /// A call that wants the writer.
-pub(in crate::engine::writer) struct Caller<'a, S> {
+pub(in crate::engine::writer) struct Caller<S> {
     pub(in crate::engine::writer) id: CallId,
     pub(in crate::engine::writer) method: &'static str,
     pub(in crate::engine::writer) exclusive: bool,
-    pub(in crate::engine::writer) session: &'a S,
+    pub(in crate::engine::writer) session: S,
     /// Set if the call was granted the writer before but did not claim it in time.
     pub(in crate::engine::writer) again: Option<Again>,
 }

@@ -135,7 +135,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
     /// keeps its place.
     pub(super) fn arrive(
         &mut self,
-        caller: &Caller<'_, S>,
+        caller: Caller<S>,
         now: impl Fn() -> Instant,
         waiter: impl FnOnce() -> W,
     ) -> Arrived {
@@ -177,7 +177,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
 
     /// A call takes the writer that it was granted. `None` if it is too late. From here on only an eviction takes the
     /// writer from it.
-    pub(super) fn claim(&mut self, caller: &Caller<'_, S>, now: Instant) -> Option<bool> {
+    pub(super) fn claim(&mut self, caller: Caller<S>, now: Instant) -> Option<bool> {
         match &self.phase {
             Phase::Granted { to, .. } if to.id == caller.id => {
                 Some(self.run(caller, to.since, now))
@@ -505,7 +505,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
     }
 
     /// Gives the writer to a call. True when the transaction is open.
-    fn run(&mut self, caller: &Caller<'_, S>, since: Instant, claimed: Instant) -> bool {
+    fn run(&mut self, caller: Caller<S>, since: Instant, claimed: Instant) -> bool {
         self.phase = Phase::Running {
             by: Holder {
                 id: caller.id,
@@ -513,7 +513,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
                 since,
             },
             claimed,
-            session: caller.session.clone(),
+            session: caller.session,
             exclusive: caller.exclusive,
         };
         self.batch.is_some()

@@ -30,7 +30,7 @@ pub(super) fn arrive(scheduler: &mut TestScheduler, id: CallId, now: Instant) ->
         id,
         exclusive: false,
     };
-    scheduler.arrive(&caller(&id, None), || now, queued)
+    scheduler.arrive(caller(id, None), || now, queued)
 }
 
 /// A call arrives again, after it was too late for its grant.
@@ -49,16 +49,16 @@ pub(super) fn arrive_again(
         id,
         exclusive: false,
     };
-    scheduler.arrive(&caller(&id, Some(again)), || now, queued)
+    scheduler.arrive(caller(id, Some(again)), || now, queued)
 }
 
 pub(super) fn claim(scheduler: &mut TestScheduler, id: CallId, now: Instant) -> Option<bool> {
-    scheduler.claim(&caller(&id, None), now)
+    scheduler.claim(caller(id, None), now)
 }
 
-fn caller(id: &CallId, again: Option<Again>) -> Caller<'_, CallId> {
+fn caller(id: CallId, again: Option<Again>) -> Caller<CallId> {
     Caller {
-        id: *id,
+        id,
         method: "call",
         exclusive: false,
         session: id,
@@ -536,14 +536,10 @@ impl World {
         }
     }
 
-    fn caller<'a>(
-        &self,
-        number: usize,
-        session: &'a CallId,
-        again: Option<Again>,
-    ) -> Caller<'a, CallId> {
+    fn caller(&self, number: usize, again: Option<Again>) -> Caller<CallId> {
+        let session = id(number);
         Caller {
-            id: *session,
+            id: session,
             method: "call",
             exclusive: self.calls[number].exclusive,
             session,
@@ -553,12 +549,12 @@ impl World {
 
     fn arrive(&mut self, number: usize, again: Option<Again>) {
         let (now, session) = (self.now(), id(number));
-        let caller = self.caller(number, &session, again);
+        let caller = self.caller(number, again);
         let queued = Queued {
             id: session,
             exclusive: caller.exclusive,
         };
-        match self.scheduler.arrive(&caller, || now, || queued) {
+        match self.scheduler.arrive(caller, || now, || queued) {
             Arrived::Runs { joins } => self.begin(number, joins),
             Arrived::Queued(arrival) => {
                 self.calls[number].place = Place::Queued;
@@ -573,9 +569,8 @@ impl World {
     }
 
     fn claim(&mut self, number: usize) {
-        let (now, session) = (self.now(), id(number));
-        let caller = self.caller(number, &session, None);
-        match self.scheduler.claim(&caller, now) {
+        let (now, caller) = (self.now(), self.caller(number, None));
+        match self.scheduler.claim(caller, now) {
             Some(joins) => {
                 assert_eq!(self.granted, Some(number), "it came too late: {self:#?}");
                 self.begin(number, joins);
