@@ -56,8 +56,8 @@ impl DatabaseCopy {
         let locked = connection.execute_batch(settings).map_err(Error::from);
         copy.connection = Some(connection);
         match locked {
-            Err(error) if is_busy(&error) => Err(copy.is_made_twice()),
-            Ok(()) if copy.was_removed() => Err(copy.is_made_twice()),
+            Err(error) if is_busy(&error) => Err(copy.leave_to_the_other()),
+            Ok(()) if copy.was_removed() => Err(copy.leave_to_the_other()),
             Err(error) => Err(error.at(&copy.path)),
             Ok(()) => Ok(copy),
         }
@@ -77,7 +77,7 @@ impl DatabaseCopy {
     }
 
     /// What has this name now is the other one's.
-    fn is_made_twice(mut self) -> Error {
+    fn leave_to_the_other(mut self) -> Error {
         self.is_own = false;
         in_use(&self.path)
     }
