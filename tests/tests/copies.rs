@@ -367,3 +367,25 @@ fn a_backup_meets_an_error_at_any_call() {
 fn a_restore_meets_an_error_at_any_call() {
     break_calls("a restore meets an error", &restore(), 5);
 }
+
+/// Some file systems have no links: the copy gets its name, and the old file is kept, in another way.
+#[test]
+fn where_files_cannot_be_linked_a_backup_and_a_restore_work_too() {
+    let Some(shim) = Shim::get("no links", TARGET.as_ref()) else {
+        return;
+    };
+    for (scene, said_ok) in [(backup(), "back-up ok"), (restore(), "restore ok")] {
+        let place = scene.fresh();
+        let fault = Fault {
+            calls: "link",
+            at: 1,
+            act: "1 EPERM".to_owned(),
+            times: Times::FromThenOn,
+        };
+        let outcome = scene.play(shim, &place, &fault, None);
+        assert!(!outcome.calls.is_empty(), "nothing was to be linked");
+        assert!(outcome.said(said_ok), "{}", outcome.report());
+        let judged = scene.judge(&place, &outcome.lines);
+        assert!(judged.is_ok(), "{judged:?}; {}", outcome.report());
+    }
+}

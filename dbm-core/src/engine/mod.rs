@@ -45,6 +45,7 @@ mod guard;
 mod idle;
 mod inside;
 mod inspect;
+mod job_tables;
 mod on_open;
 #[expect(clippy::disallowed_methods, reason = "backups are files")]
 mod online_backup;
@@ -89,6 +90,8 @@ pub(crate) use foreign_keys::ForeignKeys;
 pub(crate) use foreign_log::refuse_foreign_log;
 pub(crate) use inside::{inside_of, unless_inside, waits_for_itself};
 pub(crate) use inspect::{Contents, contents, into_reader, is_wal, look, look_now, not_a_database};
+#[cfg(feature = "jobs")]
+pub(crate) use job_tables::{HELD, JobTables, look_for_job_tables, make_job_tables};
 pub(crate) use online_backup::Order;
 pub(crate) use open::{Opener, Role, SharedOpener, log_of};
 pub(crate) use readers::{ReaderPermit, end_read, evict_read};

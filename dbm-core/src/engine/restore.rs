@@ -20,6 +20,7 @@ use super::database_copy::{Check, DatabaseCopy, is_taken, sync_directory, with_e
 use super::foreign_log::refuse_foreign_log;
 use super::guard::Patience;
 use super::inspect::{Contents, look, not_a_database};
+use super::job_tables::hold_jobs;
 use super::open::{Opener, SharedOpener, is_busy, run_to_end, side_of};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -38,6 +39,12 @@ pub struct Restored {
     pub database: PathBuf,
     /// The version of the backup, and so of the database now.
     pub version: Version,
+    /// How many jobs came with it. They are held until [`Jobs::release`] lets them run: they may have been done after the
+    /// backup was made.
+    ///
+    #[cfg_attr(feature = "jobs", doc = "[`Jobs::release`]: crate::Jobs::release")]
+    #[cfg_attr(not(feature = "jobs"), doc = "[`Jobs::release`]: crate#features")]
+    pub held_jobs: usize,
     /// The file that was replaced. `None` if there was none.
     pub replaced: Option<PathBuf>,
 }
@@ -48,6 +55,7 @@ pub(crate) fn restore(backup: &Path, opener: &Opener, at_most: &Version) -> Resu
     let database = place_of(&opener.path)?;
     let mut copy = DatabaseCopy::begin(with_ending(&database, UNFINISHED), opener)?;
     let version = copy_backup(&backup, &database, opener, at_most, &mut copy)?;
+    let held_jobs = hold_jobs(copy.connection()?).map_err(|error| error.at(&backup))?;
     copy.sync(mode_for(&database, &backup, opener)?)?;
     go_on(opener)?;
     let old = Old::take(&database, opener.config.clone())?;
@@ -60,6 +68,7 @@ pub(crate) fn restore(backup: &Path, opener: &Opener, at_most: &Version) -> Resu
     Ok(Restored {
         database,
         version,
+        held_jobs,
         replaced,
     })
 }
@@ -296,7 +305,8 @@ fn free_name(database: &Path) -> PathBuf {
 fn keep(file: &Path, aside: &Path) -> Result<()> {
     let failed = |error| Error::io(aside, error);
     match fs::hard_link(file, aside) {
-        Err(error) if error.kind() == ErrorKind::Unsupported => {
+        // Closing the copied file drops the lock on it. Nobody else had it open, so only a start at this moment gets in.
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             fs::copy(file, aside).map_err(failed)?;
             let copy = fs::OpenOptions::new().write(true).open(aside);
             copy.and_then(|copy| copy.sync_all()).map_err(failed)

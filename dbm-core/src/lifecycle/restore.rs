@@ -19,7 +19,8 @@ use crate::waking::contained;
 /// The backup is checked first: that it is a database of this library, its version, and all of its pages
 /// (`PRAGMA integrity_check`). It is not changed. The file that is replaced is kept as `<database>.replaced`, with a number
 /// if that name is taken. There is no moment without a file: after a crash it is the old one or the new one. A log that
-/// belongs to another file is never read with it. The mode of the file stays.
+/// belongs to another file is never read with it. The mode of the file stays. Jobs that come with it are held until they are
+/// released: some may have been done since.
 ///
 /// No program may have the database open; start none meanwhile. A manager that was idle may have closed its file. It is not
 /// noticed here, and its next write fails with [`Error::FileReplaced`]. If the header of a damaged file is destroyed, SQLite
@@ -43,6 +44,7 @@ use crate::waking::contained;
 /// - [`Error::ForeignDatabase`], [`Error::InvalidVersion`], [`Error::Backup`], [`Error::Sqlite`]: it is no backup of this
 ///   library, or it is damaged or cut short;
 /// - [`Error::LogBeside`]: a log lies beside it;
+/// - [`Error::Refused`]: a later release of dbm has made its tables of jobs;
 /// - [`Error::Config`]: a database in memory, `read_only`, or the backup is the database itself;
 /// - [`Error::Io`]: a file is missing, or the system refuses something. If it refuses only the last sync of the directory, the
 ///   new file is there, but perhaps not after a power cut.
