@@ -634,9 +634,10 @@ impl WriteTransaction {
     ///
     /// ```
     /// # use dbm_core::prelude::*;
-    /// # async fn f(db: &mut WriteTransaction, names: &[&str]) -> Result<()> {
-    /// let rows = names.iter().map(|name| (*name,));
+    /// # async fn f(db: &mut WriteTransaction, names: &[&str], notes: &[(i64, String)]) -> Result<()> {
+    /// let rows = names.iter().map(|name| (name,));
     /// let added = db.execute_many("INSERT INTO user (name) VALUES (?1)", rows).await?;
+    /// db.execute_many("INSERT INTO note (id, text) VALUES (?1, ?2)", notes).await?;
     /// # assert_eq!(added, names.len()); Ok(()) }
     /// ```
     ///
