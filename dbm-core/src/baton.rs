@@ -1,20 +1,31 @@
 //! A permit for one task at a time, first come, first served. The holder passes it on after unlocking, because the next
 //! task's waker may run any code.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::waking::Bell;
 
 #[derive(Default)]
-pub(crate) struct Baton(Mutex<State>);
+pub(crate) struct Baton {
+    /// [`TAKEN`], plus [`WAITS`] for each task in the queue. While nobody waits, a change of this is all that it takes.
+    /// Tasks are added and subtracted under the lock of the queue.
+    state: AtomicUsize,
+    queue: Mutex<Queue>,
+}
+
+const FREE: usize = 0;
+const TAKEN: usize = 1;
+const WAITS: usize = 2;
 
 #[derive(Default)]
-struct State {
-    taken: bool,
-    queue: VecDeque<Arc<Waiter>>,
+struct Queue {
+    /// By order of arrival.
+    waiters: BTreeMap<u64, Arc<Waiter>>,
+    /// The last number given to a task.
+    numbers: u64,
 }
 
 #[derive(Default)]
@@ -31,8 +42,17 @@ pub(crate) struct Held<'a>(Option<&'a Baton>);
 
 impl Baton {
     pub(crate) fn try_take(&self) -> Option<Held<'_>> {
-        let was_taken = std::mem::replace(&mut self.lock().taken, true);
-        (!was_taken).then(|| Held(Some(self)))
+        // Acquire: the partner of the Release in `try_free`.
+        let (order, failed) = (Ordering::Acquire, Ordering::Relaxed);
+        let taken = self.state.compare_exchange(FREE, TAKEN, order, failed);
+        taken.is_ok().then(|| Held(Some(self)))
+    }
+
+    /// Frees the permit. False if a task waits for it.
+    fn try_free(&self) -> bool {
+        let (order, failed) = (Ordering::Release, Ordering::Relaxed);
+        let freed = self.state.compare_exchange(TAKEN, FREE, order, failed);
+        freed.is_ok()
     }
 
     pub(crate) async fn take(&self) -> Held<'_> {
@@ -49,22 +69,29 @@ impl Baton {
 
     /// Passes on a permit that was [kept](Held::keep).
     pub(crate) fn pass_on(&self) {
+        if self.try_free() {
+            return;
+        }
         let next = {
-            let mut state = self.lock();
-            let next = state.queue.pop_front();
+            let mut queue = self.lock();
+            let next = queue.waiters.pop_first();
             match &next {
-                Some(next) => next.given.store(true, Ordering::Release),
-                None => state.taken = false,
+                Some((_, next)) => {
+                    self.state.fetch_sub(WAITS, Ordering::Relaxed);
+                    next.given.store(true, Ordering::Release);
+                }
+                // The last one has left. No other can come while the queue is locked.
+                None => self.state.store(FREE, Ordering::Release),
             }
             next
         };
-        if let Some(next) = next {
+        if let Some((_, next)) = next {
             next.bell.ring();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,6 +103,7 @@ impl Held<'_> {
 }
 
 impl Drop for Held<'_> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(baton) = self.0 {
             baton.pass_on();
@@ -87,23 +115,31 @@ impl Drop for Held<'_> {
 struct Place<'a> {
     baton: &'a Baton,
     waiter: Arc<Waiter>,
+    /// 0 if it did not have to queue.
+    number: u64,
     claimed: bool,
 }
 
 impl<'a> Place<'a> {
     fn enter(baton: &'a Baton) -> Self {
         let waiter = Arc::<Waiter>::default();
-        let mut state = baton.lock();
-        if state.taken {
-            state.queue.push_back(Arc::clone(&waiter));
-        } else {
-            // The permit was released between `try_take` and this lock.
-            state.taken = true;
+        let mut number = 0;
+        let mut queue = baton.lock();
+        // From here on, the holder looks into the queue.
+        let before = baton.state.fetch_add(WAITS, Ordering::Acquire);
+        if before == FREE {
+            // It was freed between `try_take` and this lock, and nobody can have taken it since: it does not look free.
+            baton.state.fetch_sub(WAITS - TAKEN, Ordering::Relaxed);
             waiter.given.store(true, Ordering::Relaxed);
+        } else {
+            queue.numbers += 1;
+            number = queue.numbers;
+            queue.waiters.insert(number, Arc::clone(&waiter));
         }
         Self {
             baton,
             waiter,
+            number,
             claimed: false,
         }
     }
@@ -115,11 +151,11 @@ impl Drop for Place<'_> {
             return;
         }
         let given = {
-            let mut state = self.baton.lock();
+            let mut queue = self.baton.lock();
             let given = self.waiter.given.load(Ordering::Relaxed);
             if !given {
-                let is_other = |waiter: &Arc<Waiter>| !Arc::ptr_eq(waiter, &self.waiter);
-                state.queue.retain(is_other);
+                queue.waiters.remove(&self.number);
+                self.baton.state.fetch_sub(WAITS, Ordering::Relaxed);
             }
             given
         };

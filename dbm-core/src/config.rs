@@ -118,7 +118,7 @@ pub enum Execution {
 pub enum SchemaDrift {
     /// Start-up, or the migration before it is committed, fails with [`Error::SchemaDrift`].
     Error,
-    /// A warning is logged; the check comes a second after the start, so that it delays no call. A manager that is closed
+    /// A warning is logged; the check comes half a second after the start, so that it delays no call. A manager that is closed
     /// earlier is checked by [`close`](crate::DbManager::close), if it is the first of its type in the process, within two
     /// seconds. That takes about a millisecond, and 0.2 ms for each table.
     Warn,
@@ -196,7 +196,7 @@ impl Config {
     }
 
     /// How long a call waits for its turn before it gives up with
-    /// [`Error::AcquireTimeout`](crate::Error::AcquireTimeout). Default 30 s.
+    /// [`Error::AcquireTimeout`](crate::Error::AcquireTimeout). Default 30 s. Writes check this about every 20 ms.
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
         self.acquire_timeout = timeout;
         self
@@ -225,8 +225,8 @@ impl Config {
     }
 
     /// How long a call may keep the writer without running a statement while other calls wait. After that it is evicted,
-    /// rolled back, and fails with [`Error::TransactionLost`](crate::Error::TransactionLost). Checked about once a
-    /// second. Default: no limit, because a body may wait for an answer from the network.
+    /// rolled back, and fails with [`Error::TransactionLost`](crate::Error::TransactionLost). Checked about every
+    /// 20 ms. Default: no limit, because a body may wait for an answer from the network.
     ///
     /// This is for calls that are no longer polled: one in a branch of a `select!` loop that another branch keeps from
     /// running, or one that was polled once and then put aside.

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 
 use crate::baton::{Baton, Held};
-use crate::engine::{Access, Engine, Session, Tried, Work, unless_inside, waits_for_itself};
+use crate::engine::{
+    Access, Engine, HasSession, Session, Tried, Work, unless_inside, waits_for_itself,
+};
 use crate::error::{Error, Result};
 use crate::limited::limited;
 use crate::tables::Tables;
@@ -33,9 +35,9 @@ pub(crate) enum Started<'a, T> {
 #[allow(missing_debug_implementations)]
 pub(crate) struct Frame {
     pub(crate) manager: u64,
+    place: Place,
     /// A read has none: parallel reads would contend for its reference count.
     engine: Option<Arc<Engine>>,
-    pub(crate) session: Arc<Session>,
     pub(crate) access: Access,
     pub(crate) method: &'static str,
     /// 0 for the outermost call.
@@ -53,11 +55,27 @@ pub(crate) struct Frame {
     around: Option<Arc<Frame>>,
 }
 
+/// Where the session is that a call uses.
+enum Place {
+    Outermost(Session),
+    /// In the outermost call's frame.
+    Nested(Arc<Frame>),
+}
+
+impl HasSession for Frame {
+    fn session(&self) -> &Session {
+        match &self.place {
+            Place::Outermost(session) => session,
+            Place::Nested(outermost) => outermost.session(),
+        }
+    }
+}
+
 impl Frame {
     pub(crate) fn outermost(
         manager: u64,
         engine: &Arc<Engine>,
-        session: Arc<Session>,
+        session: Session,
         during_init: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -65,7 +83,7 @@ impl Frame {
             engine: (session.access != Access::Read).then(|| Arc::clone(engine)),
             access: session.access,
             method: session.method,
-            session,
+            place: Place::Outermost(session),
             depth: 0,
             during_init,
             statement_permit: Baton::default(),
@@ -78,10 +96,14 @@ impl Frame {
     }
 
     pub(crate) fn nested(parent: &Arc<Self>, access: Access, method: &'static str) -> Arc<Self> {
+        let outermost = match &parent.place {
+            Place::Outermost(_) => parent,
+            Place::Nested(outermost) => outermost,
+        };
         Arc::new(Self {
             manager: parent.manager,
+            place: Place::Nested(Arc::clone(outermost)),
             engine: parent.engine.clone(),
-            session: Arc::clone(&parent.session),
             access,
             method,
             depth: parent.depth + 1,
@@ -121,13 +143,16 @@ impl Frame {
         self.check()?;
         let after_commit = &self.engine()?.after_commit;
         if let Some(ticket) = after_commit.promise(self.method, future)? {
-            self.session.promise(ticket);
+            self.session().promise(ticket);
         }
         Ok(())
     }
 
     /// Runs a body in which calls find this frame.
-    pub(crate) fn scope<F: Future>(frame: &Arc<Self>, body: F) -> impl Future<Output = F::Output> {
+    pub(crate) fn scope<F: Future>(
+        frame: &Arc<Self>,
+        body: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
         CURRENT.scope(Arc::clone(frame), body)
     }
 
@@ -146,9 +171,10 @@ impl Frame {
             return Started::NotYet;
         }
         let (reads, shares) = (self.access == Access::Read, self.access == Access::Write);
-        match self.session.try_here(work, reads, shares) {
+        let session = self.session();
+        match session.try_here(work, reads, shares) {
             Tried::Done(result) => {
-                self.session.set_asked();
+                session.set_asked();
                 let result = result.unwrap_or_else(|panic| resume_unwind(panic));
                 Started::Done(self.note_failure(result))
             }
@@ -159,19 +185,18 @@ impl Frame {
 
     /// Runs a statement that has to wait. If it has a `permit`, it is decided that it runs on the worker thread.
     pub(crate) async fn statement<T: Send + 'static>(
-        &self,
+        self: &Arc<Self>,
         work: Work<'_, T>,
         permit: Option<StatementPermit<'_>>,
     ) -> Result<T> {
-        let _active = self.session.enter();
+        let _active = self.session().enter();
         let is_decided = permit.is_some();
         let _permit = self.admit(self.needs_exclusive(&work), permit).await?;
-        let poison = || self.poison();
-        let (session, reads) = (&self.session, self.access == Access::Read);
+        let (poison, reads) = (|| self.poison(), self.access == Access::Read);
         let result = if is_decided {
-            session.run_on_lane(work, reads, &poison).await
+            Session::run_on_lane(self, work, reads, &poison).await
         } else {
-            session.run(work, reads, &poison).await
+            Session::run(self, work, reads, &poison).await
         };
         if self.access == Access::Connection {
             // Each statement commits by itself.
@@ -182,14 +207,14 @@ impl Frame {
 
     /// Waits until a statement may run. Its permit, if it has none, is the one that it gets.
     async fn admit<'a>(
-        &'a self,
+        self: &'a Arc<Self>,
         needs_exclusive: bool,
         permit: Option<StatementPermit<'a>>,
     ) -> Result<StatementPermit<'a>> {
         if permit.is_none() {
             self.consume_budget().await;
         }
-        self.session.set_asked();
+        self.session().set_asked();
         let permit = match permit {
             Some(permit) => permit,
             None => self.take_statement_permit().await?,
@@ -197,7 +222,7 @@ impl Frame {
         self.check()?;
         if needs_exclusive {
             let writer = &self.engine()?.writer;
-            writer.become_exclusive(&self.session, self.depth).await?;
+            writer.become_exclusive(self, self.depth).await?;
         }
         Ok(permit)
     }
@@ -206,7 +231,7 @@ impl Frame {
         match self.access {
             Access::Write => work.needs_exclusive(),
             // A closure has the bare connection, also in a read inside a write.
-            _ => self.session.access == Access::Write && work.sql().is_none(),
+            _ => self.session().access == Access::Write && work.sql().is_none(),
         }
     }
 
@@ -220,14 +245,14 @@ impl Frame {
     /// A loop of short statements never waits, so it lets other tasks run here. The first statement does so before the
     /// call has its connection, so that no other call waits for that meanwhile.
     async fn consume_budget(&self) {
-        if self.session.was_asked() {
+        if self.session().was_asked() {
             tokio::task::coop::consume_budget().await;
         }
     }
 
     fn note_failure<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| {
-            self.session
+            self.session()
                 .set_failure(&error, self.access == Access::Read);
             error.in_method(self.method)
         })
@@ -241,13 +266,13 @@ impl Frame {
                 self.abandon_statement();
                 return Err(Error::StatementDropped);
             }
-            None => self.wait_for_statement_permit(self.method).await?,
+            None => Box::pin(self.wait_for_statement_permit(self.method)).await?,
         };
         Ok(StatementPermit::new(self, permit))
     }
 
     async fn wait_for_statement_permit(&self, method: &'static str) -> Result<Held<'_>> {
-        let conn = &self.session.conn;
+        let conn = &self.session().conn;
         let limit = conn.config().acquire_timeout;
         let wait = pin!(async {
             limited(limit, self.statement_permit.take())
@@ -268,7 +293,13 @@ impl Frame {
     pub(crate) async fn lend(self: &Arc<Self>, method: &'static str) -> Result<LentPermit> {
         self.check_no_stream(method)?;
         tokio::task::coop::consume_budget().await;
-        self.wait_for_statement_permit(method).await?.keep();
+        let is_inside = self.session().conn.is_run_here().is_some();
+        let at_once = (!is_inside).then(|| self.statement_permit.try_take());
+        let permit = match at_once.flatten() {
+            Some(permit) => permit,
+            None => Box::pin(self.wait_for_statement_permit(method)).await?,
+        };
+        permit.keep();
         Ok(LentPermit(Arc::clone(self)))
     }
 
@@ -294,7 +325,7 @@ impl Frame {
     /// Stops a statement whose result is never awaited. The call's work cannot be trusted any more.
     fn abandon_statement(&self) {
         self.poisoned.store(true, Ordering::Relaxed);
-        self.session.abandon();
+        self.session().abandon();
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -303,7 +334,7 @@ impl Frame {
             return Err(Error::HandleEnded);
         }
         self.check_whole()?;
-        self.session.check()
+        self.session().check()
     }
 
     /// Fails if a statement was dropped while it ran.
@@ -357,13 +388,11 @@ mod tests {
     use std::cell::RefCell;
     use std::sync::atomic::AtomicU64;
     use std::task::Poll;
-    use std::time::Duration;
 
     use super::*;
-    use crate::config::Execution;
+    use crate::config::{Config, Execution};
     use crate::params::Params as _;
-    use crate::test_support::engine_in_memory;
-    use crate::test_support::run;
+    use crate::test_support::{engine_in_memory, engine_of, run};
     use crate::unique_id::next_id;
 
     /// Its handle may have been sent to another thread, while the body makes calls.
@@ -373,17 +402,9 @@ mod tests {
         thread_local! {
             static FRAME: RefCell<Option<Arc<Frame>>> = const { RefCell::new(None) };
         }
-        let engine = engine_in_memory();
-        let (conn, inline) = (Arc::clone(&engine.writer.conn), Execution::Inline);
-        let session = Session::new(
-            conn,
-            next_id(),
-            Access::Read,
-            "looks",
-            inline,
-            Duration::ZERO,
-            &COUNT,
-        );
+        let engine = engine_of(Config::in_memory().execution(Execution::Inline));
+        let conn = Arc::clone(&engine.writer.conn);
+        let session = Session::new(conn, next_id(), Access::Read, "looks", false, &COUNT);
         session.take(session.conn.lock()).unwrap();
         let frame = Frame::outermost(next_id(), &engine, session, false);
         FRAME.set(Some(Arc::clone(&frame)));
@@ -404,11 +425,10 @@ mod tests {
     fn a_body_that_tries_again_and_again_lets_other_tasks_run() {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let engine = engine_in_memory();
-        let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
-        let none = Duration::ZERO;
-        let session = Session::new(conn, next_id(), Access::Read, "ended", auto, none, &COUNT);
-        let frame = Frame::outermost(next_id(), &engine, Arc::clone(&session), false);
-        session.lose(Error::HandleEnded);
+        let conn = Arc::clone(&engine.writer.conn);
+        let session = Session::new(conn, next_id(), Access::Read, "ended", false, &COUNT);
+        let frame = Frame::outermost(next_id(), &engine, session, false);
+        frame.session().lose(Error::HandleEnded);
         let mut tries = Box::pin(async {
             for _ in 0..1_000 {
                 let nothing = Work::Closure(Some(Box::new(|_| Ok(()))));

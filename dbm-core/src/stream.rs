@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::vec;
 
-use crate::engine::RowChannel;
+use crate::engine::{HasSession as _, RowChannel};
 use crate::error::Result;
 use crate::frame::{Frame, StreamPermit};
 use crate::params::Params;
@@ -43,7 +43,7 @@ enum Stage<'a> {
 }
 
 impl<'a, T: FromRow> RowStream<'a, T> {
-    pub(crate) fn new(frame: &'a Frame, sql: &'a str, params: impl Params) -> Self {
+    pub(crate) fn new(frame: &'a Arc<Frame>, sql: &'a str, params: impl Params) -> Self {
         let channel = RowChannel::new();
         let stage = match params.into_params() {
             Ok(params) => {
@@ -75,7 +75,7 @@ impl<'a, T: FromRow> RowStream<'a, T> {
         if matches!(self.stage, Stage::Over) {
             return Ok(None);
         }
-        let session = &self.frame.session;
+        let session = self.frame.session();
         session.takes_rows();
         let next = match (self.frame.check(), self.rows.next()) {
             (Ok(()), Some(row)) => return Ok(Some(row)),

@@ -22,7 +22,11 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 
 /// A database in memory, open.
 pub(crate) fn engine_in_memory() -> Arc<Engine> {
-    let engine = Engine::new(Opener::new(":memory:".into(), Config::in_memory()), None);
+    engine_of(Config::in_memory())
+}
+
+pub(crate) fn engine_of(config: Config) -> Arc<Engine> {
+    let engine = Engine::new(Opener::new(":memory:".into(), config), None);
     engine
         .writer
         .conn

@@ -11,16 +11,9 @@ use crate::process_thread::start_thread;
 use crate::waking::contained;
 
 /// The thread ends after this long without a wait.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_millis(500);
 
-static TIMER: Timer = Timer {
-    waits: Mutex::new(Waits {
-        by_time: BTreeMap::new(),
-        last_id: 0,
-        thread_runs: false,
-    }),
-    earlier: Condvar::new(),
-};
+static TIMER: Timer = Timer::new(|timer| start_thread("dbm-timer", || timer.run()));
 
 /// One for the whole process.
 struct Timer {
@@ -28,6 +21,8 @@ struct Timer {
     waits: Mutex<Waits>,
     /// Signals a wait that ends before all others.
     earlier: Condvar,
+    /// Starts its thread. False if the system cannot.
+    start: fn(&'static Self) -> bool,
 }
 
 struct Waits {
@@ -40,15 +35,13 @@ struct Waits {
 type Key = (Instant, u64);
 
 pub(crate) fn sleep(duration: Duration) -> Sleep {
-    Sleep {
-        end: Instant::now().checked_add(duration),
-        key: None,
-    }
+    TIMER.sleep(duration)
 }
 
 /// It costs nothing until it is polled. Dropping it ends the wait.
 #[must_use]
 pub(crate) struct Sleep {
+    timer: &'static Timer,
     /// `None`, and the wait never ends, if the clock does not reach that far.
     end: Option<Instant>,
     key: Option<Key>,
@@ -64,7 +57,8 @@ impl Future for Sleep {
         if Instant::now() >= end {
             return Poll::Ready(());
         }
-        let runs = TIMER.wake_at(end, &mut self.key, context.waker());
+        let timer = self.timer;
+        let runs = timer.wake_at(end, &mut self.key, context.waker());
         if !runs {
             // The system cannot start a thread, so the task polls.
             context.waker().wake_by_ref();
@@ -76,7 +70,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            let waker = TIMER.lock().by_time.remove(&key);
+            let waker = self.timer.lock().by_time.remove(&key);
             // After unlocking: dropping a waker runs code of others.
             contained(|| drop(waker));
         }
@@ -84,6 +78,26 @@ impl Drop for Sleep {
 }
 
 impl Timer {
+    const fn new(start: fn(&'static Self) -> bool) -> Self {
+        Self {
+            waits: Mutex::new(Waits {
+                by_time: BTreeMap::new(),
+                last_id: 0,
+                thread_runs: false,
+            }),
+            earlier: Condvar::new(),
+            start,
+        }
+    }
+
+    fn sleep(&'static self, duration: Duration) -> Sleep {
+        Sleep {
+            timer: self,
+            end: Instant::now().checked_add(duration),
+            key: None,
+        }
+    }
+
     /// False if there is no thread that would wake the task.
     fn wake_at(&'static self, end: Instant, key: &mut Option<Key>, waker: &Waker) -> bool {
         if let Some(key) = key {
@@ -104,7 +118,7 @@ impl Timer {
         let is_first = waits.by_time.first_key_value().map(|(first, _)| *first) == Some(key);
         let mut runs = true;
         if !waits.thread_runs {
-            runs = start_thread("dbm-timer", || self.run());
+            runs = (self.start)(self);
             waits.thread_runs = runs;
         } else if is_first {
             self.earlier.notify_one();
@@ -129,7 +143,10 @@ impl Timer {
                 continue;
             }
             let first = waits.by_time.first_key_value();
-            let pause = first.map_or(IDLE, |((end, _), _)| end.saturating_duration_since(now));
+            // Not longer than that: the first wait may be dropped meanwhile.
+            let pause = first.map_or(IDLE, |((end, _), _)| {
+                end.saturating_duration_since(now).min(IDLE)
+            });
             let (woken, paused) = self
                 .earlier
                 .wait_timeout(waits, pause)
@@ -178,6 +195,36 @@ mod tests {
             tokio::join!(wait(3), wait(1), wait(2), wait(0));
         });
         assert_eq!(order.into_inner().unwrap(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_wait_ends_without_a_thread() {
+        static WITHOUT_THREAD: Timer = Timer::new(|_| false);
+        run(async {
+            let began = Instant::now();
+            let limit = Duration::from_millis(30);
+            WITHOUT_THREAD.sleep(limit).await;
+            assert!(began.elapsed() >= limit);
+        });
+        assert!(WITHOUT_THREAD.lock().by_time.is_empty());
+    }
+
+    /// Also if the wait that it slept for was dropped.
+    #[test]
+    fn the_thread_ends_when_nobody_waits() {
+        static OWN: Timer = Timer::new(|timer| start_thread("test-timer", || timer.run()));
+        let far = Duration::from_secs(3_600);
+        let mut sleep = Box::pin(OWN.sleep(far));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(sleep.as_mut().poll(&mut context).is_pending());
+        assert!(OWN.lock().thread_runs);
+        drop(sleep);
+        let began = Instant::now();
+        while OWN.lock().thread_runs {
+            assert!(began.elapsed() < Duration::from_secs(20), "it still runs");
+            std::thread::yield_now();
+        }
+        run(async { OWN.sleep(Duration::from_millis(10)).await });
     }
 
     #[test]

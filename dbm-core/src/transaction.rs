@@ -159,16 +159,17 @@ pub struct Statement<'a, T>(Stage<'a, T>);
 
 enum Stage<'a, T> {
     New {
-        frame: &'a Frame,
+        frame: &'a Arc<Frame>,
         work: Work<'a, T>,
         /// A function pointer, because only what can be sent to a thread can wait. The closure of `query_map` cannot be
         /// sent.
-        wait: fn(&'a Frame, Work<'a, T>, Option<StatementPermit<'a>>) -> Waiting<'a, T>,
+        wait: Wait<'a, T>,
     },
     Waiting(Waiting<'a, T>),
     Ended,
 }
 
+type Wait<'a, T> = fn(&'a Arc<Frame>, Work<'a, T>, Option<StatementPermit<'a>>) -> Waiting<'a, T>;
 type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 impl<'a, T> Statement<'a, T> {

@@ -6,13 +6,14 @@ use crate::blame;
 use crate::check::{self, Handle, Plan};
 use crate::errors::Errors;
 use crate::method::{Method, parameter_name};
-use crate::types::{bare, is_fallible, value_type};
+use crate::one_statement;
+use crate::types::{bare, handle_name, is_fallible, value_type};
 use proc_macro2::{Group, Ident, Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
-    GenericArgument, Path, PathArguments, ReceiverKind, ReturnType, Signature, Token, Type,
+    GenericArgument, Pat, Path, PathArguments, ReceiverKind, ReturnType, Signature, Token, Type,
     WherePredicate,
 };
 
@@ -228,10 +229,24 @@ fn site(plan: &Plan) -> TokenStream {
         .map(Literal::u64_unsuffixed)
         .map(|milliseconds| quote!(.slow_ms(#milliseconds)));
     let during_init = during_init.map(|_| quote!(.during_init()));
+    let one_statement = runs_one_statement(plan).then(|| quote!(.one_statement()));
     quote_spanned! {Span::mixed_site()=>
         static __SITE: ::dbm_core::__private::Site =
-            ::dbm_core::__private::Site::new(::core::module_path!(), #name) #timeout #timed #slow #during_init;
+            ::dbm_core::__private::Site::new(::core::module_path!(), #name) #timeout #timed #slow #during_init #one_statement;
     }
+}
+
+/// Whether the body of a read is known to run one statement at most.
+fn runs_one_statement(plan: &Plan) -> bool {
+    let (Some(handle), Some(body)) = (&plan.handle, &plan.method.body) else {
+        return false;
+    };
+    let name = match &handle.pattern {
+        Pat::Ident(name) if name.subpat.is_none() => name.ident.unraw().to_string(),
+        _ => return false,
+    };
+    handle_name(&handle.ty).as_deref() == Some("ReadTransaction")
+        && one_statement::runs_one_statement(body.stream(), &name)
 }
 
 /// `("a", a.is_some()), ..`

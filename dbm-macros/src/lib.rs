@@ -18,6 +18,7 @@ mod errors;
 mod expand;
 mod keys;
 mod method;
+mod one_statement;
 mod schema;
 mod to_value;
 mod types;

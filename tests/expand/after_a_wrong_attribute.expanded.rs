@@ -9,9 +9,10 @@ impl Store {
         #[allow(unused_imports)]
         use required_argument as _;
         static __SITE: ::dbm_core::__private::Site = ::dbm_core::__private::Site::new(
-            ::core::module_path!(),
-            "user",
-        );
+                ::core::module_path!(),
+                "user",
+            )
+            .one_statement();
         let __outcome = ::dbm_core::__private::call(&__SITE, self)
             .required_argument(&[])
             .on::<ReadTransaction>()

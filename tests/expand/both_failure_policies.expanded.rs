@@ -3,9 +3,10 @@ impl Store {
         #[allow(unused_imports)]
         use {fail_value as _, database_safe as _};
         static __SITE: ::dbm_core::__private::Site = ::dbm_core::__private::Site::new(
-            ::core::module_path!(),
-            "users",
-        );
+                ::core::module_path!(),
+                "users",
+            )
+            .one_statement();
         let __outcome = ::dbm_core::__private::call(&__SITE, self)
             .on::<ReadTransaction>()
             .returning::<Result<(Vec<User>, Option<Error>)>>()

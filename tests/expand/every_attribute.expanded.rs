@@ -9,7 +9,8 @@ impl Store {
             .timeout_ms(5000)
             .timed()
             .slow_ms(100)
-            .during_init();
+            .during_init()
+            .one_statement();
         let __outcome = ::dbm_core::__private::call(&__SITE, self)
             .required_argument(
                 &[

@@ -3,9 +3,10 @@ impl Store {
         #[allow(unused_imports)]
         use dbm_core::fail_value as _;
         static __SITE: ::dbm_core::__private::Site = ::dbm_core::__private::Site::new(
-            ::core::module_path!(),
-            "count",
-        );
+                ::core::module_path!(),
+                "count",
+            )
+            .one_statement();
         let __outcome = ::dbm_core::__private::call(&__SITE, self)
             .on::<ReadTransaction>()
             .returning::<Reply<u64>>()

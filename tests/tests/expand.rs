@@ -21,6 +21,8 @@ mod expand;
 mod keys;
 #[path = "../../dbm-macros/src/method.rs"]
 mod method;
+#[path = "../../dbm-macros/src/one_statement.rs"]
+mod one_statement;
 #[path = "../../dbm-macros/src/schema/mod.rs"]
 mod schema;
 #[path = "../../dbm-macros/src/types.rs"]

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::histogram::Histogram;
-use crate::report::{cpu_seconds, peak_rss_kib};
+use crate::managers::managers;
+use crate::report::{Managers, context_switches, cpu_seconds, peak_rss_kib};
 use crate::script::{Script, Step};
-use crate::{BoxError, Job, Limit, Peer, Report, Result, Workload};
+use crate::{BoxError, Job, Limit, Peer, Report, Result, STATEMENTS, Workload};
 
 /// Runs the job of the command line with spawned tasks on a runtime of as many workers as it asks for.
 ///
@@ -16,10 +17,10 @@ pub fn worker<P: Peer + Send + Sync + 'static>() -> Result<()> {
     let job = job()?;
     let tally = match job.limit {
         Limit::Calls(_) => current_thread()?.block_on(on_this_thread::<P>(&job))?,
-        Limit::Time(_) if job.workload == Workload::Open => {
+        Limit::Time(_) if is_single(job.workload) => {
             let job = job.clone();
             let runtime = multi_thread(job.workers)?;
-            runtime.block_on(runtime.spawn(async move { opens::<P>(&job).await }))??
+            runtime.block_on(runtime.spawn(async move { single::<P>(&job).await }))??
         }
         Limit::Time(_) => multi_thread(job.workers)?.block_on(spawned::<P>(&job))?,
     };
@@ -33,10 +34,34 @@ pub fn worker<P: Peer + Send + Sync + 'static>() -> Result<()> {
 pub fn worker_on_this_thread<P: Peer>() -> Result<()> {
     let job = job()?;
     let tally = match job.workload {
-        Workload::Open => current_thread()?.block_on(opens::<P>(&job))?,
+        workload if is_single(workload) => current_thread()?.block_on(single::<P>(&job))?,
         _ => current_thread()?.block_on(on_this_thread::<P>(&job))?,
     };
     print(&job, tally)
+}
+
+/// Whether it is no loop of calls on one open database.
+fn is_single(workload: Workload) -> bool {
+    use Workload::{DropInserts, DropReads, Managers, Open};
+    matches!(workload, DropInserts | DropReads | Managers | Open)
+}
+
+async fn single<P: Peer>(job: &Job) -> Result<Tally> {
+    match job.workload {
+        Workload::Managers => managers::<P>(job).await,
+        Workload::DropReads => drops::<P>(job, false).await,
+        Workload::DropInserts => drops::<P>(job, true).await,
+        _ => opens::<P>(job).await,
+    }
+}
+
+async fn drops<P: Peer>(job: &Job, write: bool) -> Result<Tally> {
+    let peer = P::open(job).await?;
+    let mut tally = Tally::new();
+    let took = peer.drop_waiting(job.tasks, write).await?;
+    tally.note(Step::Nothing, Ok(()), Some(took));
+    peer.close().await?;
+    Ok(tally)
 }
 
 fn job() -> Result<Job> {
@@ -67,6 +92,7 @@ async fn spawned<P: Peer + Send + Sync + 'static>(job: &Job) -> Result<Tally> {
     for task in tasks {
         tally.add(task.await?);
     }
+    tally.switches = context_switches();
     let peer = Arc::into_inner(peer).ok_or("a task still holds the peer")?;
     peer.close().await?;
     Ok(tally)
@@ -74,7 +100,8 @@ async fn spawned<P: Peer + Send + Sync + 'static>(job: &Job) -> Result<Tally> {
 
 async fn on_this_thread<P: Peer>(job: &Job) -> Result<Tally> {
     let peer = P::open(job).await?;
-    let tally = task_loop(&peer, Script::new(job, 0), Clock::start(job.limit)).await;
+    let mut tally = task_loop(&peer, Script::new(job, 0), Clock::start(job.limit)).await;
+    tally.switches = context_switches();
     peer.close().await?;
     Ok(tally)
 }
@@ -119,10 +146,11 @@ async fn opens<P: Peer>(job: &Job) -> Result<Tally> {
         );
         peer.close().await?;
     }
+    tally.switches = context_switches();
     Ok(tally)
 }
 
-async fn take<P: Peer>(peer: &P, step: Step) -> Result<()> {
+pub(crate) async fn take<P: Peer>(peer: &P, step: Step) -> Result<()> {
     match step {
         Step::Read(id) => match peer.read(id).await? {
             (name, score) if name.is_empty() || score != id => {
@@ -133,6 +161,11 @@ async fn take<P: Peer>(peer: &P, step: Step) -> Result<()> {
         Step::Insert => peer.insert("a name of ordinary length", 42).await,
         Step::Increment => peer.increment().await,
         Step::Nothing => peer.nothing().await,
+        Step::Rows => match peer.rows().await? {
+            0 => Err("no rows".into()),
+            _ => Ok(()),
+        },
+        Step::Body => peer.body(STATEMENTS).await,
     }
 }
 
@@ -166,7 +199,7 @@ impl Clock {
 }
 
 #[derive(Debug)]
-struct Tally {
+pub(crate) struct Tally {
     latencies: Histogram,
     calls: u64,
     inserted: u64,
@@ -174,10 +207,12 @@ struct Tally {
     errors: u64,
     busy: u64,
     first_error: Option<String>,
+    switches: u64,
+    pub(crate) managers: Option<Managers>,
 }
 
 impl Tally {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             latencies: Histogram::new(),
             calls: 0,
@@ -186,10 +221,12 @@ impl Tally {
             errors: 0,
             busy: 0,
             first_error: None,
+            switches: 0,
+            managers: None,
         }
     }
 
-    fn note(&mut self, step: Step, result: Result<()>, measured: Option<Duration>) {
+    pub(crate) fn note(&mut self, step: Step, result: Result<()>, measured: Option<Duration>) {
         self.calls += 1;
         match result {
             Err(error) => self.note_error(&error),
@@ -236,6 +273,8 @@ fn print(job: &Job, tally: Tally) -> Result<()> {
         p999_us: tally.latencies.quantile(0.999),
         cpu_us: cpu_seconds() * 1e6 / tally.calls.max(1) as f64,
         peak_rss_kib: peak_rss_kib(),
+        switches: Some(tally.switches as f64 / tally.calls.max(1) as f64),
+        managers: tally.managers,
         inserted: tally.inserted,
         incremented: tally.incremented,
         errors: tally.errors,

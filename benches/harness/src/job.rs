@@ -23,6 +23,16 @@ pub enum Workload {
     Open,
     /// A call with an empty body.
     Nothing,
+    /// Every row of the table, into memory.
+    Rows,
+    /// [`STATEMENTS`](crate::STATEMENTS) point reads in one transaction.
+    Body,
+    /// As many reads as the job has tasks wait, and are dropped at once.
+    DropReads,
+    /// The same for inserts, the last one first.
+    DropInserts,
+    /// As many databases as the job has tasks are opened at the same time.
+    Managers,
 }
 
 /// `PRAGMA synchronous`.
@@ -109,6 +119,11 @@ impl fmt::Display for Workload {
             Self::Increment => "increment",
             Self::Open => "open",
             Self::Nothing => "nothing",
+            Self::Rows => "rows",
+            Self::Body => "body",
+            Self::DropReads => "dropreads",
+            Self::DropInserts => "dropinserts",
+            Self::Managers => "managers",
         })
     }
 }
@@ -124,6 +139,11 @@ impl FromStr for Workload {
             Self::Increment,
             Self::Open,
             Self::Nothing,
+            Self::Rows,
+            Self::Body,
+            Self::DropReads,
+            Self::DropInserts,
+            Self::Managers,
         ]
         .into_iter()
         .find(|workload| workload.to_string() == s)

@@ -6,6 +6,7 @@
 mod drive;
 mod histogram;
 mod job;
+mod managers;
 mod peer;
 mod report;
 mod script;
@@ -13,6 +14,9 @@ mod slots;
 
 pub use drive::{worker, worker_on_this_thread};
 pub use job::{Durability, Job, Limit, Workload};
-pub use peer::{BoxError, INSERT, Item, Peer, READ_COUNTER, Result, SELECT, WRITE_COUNTER};
-pub use report::{Contents, Report};
+pub use peer::{
+    BoxError, INSERT, Item, Peer, READ_COUNTER, Result, SELECT, SELECT_ALL, STATEMENTS,
+    WRITE_COUNTER,
+};
+pub use report::{Contents, Managers, Report};
 pub use slots::{Slot, Slots};

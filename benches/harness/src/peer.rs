@@ -1,4 +1,5 @@
-use std::future::Future;
+use std::future::{Future, ready};
+use std::time::Duration;
 
 use crate::Job;
 
@@ -12,6 +13,9 @@ pub const SELECT: &str = "SELECT name, score FROM item WHERE id = ?1";
 pub const INSERT: &str = "INSERT INTO item (name, score) VALUES (?1, ?2)";
 pub const READ_COUNTER: &str = "SELECT n FROM counter WHERE id = 1";
 pub const WRITE_COUNTER: &str = "UPDATE counter SET n = ?1 WHERE id = 1";
+pub const SELECT_ALL: &str = "SELECT name, score FROM item";
+/// Of one body.
+pub const STATEMENTS: i64 = 100;
 
 /// One library, used the way its own documentation shows.
 ///
@@ -32,7 +36,30 @@ pub trait Peer: Sized {
 
     /// What is left of a call when its body does nothing. Only for a peer that has such a thing.
     fn nothing(&self) -> impl Future<Output = Result<()>> + Send {
-        std::future::ready(Err("this peer has no empty call".into()))
+        ready(Err("this peer has no empty call".into()))
+    }
+
+    /// Runs [`SELECT_ALL`], and returns how many rows there are.
+    fn rows(&self) -> impl Future<Output = Result<usize>> + Send {
+        ready(Err("this peer does not read many rows".into()))
+    }
+
+    /// Runs [`SELECT`] for so many keys, in one transaction.
+    fn body(&self, statements: i64) -> impl Future<Output = Result<()>> + Send {
+        ready(Err(format!(
+            "this peer does not run {statements} statements"
+        )
+        .into()))
+    }
+
+    /// Has so many reads (or inserts, `write`) wait, drops all of them, and returns how long that took.
+    fn drop_waiting(
+        &self,
+        calls: usize,
+        write: bool,
+    ) -> impl Future<Output = Result<Duration>> + Send {
+        let _ = (calls, write);
+        ready(Err("this peer has no calls that wait".into()))
     }
 
     fn close(self) -> impl Future<Output = Result<()>> + Send;

@@ -7,6 +7,8 @@ pub(crate) enum Step {
     Insert,
     Increment,
     Nothing,
+    Rows,
+    Body,
 }
 
 /// The steps of one task: the same for every peer, different for every task.
@@ -29,14 +31,16 @@ impl Script {
 
     pub(crate) fn next(&mut self) -> Step {
         match self.workload {
-            Workload::Read | Workload::Open => self.read(),
+            Workload::Read | Workload::Open | Workload::Managers => self.read(),
             Workload::Insert => Step::Insert,
             Workload::Mix => match self.below(10) {
                 0 => Step::Insert,
                 _ => self.read(),
             },
             Workload::Increment => Step::Increment,
-            Workload::Nothing => Step::Nothing,
+            Workload::Nothing | Workload::DropReads | Workload::DropInserts => Step::Nothing,
+            Workload::Rows => Step::Rows,
+            Workload::Body => Step::Body,
         }
     }
 

@@ -11,13 +11,13 @@ use crate::tables;
 
 /// Puts every figure where it belongs: the tables between their markers in docs/PERFORMANCE.md, the plots beside it, and
 /// one table in the README.
-pub(crate) fn write(samples: &Samples) -> Result<()> {
-    let summary = tables::summary(samples).to_string();
+pub(crate) fn write(samples: &Samples, other: Option<&Samples>) -> Result<()> {
+    let summary = format!("{}\n{LEGEND}", tables::summary(samples));
     let text = fs::read_to_string(readme())?;
     fs::write(readme(), filled(&text, MEASURED, &summary)?)?;
     let document = document();
     let mut text = fs::read_to_string(&document)?;
-    for (name, content) in sections(samples) {
+    for (name, content) in sections(samples, other) {
         text = filled(&text, name, &content)?;
     }
     fs::write(&document, text)?;
@@ -27,6 +27,17 @@ pub(crate) fn write(samples: &Samples) -> Result<()> {
 }
 
 const MEASURED: &str = "measured";
+const LEGEND: &str = "\
+*1 reader* and *64 readers*: tasks that read one row by its key. *1 writer* and *64 writers*: tasks that insert a row, each
+in a durable transaction. *90 % reads*: 64 tasks, nine reads to one insert. *one hot row*: 64 tasks read and write the same
+row. *open*: open a database and read a row.
+";
+
+/// The table of the heuristics, which are measured on their own.
+pub(crate) fn write_heuristics(table: &str) -> Result<()> {
+    let text = fs::read_to_string(document())?;
+    Ok(fs::write(document(), filled(&text, "heuristics", table)?)?)
+}
 
 fn readme() -> PathBuf {
     peers::root().join("../README.md")
@@ -40,14 +51,14 @@ fn document() -> PathBuf {
 pub(crate) fn write_aside(samples: &Samples) -> Result<()> {
     let directory: PathBuf = peers::target()?.join("bench-results");
     fs::create_dir_all(&directory)?;
-    let sections = sections(samples).map(|(_, content)| content);
+    let sections = sections(samples, None).map(|(_, content)| content);
     fs::write(directory.join("figures.md"), sections.join("\n"))?;
     write_plots(samples, &directory)?;
     eprintln!("wrote {}", directory.display());
     Ok(())
 }
 
-fn sections(samples: &Samples) -> [(&'static str, String); 8] {
+fn sections(samples: &Samples, other: Option<&Samples>) -> [(&'static str, String); 11] {
     let tasks = |setting: Setting| setting.tasks.to_string();
     let rows = |setting: Setting| tables::rate(setting.rows as f64);
     let growth = |what, settings: Vec<Setting>, label| {
@@ -59,6 +70,18 @@ fn sections(samples: &Samples) -> [(&'static str, String); 8] {
             format!("Measured on {}.\n", samples.machine.describe()),
         ),
         ("overview", tables::overview(samples).to_string()),
+        ("ahead", tables::ahead(samples).to_string()),
+        (
+            "growth",
+            match tables::grown(samples) {
+                table if table.is_empty() => "Not measured on this machine yet.\n".to_owned(),
+                table => table.to_string(),
+            },
+        ),
+        (
+            "other machine",
+            other.map_or_else(String::new, other_machine),
+        ),
         ("latencies", tables::latencies(samples).to_string()),
         ("costs", tables::costs(samples).to_string()),
         (
@@ -82,6 +105,16 @@ fn sections(samples: &Samples) -> [(&'static str, String); 8] {
             format!("{inserts}\n{}", tables::batches(samples))
         }),
     ]
+}
+
+fn other_machine(samples: &Samples) -> String {
+    format!(
+        "Measured on {}.\n\n{}\n{}\n{}",
+        samples.machine.describe(),
+        tables::overview(samples),
+        tables::latencies(samples),
+        tables::ahead(samples)
+    )
 }
 
 fn write_plots(samples: &Samples, directory: &Path) -> Result<()> {
@@ -118,9 +151,10 @@ mod tests {
             machine: Machine::default(),
             taken: Vec::new(),
         };
-        for (name, _) in sections(&samples) {
+        for (name, _) in sections(&samples, None) {
             filled(&text, name, "")?;
         }
+        filled(&text, "heuristics", "")?;
         filled(&fs::read_to_string(readme())?, MEASURED, "")?;
         for (plot, _) in plot::all(&samples) {
             assert!(

@@ -1,4 +1,5 @@
 use std::io::{IsTerminal, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -6,7 +7,7 @@ use harness::{Contents, Job, Limit, Report, Result, Workload};
 
 use crate::options::Measure;
 use crate::peers::{self, RAW};
-use crate::samples::{Sample, printed_by};
+use crate::samples::{Journal, Sample, printed_by};
 use crate::scratch::Scratch;
 use crate::shim::Shim;
 use crate::suite::{self, Setting};
@@ -14,46 +15,94 @@ use crate::suite::{self, Setting};
 /// A peer that takes longer than this on top of ten times its time is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Measures every setting on every peer, round after round, each in a process and with a database of its own.
-pub(crate) fn all(options: &Measure, peers: &[&'static str]) -> Result<Vec<Sample>> {
+/// Measures every setting on every peer, round after round, each in a process and with a database of its own. Leaves out
+/// what was measured `before`.
+pub(crate) fn all(
+    options: &Measure,
+    peers: &[&'static str],
+    mut journal: Journal,
+    before: Vec<Sample>,
+) -> Result<Vec<Sample>> {
     let settings = suite::settings(&options.groups);
-    let bench = Bench::new(&settings, options)?;
-    let mut samples = Vec::new();
+    let bench = Bench::new(&settings, options.time, options.workers)?;
+    let mut samples = before;
+    let taking_part = |setting| peers.iter().filter(move |peer| takes_part(peer, setting));
+    let of_a_round: usize = settings
+        .iter()
+        .map(|setting| taking_part(*setting).count())
+        .sum();
+    let mut progress = Progress::new(options.rounds * of_a_round, samples.len());
     for round in 0..options.rounds {
-        for (index, setting) in settings.iter().enumerate() {
-            progress(&format!(
-                "round {} of {}, setting {} of {}",
-                round + 1,
-                options.rounds,
-                index + 1,
-                settings.len()
-            ));
+        for setting in &settings {
             for peer in rotated(peers, round).filter(|peer| takes_part(peer, *setting)) {
-                samples.push(bench.measure(peer, *setting, round));
+                let is_it = |sample: &Sample| {
+                    (&*sample.peer, sample.round, sample.setting) == (peer, round, *setting)
+                };
+                if samples.iter().any(is_it) {
+                    continue;
+                }
+                let sample = bench.measure(peer, &peers::program(peer)?, *setting, round);
+                journal.add(&sample)?;
+                samples.push(sample);
+                progress.step();
             }
         }
     }
-    progress("");
     Ok(samples)
 }
 
-/// One line that is written over again, for whoever watches.
-fn progress(line: &str) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r{line:60}\r");
+/// Says how far a run is, on a line that is written over again, or on one for each per cent.
+pub(crate) struct Progress {
+    begun: Instant,
+    all: usize,
+    before: usize,
+    done: usize,
+}
+
+impl Progress {
+    pub(crate) fn new(all: usize, before: usize) -> Self {
+        Self {
+            begun: Instant::now(),
+            all,
+            before,
+            done: before,
+        }
+    }
+
+    pub(crate) fn step(&mut self) {
+        self.done += 1;
+        let (all, done) = (self.all.max(1), self.done);
+        let each = self.begun.elapsed().as_secs_f64() / (done - self.before) as f64;
+        let minutes = each * all.saturating_sub(done) as f64 / 60.0;
+        let line = format!(
+            "{done} of {all} measured ({} %), about {minutes:.0} min left",
+            100 * done / all
+        );
+        if std::io::stderr().is_terminal() {
+            eprint!("\r{line:60}{}", if done == all { "\n" } else { "" });
+        } else if 100 * done / all > 100 * (done - 1) / all {
+            eprintln!("{line}");
+        }
     }
 }
 
 /// No peer always runs in the wake of the same other one.
-fn rotated<'a>(peers: &'a [&'static str], round: usize) -> impl Iterator<Item = &'static str> + 'a {
+pub(crate) fn rotated<'a>(
+    peers: &'a [&'static str],
+    round: usize,
+) -> impl Iterator<Item = &'static str> + 'a {
     (0..peers.len()).map(move |index| peers[(index + round) % peers.len()])
 }
 
 fn takes_part(peer: &str, setting: Setting) -> bool {
-    setting.workload != Workload::Nothing || [RAW, "dbm"].contains(&peer)
+    match setting.workload {
+        Workload::Nothing | Workload::Rows | Workload::Body => [RAW, "dbm"].contains(&peer),
+        Workload::DropReads | Workload::DropInserts => peer == "dbm",
+        _ => true,
+    }
 }
 
-struct Bench {
+pub(crate) struct Bench {
     scratch: Scratch,
     time: Duration,
     workers: usize,
@@ -61,7 +110,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(settings: &[Setting], options: &Measure) -> Result<Self> {
+    pub(crate) fn new(settings: &[Setting], time: Duration, workers: usize) -> Result<Self> {
         let scratch = Scratch::new()?;
         for setting in settings {
             scratch.seed(setting.rows)?;
@@ -72,14 +121,20 @@ impl Bench {
         };
         Ok(Self {
             scratch,
-            time: options.time,
-            workers: options.workers,
+            time,
+            workers,
             shim,
         })
     }
 
-    fn measure(&self, peer: &str, setting: Setting, round: usize) -> Sample {
-        let (outcome, fsyncs, lost) = match self.try_measure(peer, setting) {
+    pub(crate) fn measure(
+        &self,
+        peer: &str,
+        program: &Path,
+        setting: Setting,
+        round: usize,
+    ) -> Sample {
+        let (outcome, fsyncs, lost) = match self.try_measure(program, setting) {
             Ok((report, fsyncs, lost)) => (Ok(report), fsyncs, lost),
             Err(error) => {
                 eprintln!("warning: {peer} on {setting:?}: {error}");
@@ -96,7 +151,7 @@ impl Bench {
         }
     }
 
-    fn try_measure(&self, peer: &str, setting: Setting) -> Result<(Report, Option<u64>, u64)> {
+    fn try_measure(&self, program: &Path, setting: Setting) -> Result<(Report, Option<u64>, u64)> {
         let path = self.scratch.fresh_copy(setting.rows)?;
         let job = Job {
             workload: setting.workload,
@@ -107,7 +162,7 @@ impl Bench {
             path: path.clone(),
             rows: setting.rows,
         };
-        let mut command = Command::new(peers::program(peer)?);
+        let mut command = Command::new(program);
         command.args(job.to_args());
         if let (Some(shim), Some(delay)) = (&self.shim, setting.fsync_us) {
             shim.load_into(&mut command, delay);

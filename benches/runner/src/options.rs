@@ -14,15 +14,18 @@ Usage: cargo run --release -- [COMMAND] [OPTIONS]
 Commands:
   (none)    measure; a complete run also rewrites the figures in docs/PERFORMANCE.md
   render    rewrite those figures from the last complete run
+  show      the figures of the last run so far: it may be running, or have been stopped
   guard     compare instructions per call with the figures in the repository; --bless accepts the new ones
+  heuristics  what dbm loses without each of its heuristics, in turns; takes --rounds and --seconds
 
 Options:
   --quick            short measurements, no growth: under three minutes once everything is built
   --only A,B         these peers (raw is always among them)
-  --workloads A,B    of a b c d e f g empty tasks rows fsync
+  --workloads A,B    of a b c d e f g empty tasks rows fsync growth
   --rounds N         how often each is measured [default: 3]
   --seconds S        how long each measurement lasts [default: 2]
-  --workers N        threads of the tokio runtime [default: 2]";
+  --workers N        threads of the tokio runtime [default: 2]
+  --resume           go on with the last run where it was stopped; with the same options";
 
 const WORKERS: usize = 2;
 
@@ -32,6 +35,8 @@ pub(crate) enum Command {
     Measure(Measure),
     Render,
     Guard { bless: bool },
+    Show,
+    Heuristics(Heuristics),
 }
 
 #[derive(Debug, PartialEq)]
@@ -41,7 +46,14 @@ pub(crate) struct Measure {
     pub(crate) rounds: usize,
     pub(crate) time: Duration,
     pub(crate) workers: usize,
+    pub(crate) resume: bool,
     quick: bool,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) struct Heuristics {
+    pub(crate) rounds: usize,
+    pub(crate) time: Duration,
 }
 
 impl Measure {
@@ -59,6 +71,8 @@ impl Command {
         let mut args = args.into_iter().peekable();
         match args.peek().map(String::as_str) {
             Some("render") => only(args, Self::Render),
+            Some("show") => only(args, Self::Show),
+            Some("heuristics") => heuristics(args.skip(1)).map(Self::Heuristics),
             Some("guard") => {
                 let rest: Vec<_> = args.skip(1).collect();
                 match rest.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -82,11 +96,12 @@ fn only(args: impl Iterator<Item = String>, command: Command) -> Result<Command>
 
 fn measure(mut args: impl Iterator<Item = String>) -> Result<Measure> {
     let (mut peers, mut groups, mut rounds, mut seconds) = (None, None, None, None);
-    let (mut workers, mut quick) = (WORKERS, false);
+    let (mut workers, mut quick, mut resume) = (WORKERS, false, false);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
         match arg.as_str() {
             "--quick" => quick = true,
+            "--resume" => resume = true,
             "--only" => peers = Some(value()?),
             "--workloads" => groups = Some(value()?),
             "--rounds" => rounds = Some(value()?.parse()?),
@@ -112,7 +127,25 @@ fn measure(mut args: impl Iterator<Item = String>) -> Result<Measure> {
         rounds: rounds.unwrap_or(3),
         time: seconds.unwrap_or(Duration::from_millis(if quick { 200 } else { 2000 })),
         workers,
+        resume,
         quick,
+    })
+}
+
+fn heuristics(mut args: impl Iterator<Item = String>) -> Result<Heuristics> {
+    // As many as a median within a few per cent takes.
+    let (mut rounds, mut seconds) = (15, 0.5);
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+        match arg.as_str() {
+            "--rounds" => rounds = value()?.parse()?,
+            "--seconds" => seconds = value()?.parse()?,
+            _ => return Err(format!("heuristics has no option {arg:?}\n\n{USAGE}").into()),
+        }
+    }
+    Ok(Heuristics {
+        rounds,
+        time: Duration::try_from_secs_f64(seconds)?,
     })
 }
 
@@ -167,6 +200,8 @@ mod tests {
             "--fast",
             "render now",
             "guard x",
+            "heuristics x",
+            "show x",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -53,8 +53,14 @@ pub(crate) fn target() -> Result<PathBuf> {
         .ok_or_else(|| "the runner is in no target directory".into())
 }
 
-pub(crate) fn results_file() -> PathBuf {
-    root().join("results.jsonl")
+/// The results of this page's machine, and of another one.
+pub(crate) fn results_files() -> [PathBuf; 2] {
+    ["results.jsonl", "results-other.jsonl"].map(|name| root().join(name))
+}
+
+/// What the last run has measured so far.
+pub(crate) fn journal() -> Result<PathBuf> {
+    Ok(target()?.join("bench-results").join("run.jsonl"))
 }
 
 pub(crate) fn program(peer: &str) -> Result<PathBuf> {

@@ -76,7 +76,7 @@ fn panels(samples: &Samples) -> Vec<Panel> {
         })
         .filter(|column| tables::measured(samples, column.setting))
         .map(|column| Panel {
-            title: format!("{}: {}", column.name, column.title),
+            title: column.title.to_owned(),
             ratios: samples
                 .machine
                 .peers

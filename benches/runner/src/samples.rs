@@ -1,6 +1,8 @@
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use harness::{Report, Result, Workload};
 use serde::{Deserialize, Serialize};
@@ -23,7 +25,8 @@ pub(crate) struct Sample {
     pub(crate) lost: u64,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// Where and how it was measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     processor: String,
     processors: usize,
@@ -31,6 +34,11 @@ pub(crate) struct Machine {
     rustc: String,
     sqlite: String,
     pub(crate) peers: Vec<String>,
+    /// Older results lack these two.
+    #[serde(default)]
+    rounds: usize,
+    #[serde(default)]
+    seconds: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +99,8 @@ impl Samples {
             self.of(peer, setting)
                 .filter_map(|sample| sample.outcome.as_ref().ok())
                 .map(figure)
+                // What an older report lacks.
+                .filter(|figure| !figure.is_nan())
                 .collect(),
         )
     }
@@ -136,7 +146,7 @@ fn spread(mut figures: Vec<f64>) -> Option<Spread> {
 }
 
 impl Machine {
-    pub(crate) fn read(peers: &[&str]) -> Result<Self> {
+    pub(crate) fn read(peers: &[&str], rounds: usize, time: Duration) -> Result<Self> {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let processor = cpuinfo
             .lines()
@@ -151,7 +161,13 @@ impl Machine {
             rustc: printed_by(Command::new("rustc").arg("--version"))?,
             sqlite: printed_by(Command::new(peers::program(RAW)?).arg("version"))?,
             peers: peers.iter().map(ToString::to_string).collect(),
+            rounds,
+            seconds: time.as_secs_f64(),
         })
+    }
+
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (self.processors, &self.processor) == (other.processors, &other.processor)
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -161,9 +177,73 @@ impl Machine {
             kernel,
             rustc,
             sqlite,
+            rounds,
+            seconds,
             ..
         } = self;
-        format!("{processors} × {processor}, Linux {kernel}, {rustc}, SQLite {sqlite}")
+        let length = match rounds {
+            0 => String::new(),
+            1 => format!(", one round of {seconds} s"),
+            _ => format!(", {rounds} rounds of {seconds} s"),
+        };
+        format!("{processors} × {processor}, Linux {kernel}, {rustc}, SQLite {sqlite}{length}")
+    }
+}
+
+/// The samples of a run, written down as they are taken: whatever stops the run, they are kept.
+pub(crate) struct Journal {
+    file: File,
+}
+
+impl Journal {
+    /// A new one; or, to `resume`, the one of the run that was stopped, with what that run has measured.
+    pub(crate) fn open(
+        path: &Path,
+        machine: &Machine,
+        resume: bool,
+    ) -> Result<(Self, Vec<Sample>)> {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        if resume {
+            let Samples {
+                machine: before,
+                taken,
+            } = Self::read(path)?;
+            if before != *machine {
+                return Err("the run that was stopped had another machine or other options".into());
+            }
+            let mut file = OpenOptions::new().append(true).open(path)?;
+            // Its last line may not be complete.
+            file.write_all(b"\n")?;
+            return Ok((Self { file }, taken));
+        }
+        let mut journal = Self {
+            file: File::create(path)?,
+        };
+        journal.write(machine)?;
+        Ok((journal, Vec::new()))
+    }
+
+    pub(crate) fn add(&mut self, sample: &Sample) -> Result<()> {
+        self.write(sample)
+    }
+
+    fn write(&mut self, line: &impl Serialize) -> Result<()> {
+        let line = serde_json::to_string(line)? + "\n";
+        Ok(self.file.write_all(line.as_bytes())?)
+    }
+
+    /// What the last run has measured.
+    pub(crate) fn read(path: &Path) -> Result<Samples> {
+        let text =
+            fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let (machine, samples) = text.split_once('\n').ok_or("nothing was measured")?;
+        let complete = |line| serde_json::from_str(line).ok();
+        Ok(Samples {
+            machine: serde_json::from_str(machine)?,
+            taken: samples.lines().filter_map(complete).collect(),
+        })
     }
 }
 
@@ -179,6 +259,41 @@ pub(crate) fn printed_by(command: &mut Command) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As if the run had been killed while it wrote.
+    #[test]
+    fn a_run_that_was_stopped_goes_on_where_it_was() -> Result<()> {
+        let path = std::env::temp_dir().join(format!("journal-{}", std::process::id()));
+        let machine = Machine::default();
+        let sample = |round| Sample {
+            peer: RAW.to_owned(),
+            round,
+            setting: crate::suite::COLUMNS[0].setting,
+            outcome: Err("an error".to_owned()),
+            fsyncs: None,
+            lost: 0,
+        };
+        let (mut journal, taken) = Journal::open(&path, &machine, false)?;
+        assert!(taken.is_empty());
+        journal.add(&sample(0))?;
+        journal.file.write_all(b"{\"peer\":\"ra")?;
+        drop(journal);
+        let (mut journal, taken) = Journal::open(&path, &machine, true)?;
+        assert_eq!(taken.len(), 1);
+        journal.add(&sample(1))?;
+        let rounds: Vec<_> = Journal::read(&path)?
+            .taken
+            .iter()
+            .map(|sample| sample.round)
+            .collect();
+        assert_eq!(rounds, [0, 1]);
+        let other = Machine {
+            rounds: 7,
+            ..machine
+        };
+        assert!(Journal::open(&path, &other, true).is_err());
+        Ok(fs::remove_file(path)?)
+    }
 
     #[test]
     fn a_median_of_an_even_count_lies_between() {

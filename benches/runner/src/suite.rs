@@ -19,9 +19,10 @@ pub(crate) enum Group {
     Tasks,
     Rows,
     Fsync,
+    Growth,
 }
 
-pub(crate) const GROUPS: [Group; 11] = [
+pub(crate) const GROUPS: [Group; 12] = [
     Group::Columns("a"),
     Group::Columns("b"),
     Group::Columns("c"),
@@ -33,12 +34,16 @@ pub(crate) const GROUPS: [Group; 11] = [
     Group::Tasks,
     Group::Rows,
     Group::Fsync,
+    Group::Growth,
 ];
 
 /// A column of the table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
+    /// What `--workloads` calls it; N and F are the durability.
     pub(crate) name: &'static str,
+    /// What the head of a table calls it, without the durability.
+    pub(crate) meaning: &'static str,
     pub(crate) title: &'static str,
     pub(crate) setting: Setting,
 }
@@ -48,6 +53,7 @@ const ROWS: u64 = 100_000;
 
 const fn column(
     name: &'static str,
+    meaning: &'static str,
     title: &'static str,
     workload: Workload,
     tasks: usize,
@@ -55,6 +61,7 @@ const fn column(
 ) -> Column {
     Column {
         name,
+        meaning,
         title,
         setting: Setting {
             workload,
@@ -70,18 +77,67 @@ pub(crate) const COLUMNS: [Column; 12] = {
     use Durability::{Full, Normal};
     use Workload::{Increment, Insert, Mix, Nothing, Open, Read};
     [
-        column("a", "point read, 1 task", Read, 1, Full),
-        column("b", "point read, 64 tasks", Read, MANY, Full),
-        column("c N", "insert, 1 task, NORMAL", Insert, 1, Normal),
-        column("c F", "insert, 1 task, FULL", Insert, 1, Full),
-        column("d N", "insert, 64 tasks, NORMAL", Insert, MANY, Normal),
-        column("d F", "insert, 64 tasks, FULL", Insert, MANY, Full),
-        column("e N", "90 % reads, 64 tasks, NORMAL", Mix, MANY, Normal),
-        column("e F", "90 % reads, 64 tasks, FULL", Mix, MANY, Full),
-        column("f N", "hot row, 64 tasks, NORMAL", Increment, MANY, Normal),
-        column("f F", "hot row, 64 tasks, FULL", Increment, MANY, Full),
-        column("g", "open → first query", Open, 1, Full),
-        column("empty", "empty body", Nothing, 1, Full),
+        column("a", "1 reader", "point read, 1 task", Read, 1, Full),
+        column("b", "64 readers", "point read, 64 tasks", Read, MANY, Full),
+        column(
+            "c N",
+            "1 writer",
+            "insert, 1 task, NORMAL",
+            Insert,
+            1,
+            Normal,
+        ),
+        column("c F", "1 writer", "insert, 1 task, FULL", Insert, 1, Full),
+        column(
+            "d N",
+            "64 writers",
+            "insert, 64 tasks, NORMAL",
+            Insert,
+            MANY,
+            Normal,
+        ),
+        column(
+            "d F",
+            "64 writers",
+            "insert, 64 tasks, FULL",
+            Insert,
+            MANY,
+            Full,
+        ),
+        column(
+            "e N",
+            "90 % reads",
+            "90 % reads, 64 tasks, NORMAL",
+            Mix,
+            MANY,
+            Normal,
+        ),
+        column(
+            "e F",
+            "90 % reads",
+            "90 % reads, 64 tasks, FULL",
+            Mix,
+            MANY,
+            Full,
+        ),
+        column(
+            "f N",
+            "one hot row",
+            "hot row, 64 tasks, NORMAL",
+            Increment,
+            MANY,
+            Normal,
+        ),
+        column(
+            "f F",
+            "one hot row",
+            "hot row, 64 tasks, FULL",
+            Increment,
+            MANY,
+            Full,
+        ),
+        column("g", "open", "open → first query", Open, 1, Full),
+        column("empty", "empty call", "empty body", Nothing, 1, Full),
     ]
 };
 
@@ -127,6 +183,34 @@ pub(crate) fn inserts_by_fsync() -> Vec<Setting> {
         .to_vec()
 }
 
+impl Column {
+    /// The head of the column where both durabilities are shown.
+    pub(crate) fn head(&self) -> String {
+        let Self { name, meaning, .. } = self;
+        match name.split_once(' ') {
+            Some((_, durability)) => format!("{meaning}, {durability}"),
+            None => (*meaning).to_owned(),
+        }
+    }
+}
+
+/// What else grows, once each: by the number of calls, rows or databases.
+pub(crate) fn grown() -> [Setting; 5] {
+    use Workload::{Body, DropInserts, DropReads, Managers, Rows};
+    let of = |workload, tasks, rows| Setting {
+        workload,
+        tasks,
+        ..reads(tasks, rows)
+    };
+    [
+        of(DropReads, 80_000, 1_000),
+        of(DropInserts, 80_000, 1_000),
+        of(Managers, 1_000, 1_000),
+        of(Rows, 1, ROWS),
+        of(Body, 1, ROWS),
+    ]
+}
+
 impl Group {
     pub(crate) fn is_growth(self) -> bool {
         !matches!(self, Self::Columns(_))
@@ -138,6 +222,7 @@ impl Group {
             Self::Tasks => "tasks",
             Self::Rows => "rows",
             Self::Fsync => "fsync",
+            Self::Growth => "growth",
         }
     }
 
@@ -151,6 +236,7 @@ impl Group {
             Self::Tasks => [reads_by_tasks(), inserts_by_tasks()].concat(),
             Self::Rows => reads_by_rows(),
             Self::Fsync => inserts_by_fsync(),
+            Self::Growth => grown().to_vec(),
         }
     }
 }

@@ -20,6 +20,11 @@ impl Table {
             .push(std::iter::once(name.to_owned()).chain(cells).collect());
     }
 
+    /// Whether it has a head only.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.len() < 2
+    }
+
     fn widths(&self) -> Vec<usize> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {

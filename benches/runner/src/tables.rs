@@ -1,4 +1,4 @@
-use harness::{Durability, Report, Workload};
+use harness::{Durability, Report, STATEMENTS, Workload};
 
 use crate::peers::RAW;
 use crate::samples::{Sample, Samples, Spread};
@@ -8,25 +8,30 @@ use crate::table::Table;
 /// Every peer as a multiple of raw, the best of a column in bold; raw itself in calls a second, and what an empty
 /// body costs in microseconds.
 pub(crate) fn overview(samples: &Samples) -> Table {
-    ratios(samples, |_| true)
+    ratios(samples, Column::head, |_| true)
 }
 
 /// The same for the front page: what a call costs with the durability that a program has by default.
 pub(crate) fn summary(samples: &Samples) -> Table {
-    ratios(samples, |setting| {
+    let head = |column: &Column| column.meaning.to_owned();
+    ratios(samples, head, |setting| {
         setting.durability == Durability::Full && setting.workload != Workload::Nothing
     })
 }
 
-fn ratios(samples: &Samples, wanted: impl Fn(Setting) -> bool) -> Table {
+fn ratios(
+    samples: &Samples,
+    head: fn(&Column) -> String,
+    wanted: impl Fn(Setting) -> bool,
+) -> Table {
     let columns: Vec<_> = COLUMNS
         .iter()
         .filter(|column| wanted(column.setting) && measured(samples, column.setting))
         .collect();
     let mut table = Table::new(
-        ["×&nbsp;raw"]
+        ["×&nbsp;raw".to_owned()]
             .into_iter()
-            .chain(columns.iter().map(|column| column.name)),
+            .chain(columns.iter().map(|column| head(column))),
     );
     for peer in &samples.machine.peers {
         let cells = columns
@@ -43,6 +48,32 @@ fn ratios(samples: &Samples, wanted: impl Fn(Setting) -> bool) -> Table {
                 _ => against_raw(samples, peer, column.setting),
             });
         table.row(peer, cells.collect::<Vec<_>>());
+    }
+    table
+}
+
+/// Where a peer, or raw, is ahead of dbm.
+pub(crate) fn ahead(samples: &Samples) -> Table {
+    const DBM: &str = "dbm";
+    let mut table = Table::new(["× raw", DBM, "ahead of it"]);
+    for column in &COLUMNS {
+        let of = |peer: &str| {
+            let ratio = samples.ratio(peer, column.setting)?.median;
+            Some((ratio, format!("{peer} {}", times(ratio))))
+        };
+        let Some((dbm, _)) = of(DBM) else { continue };
+        let is_ahead = |(ratio, _): &(f64, String)| match column.setting.workload {
+            Workload::Open => *ratio < dbm,
+            _ => *ratio > dbm,
+        };
+        let peers = samples.machine.peers.iter();
+        let mut ahead: Vec<_> = peers.filter_map(|peer| of(peer)).filter(is_ahead).collect();
+        if column.setting.workload == Workload::Nothing || ahead.is_empty() {
+            continue;
+        }
+        ahead.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+        let names: Vec<_> = ahead.into_iter().map(|(_, name)| name).collect();
+        table.row(&column.head(), [Some(times(dbm)), Some(names.join(", "))]);
     }
     table
 }
@@ -84,6 +115,7 @@ pub(crate) fn details(samples: &Samples) -> Table {
         "p99 µs",
         "p99.9 µs",
         "CPU µs",
+        "switches",
         "RSS MiB",
         "busy",
         "errors",
@@ -119,6 +151,7 @@ fn detail(samples: &Samples, peer: &str, column: &Column) -> Vec<Option<String>>
         figure(|report| report.p99_us, |us| format!("{us:.1}")),
         figure(|report| report.p999_us, |us| format!("{us:.1}")),
         figure(|report| report.cpu_us, two_places),
+        figure(switches, two_places),
         figure(mebibytes, |mib| format!("{mib:.1}")),
         Some(sum(samples.of(peer, setting), |report| report.busy).to_string()),
         Some(sum(samples.of(peer, setting), |report| report.errors).to_string()),
@@ -132,7 +165,7 @@ fn detail(samples: &Samples, peer: &str, column: &Column) -> Vec<Option<String>>
     ]
 }
 
-/// Median and 99th percentile of the time of a call.
+/// The median, the 99th and the 99.9th percentile of the time of a call.
 pub(crate) fn latencies(samples: &Samples) -> Table {
     let columns: Vec<_> = COLUMNS
         .iter()
@@ -141,15 +174,16 @@ pub(crate) fn latencies(samples: &Samples) -> Table {
         })
         .collect();
     let mut table = Table::new(
-        ["p50 / p99, µs"]
+        ["p50 / p99 / p99.9, µs".to_owned()]
             .into_iter()
-            .chain(columns.iter().map(|column| column.name)),
+            .chain(columns.iter().map(|column| column.head())),
     );
     for peer in &samples.machine.peers {
         let cells = columns.iter().map(|column| {
             let p50 = median(samples, peer, column.setting, |report| report.p50_us)?;
             let p99 = median(samples, peer, column.setting, |report| report.p99_us)?;
-            Some(format!("{} / {}", short(p50), short(p99)))
+            let p999 = median(samples, peer, column.setting, |report| report.p999_us)?;
+            Some(format!("{} / {} / {}", short(p50), short(p99), short(p999)))
         });
         table.row(peer, cells.collect::<Vec<_>>());
     }
@@ -166,9 +200,11 @@ pub(crate) fn costs(samples: &Samples) -> Table {
     };
     let mut table = Table::new([
         "",
-        "peak RSS on b, MiB",
-        "CPU on b, µs",
-        "CPU on d F, µs",
+        "peak RSS, 64 readers, MiB",
+        "CPU, 64 readers, µs",
+        "CPU, 64 writers F, µs",
+        "switches, 64 readers",
+        "switches, 64 writers F",
         "busy or locked",
         "other errors",
         "lost writes",
@@ -177,12 +213,17 @@ pub(crate) fn costs(samples: &Samples) -> Table {
         let figure = |name, figure| {
             median(samples, peer, columns(name)?, figure).map(|value| format!("{value:.1}"))
         };
+        let switched = |name| {
+            median(samples, peer, columns(name)?, switches).map(|value| format!("{value:.2}"))
+        };
         let all = || samples.taken.iter().filter(|sample| sample.peer == *peer);
         let busy = sum(all(), |report| report.busy);
         let cells = [
             figure("b", mebibytes),
             figure("b", |report| report.cpu_us),
             figure("d F", |report| report.cpu_us),
+            switched("b"),
+            switched("d F"),
             Some(busy.to_string()),
             Some((sum(all(), |report| report.errors) - busy).to_string()),
             Some(all().map(|sample| sample.lost).sum::<u64>().to_string()),
@@ -206,6 +247,63 @@ pub(crate) fn growth(
             median(samples, peer, *setting, |report| report.calls_per_second).map(rate)
         });
         table.row(peer, cells.collect::<Vec<_>>());
+    }
+    table
+}
+
+/// What becomes of many calls, rows, statements and databases.
+pub(crate) fn grown(samples: &Samples) -> Table {
+    type Figure = fn(&Report) -> f64;
+    const NONE: f64 = f64::NAN;
+    let [reads, inserts, managers, rows, body] = suite::grown();
+    let figures: [(&str, Setting, Figure); 10] = [
+        (
+            "80,000 waiting reads dropped at once, ms",
+            reads,
+            |report| report.p50_us / 1e3,
+        ),
+        (
+            "80,000 waiting inserts, the last one first, ms",
+            inserts,
+            |report| report.p50_us / 1e3,
+        ),
+        ("100,000 rows into memory, ms", rows, |report| {
+            report.p50_us / 1e3
+        }),
+        ("one of 100 reads in one body, µs", body, |report| {
+            report.p50_us / STATEMENTS as f64
+        }),
+        (
+            "1,000 databases: opened and read, each, µs",
+            managers,
+            |report| report.p50_us,
+        ),
+        ("memory, each, KiB", managers, |report| {
+            report.managers.map_or(NONE, |each| each.kib)
+        }),
+        ("threads, each", managers, |report| {
+            report.managers.map_or(NONE, |each| each.threads)
+        }),
+        ("two seconds later, memory, each, KiB", managers, |report| {
+            report.managers.map_or(NONE, |each| each.kib_at_rest)
+        }),
+        ("two seconds later, threads, each", managers, |report| {
+            report.managers.map_or(NONE, |each| each.threads_at_rest)
+        }),
+        ("closed, each, µs", managers, |report| {
+            report.managers.map_or(NONE, |each| each.closed_in_us)
+        }),
+    ];
+    let peers = samples.machine.peers.iter();
+    let mut table = Table::new(std::iter::once("").chain(peers.clone().map(String::as_str)));
+    for (name, setting, figure) in figures {
+        let cells = peers
+            .clone()
+            .map(|peer| median(samples, peer, setting, figure).map(short));
+        let cells: Vec<_> = cells.collect();
+        if cells.iter().any(Option::is_some) {
+            table.row(name, cells);
+        }
     }
     table
 }
@@ -252,6 +350,10 @@ fn sum<'a>(samples: impl Iterator<Item = &'a Sample>, figure: fn(&Report) -> u64
         .sum()
 }
 
+fn switches(report: &Report) -> f64 {
+    report.switches.unwrap_or(f64::NAN)
+}
+
 fn mebibytes(report: &Report) -> f64 {
     report.peak_rss_kib as f64 / 1024.0
 }
@@ -279,6 +381,7 @@ pub(crate) fn rate(per_second: f64) -> String {
 
 fn short(figure: f64) -> String {
     match figure {
+        0.0 => "0".to_owned(),
         10.0.. => format!("{figure:.0}"),
         _ => format!("{figure:.1}"),
     }

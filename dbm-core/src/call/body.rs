@@ -6,7 +6,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::lease::Lease;
 use super::site::Site;
+use crate::engine::HasSession as _;
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::limited::limited;
@@ -19,11 +21,13 @@ pub(crate) enum BodyOutcome<R> {
 }
 
 pub(crate) async fn run<R>(
-    frame: &Arc<Frame>,
+    lease: &mut Lease<'_>,
     site: &Site,
-    body: impl Future<Output = R>,
+    body: impl AsyncFnOnce(Arc<Frame>) -> R,
 ) -> BodyOutcome<R> {
-    let mut body = pin!(Some(Frame::scope(frame, body)));
+    // Made here, because a future that is handed over is kept twice.
+    let scope = Frame::scope(&lease.frame, body(Arc::clone(&lease.frame)));
+    let mut body = pin!(Some(scope));
     let mut finished = std::future::poll_fn(|context| {
         let Some(running) = body.as_mut().as_pin_mut() else {
             return Poll::Pending;
@@ -32,8 +36,9 @@ pub(crate) async fn run<R>(
             Ok(Poll::Ready(value)) => Poll::Ready(BodyOutcome::Returned(value)),
             Err(panic) => Poll::Ready(BodyOutcome::Panicked(panic)),
             Ok(Poll::Pending) => {
-                if !frame.session.is_active() {
-                    waits_for_something_else(frame, site);
+                lease.body_waits();
+                if !lease.frame.session().is_active() {
+                    waits_for_something_else(&lease.frame, site);
                 }
                 Poll::Pending
             }
@@ -58,7 +63,7 @@ pub(crate) async fn run<R>(
 
 /// The snapshot belongs to the beginning of the call, so it is taken before such a wait at the latest. Other calls' work
 /// must not wait with the body, so the method's calls are exclusive from now on.
-fn waits_for_something_else(frame: &Arc<Frame>, site: &Site) {
+fn waits_for_something_else(frame: &Frame, site: &Site) {
     site.share_policy.make_exclusive();
-    frame.session.take_snapshot_now();
+    frame.session().take_snapshot_now();
 }

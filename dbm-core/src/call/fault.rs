@@ -19,11 +19,13 @@ pub(super) async fn strike(fault: Fault, mut lease: Lease<'_>, site: &'static Si
             limit: site.timeout.unwrap_or_default(),
         }),
         Fault::Panic => Failure::Panic(Box::new("a test wanted it to")),
-        Fault::Hang => match body::run(&lease.frame, site, pending::<Infallible>()).await {
-            BodyOutcome::TimedOut(error) => Failure::Error(error),
-            BodyOutcome::Panicked(panic) => Failure::Panic(panic),
-            BodyOutcome::Returned(never) => match never {},
-        },
+        Fault::Hang => {
+            match body::run(&mut lease, site, async |_| pending::<Infallible>().await).await {
+                BodyOutcome::TimedOut(error) => Failure::Error(error),
+                BodyOutcome::Panicked(panic) => Failure::Panic(panic),
+                BodyOutcome::Returned(never) => match never {},
+            }
+        }
     };
     let _ = lease.undo(site).await;
     failure

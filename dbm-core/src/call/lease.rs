@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::site::Site;
 use crate::engine::{
-    Access, Conn, Engine, MAX_DEPTH, ReaderPermit, Savepoint, Session, WriterPermit, end_read,
-    undo_write,
+    Access, Conn, Engine, HasSession as _, MAX_DEPTH, ReaderPermit, Savepoint, Session,
+    WriterPermit, end_read, evict_read, undo_write,
 };
 use crate::error::{Error, Result};
 use crate::frame::{Frame, LentPermit};
@@ -20,16 +20,13 @@ pub(crate) struct Lease<'a> {
     hold: Option<Hold<'a>>,
 }
 
-/// What a lease holds, in the order in which it is given back. The lease owns the session. Its frame, and an eviction,
-/// only share it.
+/// What a lease holds, in the order in which it is given back.
 enum Hold<'a> {
     Read {
-        session: Arc<Session>,
-        permit: ReaderPermit,
+        permit: ReaderPermit<'a>,
         token: Option<CallToken<'a>>,
     },
     Write {
-        session: Arc<Session>,
         permit: WriterPermit,
         token: Option<CallToken<'a>>,
     },
@@ -44,7 +41,7 @@ impl<'a> Lease<'a> {
     /// A lease of its own: waits for a reader or for the writer.
     pub(crate) async fn acquire(
         gate: &Gate,
-        engine: &Arc<Engine>,
+        engine: &'a Arc<Engine>,
         site: &'static Site,
         access: Access,
         token: Option<CallToken<'a>>,
@@ -77,7 +74,7 @@ impl<'a> Lease<'a> {
 
     async fn read(
         gate: &Gate,
-        engine: &Arc<Engine>,
+        engine: &'a Arc<Engine>,
         site: &'static Site,
         token: Option<CallToken<'a>>,
     ) -> Result<Self> {
@@ -88,17 +85,17 @@ impl<'a> Lease<'a> {
         {
             session.set_collector(collector);
         }
-        permit.serve(&session)?;
-        session.take_connection().await?;
+        let frame = Frame::outermost(gate.id, engine, session, false);
+        frame.session().take_connection().await?;
+        let mut lease = Self {
+            frame,
+            hold: Some(Hold::Read { permit, token }),
+        };
         engine.readers.mark.count_read();
-        Ok(Self {
-            frame: Frame::outermost(gate.id, engine, Arc::clone(&session), false),
-            hold: Some(Hold::Read {
-                session,
-                permit,
-                token,
-            }),
-        })
+        if !lease.frame.session().is_one_statement() {
+            lease.show()?;
+        }
+        Ok(lease)
     }
 
     /// The writer, for a call or (`during_init`) for the hooks of start-up.
@@ -113,8 +110,8 @@ impl<'a> Lease<'a> {
         let alone = access == Access::Connection || during_init;
         let share_policy = (!alone).then_some(&site.share_policy);
         let session = new_session(&engine.writer.conn, access, site);
-        let frame = Frame::outermost(gate.id, engine, Arc::clone(&session), during_init);
-        let mut permit = engine.writer.acquire(&session, share_policy).await?;
+        let frame = Frame::outermost(gate.id, engine, session, during_init);
+        let mut permit = engine.writer.acquire(&frame, share_policy).await?;
         if access == Access::Connection {
             // Until the schema is read again after it: its body may make constraints that fail only at COMMIT.
             engine.make_schema_exclusive();
@@ -123,18 +120,15 @@ impl<'a> Lease<'a> {
             // Checked once the permit has come: a new schema may have been read while the call waited.
             permit.make_exclusive();
         }
-        session.set_shared(permit.joins);
+        frame.session().set_shared(permit.joins);
         let lease = Self {
             frame,
-            hold: Some(Hold::Write {
-                session: Arc::clone(&session),
-                permit,
-                token,
-            }),
+            hold: Some(Hold::Write { permit, token }),
         };
+        let session = lease.frame.session();
         engine.writer.mend().await?;
         session.take_connection().await?;
-        session.begin().await?;
+        Session::begin(&lease.frame).await?;
         session.set_ready();
         Ok(lease)
     }
@@ -154,10 +148,17 @@ impl<'a> Lease<'a> {
         }
         let permit = outer.lend(site.method).await?;
         outer.check()?;
+        if !outer.session().needs_transaction() {
+            return Err(Error::Nesting {
+                outer: outer.method,
+                inner: site.method,
+                why: "the outer call had one statement, which has run; await the inner call in its body",
+            });
+        }
         let frame = Frame::nested(outer, access, site.method);
         let savepoint = if access == Access::Write {
             let (engine, depth) = (frame.engine()?, frame.depth);
-            Some(engine.savepoint(&frame.session, depth).await?)
+            Some(engine.savepoint(&frame, depth).await?)
         } else {
             None
         };
@@ -168,6 +169,23 @@ impl<'a> Lease<'a> {
                 _turn: permit,
             }),
         })
+    }
+
+    /// From here on others can see a read, and end it. Fails once all readers are closed.
+    fn show(&mut self) -> Result<()> {
+        match &mut self.hold {
+            Some(Hold::Read { permit, .. }) => permit.serve(&self.frame),
+            _ => Ok(()),
+        }
+    }
+
+    /// The body waits. A read that is not over at once can be seen by others, and ended.
+    pub(crate) fn body_waits(&mut self) {
+        if let Err(closed) = self.show()
+            && self.frame.session().check().is_ok()
+        {
+            evict_read(&self.frame, closed);
+        }
     }
 
     /// The body has succeeded: commits, and returns once that is durable.
@@ -184,14 +202,14 @@ impl<'a> Lease<'a> {
         self.frame.end().await;
         self.learn(site);
         if !keep {
-            self.frame.session.reads_anything();
+            self.frame.session().reads_anything();
         }
         match &self.hold {
             None => Err(Error::HandleEnded),
             Some(Hold::Read { .. }) => {
                 self.give_back();
                 if keep {
-                    let session = &self.frame.session;
+                    let session = self.frame.session();
                     session.check().and_then(|()| session.check_finished())
                 } else {
                     Ok(())
@@ -207,7 +225,7 @@ impl<'a> Lease<'a> {
                 self.hold = None;
                 self.frame.check_whole()
             }
-            Some(Hold::Write { session, .. }) if session.access == Access::Connection => {
+            Some(Hold::Write { .. }) if self.frame.access == Access::Connection => {
                 Box::pin(self.end_connection(keep)).await
             }
             Some(Hold::Write { .. }) => self.end_transaction(keep).await,
@@ -216,7 +234,7 @@ impl<'a> Lease<'a> {
 
     /// Records what the call has shown about its method: whether it may share a transaction.
     fn learn(&mut self, site: &'static Site) {
-        let session = &self.frame.session;
+        let session = self.frame.session();
         if matches!(session.check(), Err(Error::BatchLost { by }) if by == site.method) {
             // It kept the members of its transaction waiting, and was evicted.
             site.share_policy.make_exclusive();
@@ -232,21 +250,17 @@ impl<'a> Lease<'a> {
     async fn end_transaction(&mut self, keep: bool) -> Result<()> {
         let engine = self.frame.engine()?;
         let keep = keep && self.frame.is_whole();
-        let kept = engine.end_transaction(&self.frame.session, keep).await?;
-        let Some(Hold::Write {
-            session,
-            permit,
-            token,
-        }) = self.hold.take()
-        else {
+        let kept = engine.end_transaction(&self.frame, keep).await?;
+        let Some(Hold::Write { permit, token }) = self.hold.take() else {
             return Err(Error::HandleEnded);
         };
+        let session = self.frame.session();
         if keep && kept.is_ok() {
-            engine.writer.finish(permit, &session).await?;
+            engine.writer.finish(permit, session).await?;
         } else if session.is_shared() {
             // The answer waits for the commit: what the call has read from the shared transaction may still be rolled
             // back.
-            let _ = engine.writer.finish(permit, &session).await;
+            let _ = engine.writer.finish(permit, session).await;
         } else {
             drop(permit);
         }
@@ -257,8 +271,8 @@ impl<'a> Lease<'a> {
 
     /// Renews the connection, so that no setting outlives the body.
     async fn end_connection(&mut self, keep: bool) -> Result<()> {
-        let (engine, session) = (self.frame.engine()?, &self.frame.session);
-        let left_open = session.is_in_transaction().await?;
+        let (engine, session) = (self.frame.engine()?, self.frame.session());
+        let left_open = Session::is_in_transaction(&self.frame).await?;
         // What was written to a removed file is lost. If the system does not tell whether it is removed, the outcome is
         // unknown.
         let same_file = session.conn.check_identity().map_err(|error| match error {
@@ -284,16 +298,16 @@ impl<'a> Lease<'a> {
     fn give_back(&mut self) {
         let Some(hold) = self.hold.take() else { return };
         self.frame.end_now();
-        let session = &self.frame.session;
+        let session = self.frame.session();
         let quick = !session.conn.has_pending()
             && session.access != Access::Connection
             && !session.has_worked_long();
         if quick {
-            hold.undo();
+            hold.undo(session);
         } else {
-            let hold = hold.into_owned();
+            let (hold, frame) = (hold.into_owned(), Arc::clone(&self.frame));
             let undo = move || {
-                hold.undo();
+                hold.undo(frame.session());
                 hold
             };
             session.conn.post_or_run(undo, drop);
@@ -303,14 +317,10 @@ impl<'a> Lease<'a> {
 
 impl Hold<'_> {
     /// Undoes the call's work, and then gives back what is held.
-    fn undo(&self) {
+    fn undo(&self, session: &Session) {
         match self {
-            Hold::Read {
-                session, permit, ..
-            } => end_read(permit.conn(), session),
-            Hold::Write {
-                session, permit, ..
-            } => undo_write(permit.writer(), session),
+            Hold::Read { .. } => end_read(session),
+            Hold::Write { permit, .. } => undo_write(permit.writer(), session),
             Hold::Nested { savepoint, .. } => {
                 if let Some(savepoint) = savepoint {
                     savepoint.undo();
@@ -322,21 +332,11 @@ impl Hold<'_> {
     /// For the worker thread, which may give it back after its call is gone.
     fn into_owned(self) -> Hold<'static> {
         match self {
-            Self::Read {
-                session,
-                permit,
-                token,
-            } => Hold::Read {
-                session,
-                permit,
+            Self::Read { permit, token } => Hold::Read {
+                permit: permit.into_owned(),
                 token: token.map(CallToken::into_owned),
             },
-            Self::Write {
-                session,
-                permit,
-                token,
-            } => Hold::Write {
-                session,
+            Self::Write { permit, token } => Hold::Write {
                 permit,
                 token: token.map(CallToken::into_owned),
             },
@@ -348,21 +348,19 @@ impl Hold<'_> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         if self.hold.is_some() {
-            self.frame.session.reads_anything();
+            self.frame.session().reads_anything();
         }
         self.give_back();
     }
 }
 
-fn new_session(conn: &Arc<Conn>, access: Access, site: &'static Site) -> Arc<Session> {
-    let config = conn.config();
+fn new_session(conn: &Arc<Conn>, access: Access, site: &'static Site) -> Session {
     Session::new(
         Arc::clone(conn),
         next_id(),
         access,
         site.method,
-        config.execution,
-        config.busy_timeout,
+        site.one_statement,
         &site.offloaded,
     )
 }
@@ -427,7 +425,7 @@ mod tests {
             let mut dropped = write(&DROPPED).await.unwrap();
             let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
             let busy = rusqlite::Error::SqliteFailure(busy, None);
-            dropped.frame.session.set_failure(&busy.into(), false);
+            dropped.frame.session().set_failure(&busy.into(), false);
             let mut goes_on = pin!(write(&GOES_ON));
             starts(goes_on.as_mut(), Waker::noop());
             let go_on = hold_up(&conn);

@@ -11,6 +11,7 @@ pub struct Site {
     pub(crate) method: &'static str,
     pub(crate) module: &'static str,
     pub(crate) during_init: bool,
+    pub(crate) one_statement: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) timed: bool,
     pub(crate) slow: Option<Duration>,
@@ -28,6 +29,7 @@ impl Site {
             method,
             module,
             during_init: false,
+            one_statement: false,
             timeout: None,
             timed: false,
             slow: None,
@@ -41,6 +43,14 @@ impl Site {
     #[must_use]
     pub const fn during_init(mut self) -> Self {
         self.during_init = true;
+        self
+    }
+
+    /// The body of a read runs one statement at most. It then needs no transaction around it, and another statement in
+    /// the body fails with [`Error::HandleEnded`](crate::Error::HandleEnded). The attribute finds such bodies by itself.
+    #[must_use]
+    pub const fn one_statement(mut self) -> Self {
+        self.one_statement = true;
         self
     }
 

@@ -202,8 +202,7 @@ impl Checkpointer {
             return false;
         }
         own.connection = None;
-        self.worker.rest();
-        true
+        self.worker.rest(|| true)
     }
 
     /// Closes the connection; the next checkpoint opens another one. Waits for a running checkpoint.

@@ -1,7 +1,7 @@
 //! One SQLite connection. Its owner of the moment uses it where the task is, or on its worker thread.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, Thread};
 
@@ -19,20 +19,29 @@ use crate::error::{Error, Result};
 use crate::live::LiveReads;
 use crate::waking::contained;
 
-/// Identifies the owner of a connection; never used twice.
+/// Identifies the owner of a connection; never used twice. Two values are no call's id.
 pub(crate) type OwnerId = u64;
 
-const NO_OWNER: OwnerId = 0;
+/// Nobody owns the connection, and the next call may have it.
+const VACANT: OwnerId = 0;
+/// Nobody owns the connection, and it must be opened before a call has it.
+const NOT_READY: OwnerId = u64::MAX;
+/// Owns the slot of a thread that is inside already.
+static NOBODYS: AtomicU64 = AtomicU64::new(NOT_READY);
 
 /// A connection and the thread for its slow work.
 ///
 /// The lock is held for one statement or COMMIT, never across an await. Only the owner's statements run. A session that
 /// no longer owns the connection (its call has ended, or it was evicted) gets an error under the same lock. So does code
 /// of the program that a statement runs, if it comes back to the connection: see [`inside`].
+///
+/// The owner changes under the lock, with two exceptions: a read takes a reader that is vacant, and leaves it vacant
+/// again if it has left nothing in it.
 #[repr(align(128))]
 pub(crate) struct Conn {
     role: Role,
     opener: SharedOpener,
+    owner: AtomicU64,
     slot: Mutex<Slot>,
     /// A closed slot without an owner, for a thread that is inside of `slot` already. Nothing ever runs on it.
     nobodys: Mutex<Slot>,
@@ -44,7 +53,6 @@ pub(crate) struct Conn {
 
 pub(crate) struct Slot {
     db: Option<Db>,
-    owner: OwnerId,
     closed: bool,
     /// A call has had it since the last check for idle connections.
     used: bool,
@@ -53,6 +61,7 @@ pub(crate) struct Slot {
 /// Exclusive access to a slot.
 pub(crate) struct SlotGuard<'a> {
     slot: MutexGuard<'a, Slot>,
+    owner: &'a AtomicU64,
     _inside: Option<InsideGuard>,
 }
 
@@ -74,6 +83,7 @@ impl Conn {
         Arc::new(Self {
             role,
             opener,
+            owner: AtomicU64::new(NOT_READY),
             slot: Mutex::new(Slot::new(false)),
             nobodys: Mutex::new(Slot::new(true)),
             worker: WorkerThread::default(),
@@ -95,15 +105,32 @@ impl Conn {
     #[inline]
     pub(crate) fn lock(&self) -> SlotGuard<'_> {
         let inside = self.enter();
-        let slot = if inside.is_some() {
-            &self.slot
+        let (slot, owner) = if inside.is_some() {
+            (&self.slot, &self.owner)
         } else {
-            &self.nobodys
+            (&self.nobodys, &NOBODYS)
         };
         SlotGuard {
             slot: slot.lock().unwrap_or_else(PoisonError::into_inner),
+            owner,
             _inside: inside,
         }
+    }
+
+    /// Gives a connection that is ready to a read that has the permit for it. False if it must be opened first.
+    pub(crate) fn take(&self, reader: OwnerId) -> bool {
+        self.change_owner(VACANT, reader)
+    }
+
+    /// Takes the connection back from a read that has left nothing in it. False if the read no longer has it.
+    pub(crate) fn take_back_unused(&self, reader: OwnerId) -> bool {
+        self.change_owner(reader, VACANT)
+    }
+
+    fn change_owner(&self, from: OwnerId, to: OwnerId) -> bool {
+        // AcqRel: what one owner has done happens before what the next one does.
+        let (order, failed) = (Ordering::AcqRel, Ordering::Relaxed);
+        self.owner.compare_exchange(from, to, order, failed).is_ok()
     }
 
     #[inline]
@@ -133,20 +160,28 @@ impl Conn {
         };
         Some(SlotGuard {
             slot,
+            owner: &self.owner,
             _inside: Some(inside),
         })
     }
 
-    /// The same, if the slot has no owner either.
+    /// The same, if the connection has no owner either. It is vacant again once it is [taken back](SlotGuard::take_back).
     pub(crate) fn try_lock_idle(&self) -> Option<SlotGuard<'_>> {
-        self.try_lock().filter(|slot| slot.owner == NO_OWNER)
+        let slot = self.try_lock()?;
+        let is_idle = self.change_owner(VACANT, NOT_READY) || slot.belongs_to(NOT_READY);
+        is_idle.then_some(slot)
     }
 
-    /// The slot of a connection that no call has. For the worker thread: it waits for a statement that runs elsewhere.
+    /// Whether nothing runs on the connection, and nobody owns it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.try_lock().is_some_and(|slot| slot.has_no_owner())
+    }
+
+    /// The writer's slot, if no call has the writer. For the worker thread: it waits for a statement that runs elsewhere.
     pub(crate) fn lock_idle(&self) -> Option<SlotGuard<'_>> {
         let mut slot = self.lock();
         slot.used = true;
-        (slot.owner == NO_OWNER).then_some(slot)
+        slot.has_no_owner().then_some(slot)
     }
 
     pub(crate) fn has_pending(&self) -> bool {
@@ -198,27 +233,12 @@ impl Conn {
         if self.has_pending() {
             return None;
         }
-        let slot = if self.is_run_here().is_some() {
-            &self.nobodys
-        } else {
-            &self.slot
-        };
-        let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        // The program's functions, and what they own, are dropped with a connection that has served.
+        let mut slot = self.lock();
         if slot.has_served() {
-            self.discard_served(slot);
-            return None;
+            slot.discard();
         }
-        slot.db.is_some().then_some(SlotGuard {
-            slot,
-            _inside: None,
-        })
-    }
-
-    /// The program's functions, and what they own, are dropped with it.
-    #[cold]
-    fn discard_served(&self, mut slot: MutexGuard<'_, Slot>) {
-        let _inside = self.enter();
-        slot.discard();
+        slot.db.is_some().then_some(slot)
     }
 
     /// Opens the connection without blocking the runtime's worker.
@@ -232,7 +252,11 @@ impl Conn {
     /// Opens the connection if it is not open; blocks for file operations, so it belongs on the worker thread.
     pub(crate) fn open(&self) -> Result<()> {
         let mut slot = self.lock();
+        if slot.has_served() {
+            slot.discard();
+        }
         if slot.db.is_some() {
+            self.change_owner(NOT_READY, VACANT);
             return Ok(());
         }
         if slot.closed {
@@ -254,10 +278,8 @@ impl Conn {
     pub(crate) fn replace_beside(self: &Arc<Self>) {
         let conn = Arc::clone(self);
         let replace = move || {
-            let mut slot = conn.lock();
-            let is_idle = slot.owner == NO_OWNER;
-            if is_idle && slot.has_served() {
-                slot.discard();
+            let slot = conn.lock();
+            if slot.belongs_to(NOT_READY) && slot.has_served() {
                 drop(slot);
                 // If no connection can be opened, the next call gets the error.
                 let _ = conn.open();
@@ -278,16 +300,19 @@ impl Conn {
         self.running().handle = Some((db.connection.get_interrupt_handle(), Arc::clone(&db.guard)));
         slot.db = Some(db);
         slot.used = true;
+        self.change_owner(NOT_READY, VACANT);
         idle::tell_of_open();
     }
 
-    /// Closes the connection and ends the thread if they were not used since the last call of this. False if something is
+    /// Closes the connection, and ends the thread, if it was not used since the last call of this. False if something is
     /// left for the next one.
     pub(crate) fn rest(&self) -> bool {
+        let thread_has_ended = self.worker.rest(|| !self.has_pending());
         let Some(mut slot) = self.try_lock_idle() else {
             return false;
         };
         if std::mem::take(&mut slot.used) {
+            slot.take_back();
             return false;
         }
         // The work of other calls may wait in a transaction for its commit.
@@ -297,9 +322,10 @@ impl Conn {
             .is_some_and(|db| db.connection.is_autocommit());
         if is_over {
             slot.discard();
+        } else {
+            slot.take_back();
         }
-        let is_idle = || !self.has_pending();
-        slot.db.is_none() && self.worker.rest_if(is_idle)
+        slot.db.is_none() && thread_has_ended
     }
 
     /// Closes for good; nothing runs on it any more.
@@ -307,7 +333,7 @@ impl Conn {
         let db = {
             let mut slot = self.lock();
             slot.closed = true;
-            slot.owner = NO_OWNER;
+            slot.take_back();
             slot.db.take()
         };
         self.running().handle = None;
@@ -439,39 +465,71 @@ impl DerefMut for SlotGuard<'_> {
     }
 }
 
-impl Slot {
-    fn new(closed: bool) -> Self {
-        Self {
-            db: None,
-            owner: NO_OWNER,
-            closed,
-            used: false,
-        }
-    }
-
+impl SlotGuard<'_> {
+    /// Gives the connection to the call that has the writer, whoever had it before.
     pub(crate) fn give_to(&mut self, owner: OwnerId) -> Result<()> {
-        if self.closed {
+        if self.slot.closed {
             return Err(Error::HandleEnded);
         }
-        self.owner = owner;
-        self.used = true;
+        self.set_owner(owner);
         Ok(())
     }
 
     /// The connection, for its owner only.
     pub(crate) fn owned_by(&mut self, owner: OwnerId) -> Result<&mut Db> {
-        if self.owner != owner {
+        if !self.belongs_to(owner) {
             return Err(Error::HandleEnded);
         }
-        self.db.as_mut().ok_or(Error::HandleEnded)
+        self.slot.used = true;
+        self.slot.db.as_mut().ok_or(Error::HandleEnded)
+    }
+
+    /// The same, taken from its owner, who cannot give it back any more.
+    pub(crate) fn taken_from(&mut self, owner: OwnerId) -> Result<&mut Db> {
+        // AcqRel, as in `Conn::change_owner`.
+        let (order, failed) = (Ordering::AcqRel, Ordering::Relaxed);
+        self.owner
+            .compare_exchange(owner, NOT_READY, order, failed)
+            .map_err(|_| Error::HandleEnded)?;
+        self.slot.db.as_mut().ok_or(Error::HandleEnded)
     }
 
     pub(crate) fn belongs_to(&self, owner: OwnerId) -> bool {
-        self.owner == owner
+        // Acquire: the partner of the changes, of which two are not made under this lock.
+        self.owner.load(Ordering::Acquire) == owner
     }
 
+    fn has_no_owner(&self) -> bool {
+        self.belongs_to(VACANT) || self.belongs_to(NOT_READY)
+    }
+
+    /// Ends whatever ownership there is. If the connection is ready for it, the next call may have it.
     pub(crate) fn take_back(&mut self) {
-        self.owner = NO_OWNER;
+        let is_ready = !self.slot.closed && self.slot.db.is_some() && !self.slot.has_served();
+        self.set_owner(if is_ready { VACANT } else { NOT_READY });
+    }
+
+    /// Closes the connection; the next call has a new one opened.
+    pub(crate) fn discard(&mut self) {
+        self.set_owner(NOT_READY);
+        if let Some(db) = self.slot.db.take() {
+            db.close();
+        }
+    }
+
+    fn set_owner(&self, owner: OwnerId) {
+        // Release: the partner of the loads in `belongs_to` and `Conn::change_owner`.
+        self.owner.store(owner, Ordering::Release);
+    }
+}
+
+impl Slot {
+    fn new(closed: bool) -> Self {
+        Self {
+            db: None,
+            closed,
+            used: false,
+        }
     }
 
     /// Whether the connection may hold something that must not outlive the call that had it. Not while a transaction is
@@ -483,13 +541,6 @@ impl Slot {
 
     pub(crate) fn db(&mut self) -> Option<&mut Db> {
         self.db.as_mut()
-    }
-
-    /// Drops the connection; the next lease opens a new one.
-    pub(crate) fn discard(&mut self) {
-        if let Some(db) = self.db.take() {
-            db.close();
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::connection::OwnerId;
 use super::db::Db;
 use super::engine::Engine;
-use super::session::{Access, Session};
+use super::session::{Access, HasSession, Session, SharedSession};
 use super::temp_objects::{TempObjects, drop_temp_objects, temp_objects};
 use super::writer::Writer;
 use crate::error::{Error, Result};
@@ -23,13 +23,25 @@ impl Engine {
     /// The session no longer owns the connection, and nothing was done.
     pub(crate) async fn end_transaction(
         self: &Arc<Self>,
-        session: &Arc<Session>,
+        shared: &Arc<impl HasSession>,
         keep: bool,
     ) -> Result<Result<()>> {
-        let (engine, ending) = (Arc::clone(self), Arc::clone(session));
-        let kept = session
-            .control(move |db| engine.end_transaction_now(db, &ending, keep))
-            .await?;
+        let session = shared.session();
+        let here = session.slot_here().map(|mut slot| {
+            session.control_here(&mut slot, |session, db| {
+                self.end_transaction_now(db, session, keep)
+            })
+        });
+        let kept = match here {
+            Some(kept) => kept?,
+            None => {
+                let engine = Arc::clone(self);
+                let end = move |session: &Session, db: &mut Db| {
+                    engine.end_transaction_now(db, session, keep)
+                };
+                Box::pin(Session::control_on_lane(shared, end)).await?
+            }
+        };
         if !keep || kept.is_err() {
             session.give_connection_back();
         }
@@ -67,22 +79,21 @@ impl Engine {
     /// A savepoint for a call inside the call that `session` belongs to.
     pub(crate) async fn savepoint(
         self: &Arc<Self>,
-        session: &Arc<Session>,
+        shared: &Arc<impl HasSession>,
         depth: usize,
     ) -> Result<Arc<Savepoint>> {
-        let temp_before = session
-            .control(move |db| {
-                db.savepoint(depth)?;
-                temp_objects(db)
-            })
-            .await??;
+        let temp_before = Session::control(shared, move |_, db| {
+            db.savepoint(depth)?;
+            temp_objects(db)
+        })
+        .await??;
         Ok(Arc::new(Savepoint {
             engine: Arc::clone(self),
-            session: Arc::clone(session),
+            session: Arc::clone(shared) as SharedSession,
             depth,
             temp_before,
-            promised: session.promised(),
-            written: session.written(),
+            promised: shared.session().promised(),
+            written: shared.session().written(),
             ended: AtomicBool::new(false),
         }))
     }
@@ -127,7 +138,7 @@ impl Engine {
 /// The savepoint of a nested call. It ends once; a second end does nothing.
 pub(crate) struct Savepoint {
     engine: Arc<Engine>,
-    session: Arc<Session>,
+    session: SharedSession,
     depth: usize,
     temp_before: TempObjects,
     /// What the outer calls had promised before.
@@ -140,14 +151,13 @@ pub(crate) struct Savepoint {
 impl Savepoint {
     pub(crate) async fn end(self: &Arc<Self>, keep: bool) -> Result<()> {
         let ending = Arc::clone(self);
-        self.session
-            .control(move |db| ending.end_now(db, keep))
-            .await?
+        Session::control(&self.session, move |_, db| ending.end_now(db, keep)).await?
     }
 
     /// Undoes the work since the savepoint, unless it has ended or the session no longer owns the connection.
     pub(crate) fn undo(&self) {
-        if let Ok(db) = self.session.conn.lock().owned_by(self.session.id) {
+        let session = self.session.session();
+        if let Ok(db) = session.conn.lock().owned_by(session.id) {
             let _ = self.end_now(db, false);
         }
     }
@@ -157,7 +167,7 @@ impl Savepoint {
         if self.ended.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let session = &self.session;
+        let session = self.session.session();
         session.check()?;
         if db.connection.is_autocommit() {
             return Err(Error::HandleEnded);

@@ -15,6 +15,17 @@ use crate::error::{Error, Result};
 /// Virtual machine instructions between two checks of the flags; about 10 µs.
 const PROGRESS_EVERY: i32 = 1_000;
 const NO_FUSE: u64 = u64::MAX;
+/// The fuse begins to burn when SQLite first checks the flags.
+const NOT_LIT: u64 = u64::MAX - 1;
+
+/// What has become of a fuse.
+#[derive(Debug)]
+pub(crate) struct Burnt {
+    /// It has stopped the statement.
+    pub(crate) blown: bool,
+    /// For how long it has burnt, if it was lit.
+    pub(crate) took: Option<Duration>,
+}
 
 /// On whose behalf SQLite is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +56,10 @@ pub(crate) struct Guard {
     tracks: AtomicBool,
     runs: AtomicBool,
     seen: Mutex<Seen>,
+    /// Nanoseconds from `base` to the time when the fuse blows, or one of two other values.
     fuse: AtomicU64,
+    /// Nanoseconds for which a fuse burns.
+    burns_for: AtomicU64,
     fused: AtomicBool,
     /// The start for which this connection was opened was given up.
     given_up: Arc<AtomicBool>,
@@ -97,6 +111,7 @@ impl Guard {
             runs: AtomicBool::new(false),
             seen: Mutex::default(),
             fuse: AtomicU64::new(NO_FUSE),
+            burns_for: AtomicU64::new(0),
             fused: AtomicBool::new(false),
             given_up: Arc::clone(given_up),
             base: Instant::now(),
@@ -146,18 +161,35 @@ impl Guard {
         self.cancelled.store(false, Ordering::Relaxed);
     }
 
-    /// Stops the next statement if it is still running at this time.
-    pub(crate) fn set_fuse(&self, at: Instant) {
-        self.fused.store(false, Ordering::Relaxed);
-        let at = at.duration_since(self.base).as_nanos();
-        self.fuse
-            .store(u64::try_from(at).unwrap_or(NO_FUSE), Ordering::Relaxed);
+    /// Stops the next statement if it runs for longer than this from the first check of the flags on. So the clock is read
+    /// only for a statement that is not over by then.
+    pub(crate) fn set_fuse(&self, burns_for: Duration) {
+        let burns_for = u64::try_from(burns_for.as_nanos()).unwrap_or(0);
+        self.burns_for.store(burns_for, Ordering::Relaxed);
+        self.fuse.store(NOT_LIT, Ordering::Relaxed);
     }
 
-    /// Removes the fuse and reports whether it had blown.
-    pub(crate) fn take_fuse(&self) -> bool {
+    /// Removes the fuse, and reports what has become of it.
+    pub(crate) fn take_fuse(&self) -> Burnt {
+        let fuse = self.fuse.load(Ordering::Relaxed);
+        if fuse == NO_FUSE || fuse == NOT_LIT {
+            self.fuse.store(NO_FUSE, Ordering::Relaxed);
+            return Burnt {
+                blown: false,
+                took: None,
+            };
+        }
+        let lit = fuse.saturating_sub(self.burns_for.load(Ordering::Relaxed));
         self.fuse.store(NO_FUSE, Ordering::Relaxed);
-        self.fused.swap(false, Ordering::Relaxed)
+        Burnt {
+            blown: self.fused.swap(false, Ordering::Relaxed),
+            took: Some(Duration::from_nanos(self.now().saturating_sub(lit))),
+        }
+    }
+
+    /// Nanoseconds since `base`.
+    fn now(&self) -> u64 {
+        u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(NOT_LIT - 1)
     }
 
     /// Whether a body may have changed tables or triggers since the last call of this. At first it is true.
@@ -236,7 +268,17 @@ impl Guard {
             return true;
         }
         let fuse = self.fuse.load(Ordering::Relaxed);
-        if fuse == NO_FUSE || self.base.elapsed().as_nanos() < u128::from(fuse) {
+        if fuse == NO_FUSE {
+            return false;
+        }
+        let now = self.now();
+        if fuse == NOT_LIT {
+            let burns_for = self.burns_for.load(Ordering::Relaxed);
+            self.fuse
+                .store(now.saturating_add(burns_for), Ordering::Relaxed);
+            return false;
+        }
+        if now < fuse {
             return false;
         }
         self.fused.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Closes connections and ends threads that have been idle for a while: a program may have hundreds of managers.
+//! Closes connections that have been idle for a while: a program may have hundreds of managers.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::process_thread::start_thread;
 
 /// The time between two checks. What was not used in between is closed.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(700);
 
-/// Something that has connections and threads.
+/// Something that has connections.
 pub(crate) trait Rests: Send + Sync {
     /// Closes what was not used since the last call of this. True if nothing is left to close.
     fn rest(&self) -> bool;

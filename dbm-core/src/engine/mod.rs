@@ -8,9 +8,9 @@
 //! 1. `Engine::closed`, and the checkpointer's `own`: held while connections are closed, or a checkpoint runs.
 //! 2. `Conn::slot`: held for one statement or one COMMIT, never across an await.
 //! 3. `Conn::running`; the writer's `State`; the readers' `waiters`, then a waiter's `news`; a reader's `serving`.
-//! 4. The stall watchdog's `closed`, then the `ThreadState` of its thread.
+//! 4. The stall watchdog's `closed`.
 //! 5. Leaves, held for a few instructions: a session's `failure`, `late_answer` and `promises`, the wakers of a `CommitOutcome`, a
-//!    `Bell`, a `Baton`, `Engine::temporary`, any other `ThreadState`.
+//!    `Bell`, a `Baton`, `Engine::temporary`, a `ThreadState`.
 //!
 //! No code of others runs under any of them: no waker is cloned, woken or dropped there, no event is written, and no value of
 //! the program is dropped. The one exception is `Conn::slot`: a statement runs under it, and with it `Deserialize`, SQL
@@ -81,9 +81,11 @@ pub(crate) use foreign_log::refuse_foreign_log;
 pub(crate) use inside::{inside_of, unless_inside, waits_for_itself};
 pub(crate) use inspect::{Contents, contents, into_reader, is_wal, look, look_now, not_a_database};
 pub(crate) use open::{Opener, Role, log_of};
-pub(crate) use readers::{ReaderPermit, end_read};
+pub(crate) use readers::{ReaderPermit, end_read, evict_read};
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
-pub(crate) use session::{Access, Many, Produced, Producer, RowChannel, Session, Tried};
+pub(crate) use session::{
+    Access, HasSession, Many, Produced, Producer, RowChannel, Session, SharedSession, Tried,
+};
 pub(crate) use share_policy::SharePolicy;
 pub use share_policy::Sharing;
 pub(crate) use statement::{Finish, Work, execute};

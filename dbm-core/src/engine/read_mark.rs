@@ -59,8 +59,10 @@ impl ReadMark {
     /// Counts a read that begins, and holds the mark once there are many.
     pub(crate) fn count_read(&self) {
         let count = self.shared.reads.of(thread_number());
-        let reads = count.fetch_add(1, Ordering::Relaxed);
-        if reads % WORTH_IT == WORTH_IT - 1 && !self.shared.running.load(Ordering::Relaxed) {
+        // Two threads may share the shard and lose a count, which does not matter.
+        let reads = count.load(Ordering::Relaxed).wrapping_add(1);
+        count.store(reads, Ordering::Relaxed);
+        if reads.is_multiple_of(WORTH_IT) && !self.shared.running.load(Ordering::Relaxed) {
             self.start();
         }
     }
@@ -72,11 +74,8 @@ impl ReadMark {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        if self
-            .worker
-            .post(move || shared.hold_while_worth_it())
-            .is_err()
-        {
+        let posted = self.worker.post(move || shared.hold_while_worth_it());
+        if posted.is_err() {
             self.shared.running.store(false, Ordering::Release);
         }
     }
@@ -94,14 +93,13 @@ impl ReadMark {
         run()
     }
 
-    /// Closes the connection and ends the thread. False while there are many reads.
+    /// Closes the connection. False while there are many reads.
     pub(crate) fn rest(&self) -> bool {
         if self.is_running() {
             return false;
         }
         self.discard();
-        self.worker.rest();
-        true
+        self.worker.rest(|| true)
     }
 
     /// Closes the connection. The next moment opens another one.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::{Batch, Connection};
@@ -164,6 +164,8 @@ fn run_to_end(statement: &mut rusqlite::Statement<'_>) -> Result<()> {
 const SHORT: Duration = Duration::from_micros(100);
 /// An inline read that takes longer than this is stopped and run again on the worker thread.
 pub(crate) const FUSE: Duration = Duration::from_micros(200);
+/// One in so many runs of short statements is measured. A prime, so that each of several that take turns is measured.
+const MEASURED_EVERY: u32 = 17;
 /// Limits of the remembered statement texts. A program that writes values into its SQL reaches them; then all texts are
 /// forgotten.
 const MAX_PROFILES: usize = 1_000;
@@ -193,6 +195,10 @@ pub(crate) struct Timings {
     /// The length of all texts.
     bytes: usize,
     started_over: bool,
+    /// Runs of statements that are short, as far as is known.
+    short_runs: u32,
+    /// What the last run took whose time was taken.
+    last: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -241,8 +247,24 @@ impl Timings {
         }
     }
 
-    /// Moving average over about eight times. It took so long to run it `runs` times. `was_short` is what the caller was told before this run. A statement that
-    /// stays well below the limit need not be recorded each time.
+    /// When a run begins, if it is one whose time is taken: reading the clock twice takes as long as a tenth of a short
+    /// statement. A short one that has become long burns its fuse, which is noticed without this.
+    pub(crate) fn clock(&mut self, is_short: bool) -> Option<Instant> {
+        if is_short {
+            self.short_runs = self.short_runs.wrapping_add(1);
+        }
+        let is_due = !is_short || self.short_runs.is_multiple_of(MEASURED_EVERY);
+        is_due.then(Instant::now)
+    }
+
+    /// What a run has taken, if its time was taken. Otherwise a guess.
+    pub(crate) fn took(&mut self, measured: Option<Duration>) -> Duration {
+        self.last = measured.unwrap_or(self.last);
+        self.last
+    }
+
+    /// Moving average over about eight measured times. It took so long to run it `runs` times. `was_short` is what the caller was told before this run. A statement
+    /// that stays well below the limit need not be recorded each time.
     pub(crate) fn record(
         &mut self,
         sql: &str,

@@ -17,7 +17,11 @@ pub(crate) struct WorkerThread(Mutex<ThreadState>);
 enum ThreadState {
     #[default]
     NotStarted,
-    Running(tokio_rusqlite::Connection),
+    Running {
+        thread: tokio_rusqlite::Connection,
+        /// A job was posted since the last [`WorkerThread::rest`].
+        used: bool,
+    },
     Closed,
 }
 
@@ -43,16 +47,13 @@ impl WorkerThread {
         drop(thread);
     }
 
-    /// Ends the thread once it has done its jobs. The next job starts another one.
-    pub(crate) fn rest(&self) {
-        let _ = self.rest_if(|| true);
-    }
-
-    /// The same, if `is_idle` is true while no thread can be started. False if the thread runs on.
-    pub(crate) fn rest_if(&self, is_idle: impl FnOnce() -> bool) -> bool {
+    /// Ends the thread if it got no job since the last call of this, and `is_idle`. The next job starts another one. False
+    /// if the thread runs on.
+    pub(crate) fn rest(&self, is_idle: impl FnOnce() -> bool) -> bool {
         let mut state = self.state();
-        if matches!(*state, ThreadState::Running(_)) {
-            if !is_idle() {
+        if let ThreadState::Running { used, .. } = &mut *state {
+            // No job can be posted meanwhile: that takes the same lock.
+            if std::mem::take(used) || !is_idle() {
                 return false;
             }
             *state = ThreadState::NotStarted;
@@ -63,8 +64,11 @@ impl WorkerThread {
     /// Starts the thread if there is none yet. It has no connection of its own: the jobs bring theirs.
     pub(crate) fn start(&self) -> Result<tokio_rusqlite::Connection> {
         let mut state = self.state();
-        match &*state {
-            ThreadState::Running(thread) => return Ok(thread.clone()),
+        match &mut *state {
+            ThreadState::Running { thread, used } => {
+                *used = true;
+                return Ok(thread.clone());
+            }
             ThreadState::Closed => return Err(Error::HandleEnded),
             ThreadState::NotStarted => {}
         }
@@ -78,7 +82,10 @@ impl WorkerThread {
                 std::io::Error::other("the system has no thread to give"),
             )
         })?;
-        *state = ThreadState::Running(thread.clone());
+        *state = ThreadState::Running {
+            thread: thread.clone(),
+            used: true,
+        };
         Ok(thread)
     }
 
@@ -111,5 +118,29 @@ mod tests {
             .map(|_| receiver.recv_timeout(Duration::from_secs(10)).unwrap())
             .collect();
         assert_eq!(got, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "another thread posts meanwhile")]
+    fn a_job_that_comes_while_the_thread_ends_is_not_lost() {
+        const JOBS: usize = 2_000;
+        let worker = WorkerThread::default();
+        let (sender, receiver) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let posts = scope.spawn(|| {
+                for number in 0..JOBS {
+                    let sender = sender.clone();
+                    worker.post(move || sender.send(number).unwrap()).unwrap();
+                }
+            });
+            while !posts.is_finished() {
+                worker.rest(|| true);
+            }
+        });
+        let limit = Duration::from_secs(10);
+        let ran = (0..JOBS).map(|_| receiver.recv_timeout(limit).unwrap());
+        assert_eq!(ran.sum::<usize>(), JOBS * (JOBS - 1) / 2);
+        while !worker.rest(|| true) {}
+        assert!(matches!(*worker.state(), ThreadState::NotStarted));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::Frame;
-use crate::engine::{Many, Savepoint, Work};
+use crate::engine::{HasSession as _, Many, Savepoint, Session, Work};
 use crate::error::Result;
 use crate::params::{BoundParams, Params};
 
@@ -18,18 +18,18 @@ const CHUNK_BYTES: usize = 64 * 1024;
 impl Frame {
     /// Runs a statement for each row. If one fails, nothing of any row is left.
     pub(crate) async fn execute_many<P: Params>(
-        &self,
+        self: &Arc<Self>,
         sql: &str,
         mut rows: impl Iterator<Item = P> + Send,
     ) -> Result<usize> {
-        let _active = self.session.enter();
+        let _active = self.session().enter();
         let first = convert(&mut rows, 0)?;
         if first.is_empty() {
             return self.check().map(|()| 0);
         }
         let work = self.many(sql, first, 0);
         let _permit = self.admit(self.needs_exclusive(&work), None).await?;
-        let savepoint = self.engine()?.savepoint(&self.session, self.depth + 1);
+        let savepoint = self.engine()?.savepoint(self, self.depth + 1);
         let undo = UndoOnDrop {
             frame: self,
             savepoint: Some(savepoint.await?),
@@ -40,7 +40,7 @@ impl Frame {
     }
 
     async fn run_chunks<'a, P: Params>(
-        &self,
+        self: &Arc<Self>,
         mut work: Work<'a, usize>,
         rows: &mut (impl Iterator<Item = P> + Send),
         sql: &'a str,
@@ -49,7 +49,7 @@ impl Frame {
         let (mut changed, mut done) = (0, 0);
         loop {
             done += work.runs() as usize;
-            let mut running = pin!(self.session.run(work, false, &poison));
+            let mut running = pin!(Session::run(self, work, false, &poison));
             let begun = poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await;
             // While the worker thread runs these rows, the next ones are converted.
             let next = match &begun {
@@ -126,7 +126,7 @@ impl Drop for UndoOnDrop<'_> {
         if self.is_kept {
             self.frame.poison();
         }
-        let session = &self.frame.session;
+        let session = self.frame.session();
         if session.conn.has_pending() || session.has_worked_long() {
             session.conn.post_or_run(move || savepoint.undo(), drop);
         } else {

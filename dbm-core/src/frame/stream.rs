@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Frame, StatementPermit};
-use crate::engine::{Access, Produced, Producer, RowChannel, Tried, Work};
+use crate::engine::{
+    Access, HasSession as _, Produced, Producer, RowChannel, Session, SharedSession, Tried, Work,
+};
 use crate::error::{Error, Result};
 use crate::params::BoundParams;
 use crate::row::FromRow;
@@ -31,15 +33,15 @@ impl Frame {
     /// Produces the rows of a statement: here if it is short and its result fits into one chunk, otherwise on the worker
     /// thread, which waits while the body has a chunk to take.
     pub(crate) async fn stream<T: FromRow>(
-        &self,
+        self: &Arc<Self>,
         sql: &str,
         params: BoundParams,
         channel: Arc<RowChannel<T>>,
     ) -> Result<StreamPermit<'_>> {
-        let session = &self.session;
+        let session = self.session();
         let mut work = Work::Operation {
             sql: Cow::Borrowed(sql),
-            operation: Producer::new(params, session, &channel),
+            operation: Producer::new(params, Arc::clone(self) as SharedSession, &channel),
         };
         let permit = StreamPermit::new(self.admit(self.needs_exclusive(&work), None).await?);
         let reads = self.access == Access::Read;
@@ -57,7 +59,7 @@ impl Frame {
                         self.poison();
                     }
                 };
-                session.run_on_lane(work, reads, &dropped).await
+                Session::run_on_lane(self, work, reads, &dropped).await
             }
             produced => produced,
         };

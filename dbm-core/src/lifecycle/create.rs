@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::foreign_keys::{foreign_keys, refuse_worse_than, set_foreign_keys};
 use super::{in_transaction, version_row};
 use crate::call::site::Site;
-use crate::engine::{Contents, Engine, contents};
+use crate::engine::{Contents, Engine, Session, contents};
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::schema::Schema;
@@ -29,7 +29,7 @@ pub(crate) async fn create<S: Schema>(
         set_foreign_keys(engine, false).await?;
     }
     let created = in_transaction(gate, engine, &SITE, async |frame| {
-        let found = frame.session.control(|db| contents(&db.connection)).await?;
+        let found = Session::control(frame, |_, db| contents(&db.connection)).await?;
         if found? != Contents::Nothing {
             return Ok(false);
         }
@@ -42,11 +42,7 @@ pub(crate) async fn create<S: Schema>(
         } else {
             schema.init_db(db).await?;
         }
-        match frame
-            .session
-            .control(|db| contents(&db.connection))
-            .await??
-        {
+        match Session::control(frame, |_, db| contents(&db.connection)).await?? {
             Contents::Version(stored) if stored == *version => Ok(true),
             _ => Err(Error::InvalidVersion {
                 message: "init_db changed the Version table".to_owned(),

@@ -15,7 +15,7 @@ use super::{in_transaction, tell, version_row};
 use crate::call::lease::Lease;
 use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
-use crate::engine::{Access, Engine, SchemaDiff, SchemaDump, read_schema};
+use crate::engine::{Access, Engine, SchemaDiff, SchemaDump, Session, read_schema};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Check, Gate};
 use crate::limited::limited;
@@ -30,7 +30,7 @@ static INIT: Site = Site::new(module_path!(), "init_db").during_init();
 static READ: Site = Site::new(module_path!(), "schema_drift");
 
 /// For this long after the start, the check leaves the machine to the first calls.
-const DELAY: Duration = Duration::from_secs(1);
+const DELAY: Duration = Duration::from_millis(500);
 /// The time limit for reading the schema that `init_db` makes, and that of the file.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -180,10 +180,7 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
             version_row::create(frame, &self.newest).await?;
             let db = &mut WriteTransaction::new(Arc::clone(frame));
             model.init_db(db).await?;
-            expected = frame
-                .session
-                .control(|db| read_schema(&db.connection))
-                .await?;
+            expected = Session::control(frame, |_, db| read_schema(&db.connection)).await?;
             Ok(false)
         });
         limited(LIMIT, making).await.ok_or(Error::Timeout {

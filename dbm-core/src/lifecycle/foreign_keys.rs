@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::engine::{Db, Engine, ForeignKeys};
+use crate::engine::{Db, Engine, ForeignKeys, Session};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 
-pub(super) async fn foreign_keys(frame: &Frame) -> Result<ForeignKeys> {
-    let read = |db: &mut Db| ForeignKeys::read(&db.connection);
-    frame.session.control_on_lane(read).await?
+pub(super) async fn foreign_keys(frame: &Arc<Frame>) -> Result<ForeignKeys> {
+    let read = |_: &Session, db: &mut Db| ForeignKeys::read(&db.connection);
+    Session::control_on_lane(frame, read).await?
 }
 
 /// Fails if a key is at fault, or a row has no parent, that was not so before.
 pub(super) async fn refuse_worse_than(
     before: &ForeignKeys,
     engine: &Engine,
-    frame: &Frame,
+    frame: &Arc<Frame>,
 ) -> Result<()> {
     match foreign_keys(frame).await?.worse_than(before) {
         None => Ok(()),

@@ -10,7 +10,7 @@ use super::drift::Drift;
 use super::foreign_keys::{foreign_keys, refuse_worse_than, set_foreign_keys};
 use super::{in_transaction, tell, version_row};
 use crate::call::site::Site;
-use crate::engine::{Contents, Db, Engine, back_up, contents, read_schema};
+use crate::engine::{Contents, Db, Engine, Session, back_up, contents, read_schema};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::gate::Gate;
@@ -30,10 +30,7 @@ pub(crate) async fn migrate<M: Schema + Send + Sync + 'static>(
 ) -> Result<bool> {
     set_foreign_keys(engine, false).await?;
     let migrated = in_transaction(gate, engine, &SITE, async |frame| {
-        let found = frame
-            .session
-            .control(|db| contents(&db.connection))
-            .await??;
+        let found = Session::control(frame, |_, db| contents(&db.connection)).await??;
         let (from, is_foreign) = match (found, &engine.opener.config.adopt) {
             (Contents::Version(stored), _) if stored < *target => (stored, false),
             (Contents::Foreign, Some(version)) => (version.clone(), true),
@@ -48,8 +45,8 @@ pub(crate) async fn migrate<M: Schema + Send + Sync + 'static>(
             run_hook(schema, engine, frame, &from, target).await?;
         }
         if drift.is_error() {
-            let read = |db: &mut Db| read_schema(&db.connection);
-            let schema = frame.session.control_on_lane(read).await?;
+            let read = |_: &Session, db: &mut Db| read_schema(&db.connection);
+            let schema = Session::control_on_lane(frame, read).await?;
             drift.judge(engine, schema).await?;
         }
         Ok(true)

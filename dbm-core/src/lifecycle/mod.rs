@@ -53,8 +53,7 @@ async fn in_transaction(
     step: impl AsyncFnOnce(&Arc<Frame>) -> Result<bool>,
 ) -> Result<bool> {
     let mut lease = Lease::write(gate, engine, site, Access::Write, None, true).await?;
-    let frame = Arc::clone(&lease.frame);
-    let failure = match body::run(&frame, site, step(&frame)).await {
+    let failure = match body::run(&mut lease, site, async |frame| step(&frame).await).await {
         BodyOutcome::Returned(Ok(true)) => return lease.keep(site).await.map(|()| true),
         BodyOutcome::Returned(Ok(false)) => return lease.undo(site).await.map(|()| false),
         BodyOutcome::Returned(Err(error)) | BodyOutcome::TimedOut(error) => error,

@@ -1,8 +1,10 @@
 //! The table `Version`: one row of three integers.
 
+use std::sync::Arc;
+
 use crate::call::pipeline::Call;
 use crate::call::site::Site;
-use crate::engine::Db;
+use crate::engine::{Db, Session};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::manager_core::ManagerCore;
@@ -18,14 +20,14 @@ const CREATE: &str = "CREATE TABLE main.Version (
 const INSERT: &str = "INSERT INTO main.Version (major, minor, patch) VALUES (?1, ?2, ?3)";
 
 /// The library's own work: a body may not create a table of this name.
-pub(super) async fn create(frame: &Frame, version: &Version) -> Result<()> {
+pub(super) async fn create(frame: &Arc<Frame>, version: &Version) -> Result<()> {
     let row = version::to_row(version)?;
-    let create = move |db: &mut Db| {
+    let create = move |_: &Session, db: &mut Db| {
         db.connection.execute(CREATE, ())?;
         db.connection.execute(INSERT, row)?;
         Ok(())
     };
-    frame.session.control(create).await?
+    Session::control(frame, create).await?
 }
 
 pub(super) async fn update(db: &mut WriteTransaction, version: &Version) -> Result<()> {

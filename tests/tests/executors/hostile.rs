@@ -213,9 +213,13 @@ pub(super) async fn run_to_the_end(
                 Some(Poll::Ready(result)) => return (Some(result), done.load(Ordering::SeqCst)),
                 Some(Poll::Pending) => {}
             }
-            while !task.woken.swap(false, Ordering::SeqCst) && task.future.lock().unwrap().is_some()
-            {
+            loop {
+                // At least once: this task's budget may be used up, and then each poll wakes the task that it polls.
                 tokio::task::yield_now().await;
+                if task.woken.swap(false, Ordering::SeqCst) || task.future.lock().unwrap().is_none()
+                {
+                    break;
+                }
             }
         }
         unreachable!()

@@ -248,7 +248,7 @@ fn a_call_is_not_idle_while_its_statement_runs_or_while_nobody_waits() {
         for execution in EXECUTIONS {
             let config = Config::in_memory()
                 .execution(execution)
-                .max_write_idle(Duration::from_millis(1));
+                .max_write_idle(Duration::from_millis(200));
             let store = Store::create(config).await.unwrap();
             let mut long = Box::pin(store.long());
             let begun = poll_once(&mut long).await;

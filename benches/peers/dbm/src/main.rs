@@ -1,10 +1,13 @@
 //! dbm, with annotated methods as its README shows them.
 
+mod waiting;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_core::{Durability, Execution, SchemaDrift};
-use harness::{INSERT, Item, Job, Limit, Peer, READ_COUNTER, SELECT, WRITE_COUNTER};
+use harness::{INSERT, Item, Job, Limit, Peer, READ_COUNTER, SELECT, SELECT_ALL, WRITE_COUNTER};
 
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0")]
@@ -47,6 +50,19 @@ impl Store {
     }
 
     #[database_safe]
+    async fn items(&self, db: &mut ReadTransaction) -> Result<Vec<Item>> {
+        db.query(SELECT_ALL, ()).await
+    }
+
+    #[database_safe]
+    async fn many_items(&self, db: &mut ReadTransaction, count: i64) -> Result<()> {
+        for id in 1..=count {
+            let _: Item = db.query_one(SELECT, (id,)).await?;
+        }
+        Ok(())
+    }
+
+    #[database_safe]
     async fn do_nothing(&self, _db: &mut ReadTransaction) -> Result<()> {
         Ok(())
     }
@@ -63,7 +79,7 @@ impl Peer for Dbm {
         });
         let config = match job.limit {
             // Under a tool that counts instructions every statement seems slow and would be sent to a thread. The check
-            // for drift comes a second after the start: into some counts and not into others.
+            // for drift comes half a second after the start: into some counts and not into others.
             Limit::Calls(_) => config
                 .execution(Execution::Inline)
                 .schema_drift(SchemaDrift::Ignore),
@@ -86,6 +102,18 @@ impl Peer for Dbm {
 
     async fn nothing(&self) -> harness::Result<()> {
         Ok(self.0.do_nothing().await?)
+    }
+
+    async fn rows(&self) -> harness::Result<usize> {
+        Ok(self.0.items().await?.len())
+    }
+
+    async fn body(&self, statements: i64) -> harness::Result<()> {
+        Ok(self.0.many_items(statements).await?)
+    }
+
+    async fn drop_waiting(&self, calls: usize, write: bool) -> harness::Result<Duration> {
+        waiting::drop_waiting(&self.0, calls, write).await
     }
 
     async fn close(self) -> harness::Result<()> {

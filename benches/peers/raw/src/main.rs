@@ -4,7 +4,9 @@
 
 use std::future::{Future, ready};
 
-use harness::{Contents, INSERT, Item, Job, Peer, READ_COUNTER, Result, SELECT, WRITE_COUNTER};
+use harness::{
+    Contents, INSERT, Item, Job, Peer, READ_COUNTER, Result, SELECT, SELECT_ALL, WRITE_COUNTER,
+};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 struct Raw(Connection);
@@ -19,6 +21,21 @@ impl Raw {
     fn read_now(&self, id: i64) -> Result<Item> {
         let mut statement = self.0.prepare_cached(SELECT)?;
         Ok(statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    }
+
+    fn rows_now(&self) -> Result<usize> {
+        let mut statement = self.0.prepare_cached(SELECT_ALL)?;
+        let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows: Vec<Item> = rows.collect::<Result<_, _>>()?;
+        Ok(rows.len())
+    }
+
+    fn body_now(&self, statements: i64) -> Result<()> {
+        let transaction = self.0.unchecked_transaction()?;
+        for id in 1..=statements {
+            self.read_now(id)?;
+        }
+        Ok(transaction.commit()?)
     }
 
     fn insert_now(&self, name: &str, score: i64) -> Result<()> {
@@ -57,6 +74,14 @@ impl Peer for Raw {
 
     fn nothing(&self) -> impl Future<Output = Result<()>> + Send {
         ready(Ok(()))
+    }
+
+    fn rows(&self) -> impl Future<Output = Result<usize>> + Send {
+        ready(self.rows_now())
+    }
+
+    fn body(&self, statements: i64) -> impl Future<Output = Result<()>> + Send {
+        ready(self.body_now(statements))
     }
 
     fn close(self) -> impl Future<Output = Result<()>> + Send {

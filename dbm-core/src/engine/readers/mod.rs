@@ -4,6 +4,7 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use super::db::CONTROL;
 use super::inside::{unless_inside, waits_for_itself};
 use super::open::{Role, SharedOpener};
 use super::read_mark::ReadMark;
-use super::session::Session;
+use super::session::{HasSession, Session, SharedSession};
 use crate::error::{Error, Result};
 use crate::limited::limited;
 use crate::sharded::thread_number;
@@ -44,12 +45,22 @@ struct Serving {
 /// A running read, so that it can be evicted, and named to waiting calls.
 #[derive(Clone)]
 struct Read {
-    session: Arc<Session>,
+    session: SharedSession,
     since: Instant,
 }
 
 /// The right to use one reader. When it is dropped, the reader is free again.
-pub(crate) struct ReaderPermit(pool::ReaderPermit<Reader>);
+pub(crate) struct ReaderPermit<'a> {
+    /// Dropped first.
+    shown: Option<Shown<'a>>,
+    permit: pool::ReaderPermit<'a, Reader>,
+}
+
+/// A read that others can see, and end. Dropping it hides the read.
+struct Shown<'a> {
+    reader: pool::SharedMember<'a, Reader>,
+    armed: bool,
+}
 
 impl Readers {
     pub(crate) fn new(opener: SharedOpener) -> Arc<Self> {
@@ -63,7 +74,7 @@ impl Readers {
     }
 
     /// Waits for a reader. Dropping the future leaves the queue undisturbed.
-    pub(crate) async fn acquire(&self, method: &'static str) -> Result<ReaderPermit> {
+    pub(crate) async fn acquire(&self, method: &'static str) -> Result<ReaderPermit<'_>> {
         match self.take_free() {
             Some(permit) => Ok(permit),
             None => Box::pin(self.wait(method)).await,
@@ -72,15 +83,15 @@ impl Readers {
 
     /// The reader that this thread had before, if it is free: its caches are warm. Otherwise one that is open, if there
     /// is any.
-    fn take_free(&self) -> Option<ReaderPermit> {
-        self.pool.take_free(thread_number()).map(ReaderPermit)
+    fn take_free(&self) -> Option<ReaderPermit<'_>> {
+        self.pool.take_free(thread_number()).map(ReaderPermit::new)
     }
 
-    async fn wait(&self, method: &'static str) -> Result<ReaderPermit> {
+    async fn wait(&self, method: &'static str) -> Result<ReaderPermit<'_>> {
         let limit = self.opener.config.acquire_timeout;
         let wait = pin!(async {
             match limited(limit, self.pool.wait(thread_number)).await {
-                Some(Some(permit)) => Ok(ReaderPermit(permit)),
+                Some(Some(permit)) => Ok(ReaderPermit::new(permit)),
                 Some(None) => Err(Error::Closed { method }),
                 None => Err(self.acquire_timeout(method, limit)),
             }
@@ -91,7 +102,7 @@ impl Readers {
 
     fn acquire_timeout(&self, method: &'static str, waited: Duration) -> Error {
         let (holder, held) = match self.oldest() {
-            Some((session, since)) => (session.method, since.elapsed()),
+            Some((read, since)) => (read.session().method, since.elapsed()),
             None => ("nobody", Duration::ZERO),
         };
         Error::AcquireTimeout {
@@ -114,7 +125,7 @@ impl Readers {
     }
 
     /// The read that has been running for the longest time.
-    pub(crate) fn oldest(&self) -> Option<(Arc<Session>, Instant)> {
+    pub(crate) fn oldest(&self) -> Option<(SharedSession, Instant)> {
         self.running()
             .min_by_key(|read| read.since)
             .map(|read| (read.session, read.since))
@@ -138,9 +149,9 @@ impl Readers {
             };
             if let Some(Read { session, .. }) = read {
                 let reason = Error::Closed {
-                    method: session.method,
+                    method: session.session().method,
                 };
-                evict(session, reason);
+                evict_read(&session, reason);
             }
         }
     }
@@ -148,7 +159,7 @@ impl Readers {
     /// Lets a log shrink that reads still need: reports the oldest read, and ends the reads that are past the age limit.
     pub(crate) fn make_way_for(&self, log: &StillRead) {
         if let Some((oldest, since)) = self.oldest() {
-            log.warn(oldest.method, since);
+            log.warn(oldest.session().method, since);
         }
         if let Some(age) = self.opener.config.max_read_age {
             self.evict_older_than(age);
@@ -159,8 +170,8 @@ impl Readers {
     pub(crate) fn evict_older_than(&self, age: Duration) {
         for Read { session, since } in self.running() {
             if since.elapsed() > age {
-                evict(
-                    session,
+                evict_read(
+                    &session,
                     Error::TransactionLost {
                         cause: Error::other("the read was older than max_read_age").cause(),
                     },
@@ -170,19 +181,18 @@ impl Readers {
     }
 
     /// Waits briefly until no read runs. No read begins while the permits are held.
-    pub(crate) async fn quiesce(&self) -> Option<Vec<ReaderPermit>> {
+    pub(crate) async fn quiesce(&self) -> Option<Vec<ReaderPermit<'static>>> {
         let everybody = async {
             let mut permits = Vec::new();
             for _ in self.all() {
-                permits.push(self.acquire("quiesce").await?);
+                permits.push(self.acquire("quiesce").await?.into_owned());
             }
             Ok::<_, Error>(permits)
         };
         limited(QUIESCE_WAIT, everybody).await?.ok()
     }
 
-    /// Closes connections and ends threads that were not used since the last call of this. False if something is left for
-    /// the next one.
+    /// Closes connections that were not used since the last call of this. False if something is left for the next one.
     pub(crate) fn rest(&self) -> bool {
         let mark = self.mark.rest();
         self.pool.rest(|reader| reader.conn.rest()) && mark
@@ -200,8 +210,7 @@ impl Readers {
 
     /// Whether nothing runs on any reader, and the read mark is not held.
     pub(crate) fn are_idle(&self) -> bool {
-        let is_idle = |reader: &Reader| reader.conn.try_lock_idle().is_some();
-        !self.mark.is_running() && self.all().all(is_idle)
+        !self.mark.is_running() && self.all().all(|reader| reader.conn.is_idle())
     }
 
     /// Closes every connection. Blocks until the running statements have ended.
@@ -219,42 +228,80 @@ impl Reader {
     }
 }
 
-impl ReaderPermit {
-    pub(crate) fn conn(&self) -> &Arc<Conn> {
-        &self.0.value().conn
+impl<'a> ReaderPermit<'a> {
+    fn new(permit: pool::ReaderPermit<'a, Reader>) -> Self {
+        Self {
+            shown: None,
+            permit,
+        }
     }
 
-    /// Notes the session that the reader serves. Fails once all readers are closed.
-    pub(crate) fn serve(&self, session: &Arc<Session>) -> Result<()> {
-        let mut serving = self.0.value().serving();
+    pub(crate) fn into_owned(self) -> ReaderPermit<'static> {
+        let Self { shown, permit } = self;
+        ReaderPermit {
+            shown: shown.map(Shown::into_owned),
+            permit: permit.into_owned(),
+        }
+    }
+
+    pub(crate) fn conn(&self) -> &Arc<Conn> {
+        &self.permit.value().conn
+    }
+
+    /// Shows the session that the reader serves to those who wait for it, or end it. Fails once all readers are closed.
+    pub(crate) fn serve(&mut self, shared: &Arc<impl HasSession>) -> Result<()> {
+        if self.shown.is_some() {
+            return Ok(());
+        }
+        let mut serving = self.permit.value().serving();
         if serving.closed {
             return Err(Error::Closed {
-                method: session.method,
+                method: shared.session().method,
             });
         }
         serving.read = Some(Read {
-            session: Arc::clone(session),
+            session: Arc::clone(shared) as SharedSession,
             since: Instant::now(),
+        });
+        drop(serving);
+        self.shown = Some(Shown {
+            reader: self.permit.member(),
+            armed: true,
         });
         Ok(())
     }
 }
 
-impl Drop for ReaderPermit {
-    fn drop(&mut self) {
-        let served = self.0.value().serving().read.take();
-        drop(served);
+impl Shown<'_> {
+    fn into_owned(mut self) -> Shown<'static> {
+        self.armed = false;
+        Shown {
+            reader: Cow::Owned(Arc::clone(&self.reader)),
+            armed: true,
+        }
     }
 }
 
-fn evict(session: Arc<Session>, reason: Error) {
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            let read = self.reader.value.serving().read.take();
+            drop(read);
+        }
+    }
+}
+
+/// Takes the reader from a read. Its body gets an error from then on.
+pub(crate) fn evict_read(shared: &Arc<impl HasSession + ?Sized>, reason: Error) {
+    let session = shared.session();
     session.lose(reason);
     session.conn.interrupt_owner(session.id);
-    let conn = Arc::clone(&session.conn);
+    let (conn, shared) = (Arc::clone(&session.conn), Arc::clone(shared));
     conn.post_or_run(
         move || {
+            let session = shared.session();
             let mut slot = session.conn.lock();
-            if let Ok(db) = slot.owned_by(session.id) {
+            if let Ok(db) = slot.taken_from(session.id) {
                 db.roll_back();
                 if session.is_unclean(db) {
                     slot.discard();
@@ -267,8 +314,11 @@ fn evict(session: Arc<Session>, reason: Error) {
 }
 
 /// Ends a read: its snapshot is released.
-pub(crate) fn end_read(conn: &Conn, session: &Session) {
-    let mut slot = conn.lock();
+pub(crate) fn end_read(session: &Session) {
+    if session.give_back_unused() {
+        return;
+    }
+    let mut slot = session.conn.lock();
     let Ok(db) = slot.owned_by(session.id) else {
         return;
     };

@@ -4,6 +4,7 @@
 //!
 //! Lock order: `waiters`, then `news`. Under neither is a task woken or a reader given back.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::waking::Bell;
 
-pub(super) struct Pool<T> {
+pub(super) struct Pool<T: 'static> {
     pub(super) all: Box<[Arc<Member<T>>]>,
     pub(super) queue: Arc<Queue<T>>,
 }
@@ -25,7 +26,7 @@ const RESTS: u8 = 3;
 
 /// On cache lines of its own: calls that use different readers write to no common line.
 #[repr(align(128))]
-pub(super) struct Member<T> {
+pub(super) struct Member<T: 'static> {
     number: usize,
     /// Dropping a permit stores this and then loads `Queue::length`. A call that queues stores `length` and then loads
     /// this in `ReaderPermit::take`. All of them are `SeqCst`: one of the two threads sees the other's store. A weaker
@@ -36,15 +37,21 @@ pub(super) struct Member<T> {
 }
 
 /// The right to use one reader. Dropping it frees the reader.
-pub(super) struct ReaderPermit<T>(Arc<Member<T>>);
+pub(super) struct ReaderPermit<'a, T: 'static> {
+    member: SharedMember<'a, T>,
+    armed: bool,
+}
 
-pub(super) struct Queue<T> {
+/// Borrowed by a call, so that parallel reads do not contend for reference counts.
+pub(super) type SharedMember<'a, T> = Cow<'a, Arc<Member<T>>>;
+
+pub(super) struct Queue<T: 'static> {
     pub(super) waiters: Mutex<Waiters<T>>,
     /// How many calls wait and have not been told of a reader. Written under the lock. `SeqCst`: see `Member::state`.
     pub(super) length: AtomicUsize,
 }
 
-pub(super) struct Waiters<T> {
+pub(super) struct Waiters<T: 'static> {
     /// Calls that have not been told of a reader, by order of arrival.
     newcomers: BTreeMap<u64, Arc<Waiter<T>>>,
     /// Calls that were told of a reader which another call took first.
@@ -59,22 +66,22 @@ pub(super) struct Waiters<T> {
     closed: bool,
 }
 
-struct Waiter<T> {
+struct Waiter<T: 'static> {
     news: Mutex<News<T>>,
     bell: Bell,
 }
 
-enum News<T> {
+enum News<T: 'static> {
     /// Not told yet: the call is in the queue, under this number.
     Nothing(u64),
     /// The reader with this number is free.
     Free(usize),
-    Kept(ReaderPermit<T>),
+    Kept(ReaderPermit<'static, T>),
     /// The call has read its news.
     Old,
 }
 
-impl<T> Pool<T> {
+impl<T: 'static> Pool<T> {
     pub(super) fn new(values: impl Iterator<Item = T>) -> Self {
         let queue = Arc::<Queue<T>>::default();
         let member = |(number, value)| {
@@ -90,7 +97,7 @@ impl<T> Pool<T> {
     }
 
     /// Takes a free reader. Used readers come first, and among them the one that `thread` had before.
-    pub(super) fn take_free(&self, thread: usize) -> Option<ReaderPermit<T>> {
+    pub(super) fn take_free(&self, thread: usize) -> Option<ReaderPermit<'_, T>> {
         let (before, from) = self.all.split_at(thread % self.all.len());
         [FREE, NEW].into_iter().find_map(|state| {
             let mut members = from.iter().chain(before);
@@ -99,7 +106,7 @@ impl<T> Pool<T> {
     }
 
     /// Waits for a reader; `None` if the pool is closed.
-    pub(super) async fn wait(&self, thread: impl Fn() -> usize) -> Option<ReaderPermit<T>> {
+    pub(super) async fn wait(&self, thread: impl Fn() -> usize) -> Option<ReaderPermit<'_, T>> {
         let in_queue = InQueue::enter(self);
         loop {
             let permit = match in_queue.take_news() {
@@ -155,27 +162,45 @@ impl<T> Pool<T> {
     }
 }
 
-impl<T> ReaderPermit<T> {
-    pub(super) fn take(member: &Arc<Member<T>>, state: u8) -> Option<Self> {
+impl<'a, T: 'static> ReaderPermit<'a, T> {
+    pub(super) fn take(member: &'a Arc<Member<T>>, state: u8) -> Option<Self> {
         let order = Ordering::SeqCst;
         let is_so = member.state.load(order) == state;
         let exchanged = || member.state.compare_exchange(state, TAKEN, order, order);
-        (is_so && exchanged().is_ok()).then(|| Self(Arc::clone(member)))
+        (is_so && exchanged().is_ok()).then(|| Self {
+            member: Cow::Borrowed(member),
+            armed: true,
+        })
     }
 
     /// Whether it was in use or not.
-    fn take_any(member: &Arc<Member<T>>) -> Option<Self> {
+    fn take_any(member: &'a Arc<Member<T>>) -> Option<Self> {
         Self::take(member, FREE).or_else(|| Self::take(member, NEW))
     }
 
     pub(super) fn value(&self) -> &T {
-        &self.0.value
+        &self.member.value
+    }
+
+    pub(super) fn member(&self) -> SharedMember<'a, T> {
+        self.member.clone()
+    }
+
+    pub(super) fn into_owned(mut self) -> ReaderPermit<'static, T> {
+        self.armed = false;
+        ReaderPermit {
+            member: Cow::Owned(Arc::clone(&self.member)),
+            armed: true,
+        }
     }
 }
 
-impl<T> Drop for ReaderPermit<T> {
+impl<T: 'static> Drop for ReaderPermit<'_, T> {
     fn drop(&mut self) {
-        let member = &self.0;
+        if !self.armed {
+            return;
+        }
+        let member = &self.member;
         let rests = member.state.load(Ordering::SeqCst) == RESTS;
         let afterwards = if rests { NEW } else { FREE };
         member.state.store(afterwards, Ordering::SeqCst);
@@ -183,7 +208,7 @@ impl<T> Drop for ReaderPermit<T> {
     }
 }
 
-impl<T> Default for Queue<T> {
+impl<T: 'static> Default for Queue<T> {
     fn default() -> Self {
         Self {
             waiters: Mutex::new(Waiters {
@@ -199,7 +224,7 @@ impl<T> Default for Queue<T> {
     }
 }
 
-impl<T> Queue<T> {
+impl<T: 'static> Queue<T> {
     pub(super) fn lock(&self) -> MutexGuard<'_, Waiters<T>> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -220,7 +245,7 @@ impl<T> Queue<T> {
             let Some(permit) = ReaderPermit::take_any(member) else {
                 return;
             };
-            News::Kept(permit)
+            News::Kept(permit.into_owned())
         } else {
             News::Free(member.number)
         };
@@ -241,26 +266,26 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T> Waiters<T> {
+impl<T: 'static> Waiters<T> {
     fn next_number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
     }
 }
 
-impl<T> Waiter<T> {
+impl<T: 'static> Waiter<T> {
     fn news(&self) -> MutexGuard<'_, News<T>> {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A place in the queue. Dropping it leaves the queue.
-struct InQueue<'a, T> {
+struct InQueue<'a, T: 'static> {
     pool: &'a Pool<T>,
     waiter: Arc<Waiter<T>>,
 }
 
-impl<'a, T> InQueue<'a, T> {
+impl<'a, T: 'static> InQueue<'a, T> {
     fn enter(pool: &'a Pool<T>) -> Self {
         let mut waiters = pool.queue.lock();
         let number = waiters.next_number();
@@ -299,7 +324,7 @@ impl<'a, T> InQueue<'a, T> {
     }
 }
 
-impl<T> Drop for InQueue<'_, T> {
+impl<T: 'static> Drop for InQueue<'_, T> {
     fn drop(&mut self) {
         let queue = &self.pool.queue;
         let unread = {

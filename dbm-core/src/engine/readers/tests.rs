@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::pool::{Member, Queue, TAKEN};
 use super::*;
-use crate::config::{Config, Execution};
+use crate::config::Config;
 use crate::engine::open::Opener;
 use crate::engine::session::Access;
 use crate::engine::statement::Work;
@@ -16,9 +16,9 @@ use crate::test_support::{hold_up, run};
 use crate::unique_id::next_id;
 
 /// A pool with one reader, which is taken.
-fn busy() -> (Arc<Readers>, ReaderPermit) {
+fn busy() -> (Arc<Readers>, ReaderPermit<'static>) {
     let readers = several(1);
-    let permit = readers.take_free().unwrap();
+    let permit = readers.take_free().unwrap().into_owned();
     (readers, permit)
 }
 
@@ -32,7 +32,7 @@ fn both_are_free(readers: &Readers) -> bool {
     permits.iter().all(Option::is_some)
 }
 
-type Waits<'a> = Pin<Box<dyn Future<Output = Result<ReaderPermit>> + 'a>>;
+type Waits<'a> = Pin<Box<dyn Future<Output = Result<ReaderPermit<'a>>> + 'a>>;
 
 /// A place in the queue.
 async fn newcomer<'a>(readers: &'a Readers, method: &'static str) -> Waits<'a> {
@@ -153,7 +153,7 @@ fn who_gives_up_waiting_for_quiet_leaves_every_reader_free() {
 #[test]
 fn a_read_that_has_a_reader_when_all_are_closed_is_refused() {
     run(async {
-        let (readers, permit) = busy();
+        let (readers, mut permit) = busy();
         readers.shut();
         let read = reads(permit.conn(), "read");
         let refused = permit.serve(&read).err();
@@ -165,7 +165,7 @@ fn a_read_that_has_a_reader_when_all_are_closed_is_refused() {
 #[test]
 fn a_read_that_is_served_when_it_is_ended_learns_of_it() {
     run(async {
-        let (readers, permit) = busy();
+        let (readers, mut permit) = busy();
         permit.conn().take_over(readers.opener.in_memory().unwrap());
         let read = reads(permit.conn(), "read");
         permit.serve(&read).unwrap();
@@ -182,8 +182,9 @@ fn who_waits_in_vain_is_told_of_the_oldest_read() {
         let config = config.acquire_timeout(Duration::from_millis(1));
         let readers = Readers::new(Opener::new(":memory:".into(), config));
         let permits = ["older", "newer"].map(|method| {
-            let permit = readers.take_free().unwrap();
-            permit.serve(&reads(permit.conn(), method)).unwrap();
+            let mut permit = readers.take_free().unwrap();
+            let read = reads(permit.conn(), method);
+            permit.serve(&read).unwrap();
             permit
         });
         let error = readers.acquire("waits").await.err();
@@ -239,9 +240,14 @@ fn a_connection_that_is_closed_before_its_read_comes_to_it_is_opened_again() {
 
 fn reads(conn: &Arc<Conn>, method: &'static str) -> Arc<Session> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let (conn, offload) = (Arc::clone(conn), Execution::Offload);
-    let none = Duration::ZERO;
-    Session::new(conn, next_id(), Access::Read, method, offload, none, &COUNT)
+    Arc::new(Session::new(
+        Arc::clone(conn),
+        next_id(),
+        Access::Read,
+        method,
+        false,
+        &COUNT,
+    ))
 }
 
 /// The read to be evicted has just ended by itself.
@@ -263,11 +269,11 @@ fn ending_a_read_does_not_interrupt_the_next_one_on_its_connection() {
     })));
     let ends_the_old = async {
         begun.await.unwrap();
-        evict(old, Error::HandleEnded);
+        evict_read(&old, Error::HandleEnded);
         go_on.send(()).unwrap();
     };
     run(async {
-        let (counted, ()) = tokio::join!(new.run(counts, true, &|| {}), ends_the_old);
+        let (counted, ()) = tokio::join!(Session::run(&new, counts, true, &|| {}), ends_the_old);
         assert_eq!(counted.unwrap(), 10_000);
     });
 }
@@ -331,7 +337,7 @@ fn no_reader_is_free_while_everybody_who_waits_sleeps() {
             woken.0.store(false, Ordering::SeqCst);
             let waker = Waker::from(Arc::clone(woken));
             if let Poll::Ready(permit) = waiting.as_mut().poll(&mut Context::from_waker(&waker)) {
-                permits.push(permit.unwrap());
+                permits.push(permit.unwrap().into_owned());
                 drop(waits.remove(index));
             }
         };

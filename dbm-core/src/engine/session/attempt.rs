@@ -2,14 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use dbm_sql::Refusal;
 use rusqlite::{ErrorCode, ffi};
 
 use super::{Access, Session};
 use crate::engine::db::{CONTROL, Db};
-use crate::engine::guard::Permission;
+use crate::engine::guard::{Burnt, Permission};
 use crate::engine::inside;
 use crate::engine::open::is_busy;
 use crate::engine::settings::Settings;
@@ -24,6 +23,16 @@ pub(super) enum Attempt<T> {
     TooLong,
 }
 
+/// How a statement is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Run {
+    /// Where the task is. A read is stopped if it takes too long.
+    Fused,
+    /// Where the task is, however long it takes.
+    Here,
+    OnThread,
+}
+
 impl Session {
     /// Nothing has been read yet, and another process is in the way. The snapshot can be waited for.
     pub(super) fn can_wait_for(&self, error: &Error) -> bool {
@@ -35,14 +44,18 @@ impl Session {
         db: &mut Db,
         work: &mut Work<'_, T>,
         read_only: bool,
-        fuse: bool,
+        run: Run,
     ) -> Attempt<T> {
-        if self.access == Access::Read
-            && db.connection.is_autocommit()
-            && self.check().is_ok()
-            && let Err(error) = db.control(&CONTROL.begin_read)
-        {
-            return Attempt::Done(Ok(Err(error)));
+        let mut alone = false;
+        if self.access == Access::Read && db.connection.is_autocommit() && self.check().is_ok() {
+            if self.ran_alone() {
+                return Attempt::Done(Ok(Err(Error::HandleEnded)));
+            }
+            alone = self.is_one_statement()
+                && matches!(work, Work::Statement { sql, .. } if is_select(sql));
+            if !alone && let Err(error) = db.control(&CONTROL.begin_read) {
+                return Attempt::Done(Ok(Err(error)));
+            }
         }
         if self.access != Access::Connection {
             db.guard.permit(self.permission(read_only));
@@ -57,22 +70,25 @@ impl Session {
         } else {
             0
         };
-        let started = Instant::now();
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            self.perform(db, work, read_only, fuse.then_some(started + FUSE))
-        }));
-        let took = started.elapsed().saturating_sub(work.take_waited());
+        let clock = db.timings.clock(run != Run::OnThread);
+        let result = catch_unwind(AssertUnwindSafe(|| self.perform(db, work, read_only, run)));
+        let Burnt { blown, took: burnt } = db.guard.take_fuse();
+        let waited = work.take_waited();
+        let took = clock.map(|started| started.elapsed().saturating_sub(waited));
+        let took = took.or(burnt);
         if let Some(activity) = &self.activity {
             activity.ends();
         }
-        let blown = db.guard.take_fuse();
         // Still on behalf of the body, which the authorizer may refuse.
-        if let (Some(sql), true) = (work.sql(), blown || matches!(result, Ok(Ok(_)))) {
+        if let (Some(sql), Some(took), true) =
+            (work.sql(), took, blown || matches!(result, Ok(Ok(_))))
+        {
             let (connection, whole) = (&db.connection, work.is_one_statement());
             let took = if blown { 10 * took } else { took };
-            db.timings.record(sql, took, work.runs(), fuse, || {
-                whole && is_harmless(connection, sql)
-            });
+            db.timings
+                .record(sql, took, work.runs(), run == Run::Fused, || {
+                    whole && is_harmless(connection, sql)
+                });
             if db.timings.take_started_over() {
                 connection.flush_prepared_statement_cache();
             }
@@ -83,14 +99,22 @@ impl Session {
             let changed = db.connection.total_changes().wrapping_sub(changed_before);
             self.note_touched(db, work, read_only, changed);
         }
-        self.spent
-            .fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+        // Only one statement of a session runs at a time.
+        let took = db.timings.took(took).as_micros() as u64;
+        let spent = self.spent.load(Ordering::Relaxed) + took;
+        self.spent.store(spent, Ordering::Relaxed);
+        let blown = |error: &Error| blown && is_interrupt(error);
         match result {
-            Ok(Err(error)) if blown && is_interrupt(&error) => Attempt::TooLong,
+            Ok(Err(error)) if blown(&error) => Attempt::TooLong,
+            Ok(result) if alone => Attempt::Done(Ok(self.inspect_alone(db, result))),
             Ok(result) => Attempt::Done(Ok(self.inspect(db, work, result))),
             Err(panic) => {
                 // What it left behind is checked all the same.
-                let _ = self.inspect(db, work, Ok(()));
+                let _ = if alone {
+                    self.inspect_alone(db, Ok(()))
+                } else {
+                    self.inspect(db, work, Ok(()))
+                };
                 Attempt::Done(Err(panic))
             }
         }
@@ -105,13 +129,7 @@ impl Session {
         }
     }
 
-    fn perform<T>(
-        &self,
-        db: &Db,
-        work: &mut Work<'_, T>,
-        read_only: bool,
-        fuse: Option<Instant>,
-    ) -> Result<T> {
+    fn perform<T>(&self, db: &Db, work: &mut Work<'_, T>, read_only: bool, run: Run) -> Result<T> {
         if let Some(sql) = work.sql() {
             check_text(sql)?;
         }
@@ -120,12 +138,12 @@ impl Session {
                 sql,
                 params,
                 finish,
-            } => self.prepared(db, sql, read_only, fuse, |statement| {
+            } => self.prepared(db, sql, read_only, run, |statement| {
                 params.bind(statement)?;
                 finish(&db.connection, statement)
             }),
             Work::Operation { sql, operation } => {
-                self.prepared(db, sql, read_only, fuse, |statement| {
+                self.prepared(db, sql, read_only, run, |statement| {
                     operation.run(&db.connection, statement)
                 })
             }
@@ -158,8 +176,8 @@ impl Session {
         db: &Db,
         sql: &str,
         read_only: bool,
-        fuse: Option<Instant>,
-        run: impl FnOnce(&mut rusqlite::Statement<'_>) -> Result<T>,
+        run: Run,
+        finish: impl FnOnce(&mut rusqlite::Statement<'_>) -> Result<T>,
     ) -> Result<T> {
         let (mut once, mut cached);
         let statement: &mut rusqlite::Statement<'_> = if is_long(sql) {
@@ -170,9 +188,10 @@ impl Session {
             &mut cached
         };
         if statement.readonly() {
-            match fuse {
-                Some(fuse) => db.guard.set_fuse(fuse),
-                None => self.conn.allow_interrupt(),
+            match run {
+                Run::Fused => db.guard.set_fuse(FUSE),
+                Run::Here => {}
+                Run::OnThread => self.conn.allow_interrupt(),
             }
         } else if !(read_only && only_asks(sql)) {
             may_write(read_only)?;
@@ -180,7 +199,7 @@ impl Session {
         if db.tracks() {
             db.guard.set_runs(true);
         }
-        run(statement).map_err(|error| why(error, statement))
+        finish(statement).map_err(|error| why(error, statement))
     }
 
     /// The library's own message for what a transaction does not allow.
@@ -198,6 +217,18 @@ impl Session {
             return Error::BatchLost { by: self.method };
         }
         db.guard.explain(error)
+    }
+
+    /// Notes what a statement without a transaction has left in the connection: nothing.
+    fn inspect_alone<R>(&self, db: &Db, result: Result<R>) -> Result<R> {
+        let result = result.map_err(|error| self.lost_or(self.explain(db, error)));
+        if matches!(&result, Err(error) if self.can_wait_for(error)) {
+            return result;
+        }
+        self.ran_alone.store(true, Ordering::Relaxed);
+        let is_over = db.connection.is_autocommit() && !db.guard.is_single_use();
+        self.used.store(!is_over, Ordering::Relaxed);
+        result
     }
 
     /// Checks the transaction after every statement: SQLite may have ended it.
@@ -256,6 +287,13 @@ fn may_write(read_only: bool) -> Result<()> {
         return Err(Error::refused(Refusal::Write));
     }
     Ok(())
+}
+
+/// Whether a text is a query and nothing else. Not every query begins with this word.
+fn is_select(sql: &str) -> bool {
+    sql.trim_start()
+        .get(..6)
+        .is_some_and(|start| start.eq_ignore_ascii_case("select"))
 }
 
 /// The error of a statement that failed. From a text without any SQL, rusqlite makes a statement without a text, which

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Access, Session};
+use super::{Access, HasSession, Session};
 use crate::engine::db::{CONTROL, Db};
 use crate::engine::open::is_busy;
 use crate::error::{Error, Result};
@@ -12,12 +12,13 @@ use crate::timer;
 
 impl Session {
     /// Opens the read transaction now, and waits for another process if necessary.
-    pub(crate) async fn take_snapshot(self: &Arc<Self>) -> Result<()> {
-        if self.begun.load(Ordering::Relaxed) {
+    pub(crate) async fn take_snapshot(this: &Arc<impl HasSession>) -> Result<()> {
+        let begun = &this.session().begun;
+        if begun.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.retry_while_busy(begin_read).await?;
-        self.begun.store(true, Ordering::Relaxed);
+        Self::retry_while_busy(this, begin_read).await?;
+        begun.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -29,7 +30,7 @@ impl Session {
         let Some(mut slot) = self.conn.try_lock() else {
             return;
         };
-        let Ok(db) = slot.owned_by(self.id) else {
+        let Ok(db) = self.db(&mut slot) else {
             return;
         };
         if begin_read(db).is_ok() {
@@ -38,22 +39,26 @@ impl Session {
     }
 
     /// Makes the writer's connection ready for its new owner: opens the transaction, or joins the one that is open.
-    pub(crate) async fn begin(self: &Arc<Self>) -> Result<()> {
-        match self.access {
-            Access::Write if self.is_shared() => self.join_write().await,
+    pub(crate) async fn begin(this: &Arc<impl HasSession>) -> Result<()> {
+        let session = this.session();
+        match session.access {
+            // Boxed, like the next but one: it keeps a call that begins its own transaction small.
+            Access::Write if session.is_shared() => Box::pin(Self::join_write(this)).await,
             Access::Write => {
-                let begun = self.begin_write().await;
+                let begun = Self::begin_write(this).await;
                 if let Err(error) = &begun {
-                    self.set_failure(error, false);
+                    session.set_failure(error, false);
                 }
                 begun
             }
             // Its statements run on a thread, where SQLite may wait for another process.
             Access::Connection => {
-                self.conn.check_identity()?;
-                let limit = self.busy_timeout;
-                let wait = move |db: &mut Db| db.connection.busy_timeout(limit);
-                Ok(self.control(wait).await??)
+                session.conn.check_identity()?;
+                let wait = |session: &Self, db: &mut Db| {
+                    db.connection
+                        .busy_timeout(session.conn.config().busy_timeout)
+                };
+                Ok(Box::pin(Self::control(this, wait)).await??)
             }
             // Its snapshot is taken with the first statement.
             Access::Read => Ok(()),
@@ -61,48 +66,53 @@ impl Session {
     }
 
     /// Whether a transaction is open on the connection.
-    pub(crate) async fn is_in_transaction(self: &Arc<Self>) -> Result<bool> {
-        self.control(|db| !db.connection.is_autocommit()).await
+    pub(crate) async fn is_in_transaction(this: &Arc<impl HasSession>) -> Result<bool> {
+        Self::control(this, |_, db| !db.connection.is_autocommit()).await
     }
 
     /// Opens the write transaction.
-    pub(crate) async fn begin_write(self: &Arc<Self>) -> Result<()> {
-        self.retry_while_busy(|db| db.control(&CONTROL.begin_write))
-            .await
+    pub(crate) async fn begin_write(this: &Arc<impl HasSession>) -> Result<()> {
+        Self::retry_while_busy(this, |db| db.control(&CONTROL.begin_write)).await
     }
 
     /// Opens a savepoint in a shared transaction.
-    async fn join_write(self: &Arc<Self>) -> Result<()> {
-        let this = Arc::clone(self);
-        self.control(move |db| {
+    async fn join_write(this: &Arc<impl HasSession>) -> Result<()> {
+        Self::control(this, |session, db| {
             db.savepoint(0)?;
-            this.savepoint.store(true, Ordering::Relaxed);
+            session.savepoint.store(true, Ordering::Relaxed);
             Ok(())
         })
         .await?
     }
 
-    async fn retry_while_busy(self: &Arc<Self>, attempt: fn(&mut Db) -> Result<()>) -> Result<()> {
-        match self.control(attempt).await? {
-            Err(error) if is_busy(&error) => Box::pin(self.keep_trying(attempt, error)).await,
+    async fn retry_while_busy(
+        this: &Arc<impl HasSession>,
+        attempt: fn(&mut Db) -> Result<()>,
+    ) -> Result<()> {
+        match Self::control(this, move |_, db| attempt(db)).await? {
+            Err(error) if is_busy(&error) => {
+                Box::pin(Self::keep_trying(this, attempt, error)).await
+            }
             result => result,
         }
     }
 
     /// SQLite's own busy handler would sleep on the runtime's worker and could not be cancelled.
     async fn keep_trying(
-        self: &Arc<Self>,
+        this: &Arc<impl HasSession>,
         attempt: fn(&mut Db) -> Result<()>,
         mut error: Error,
     ) -> Result<()> {
+        let session = this.session();
+        let limit = session.conn.config().busy_timeout;
         let started = Instant::now();
         let mut pause = Duration::from_millis(1);
-        while started.elapsed() < self.busy_timeout {
-            timer::sleep(pause.min(self.busy_timeout.saturating_sub(started.elapsed()))).await;
+        while started.elapsed() < limit {
+            timer::sleep(pause.min(limit.saturating_sub(started.elapsed()))).await;
             pause = (pause * 2).min(Duration::from_millis(20));
             // The library waits, not the body.
-            self.set_ready();
-            match self.control(attempt).await? {
+            session.set_ready();
+            match Self::control(this, move |_, db| attempt(db)).await? {
                 Err(busy) if is_busy(&busy) => error = busy,
                 result => return result,
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 
-use super::Session;
+use super::{HasSession, Session};
 use crate::engine::db::Db;
 use crate::error::{Error, Result};
 use crate::unique_id::next_id;
@@ -14,41 +14,43 @@ impl Session {
     /// Sends work to the worker thread and waits for its result. A statement whose caller has gone before it starts is
     /// not run. The library's own work always is.
     pub(super) async fn on_worker<R: Send + 'static>(
-        self: &Arc<Self>,
+        this: &Arc<impl HasSession + ?Sized>,
         kind: JobKind<'_>,
-        work: impl FnOnce(&mut Db) -> R + Send + 'static,
+        work: impl FnOnce(&Self, &mut Db) -> R + Send + 'static,
     ) -> Result<R> {
         let (sender, receiver) = oneshot::channel();
-        let (this, job) = (Arc::clone(self), next_id());
+        let (session, job) = (this.session(), next_id());
         let is_statement = matches!(kind, JobKind::Statement { .. });
         let mut guard = InterruptOnDrop {
-            session: self,
+            session,
             job,
             kind,
             abandoned: Arc::new(AtomicBool::new(false)),
             armed: true,
         };
         let abandoned = Arc::clone(&guard.abandoned);
+        let shared = Arc::clone(this);
         let run = move || {
+            let session = shared.session();
             // SeqCst: the partner is the store in `InterruptOnDrop::drop`. The lock of `Conn::running` already orders
             // them: `as_job` loads under that lock, and `interrupt` takes it after the store.
             let is_wanted =
-                || !is_statement || (!abandoned.load(Ordering::SeqCst) && this.check().is_ok());
-            let interruptible = is_statement && !this.is_shared();
-            let owner = is_statement.then_some(this.id);
-            match this.conn.lock().owned_by(this.id) {
-                Ok(db) => this
+                || !is_statement || (!abandoned.load(Ordering::SeqCst) && session.check().is_ok());
+            let interruptible = is_statement && !session.is_shared();
+            let owner = is_statement.then_some(session.id);
+            match session.db(&mut session.conn.lock()) {
+                Ok(db) => session
                     .conn
-                    .as_job(job, owner, interruptible, is_wanted, || work(db))
-                    .ok_or_else(|| this.lost_or(Error::HandleEnded)),
-                Err(error) => Err(this.lost_or(error)),
+                    .as_job(job, owner, interruptible, is_wanted, || work(session, db))
+                    .ok_or_else(|| session.lost_or(Error::HandleEnded)),
+                Err(error) => Err(error),
             }
         };
-        let posted = self.conn.post(run, |result| drop(sender.send(result)));
-        posted.map_err(|error| self.lost_or(error))?;
+        let posted = session.conn.post(run, |result| drop(sender.send(result)));
+        posted.map_err(|error| session.lost_or(error))?;
         let result = receiver.await;
         guard.armed = false;
-        result.unwrap_or_else(|_| Err(self.lost_or(Error::HandleEnded)))
+        result.unwrap_or_else(|_| Err(session.lost_or(Error::HandleEnded)))
     }
 }
 

@@ -36,7 +36,8 @@ impl Session {
             self.tainted.store(true, Ordering::Relaxed);
         }
         let newest = Some(error.clone());
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let failure = self.rare().failure.lock();
+        let mut failure = failure.unwrap_or_else(PoisonError::into_inner);
         let older = std::mem::replace(&mut *failure, newest);
         drop(failure);
         // Dropping the older error may run code of the program, so it comes after unlocking.
@@ -44,7 +45,8 @@ impl Session {
     }
 
     pub(crate) fn take_failure(&self) -> Option<Error> {
-        self.failure
+        let failure = &self.rare.get()?.failure;
+        failure
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
@@ -52,8 +54,10 @@ impl Session {
 
     /// Notes that the call's work was included or undone. True if it was before.
     pub(crate) fn resolve(&self) -> bool {
-        // AcqRel: the partner of the load in `is_resolved`. Both run under the slot's lock, which already orders them.
-        self.resolved.swap(true, Ordering::AcqRel)
+        // No exchange: it runs under the slot's lock. Release: the partner of the load in `is_resolved`.
+        let before = self.resolved.load(Ordering::Relaxed);
+        self.resolved.store(true, Ordering::Release);
+        before
     }
 
     pub(crate) fn is_resolved(&self) -> bool {
@@ -61,15 +65,19 @@ impl Session {
         self.resolved.load(Ordering::Acquire)
     }
 
+    pub(super) fn execution(&self) -> Execution {
+        self.conn.config().execution
+    }
+
     /// Undoing takes about as long as the work did. That is too long for a destructor, unless everything runs where the
     /// task is.
     pub(crate) fn has_worked_long(&self) -> bool {
-        self.execution != Execution::Inline && self.spent.load(Ordering::Relaxed) > 1_000
+        self.execution() != Execution::Inline && self.spent.load(Ordering::Relaxed) > 1_000
     }
 
     /// Notes the outcome that this call's answer comes from, because another call commits its work.
     pub(crate) fn set_late_answer(&self, answer: Arc<CommitOutcome>) {
-        let late_answer = self.late_answer.lock();
+        let late_answer = self.rare().late_answer.lock();
         let older = late_answer
             .unwrap_or_else(PoisonError::into_inner)
             .replace(answer);
@@ -77,7 +85,8 @@ impl Session {
     }
 
     pub(crate) fn take_late_answer(&self) -> Option<Arc<CommitOutcome>> {
-        self.late_answer
+        let late_answer = &self.rare.get()?.late_answer;
+        late_answer
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
@@ -123,6 +132,21 @@ impl Session {
 
     pub(crate) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Whether the call is known to run one statement at most.
+    pub(crate) fn is_one_statement(&self) -> bool {
+        self.one_statement.load(Ordering::Relaxed)
+    }
+
+    /// From here on the call has a transaction: calls join it. False if its statement has run without one.
+    pub(crate) fn needs_transaction(&self) -> bool {
+        self.one_statement.store(false, Ordering::Relaxed);
+        !self.ran_alone()
+    }
+
+    pub(super) fn ran_alone(&self) -> bool {
+        self.ran_alone.load(Ordering::Relaxed)
     }
 
     /// Whether a statement has run.
@@ -201,7 +225,6 @@ impl Drop for Active<'_> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicU64;
-    use std::time::Duration;
 
     use rusqlite::ffi;
 
@@ -215,9 +238,8 @@ mod tests {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let engine = engine_in_memory();
         let spoils = |code, read_only| {
-            let (conn, auto) = (Arc::clone(&engine.writer.conn), Execution::Auto);
-            let none = Duration::ZERO;
-            let session = Session::new(conn, next_id(), Access::Write, "meets", auto, none, &COUNT);
+            let conn = Arc::clone(&engine.writer.conn);
+            let session = Session::new(conn, next_id(), Access::Write, "meets", false, &COUNT);
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
             session.set_failure(&error.into(), read_only);
             session.is_tainted()

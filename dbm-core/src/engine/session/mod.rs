@@ -16,16 +16,15 @@ pub(crate) use self::many::Many;
 pub(crate) use self::run::Tried;
 pub(crate) use self::stream::{Produced, Producer, RowChannel};
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
 use super::commit_outcome::CommitOutcome;
 use super::connection::{Conn, OwnerId, SlotGuard};
+use super::db::Db;
 use super::inside::waits_for_itself;
 use super::touched::Touched;
 use crate::after_commit::Ticket;
-use crate::config::Execution;
 use crate::error::{Error, Result};
 use crate::live::Collector;
 
@@ -40,15 +39,34 @@ pub(crate) enum Access {
     Connection,
 }
 
+/// What a session is part of, and shares its allocation with: the frame of its call.
+pub(crate) trait HasSession: Send + Sync + 'static {
+    fn session(&self) -> &Session;
+}
+
+/// A session that may be used after its call is gone.
+pub(crate) type SharedSession = Arc<dyn HasSession>;
+
+#[cfg(test)]
+impl HasSession for Session {
+    fn session(&self) -> &Session {
+        self
+    }
+}
+
 pub(crate) struct Session {
     pub(crate) conn: Arc<Conn>,
     pub(crate) id: OwnerId,
     pub(crate) access: Access,
     pub(crate) method: &'static str,
-    execution: Execution,
-    busy_timeout: Duration,
     /// Counts statements that run on the worker thread.
     offloaded: &'static AtomicU64,
+    /// The call is known to run one statement at most, which then needs no transaction around it.
+    one_statement: AtomicBool,
+    /// That statement has run, without a transaction.
+    ran_alone: AtomicBool,
+    /// Something of the call may be left in the connection, or running there.
+    used: AtomicBool,
     /// A statement was requested, whatever its result.
     asked: AtomicBool,
     /// Whether the transaction is open; a read opens it with its first statement.
@@ -71,19 +89,25 @@ pub(crate) struct Session {
     /// Statements and nested calls under way. A body that waits while there are none waits for something other than the
     /// database.
     active: AtomicUsize,
+    /// Whether there were live reads when it got its connection: it records what it writes.
+    tracks: AtomicBool,
+    /// Present where an idle call with the writer is evicted.
+    activity: Option<Box<Activity>>,
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// What few calls have. It is allocated for them alone, so that every other call is small.
+#[derive(Default)]
+struct Rare {
     lost: OnceLock<Error>,
     /// The newest error of a statement, for the span of a call whose body passes it on.
     failure: Mutex<Option<Error>>,
     late_answer: Mutex<Option<Arc<CommitOutcome>>>,
     /// What the body has promised to run after the commit.
-    promises: OnceLock<Mutex<Vec<Ticket>>>,
-    /// Whether there were live reads when it got its connection: it records what it writes.
-    tracks: AtomicBool,
-    written: OnceLock<Mutex<Vec<Arc<Touched>>>>,
+    promises: Mutex<Vec<Ticket>>,
+    written: Mutex<Vec<Arc<Touched>>>,
     /// Where a call of a live read records what it reads.
     collector: OnceLock<Arc<Collector>>,
-    /// Present where an idle call with the writer is evicted.
-    activity: Option<Box<Activity>>,
 }
 
 impl Session {
@@ -92,20 +116,20 @@ impl Session {
         id: OwnerId,
         access: Access,
         method: &'static str,
-        execution: Execution,
-        busy_timeout: Duration,
+        one_statement: bool,
         offloaded: &'static AtomicU64,
-    ) -> Arc<Self> {
+    ) -> Self {
         let watched = access != Access::Read && conn.config().max_write_idle.is_some();
-        Arc::new(Self {
+        Self {
             activity: watched.then(Activity::of_new_call),
             conn,
             id,
             access,
             method,
-            execution,
-            busy_timeout,
             offloaded,
+            one_statement: AtomicBool::new(one_statement && access == Access::Read),
+            ran_alone: AtomicBool::new(false),
+            used: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             shared: AtomicBool::new(false),
@@ -117,20 +141,27 @@ impl Session {
             resolved: AtomicBool::new(false),
             spent: AtomicU64::new(0),
             active: AtomicUsize::new(0),
-            lost: OnceLock::new(),
-            failure: Mutex::default(),
-            late_answer: Mutex::default(),
-            promises: OnceLock::new(),
             tracks: AtomicBool::new(false),
-            written: OnceLock::new(),
-            collector: OnceLock::new(),
-        })
+            rare: OnceLock::new(),
+        }
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
+    fn lost(&self) -> Option<&Error> {
+        self.rare.get()?.lost.get()
     }
 
     /// Makes the session the owner of its connection, which is opened if necessary. Fails if it was evicted before.
     pub(crate) async fn take_connection(&self) -> Result<()> {
         loop {
-            if let Some(slot) = self.conn.lock_open() {
+            if self.access == Access::Read {
+                if self.conn.take(self.id) {
+                    return self.check();
+                }
+            } else if let Some(slot) = self.conn.lock_open() {
                 return self.take(slot);
             }
             if let Some(holder) = self.conn.is_run_here() {
@@ -150,14 +181,33 @@ impl Session {
         Ok(())
     }
 
+    /// The connection, if the session still owns it. From here on something of the call may be left there.
+    fn db<'a>(&self, slot: &'a mut SlotGuard<'_>) -> Result<&'a mut Db> {
+        let db = slot
+            .owned_by(self.id)
+            .map_err(|error| self.lost_or(error))?;
+        let first = !self.used.load(Ordering::Relaxed);
+        if first && self.access == Access::Read {
+            self.track(db);
+        }
+        self.used.store(true, Ordering::Relaxed);
+        Ok(db)
+    }
+
+    /// Gives the connection back, if nothing of the call can be left in it. Otherwise false.
+    pub(crate) fn give_back_unused(&self) -> bool {
+        let is_used = self.used.load(Ordering::Relaxed) || self.is_tainted();
+        !is_used && self.check().is_ok() && self.conn.take_back_unused(self.id)
+    }
+
     /// Fails if the session is over.
     pub(crate) fn check(&self) -> Result<()> {
-        self.lost.get().map_or(Ok(()), |error| Err(error.clone()))
+        self.lost().map_or(Ok(()), |error| Err(error.clone()))
     }
 
     /// Ends the session for its body: every later statement fails with this error.
     pub(crate) fn lose(&self, error: Error) {
-        let _ = self.lost.set(error);
+        let _ = self.rare().lost.set(error);
     }
 
     /// Ends the session because of a running statement whose result is never awaited, and stops that statement.
@@ -168,6 +218,6 @@ impl Session {
     }
 
     pub(crate) fn lost_or(&self, error: Error) -> Error {
-        self.lost.get().cloned().unwrap_or(error)
+        self.lost().cloned().unwrap_or(error)
     }
 }

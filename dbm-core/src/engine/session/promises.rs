@@ -7,14 +7,12 @@ use crate::after_commit::Ticket;
 
 impl Session {
     pub(crate) fn promise(&self, ticket: Ticket) {
-        lock(self.promises.get_or_init(Mutex::default)).push(ticket);
+        lock(&self.rare().promises).push(ticket);
     }
 
     /// How many promises there are: the mark to which a savepoint goes back.
     pub(crate) fn promised(&self) -> usize {
-        self.promises
-            .get()
-            .map_or(0, |promises| lock(promises).len())
+        self.rare.get().map_or(0, |rare| lock(&rare.promises).len())
     }
 
     /// Takes back what was promised after `mark`: that work is undone.
@@ -28,10 +26,10 @@ impl Session {
     }
 
     fn take_promises(&self, mark: usize) -> Vec<Ticket> {
-        let Some(promises) = self.promises.get() else {
+        let Some(rare) = self.rare.get() else {
             return Vec::new();
         };
-        let mut promises = lock(promises);
+        let mut promises = lock(&rare.promises);
         let mark = mark.min(promises.len());
         promises.split_off(mark)
     }

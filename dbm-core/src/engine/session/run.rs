@@ -4,9 +4,9 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Run};
 use super::dispatch::JobKind;
-use super::{Access, Session};
+use super::{Access, HasSession, Session};
 use crate::config::Execution;
 use crate::engine::connection::SlotGuard;
 use crate::engine::db::Db;
@@ -28,19 +28,22 @@ impl Session {
     ///
     /// `dropped` is called if the future is dropped while the statement may be running.
     pub(crate) async fn run<T: Send + 'static>(
-        self: &Arc<Self>,
+        this: &Arc<impl HasSession>,
         mut work: Work<'_, T>,
         read_only: bool,
         dropped: &(dyn Fn() + Sync),
     ) -> Result<T> {
-        self.check()?;
-        if self.access == Access::Read && work.sql().is_none() {
+        let session = this.session();
+        session.check()?;
+        if session.access == Access::Read && work.sql().is_none() {
             // A closure cannot be run again after it has met another process's lock.
-            self.take_snapshot().await?;
+            Self::take_snapshot(this).await?;
         }
-        match self.try_here(&mut work, read_only, false) {
+        match session.try_here(&mut work, read_only, false) {
             Tried::Done(result) => result.unwrap_or_else(|panic| resume_unwind(panic)),
-            Tried::MustBeAlone | Tried::NotHere => self.run_on_lane(work, read_only, dropped).await,
+            Tried::MustBeAlone | Tried::NotHere => {
+                Self::run_on_lane(this, work, read_only, dropped).await
+            }
         }
     }
 
@@ -58,11 +61,11 @@ impl Session {
         let Some(mut slot) = self.slot_here() else {
             return Tried::NotHere;
         };
-        let db = match slot.owned_by(self.id) {
+        let db = match self.db(&mut slot) {
             Ok(db) => db,
-            Err(error) => return Tried::Done(Ok(Err(self.lost_or(error)))),
+            Err(error) => return Tried::Done(Ok(Err(error))),
         };
-        let force = self.execution == Execution::Inline;
+        let force = self.execution() == Execution::Inline;
         if shares || !force {
             let permission = self.permission(read_only);
             match expect(db, work, shares, force, permission) {
@@ -71,7 +74,8 @@ impl Session {
                 Expected::Long | Expected::Short => {}
             }
         }
-        match self.attempt(db, work, read_only, !force) {
+        let run = if force { Run::Here } else { Run::Fused };
+        match self.attempt(db, work, read_only, run) {
             Attempt::Done(Ok(Err(error))) if self.can_wait_for(&error) => Tried::NotHere,
             Attempt::Done(result) => Tried::Done(result),
             Attempt::TooLong => Tried::NotHere,
@@ -82,52 +86,61 @@ impl Session {
     ///
     /// `dropped` is called if the future is dropped while the statement may be running.
     pub(crate) async fn run_on_lane<T: Send + 'static>(
-        self: &Arc<Self>,
+        this: &Arc<impl HasSession>,
         work: Work<'_, T>,
         read_only: bool,
         dropped: &(dyn Fn() + Sync),
     ) -> Result<T> {
-        if self.access == Access::Read {
-            self.take_snapshot().await?;
+        if this.session().access == Access::Read {
+            Self::take_snapshot(this).await?;
         }
-        self.offloaded.fetch_add(1, Ordering::Relaxed);
-        let (this, mut work) = (Arc::clone(self), work.into_owned());
-        let result = self
-            .on_worker(JobKind::Statement { dropped }, move |db| {
-                match this.attempt(db, &mut work, read_only, false) {
-                    Attempt::Done(result) => result,
-                    Attempt::TooLong => Ok(Err(Error::HandleEnded)),
-                }
-            })
-            .await?;
+        this.session().offloaded.fetch_add(1, Ordering::Relaxed);
+        let mut work = work.into_owned();
+        let run = move |session: &Self, db: &mut Db| match session.attempt(
+            db,
+            &mut work,
+            read_only,
+            Run::OnThread,
+        ) {
+            Attempt::Done(result) => result,
+            Attempt::TooLong => Ok(Err(Error::HandleEnded)),
+        };
+        let result = Self::on_worker(this, JobKind::Statement { dropped }, run).await?;
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Runs the library's own work on this connection: here if it is free, otherwise after what runs there.
     pub(crate) async fn control<R: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&mut Db) -> R + Send + 'static,
+        this: &Arc<impl HasSession + ?Sized>,
+        work: impl FnOnce(&Self, &mut Db) -> R + Send + 'static,
     ) -> Result<R> {
-        if let Some(mut slot) = self.slot_here() {
-            return slot
-                .owned_by(self.id)
-                .map(work)
-                .map_err(|error| self.lost_or(error));
+        let session = this.session();
+        if let Some(mut slot) = session.slot_here() {
+            return session.control_here(&mut slot, work);
         }
-        Box::pin(self.on_worker(JobKind::Control, work)).await
+        Box::pin(Self::on_worker(this, JobKind::Control, work)).await
+    }
+
+    /// Runs the library's own work on the connection that is locked.
+    pub(crate) fn control_here<R>(
+        &self,
+        slot: &mut SlotGuard<'_>,
+        work: impl FnOnce(&Self, &mut Db) -> R,
+    ) -> Result<R> {
+        Ok(work(self, self.db(slot)?))
     }
 
     /// The same for work that takes longer the larger the file is: never where the task is.
     pub(crate) async fn control_on_lane<R: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&mut Db) -> R + Send + 'static,
+        this: &Arc<impl HasSession>,
+        work: impl FnOnce(&Self, &mut Db) -> R + Send + 'static,
     ) -> Result<R> {
-        self.on_worker(JobKind::Control, work).await
+        Self::on_worker(this, JobKind::Control, work).await
     }
 
     /// The connection, if nothing is in its way and not everything should run on the worker thread.
-    fn slot_here(&self) -> Option<SlotGuard<'_>> {
-        if self.execution == Execution::Offload {
+    pub(crate) fn slot_here(&self) -> Option<SlotGuard<'_>> {
+        if self.execution() == Execution::Offload {
             return None;
         }
         self.conn.try_lock()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ffi};
 use serde_core::de::DeserializeOwned;
 
-use super::Session;
+use super::SharedSession;
 use super::attempt::is_interrupt;
 use crate::channel::{Channel, Unsent};
 use crate::engine::statement::Operation;
@@ -41,7 +41,7 @@ pub(crate) enum Produced {
 
 pub(crate) struct Producer<T> {
     params: BoundParams,
-    session: Arc<Session>,
+    session: SharedSession,
     channel: Arc<RowChannel<T>>,
     waited: Duration,
 }
@@ -69,12 +69,12 @@ impl<T> RowChannel<T> {
 impl<T: DeserializeOwned + Send + 'static> Producer<T> {
     pub(crate) fn new(
         params: BoundParams,
-        session: &Arc<Session>,
+        session: SharedSession,
         channel: &Arc<RowChannel<T>>,
     ) -> Box<Self> {
         Box::new(Self {
             params,
-            session: Arc::clone(session),
+            session,
             channel: Arc::clone(channel),
             waited: Duration::ZERO,
         })
@@ -149,7 +149,7 @@ impl<T: DeserializeOwned + Send + 'static> Producer<T> {
             }
             if full_since.is_none() {
                 full_since = Some(Instant::now());
-                self.session.set_ready();
+                self.session.session().set_ready();
             }
             // Who interrupts the statement unparks the thread as well.
             if connection.is_interrupted() {
@@ -159,7 +159,7 @@ impl<T: DeserializeOwned + Send + 'static> Producer<T> {
             thread::park();
         };
         if let Some(since) = full_since {
-            self.session.set_busy();
+            self.session.session().set_busy();
             self.waited += since.elapsed();
         }
         sent

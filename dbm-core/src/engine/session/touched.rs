@@ -17,12 +17,16 @@ impl Session {
 
     /// It reads for a live read.
     pub(crate) fn set_collector(&self, collector: Arc<Collector>) {
-        let _ = self.collector.set(collector);
+        let _ = self.rare().collector.set(collector);
+    }
+
+    fn collector(&self) -> Option<&Arc<Collector>> {
+        self.rare.get()?.collector.get()
     }
 
     /// A call of a live read has failed, or was dropped: it is not known what it would have read.
     pub(crate) fn reads_anything(&self) {
-        if let Some(collector) = self.collector.get() {
+        if let Some(collector) = self.collector() {
             collector.add(&Tables::All);
         }
     }
@@ -50,7 +54,7 @@ impl Session {
             let _ = db.guard.take_seen();
             None
         };
-        if let Some(collector) = self.collector.get() {
+        if let Some(collector) = self.collector() {
             collector.add(
                 touched
                     .as_ref()
@@ -65,7 +69,7 @@ impl Session {
         if touched.writes.is_empty() || (writes_rows && changed == 0) {
             return;
         }
-        let mut written = lock(self.written.get_or_init(Mutex::default));
+        let mut written = lock(&self.rare().written);
         if written
             .last()
             .is_none_or(|last| !Arc::ptr_eq(last, &touched))
@@ -76,13 +80,13 @@ impl Session {
 
     /// How much is recorded: the mark to which a savepoint goes back.
     pub(crate) fn written(&self) -> usize {
-        self.written.get().map_or(0, |written| lock(written).len())
+        self.rare.get().map_or(0, |rare| lock(&rare.written).len())
     }
 
     /// What was written after `mark` is undone.
     pub(crate) fn forget_written(&self, mark: usize) {
-        if let Some(written) = self.written.get() {
-            lock(written).truncate(mark);
+        if let Some(rare) = self.rare.get() {
+            lock(&rare.written).truncate(mark);
         }
     }
 
@@ -93,8 +97,8 @@ impl Session {
             return Tables::All;
         }
         let mut tables = Tables::default();
-        if let Some(written) = self.written.get() {
-            for touched in lock(written).drain(..) {
+        if let Some(rare) = self.rare.get() {
+            for touched in lock(&rare.written).drain(..) {
                 tables.add_all_of(&touched.writes);
             }
         }

@@ -7,19 +7,16 @@ use tokio::sync::oneshot;
 
 use super::contention::Spin;
 use super::policy::POLICY;
-use super::scheduler::{Again, Arrival, Arrived, Caller};
+use super::scheduler::{Again, Arrival, Arrived, CallId, Caller};
 use super::shell::{QueuedCall, Writer, WriterPermit, is_exclusive};
-use super::watchdog::Watched as _;
-use crate::engine::session::Session;
+use crate::engine::session::{HasSession, SharedSession};
 use crate::engine::share_policy::SharePolicy;
 use crate::error::{Error, Result};
-use crate::limited::limited;
 use crate::waking::contained;
 
 /// A call that wants the writer. Without `share_policy` it runs in a transaction of its own.
-#[derive(Clone, Copy)]
-struct Request<'a> {
-    session: &'a Arc<Session>,
+struct Request<'a, S> {
+    session: &'a Arc<S>,
     share_policy: Option<&'static SharePolicy>,
     again: Option<Again>,
 }
@@ -33,14 +30,14 @@ enum Acquired<'a> {
 struct PlaceInQueue<'a> {
     writer: &'a Writer,
     arrival: Arrival,
-    grant: oneshot::Receiver<WriterPermit>,
+    grant: oneshot::Receiver<Result<WriterPermit>>,
 }
 
 impl Writer {
     /// Waits for the writer, first come first served. Dropping the future leaves the queue undisturbed.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
-        session: &Arc<Session>,
+        session: &Arc<impl HasSession>,
         share_policy: Option<&'static SharePolicy>,
     ) -> Result<WriterPermit> {
         let request = Request {
@@ -48,7 +45,7 @@ impl Writer {
             share_policy,
             again: None,
         };
-        match self.arrive(request)? {
+        match self.arrive(&request)? {
             Acquired::AtOnce(permit) => Ok(permit),
             // Boxed, like everything that is seldom awaited: it keeps a call that need not wait small.
             Acquired::Queued(place) => Box::pin(self.wait_in_queue(request, place)).await,
@@ -57,55 +54,36 @@ impl Writer {
 
     async fn wait_in_queue<'a>(
         self: &'a Arc<Self>,
-        mut request: Request<'_>,
+        mut request: Request<'_, impl HasSession>,
         mut place: PlaceInQueue<'a>,
     ) -> Result<WriterPermit> {
-        let (started, mut claim_within) = (Instant::now(), POLICY.claim_within);
+        let (since, mut claim_within) = (Instant::now(), POLICY.claim_within);
+        let method = request.method();
         loop {
-            let mut permit = self
-                .wait_for_grant(request.session.method, started, &mut place)
-                .await?;
-            if self.claim(request, &mut permit) {
+            let granted = self.watched(&mut place.grant).await;
+            let mut permit = granted.unwrap_or(Err(Error::Closed { method }))?;
+            if self.claim(&request, &mut permit) {
                 return Ok(permit);
             }
             claim_within = (2 * claim_within).min(POLICY.claim_within_at_most);
             request.again = Some(Again {
                 arrival: place.arrival,
+                since,
                 claim_within,
             });
             // Both are dropped before the call arrives again, with the same id and the same place in the order of
             // arrival.
             drop((permit, place));
-            place = match self.arrive(request)? {
+            place = match self.arrive(&request)? {
                 Acquired::AtOnce(permit) => return Ok(permit),
                 Acquired::Queued(place) => place,
             };
         }
     }
 
-    async fn wait_for_grant(
-        self: &Arc<Self>,
-        method: &'static str,
-        started: Instant,
-        place: &mut PlaceInQueue<'_>,
-    ) -> Result<WriterPermit> {
-        let limit = self.opener.config.acquire_timeout;
-        let mut pause = POLICY.claim_within;
-        loop {
-            let left = limit.saturating_sub(started.elapsed());
-            match limited(pause.min(left), &mut place.grant).await {
-                Some(permit) => return permit.map_err(|_| Error::Closed { method }),
-                None => self.tick(),
-            }
-            if started.elapsed() >= limit {
-                return Err(self.acquire_timeout(method));
-            }
-            pause = (2 * pause).min(POLICY.claim_within_at_most);
-        }
-    }
-
-    fn arrive(self: &Arc<Self>, request: Request<'_>) -> Result<Acquired<'_>> {
-        let caller = request.caller();
+    fn arrive(self: &Arc<Self>, request: &Request<'_, impl HasSession>) -> Result<Acquired<'_>> {
+        let (id, method) = (request.id(), request.method());
+        let exclusive = is_exclusive(request.share_policy);
         let mut spin = Spin::default();
         let mut grant = None;
         let arrived = loop {
@@ -118,14 +96,14 @@ impl Writer {
                     let (sender, receiver) = oneshot::channel();
                     grant = Some(receiver);
                     QueuedCall {
-                        id: caller.id,
-                        method: caller.method,
+                        id,
+                        method,
                         share_policy: request.share_policy,
                         grant: sender,
                     }
                 };
-                let arrived = scheduler.arrive(&caller, Instant::now, queued);
-                if matches!(arrived, Arrived::Runs { .. }) && !caller.exclusive {
+                let arrived = scheduler.arrive(request.caller(exclusive), Instant::now, queued);
+                if matches!(arrived, Arrived::Runs { .. }) && !exclusive {
                     self.contention.runs_here();
                 }
                 Some(arrived)
@@ -134,10 +112,9 @@ impl Writer {
                 break arrived;
             }
         };
-        let method = caller.method;
         match (arrived, grant) {
             (Arrived::Runs { joins }, _) => {
-                let permit = WriterPermit::new(self, caller.id, joins, caller.exclusive);
+                let permit = WriterPermit::new(self, id, joins, exclusive);
                 Ok(Acquired::AtOnce(permit))
             }
             (Arrived::Queued(arrival), Some(grant)) => Ok(Acquired::Queued(PlaceInQueue {
@@ -151,10 +128,10 @@ impl Writer {
     }
 
     /// Whether the caller still has the writer that it was granted.
-    fn claim(&self, request: Request<'_>, permit: &mut WriterPermit) -> bool {
-        let caller = request.caller();
+    fn claim(&self, request: &Request<'_, impl HasSession>, permit: &mut WriterPermit) -> bool {
+        let caller = request.caller(is_exclusive(request.share_policy));
         let joins = self.note(|scheduler| {
-            let joins = scheduler.claim(&caller, Instant::now())?;
+            let joins = scheduler.claim(caller, Instant::now())?;
             if !permit.exclusive {
                 self.contention.runs_here();
             }
@@ -165,13 +142,21 @@ impl Writer {
     }
 }
 
-impl<'a> Request<'a> {
-    fn caller(self) -> Caller<'a, Arc<Session>> {
+impl<S: HasSession> Request<'_, S> {
+    fn id(&self) -> CallId {
+        self.session.session().id
+    }
+
+    fn method(&self) -> &'static str {
+        self.session.session().method
+    }
+
+    fn caller(&self, exclusive: bool) -> Caller<SharedSession> {
         Caller {
-            id: self.session.id,
-            method: self.session.method,
-            exclusive: is_exclusive(self.share_policy),
-            session: self.session,
+            id: self.id(),
+            method: self.method(),
+            exclusive,
+            session: Arc::clone(self.session) as SharedSession,
             again: self.again,
         }
     }

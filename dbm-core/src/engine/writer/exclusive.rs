@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::latency::RunOn;
 use super::shell::{Scheduler, Writer};
-use crate::engine::session::Session;
+use crate::engine::session::{HasSession, Session};
 use crate::error::{Error, Result};
 
 impl Writer {
@@ -15,9 +15,10 @@ impl Writer {
     /// is exclusive then.
     pub(crate) async fn become_exclusive(
         self: &Arc<Self>,
-        session: &Arc<Session>,
+        shared: &Arc<impl HasSession>,
         depth: usize,
     ) -> Result<()> {
+        let session = shared.session();
         session.set_exclusive();
         if !session.is_shared() {
             return Ok(());
@@ -28,14 +29,14 @@ impl Writer {
         // Dropped on the way, the call may be without a transaction.
         let mut lost = LostOnDrop(Some(session));
         let (sender, receiver) = oneshot::channel();
-        let (writer, leaving) = (Arc::clone(self), Arc::clone(session));
+        let (writer, leaving) = (Arc::clone(self), Arc::clone(shared));
         self.conn.post_or_run(
-            move || writer.commit_for_others(&leaving),
+            move || writer.commit_for_others(leaving.session()),
             |result| drop(sender.send(result)),
         );
         let left = receiver.await.unwrap_or(Err(Error::HandleEnded));
         let begun = match left {
-            Ok(()) => session.begin_write().await,
+            Ok(()) => Session::begin_write(shared).await,
             Err(error) => Err(error),
         };
         lost.0 = None;

@@ -1,7 +1,6 @@
 //! How a call whose work is part of the open transaction ends: it commits, leads, or waits for the commit of another
 //! call.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,12 +10,10 @@ use super::latency::RunOn;
 use super::policy::POLICY;
 use super::scheduler::{CallId, Finished, Looked};
 use super::shell::{LibraryPermit, Writer, WriterPermit};
-use super::watchdog::Watched as _;
 use crate::engine::commit_outcome::{CommitOutcome, Followers};
 use crate::engine::connection::OwnerId;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
-use crate::limited::limited;
 use crate::unique_id::next_id;
 use crate::waking::contained;
 
@@ -48,7 +45,7 @@ impl Writer {
                 let permit = LibraryPermit::of_task(self);
                 self.commit(permit, id, followers).await
             }
-            Finished::Lead(outcome) => self.lead(id, &outcome).await,
+            Finished::Lead(outcome) => Box::pin(self.lead(id, &outcome)).await,
             Finished::Wait(outcome) => self.wait_for(&outcome).await,
             Finished::Lost => Err(Error::HandleEnded),
             // The other members went on without it. If its work was included, it was committed all the same.
@@ -140,17 +137,7 @@ impl Writer {
     }
 
     pub(super) async fn wait_for(self: &Arc<Self>, outcome: &CommitOutcome) -> Result<()> {
-        let watched = self.is_watched();
-        let mut told = pin!(outcome.told());
-        if watched {
-            return told.await;
-        }
-        loop {
-            match limited(POLICY.claim_within, &mut told).await {
-                Some(result) => return result,
-                None => self.tick(),
-            }
-        }
+        self.watched(outcome.told()).await
     }
 }
 

@@ -11,6 +11,7 @@ pub(super) const POLICY: Policy = Policy {
     claim_within_at_most: Duration::from_secs(1),
     stalled_after: Duration::from_secs(1),
     max_idle: None,
+    acquire_timeout: Duration::MAX,
     overdue_after: Duration::from_millis(20),
     look_every: Duration::from_micros(5),
     stay_awake_for: Duration::from_micros(100),
@@ -39,6 +40,8 @@ pub(super) struct Policy {
     pub(super) stalled_after: Duration,
     /// A body that runs no statement for this long while other calls wait is evicted. The program sets it.
     pub(super) max_idle: Option<Duration>,
+    /// A call that has waited for this long leaves the queue. The program sets it.
+    pub(super) acquire_timeout: Duration,
     /// An open transaction of this age is committed on the worker thread: its leader's task does not run.
     pub(super) overdue_after: Duration,
     /// The leader looks for joiners this often. Polling contends with them for the scheduler's lock.
@@ -62,6 +65,6 @@ pub(super) struct Policy {
     pub(super) try_fast_every: u32,
     /// Tries that were not fast are repeated at longer and longer intervals, up to this one.
     pub(super) try_fast_at_least_every: u32,
-    /// Rounds without a call to watch, before the watchdog's thread pauses: about a second.
+    /// Rounds without a call to watch, before the watchdog's thread ends: about a second.
     pub(super) idle_rounds: u32,
 }

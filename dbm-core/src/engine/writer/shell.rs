@@ -1,5 +1,6 @@
 //! The thin shell around the scheduler: it locks, steps, unlocks, and then carries the effects out.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -19,16 +20,17 @@ use crate::engine::connection::{Conn, OwnerId};
 use crate::engine::db::Db;
 use crate::engine::open::SharedOpener;
 use crate::engine::readers::Readers;
-use crate::engine::session::{Access, Session};
+use crate::engine::session::{Access, Session, SharedSession};
 use crate::engine::share_policy::SharePolicy;
 use crate::engine::worker_thread::WorkerThread;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::limited::limited;
 use crate::tables::Tables;
 use crate::unique_id::next_id;
 use crate::waking::contained;
 
-pub(super) type Scheduler = scheduler::Scheduler<QueuedCall, Arc<Session>, Followers>;
-type WriterEffects = Effects<QueuedCall, Arc<Session>, Followers>;
+pub(super) type Scheduler = scheduler::Scheduler<QueuedCall, SharedSession, Followers>;
+type WriterEffects = Effects<QueuedCall, SharedSession, Followers>;
 
 /// The one writer of a manager.
 pub(crate) struct Writer {
@@ -60,7 +62,7 @@ pub(super) struct QueuedCall {
     pub(super) id: CallId,
     pub(super) method: &'static str,
     pub(super) share_policy: Option<&'static SharePolicy>,
-    pub(super) grant: oneshot::Sender<WriterPermit>,
+    pub(super) grant: oneshot::Sender<Result<WriterPermit>>,
 }
 
 impl Waiting for QueuedCall {
@@ -77,9 +79,12 @@ impl Waiting for QueuedCall {
     }
 }
 
-impl RunningCall for Arc<Session> {
+impl RunningCall for SharedSession {
     fn idle_since(&self) -> Option<Instant> {
-        Session::idle_since(self)
+        let session = self.session();
+        // What its worker thread has not finished is not idleness.
+        let is_idle = !session.conn.has_pending();
+        is_idle.then(|| session.idle_since()).flatten()
     }
 }
 
@@ -205,6 +210,7 @@ impl Writer {
     pub(crate) fn new(conn: Arc<Conn>, opener: SharedOpener, readers: Arc<Readers>) -> Arc<Self> {
         let policy = Policy {
             max_idle: opener.config.max_write_idle,
+            acquire_timeout: opener.config.acquire_timeout,
             ..POLICY
         };
         let checkpointer = Checkpointer::new(Arc::clone(&opener), Arc::clone(&readers.mark));
@@ -272,6 +278,7 @@ impl Writer {
             commit,
             restart_log,
             evict,
+            expired,
             refused,
         } = effects;
         if let Some(followers) = commit {
@@ -307,7 +314,10 @@ impl Writer {
         if let Some(call) = grant {
             let permit = WriterPermit::new(self, call.id, false, call.is_exclusive());
             // A call that went away at this moment drops the permit.
-            contained(|| drop(call.grant.send(permit)));
+            contained(|| drop(call.grant.send(Ok(permit))));
+        }
+        if !expired.is_empty() {
+            self.tell_expired(expired);
         }
         for call in refused {
             contained(|| drop(call));
@@ -335,7 +345,8 @@ impl Writer {
 
     /// Takes the writer from a call and undoes its work, after interrupting what it runs. Its body gets an error from
     /// then on.
-    pub(super) fn evict(self: &Arc<Self>, session: Arc<Session>, reason: Reason) {
+    pub(super) fn evict(self: &Arc<Self>, shared: SharedSession, reason: Reason) {
+        let session = shared.session();
         let method = session.method;
         session.lose(match reason {
             Reason::Closed => Error::Closed { method },
@@ -348,7 +359,7 @@ impl Writer {
         self.conn.interrupt_owner(session.id);
         let writer = Arc::clone(self);
         self.conn
-            .post_or_run(move || writer.reclaim(&session), drop);
+            .post_or_run(move || writer.reclaim(shared.session()), drop);
     }
 
     fn reclaim(self: &Arc<Self>, session: &Session) -> Option<LibraryPermit> {
@@ -452,21 +463,39 @@ impl Writer {
         drop(finished);
     }
 
-    /// Has the watchdog watch the calls that wait for a commit. False if there is no thread for it.
+    /// Has the watchdog watch the calls that wait. False if there is no thread for it.
     pub(super) fn is_watched(self: &Arc<Self>) -> bool {
         self.watchdog.watch(self)
     }
 
-    /// Who has the writer, for how long, and how many wait.
-    pub(super) fn acquire_timeout(&self, method: &'static str) -> Error {
-        let (holder, queued) = self.note(|scheduler| (scheduler.holder(), scheduler.queued()));
+    /// Waits for another call, under the watchdog's eyes. Without a thread for it, this task does the watchdog's work.
+    pub(super) async fn watched<F: Future>(self: &Arc<Self>, wait: F) -> F::Output {
+        let mut wait = pin!(wait);
+        if self.is_watched() {
+            return wait.await;
+        }
+        loop {
+            match limited(POLICY.claim_within, &mut wait).await {
+                Some(output) => return output,
+                None => self.tick(),
+            }
+        }
+    }
+
+    /// Tells calls that have waited for too long who has the writer, for how long, and how many waited.
+    fn tell_expired(&self, expired: Vec<QueuedCall>) {
+        let (holder, waiting) = self.note(|scheduler| (scheduler.holder(), scheduler.queued()));
         let (holder, since) = holder.unwrap_or_else(|| (scheduler::NOBODY, Instant::now()));
-        Error::AcquireTimeout {
-            method,
-            waited: self.opener.config.acquire_timeout,
-            holder,
-            held: since.elapsed(),
-            queued,
+        let queued = waiting + expired.len();
+        for call in expired {
+            let error = Error::AcquireTimeout {
+                method: call.method,
+                waited: self.opener.config.acquire_timeout,
+                holder,
+                held: since.elapsed(),
+                queued,
+            };
+            contained(|| drop(call.grant.send(Err(error))));
         }
     }
 
@@ -484,6 +513,6 @@ impl Watched for Writer {
     fn needs_watching(&self) -> bool {
         let state = self.lock();
         let untold = !state.finished.is_empty() || !state.lost.is_empty();
-        untold || state.scheduler.has_followers()
+        untold || state.scheduler.has_followers() || state.scheduler.queued() > 0
     }
 }

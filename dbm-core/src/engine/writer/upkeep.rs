@@ -66,13 +66,11 @@ impl Writer {
         self.conn.close();
     }
 
-    /// Closes connections and ends threads that were not used since the last call of this. False if something is left for
-    /// the next one.
+    /// Closes connections that were not used since the last call of this. False if something is left for the next one.
     pub(crate) fn rest(&self) -> bool {
         let checkpointer = self.committer.checkpointer.rest();
-        let watchdog = self.watchdog.rest();
-        self.herald.rest();
-        self.conn.rest() && checkpointer && watchdog
+        let herald = self.herald.rest(|| true);
+        self.conn.rest() && checkpointer && herald
     }
 
     /// Wakes the live reads if another process has committed since the last look. On the writer's connection, because on

@@ -1,11 +1,11 @@
-//! Watches the calls that wait for another call's commit, from a thread of its own. Any task may be kept from running,
-//! and a timer for each waiting call would cost an eighth of its time.
+//! Watches the calls that wait for another call, from one thread for all of them: those in the queue, and those that wait
+//! for a commit. Any task may be kept from running, and a timer for each waiting call would cost an eighth of its time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::policy::POLICY;
-use crate::engine::worker_thread::WorkerThread;
+use crate::process_thread::start_thread;
 use crate::waking::contained;
 
 /// What the watchdog watches.
@@ -16,9 +16,9 @@ pub(super) trait Watched: Send + Sync + 'static {
     fn needs_watching(&self) -> bool;
 }
 
+/// Its thread is started when a call first waits, and ends when none has waited for a while.
 #[derive(Default)]
 pub(super) struct StallWatchdog {
-    pub(super) thread: WorkerThread,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -33,39 +33,27 @@ pub(super) struct Shared {
 impl StallWatchdog {
     /// Watches `watched` from here on. False if there is no thread for it.
     pub(super) fn watch<W: Watched>(&self, watched: &Arc<W>) -> bool {
-        let Self { thread, shared } = self;
+        let shared = &self.shared;
         // SeqCst: the partner is the store of `false` in `run`. If a call has joined before this load and reads `true`,
         // `needs_watching` sees it after that store.
         if shared.running.load(Ordering::SeqCst) {
             return true;
         }
         // Held until it is known whether the thread runs.
-        let _closed = shared.lock();
+        let closed = shared.lock();
         if shared.running.load(Ordering::SeqCst) {
             return true;
         }
         let (watching, watched) = (Arc::clone(shared), Arc::downgrade(watched));
-        let runs = thread.post(move || watching.run(&watched)).is_ok();
+        let runs = !*closed && start_thread("dbm-watchdog", move || watching.run(&watched));
         shared.running.store(runs, Ordering::SeqCst);
         runs
     }
 
-    /// Ends the thread until it is needed. False if it is needed.
-    pub(super) fn rest(&self) -> bool {
-        // A start of the thread holds this lock too.
-        let _closed = self.shared.lock();
-        let runs = self.shared.running.load(Ordering::SeqCst);
-        if !runs {
-            self.thread.rest();
-        }
-        !runs
-    }
-
-    /// Ends the thread once it has no call to watch.
+    /// Ends the thread once it has no call to watch, and starts no other.
     pub(super) fn close(&self) {
         *self.shared.lock() = true;
         self.shared.closing.notify_all();
-        self.thread.close();
     }
 }
 

@@ -43,11 +43,11 @@ pub(in crate::engine::writer) trait Follow: Default {
 }
 
 /// A call that wants the writer.
-pub(in crate::engine::writer) struct Caller<'a, S> {
+pub(in crate::engine::writer) struct Caller<S> {
     pub(in crate::engine::writer) id: CallId,
     pub(in crate::engine::writer) method: &'static str,
     pub(in crate::engine::writer) exclusive: bool,
-    pub(in crate::engine::writer) session: &'a S,
+    pub(in crate::engine::writer) session: S,
     /// Set if the call was granted the writer before but did not claim it in time.
     pub(in crate::engine::writer) again: Option<Again>,
 }
@@ -56,6 +56,8 @@ pub(in crate::engine::writer) struct Caller<'a, S> {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine::writer) struct Again {
     pub(in crate::engine::writer) arrival: Arrival,
+    /// When it arrived first.
+    pub(in crate::engine::writer) since: Instant,
     pub(in crate::engine::writer) claim_within: Duration,
 }
 
@@ -110,6 +112,8 @@ pub(in crate::engine::writer) struct Effects<W, S, F> {
     pub(in crate::engine::writer) restart_log: bool,
     /// Take the writer from this call: [`reclaim`](super::Scheduler::reclaim), undo its work, then [`done`](super::Scheduler::done).
     pub(in crate::engine::writer) evict: Option<(S, Reason)>,
+    /// Tell these calls that they have waited for too long.
+    pub(in crate::engine::writer) expired: Vec<W>,
     /// Tell these calls that the writer is closed.
     pub(in crate::engine::writer) refused: Vec<W>,
 }
@@ -133,9 +137,11 @@ impl<W, S, F> Effects<W, S, F> {
             commit,
             restart_log,
             evict,
+            expired,
             refused,
         } = self;
-        grant.is_none() && commit.is_none() && !restart_log && evict.is_none() && refused.is_empty()
+        let is_idle = grant.is_none() && commit.is_none() && !restart_log && evict.is_none();
+        is_idle && expired.is_empty() && refused.is_empty()
     }
 }
 
@@ -146,6 +152,7 @@ impl<W, S, F> Default for Effects<W, S, F> {
             commit: None,
             restart_log: false,
             evict: None,
+            expired: Vec::new(),
             refused: Vec::new(),
         }
     }

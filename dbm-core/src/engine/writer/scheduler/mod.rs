@@ -135,7 +135,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
     /// keeps its place.
     pub(super) fn arrive(
         &mut self,
-        caller: &Caller<'_, S>,
+        caller: Caller<S>,
         now: impl Fn() -> Instant,
         waiter: impl FnOnce() -> W,
     ) -> Arrived {
@@ -150,6 +150,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         let queued = self.queue.len();
         let Again {
             arrival,
+            since,
             claim_within,
         } = match caller.again {
             Some(again) => again,
@@ -160,12 +161,14 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
                 self.arrivals += 1;
                 Again {
                     arrival: self.arrivals,
+                    since: now(),
                     claim_within: self.policy.claim_within,
                 }
             }
         };
         let waiter = Waiter {
             handle: waiter(),
+            since,
             claim_within,
         };
         self.queue.insert(arrival, waiter);
@@ -174,7 +177,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
 
     /// A call takes the writer that it was granted. `None` if it is too late. From here on only an eviction takes the
     /// writer from it.
-    pub(super) fn claim(&mut self, caller: &Caller<'_, S>, now: Instant) -> Option<bool> {
+    pub(super) fn claim(&mut self, caller: Caller<S>, now: Instant) -> Option<bool> {
         match &self.phase {
             Phase::Granted { to, .. } if to.id == caller.id => {
                 Some(self.run(caller, to.since, now))
@@ -339,9 +342,16 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
     }
 
     /// Time has passed. Ends the waits for a call that does not take the writer, for a body that keeps the members of its
-    /// transaction waiting, and for a leader that does not run. Also for an idle call, if the program says so.
+    /// transaction waiting, and for a leader that does not run. Also for an idle call, if the program says so. And ends the
+    /// waits that have lasted too long.
     pub(super) fn tick(&mut self, now: Instant, effects: &mut Effects<W, S, F>) {
         let since = |time| now.saturating_duration_since(time);
+        let has_expired = |call: &Waiter<W>| since(call.since) >= self.policy.acquire_timeout;
+        while self.queue.front().is_some_and(has_expired) {
+            effects
+                .expired
+                .extend(self.queue.pop().map(|waiter| waiter.handle));
+        }
         match &self.phase {
             Phase::Idle => {
                 let overdue = |batch: &Batch<F>| since(batch.since) >= self.policy.overdue_after;
@@ -480,6 +490,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
             let Waiter {
                 handle,
                 claim_within,
+                ..
             } = waiter;
             let to = Holder {
                 id: handle.id(),
@@ -494,7 +505,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
     }
 
     /// Gives the writer to a call. True when the transaction is open.
-    fn run(&mut self, caller: &Caller<'_, S>, since: Instant, claimed: Instant) -> bool {
+    fn run(&mut self, caller: Caller<S>, since: Instant, claimed: Instant) -> bool {
         self.phase = Phase::Running {
             by: Holder {
                 id: caller.id,
@@ -502,7 +513,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
                 since,
             },
             claimed,
-            session: caller.session.clone(),
+            session: caller.session,
             exclusive: caller.exclusive,
         };
         self.batch.is_some()
@@ -552,7 +563,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
             return false;
         };
         let nobody_joins = match self.queue.front() {
-            Some(waiter) => waiter.is_exclusive(),
+            Some(waiter) => waiter.handle.is_exclusive(),
             None => batch.leader.is_none() || !self.expects_joiners(),
         };
         exclusive || nobody_joins || self.is_full(now)

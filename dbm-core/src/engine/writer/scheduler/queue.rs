@@ -1,18 +1,21 @@
 //! The waiting calls, in order of arrival.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A call's place in the order of arrival. A call that misses its grant keeps its place.
 pub(crate) type Arrival = u64;
 
 /// Sorted by arrival. Leaving takes O(log n): it empties the entry, which is removed when it reaches an end of the
-/// queue.
+/// queue, or together with the other empty ones, before they outnumber the calls that wait.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Queue<W> {
     entries: VecDeque<Entry<W>>,
     waiting: usize,
 }
+
+/// A queue with fewer empty entries than this is left alone.
+const FEW: usize = 32;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Entry<W> {
@@ -23,6 +26,8 @@ struct Entry<W> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Waiter<W> {
     pub(super) handle: W,
+    /// When the call arrived. No call before it in the queue arrived later.
+    pub(super) since: Instant,
     /// How long the call may take to claim the writer after the grant.
     pub(super) claim_within: Duration,
 }
@@ -44,9 +49,8 @@ impl<W> Queue<W> {
     }
 
     /// The call that has waited longest.
-    pub(super) fn front(&self) -> Option<&W> {
-        let front = self.entries.front()?.waiter.as_ref()?;
-        Some(&front.handle)
+    pub(super) fn front(&self) -> Option<&Waiter<W>> {
+        self.entries.front()?.waiter.as_ref()
     }
 
     pub(super) fn insert(&mut self, arrival: Arrival, waiter: Waiter<W>) {
@@ -64,7 +68,7 @@ impl<W> Queue<W> {
     pub(super) fn pop(&mut self) -> Option<Waiter<W>> {
         let waiter = self.entries.pop_front()?.waiter?;
         self.waiting -= 1;
-        self.trim();
+        self.tidy();
         Some(waiter)
     }
 
@@ -74,7 +78,7 @@ impl<W> Queue<W> {
             .binary_search_by_key(&arrival, |entry| entry.arrival);
         let waiter = self.entries.get_mut(found.ok()?)?.waiter.take()?;
         self.waiting -= 1;
-        self.trim();
+        self.tidy();
         Some(waiter.handle)
     }
 
@@ -87,8 +91,8 @@ impl<W> Queue<W> {
             .collect()
     }
 
-    /// Restores the invariant that the entries at both ends hold a waiter.
-    fn trim(&mut self) {
+    /// Restores the invariants: the entries at both ends hold a waiter, and empty ones are few.
+    fn tidy(&mut self) {
         while self
             .entries
             .front()
@@ -103,6 +107,9 @@ impl<W> Queue<W> {
         {
             self.entries.pop_back();
         }
+        if self.entries.len() > 2 * self.waiting + FEW {
+            self.entries.retain(|entry| entry.waiter.is_some());
+        }
     }
 
     /// The queue's own invariants. Checking them visits every entry, so only tests do it.
@@ -113,6 +120,8 @@ impl<W> Queue<W> {
         let mut neighbours = self.entries.iter().zip(self.entries.iter().skip(1));
         if waiting.count() != self.waiting {
             Err("the queue has lost count")
+        } else if self.entries.len() > 2 * self.waiting + FEW {
+            Err("those who have left take more room than those who wait")
         } else if ends.iter().flatten().any(|entry| entry.waiter.is_none()) {
             Err("nobody stands at an end of the queue")
         } else if neighbours.any(|(first, second)| first.arrival >= second.arrival) {

@@ -90,6 +90,21 @@ fn two_callers_in_every_order_when_an_idle_one_is_evicted() {
     explore_pairs(World::with_max_idle);
 }
 
+/// No call that waits in the queue needs a timer of its own.
+#[test]
+fn two_callers_in_every_order_when_a_wait_is_limited() {
+    explore_pairs(World::with_acquire_timeout);
+    let mut world = World::with_acquire_timeout(&[Shares, Shares, Shares], 0);
+    for event in [Event::Arrive(0), Event::Arrive(1), Event::TimePasses] {
+        world.apply(event);
+    }
+    world.apply(Event::Arrive(2));
+    world.apply(Event::Tick);
+    let may_leave = |call| world.events().contains(&Event::Cancel(call));
+    assert!(!may_leave(1), "it has waited for long: {world:#?}");
+    assert!(may_leave(2), "it has only come: {world:#?}");
+}
+
 #[test]
 fn three_callers_in_every_order() {
     for kinds in [
@@ -141,6 +156,25 @@ fn a_call_that_claims_late_has_its_time_from_then_on() {
     assert_eq!(effects.evict, Some((2, Reason::Stalled)));
 }
 
+/// The body of `world` has done nothing since the beginning: before that it waited for the writer.
+#[test]
+fn a_call_is_idle_from_its_claim_on() {
+    let (mut scheduler, begin) = scheduler(0);
+    let limit = POLICY.stalled_after;
+    scheduler.policy.max_idle = Some(limit);
+    world::arrive(&mut scheduler, 1, begin);
+    world::arrive(&mut scheduler, 2, begin);
+    world::arrive(&mut scheduler, 3, begin);
+    let late = begin + 2 * limit;
+    scheduler.release(1, true, || late, &mut Effects::default());
+    assert!(world::claim(&mut scheduler, 2, late).is_some());
+    let mut effects = Effects::default();
+    scheduler.tick(late, &mut effects);
+    assert_eq!(effects.evict, None, "it has only begun");
+    scheduler.tick(late + limit, &mut effects);
+    assert_eq!(effects.evict, Some((2, Reason::Idle)));
+}
+
 #[test]
 fn nobody_waits_for_joiners_after_the_close() {
     let (mut scheduler, now) = scheduler(5);
@@ -149,6 +183,28 @@ fn nobody_waits_for_joiners_after_the_close() {
     scheduler.shut(|| now, &mut Effects::default());
     let finished = scheduler.finish(1, false, || now, &mut Effects::default());
     assert!(matches!(finished, Finished::Commit(_)), "{finished:?}");
+}
+
+/// The first call in the queue waits for long, and so does one that comes now and then. All others go away.
+#[test]
+fn calls_that_have_left_the_queue_take_no_room() {
+    let (mut scheduler, now) = scheduler(0);
+    for id in 1..=2 {
+        world::arrive(&mut scheduler, id, now);
+    }
+    let mut leaves = None;
+    for id in 3..3_003 {
+        let arrived = world::arrive(&mut scheduler, id, now);
+        let Arrived::Queued(arrival) = arrived else {
+            panic!("{arrived:?}")
+        };
+        // Not the last in the queue any more.
+        if let Some(before) = leaves.replace(arrival).filter(|before| before % 100 != 0) {
+            assert!(scheduler.leave(before).is_some());
+        }
+        assert_eq!(scheduler.queue.check(), Ok(()));
+    }
+    assert_eq!(scheduler.queued(), 32);
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Two {
             .await
             .unwrap();
         session_of_first.take_connection().await.unwrap();
-        session_of_first.begin().await.unwrap();
+        Session::begin(&session_of_first).await.unwrap();
         let second = session(&writer, "second");
         let mut waits = Box::pin({
             let (writer, second) = (Arc::clone(&writer), Arc::clone(&second));
@@ -94,7 +94,7 @@ impl Wake for Looks {
 fn members_of_a_lost_transaction_are_woken_outside_of_the_connections_lock() {
     run(async {
         let two = Two::new(Waker::noop()).await;
-        two.second.begin().await.unwrap();
+        Session::begin(&two.second).await.unwrap();
         let (sender, was_free) = channel();
         let looks = Waker::from(Arc::new(Looks(Arc::clone(&two.writer.conn), sender)));
         let mut first = two.first;
@@ -132,7 +132,7 @@ fn a_commit_is_told_whatever_the_waker_of_the_next_call_does() {
         let first = session(&writer, "first");
         let permit = writer.acquire(&first, None).await.unwrap();
         first.take_connection().await.unwrap();
-        first.begin().await.unwrap();
+        Session::begin(&first).await.unwrap();
         let second = session(&writer, "second");
         let mut waits = pin!(writer.acquire(&second, None));
         starts(waits.as_mut(), &Waker::from(Arc::new(Panics)));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::scheduler::{Finished, Reason};
 use super::{Writer, WriterPermit};
-use crate::config::{Config, Execution};
+use crate::config::Config;
 use crate::engine::connection::Conn;
 use crate::engine::open::{Opener, Role};
 use crate::engine::readers::Readers;
@@ -31,8 +31,14 @@ pub(super) fn writer(config: Config) -> Arc<Writer> {
 
 fn session(writer: &Writer, method: &'static str) -> Arc<Session> {
     let (conn, access) = (Arc::clone(&writer.conn), Access::Write);
-    let (auto, none) = (Execution::Auto, Duration::ZERO);
-    Session::new(conn, next_id(), access, method, auto, none, &OFFLOADED)
+    Arc::new(Session::new(
+        conn,
+        next_id(),
+        access,
+        method,
+        false,
+        &OFFLOADED,
+    ))
 }
 
 /// A call in the middle of a transaction that others may join.
@@ -43,7 +49,7 @@ pub(super) async fn begin(
     let session = session(writer, method);
     let permit = writer.acquire(&session, None).await.unwrap();
     session.take_connection().await.unwrap();
-    session.begin_write().await.unwrap();
+    Session::begin_write(&session).await.unwrap();
     writer.include(Vec::new(), &Tables::All);
     (permit, session)
 }
@@ -99,7 +105,8 @@ fn a_transaction_that_is_closed_before_its_commit_is_refused_as_closed() {
 
 /// Undoes the work of the holder, unless that is part of the transaction, and waits until that is done.
 async fn evict(writer: &Arc<Writer>, session: &Arc<Session>) {
-    writer.evict(Arc::clone(session), Reason::Stalled);
+    let shared = Arc::clone(session);
+    writer.evict(shared, Reason::Stalled);
     let (sender, done) = tokio::sync::oneshot::channel();
     let tell = |()| {
         let _ = sender.send(());
@@ -172,7 +179,7 @@ fn a_permit_is_taken_from_a_call_that_has_not_come_to_its_connection_too() {
         let writer = writer(Config::in_memory());
         let stalled = session(&writer, "stalled");
         let _permit = writer.acquire(&stalled, None).await.unwrap();
-        writer.evict(Arc::clone(&stalled), Reason::Stalled);
+        writer.evict(stalled.clone(), Reason::Stalled);
         let next = session(&writer, "next");
         let _permit = writer.acquire(&next, None).await.unwrap();
         next.take_connection().await.unwrap();
@@ -185,15 +192,10 @@ fn a_permit_is_taken_from_a_call_that_has_not_come_to_its_connection_too() {
 #[test]
 fn a_begin_that_fails_for_another_reason_than_a_lock_is_not_tried_again() {
     run(async {
-        let (writer, _permit, session) = in_transaction().await;
-        let (conn, auto, hour) = (
-            Arc::clone(&writer.conn),
-            Execution::Auto,
-            Duration::from_secs(3_600),
-        );
-        let access = Access::Write;
-        let patient = Session::new(conn, session.id, access, "first", auto, hour, &OFFLOADED);
-        let begun = patient.begin_write().await;
+        let hour = Duration::from_secs(3_600);
+        let writer = writer(Config::in_memory().busy_timeout(hour));
+        let (_permit, session) = begin(&writer, "first").await;
+        let begun = Session::begin_write(&session).await;
         assert!(matches!(begun, Err(Error::Sqlite { .. })), "{begun:?}");
     });
 }

@@ -1,12 +1,11 @@
-use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use super::{begin, writer};
+use super::{begin, session, writer};
 use crate::config::Config;
 use crate::engine::session::Session;
 use crate::engine::writer::shell::Scheduler;
@@ -137,17 +136,38 @@ fn calls_that_do_not_share_need_no_thread() {
 
 #[test]
 fn the_thread_is_gone_after_the_close() {
-    thread_local! {
-        static ENDS: RefCell<Option<Sender<()>>> = const { RefCell::new(None) };
-    }
-    let writer = writer(Config::in_memory());
-    let (sender, ended) = channel();
-    let keep = move || ENDS.set(Some(sender));
-    writer.watchdog.thread.post(keep).unwrap();
-    assert!(writer.is_watched());
-    writer.close();
-    let ended = ended.recv_timeout(Duration::from_secs(20));
-    assert_eq!(ended, Err(RecvTimeoutError::Disconnected));
+    run(async {
+        let writer = writer(Config::in_memory());
+        assert!(writer.is_watched());
+        writer.close();
+        ended(&writer).await;
+        assert!(!writer.is_watched());
+    });
+}
+
+/// Nothing else ends its wait: the writer is held, and no runtime has a timer.
+#[test]
+fn a_call_in_the_queue_is_told_when_it_has_waited_too_long() {
+    run(async {
+        let limit = Duration::from_millis(50);
+        let writer = writer(Config::in_memory().acquire_timeout(limit));
+        let _holder = begin(&writer, "holds").await;
+        let session = session(&writer, "waits");
+        let refused = writer.acquire(&session, None).await.err();
+        let error = refused.expect("nobody gives the writer back");
+        assert!(
+            matches!(
+                error,
+                Error::AcquireTimeout {
+                    method: "waits",
+                    holder: "holds",
+                    queued: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    });
 }
 
 struct Panics(Arc<AtomicBool>);

@@ -30,7 +30,7 @@ pub(super) fn arrive(scheduler: &mut TestScheduler, id: CallId, now: Instant) ->
         id,
         exclusive: false,
     };
-    scheduler.arrive(&caller(&id, None), || now, queued)
+    scheduler.arrive(caller(id, None), || now, queued)
 }
 
 /// A call arrives again, after it was too late for its grant.
@@ -42,22 +42,23 @@ pub(super) fn arrive_again(
 ) -> Arrived {
     let again = Again {
         arrival,
+        since: now,
         claim_within: POLICY.claim_within,
     };
     let queued = || Queued {
         id,
         exclusive: false,
     };
-    scheduler.arrive(&caller(&id, Some(again)), || now, queued)
+    scheduler.arrive(caller(id, Some(again)), || now, queued)
 }
 
 pub(super) fn claim(scheduler: &mut TestScheduler, id: CallId, now: Instant) -> Option<bool> {
-    scheduler.claim(&caller(&id, None), now)
+    scheduler.claim(caller(id, None), now)
 }
 
-fn caller(id: &CallId, again: Option<Again>) -> Caller<'_, CallId> {
+fn caller(id: CallId, again: Option<Again>) -> Caller<CallId> {
     Caller {
-        id: *id,
+        id,
         method: "call",
         exclusive: false,
         session: id,
@@ -138,6 +139,8 @@ struct Call {
     evicted: Option<Option<usize>>,
     /// Where in the order of arrival it queued first.
     arrival: Option<Arrival>,
+    /// When it queued first, in units of `LONG`.
+    since: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -165,6 +168,7 @@ enum End {
     Ok,
     Err,
     Cancelled,
+    Expired,
     Refused,
 }
 
@@ -272,6 +276,17 @@ impl World {
         world
     }
 
+    /// A call that has waited for long leaves the queue.
+    pub(super) fn with_acquire_timeout(kinds: &[Kind], expected: u32) -> Self {
+        let mut world = Self::new(kinds, expected);
+        let policy = Policy {
+            acquire_timeout: LONG,
+            ..world.scheduler.policy
+        };
+        world.scheduler.policy = policy;
+        world
+    }
+
     pub(super) fn with(kinds: &[Kind], expected: u32, max_time: u32) -> Self {
         let policy = Policy {
             max_members: 2,
@@ -287,6 +302,7 @@ impl World {
             included: false,
             evicted: None,
             arrival: None,
+            since: 0,
         };
         Self {
             scheduler,
@@ -449,6 +465,7 @@ impl World {
             commit,
             restart_log,
             evict,
+            expired,
             refused,
         } = effects;
         if commit.is_some() {
@@ -491,6 +508,16 @@ impl World {
         for queued in refused {
             self.calls[number(queued.id)].place = Place::Ended(End::Refused);
         }
+        for queued in expired {
+            let call = number(queued.id);
+            assert!(self.calls[call].since < self.time, "too early: {self:#?}");
+            assert_eq!(
+                self.calls[call].place,
+                Place::Queued,
+                "not in the queue: {self:#?}"
+            );
+            self.calls[call].place = Place::Ended(End::Expired);
+        }
         reply
     }
 
@@ -509,14 +536,10 @@ impl World {
         }
     }
 
-    fn caller<'a>(
-        &self,
-        number: usize,
-        session: &'a CallId,
-        again: Option<Again>,
-    ) -> Caller<'a, CallId> {
+    fn caller(&self, number: usize, again: Option<Again>) -> Caller<CallId> {
+        let session = id(number);
         Caller {
-            id: *session,
+            id: session,
             method: "call",
             exclusive: self.calls[number].exclusive,
             session,
@@ -526,16 +549,19 @@ impl World {
 
     fn arrive(&mut self, number: usize, again: Option<Again>) {
         let (now, session) = (self.now(), id(number));
-        let caller = self.caller(number, &session, again);
+        let caller = self.caller(number, again);
         let queued = Queued {
             id: session,
             exclusive: caller.exclusive,
         };
-        match self.scheduler.arrive(&caller, || now, || queued) {
+        match self.scheduler.arrive(caller, || now, || queued) {
             Arrived::Runs { joins } => self.begin(number, joins),
             Arrived::Queued(arrival) => {
                 self.calls[number].place = Place::Queued;
                 self.calls[number].arrival = Some(arrival);
+                if again.is_none() {
+                    self.calls[number].since = self.time;
+                }
             }
             Arrived::Closed => self.calls[number].place = Place::Ended(End::Refused),
             Arrived::Overloaded { .. } => panic!("there is no limit"),
@@ -543,16 +569,17 @@ impl World {
     }
 
     fn claim(&mut self, number: usize) {
-        let (now, session) = (self.now(), id(number));
-        let caller = self.caller(number, &session, None);
-        match self.scheduler.claim(&caller, now) {
+        let (now, caller) = (self.now(), self.caller(number, None));
+        match self.scheduler.claim(caller, now) {
             Some(joins) => {
                 assert_eq!(self.granted, Some(number), "it came too late: {self:#?}");
                 self.begin(number, joins);
             }
             None => {
+                let since = *BEGINNING + self.calls[number].since * LONG;
                 let again = self.calls[number].arrival.map(|arrival| Again {
                     arrival,
+                    since,
                     claim_within: POLICY.claim_within,
                 });
                 self.release(number);
