@@ -13,6 +13,8 @@ use crate::engine::Verification;
 #[expect(unused_imports, reason = "the documentation links to it")]
 use crate::error::Error;
 use crate::error::Result;
+#[cfg(feature = "jobs")]
+use crate::jobs::{JobKind, Jobs, Kinds};
 use crate::lifecycle;
 use crate::live::Live;
 use crate::manager_core::ManagerCore;
@@ -55,6 +57,13 @@ pub trait DbManager: Shareable + Sized {
 
     #[doc(hidden)]
     fn __core(&self) -> &ManagerCore;
+
+    /// The jobs that the manager lists.
+    #[cfg(feature = "jobs")]
+    #[doc(hidden)]
+    fn __jobs() -> Vec<JobKind<Self>> {
+        Vec::new()
+    }
 
     /// Where the derive asks for the schema. As a bound of this trait, a missing one would be an error at each use.
     #[doc(hidden)]
@@ -233,6 +242,12 @@ pub trait DbManager: Shareable + Sized {
     /// As any call. Damage is a finding, not an error.
     fn verify(&self) -> impl Future<Output = Result<Verification>> + Send {
         lifecycle::verify(self.__core())
+    }
+
+    /// The jobs that have failed for good, to list, retry and discard them.
+    #[cfg(feature = "jobs")]
+    fn jobs(&self) -> Jobs<'_> {
+        Jobs::of(self.__core())
     }
 
     /// Refuses new calls, lets running and queued ones finish, and closes the database. No side files are left unless
@@ -433,6 +448,8 @@ pub trait Shareable: Send + Sync {}
 
 /// Begins a start; see [`DbManager::__begin`].
 pub fn begin<M: DbManager + Schema + 'static>(start: lifecycle::Start<M>, here: bool) -> Arc<M> {
+    #[cfg(feature = "jobs")]
+    let start = start.with_jobs(Kinds::new(M::__jobs(), M::__core));
     start.begin(here)
 }
 

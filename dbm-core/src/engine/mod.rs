@@ -42,6 +42,8 @@ mod guard;
 mod idle;
 mod inside;
 mod inspect;
+#[cfg(feature = "jobs")]
+mod job_tables;
 mod on_open;
 #[expect(
     clippy::disallowed_methods,
@@ -80,6 +82,8 @@ pub(crate) use foreign_keys::ForeignKeys;
 pub(crate) use foreign_log::refuse_foreign_log;
 pub(crate) use inside::{inside_of, unless_inside, waits_for_itself};
 pub(crate) use inspect::{Contents, contents, into_reader, is_wal, look, look_now, not_a_database};
+#[cfg(feature = "jobs")]
+pub(crate) use job_tables::{JobTables, look_for_job_tables, make_job_tables};
 pub(crate) use open::{Opener, Role, log_of};
 pub(crate) use readers::{ReaderPermit, end_read, evict_read};
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};

@@ -157,15 +157,15 @@ impl Session {
     /// Makes the session the owner of its connection, which is opened if necessary. Fails if it was evicted before.
     pub(crate) async fn take_connection(&self) -> Result<()> {
         loop {
+            if let Some(holder) = self.conn.is_run_here() {
+                return Err(waits_for_itself(self.method, holder));
+            }
             if self.access == Access::Read {
                 if self.conn.take(self.id) {
                     return self.check();
                 }
             } else if let Some(slot) = self.conn.lock_open() {
                 return self.take(slot);
-            }
-            if let Some(holder) = self.conn.is_run_here() {
-                return Err(waits_for_itself(self.method, holder));
             }
             // Until the session owns it, the connection may be closed again and must then be reopened.
             Box::pin(self.conn.open_on_worker()).await?;
