@@ -149,7 +149,7 @@ impl<T: DeserializeOwned + Send + 'static> Producer<T> {
             }
             if full_since.is_none() {
                 full_since = Some(Instant::now());
-                self.session.session().set_ready();
+                self.session.session().set_waits();
             }
             // Who interrupts the statement unparks the thread as well.
             if connection.is_interrupted() {
