@@ -338,7 +338,8 @@ impl ReadTransaction {
     /// A statement that writes (`INSERT … RETURNING`) makes all its changes before the first row comes, as with `query`.
     /// Its rows are all in memory, and its changes stay if the stream is dropped then.
     ///
-    /// The statement runs on a thread, unless the library knows that it is short and all rows fit into one chunk.
+    /// The statement runs on a thread, unless the library knows that it is short. Then its rows are one chunk, of up to
+    /// 1 MiB.
     ///
     /// # Errors
     ///
