@@ -201,12 +201,13 @@ pub mod __private;
 
 pub use call::{ExceptionSlot, Fallible, Profile, ValueOf, profiles};
 pub use config::{Config, Durability, Execution, SchemaDrift};
-pub use engine::{ForeignKeyFault, Sharing, Verification};
+pub use engine::{ForeignKeyFault, Restored, Sharing, Verification};
 pub use error::{Cause, Error, Result, Shared, SqliteError};
 #[cfg(feature = "jobs")]
 pub use jobs::{DeadJob, Job, JobId, JobOutcome, Jobs};
 #[cfg(feature = "json")]
 pub use json::Json;
+pub use lifecycle::{BackUp, restore};
 pub use live::Live;
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::connection::Conn;
+use super::copies::Copies;
 use super::db::Db;
 use super::idle::{self, Rests};
 #[cfg(feature = "jobs")]
@@ -35,6 +36,7 @@ pub(crate) struct Engine {
     /// The schema has constraints that fail only at COMMIT, or triggers that roll back: no shared transactions.
     schema_is_exclusive: AtomicBool,
     pub(crate) after_commit: AfterCommit,
+    pub(super) copies: Copies,
     /// Held while the engine is being closed.
     closed: Mutex<bool>,
     /// The directory of a temporary database, which is removed with its manager.
@@ -54,6 +56,7 @@ impl Engine {
             opener,
             schema_is_exclusive: AtomicBool::new(true),
             after_commit: AfterCommit::default(),
+            copies: Copies::default(),
             closed: Mutex::default(),
             temporary: Mutex::new(temporary),
             #[cfg(feature = "jobs")]
@@ -108,6 +111,7 @@ impl Engine {
 
     /// Closes everything: readers first and the writer last, or SQLite would leave its side files behind.
     pub(crate) fn close(&self) {
+        self.copies.close();
         self.readers.close();
         self.writer.close();
         self.temporary
@@ -199,6 +203,7 @@ impl Engine {
         self.readers.shut();
         self.writer.shut();
         self.after_commit.shut();
+        self.copies.shut();
     }
 }
 
