@@ -84,10 +84,7 @@ impl Waiting for QueuedCall {
 
 impl RunningCall for SharedSession {
     fn idle_since(&self) -> Option<Instant> {
-        let session = self.session();
-        // What its worker thread has not finished is not idleness.
-        let is_idle = !session.conn.has_pending();
-        is_idle.then(|| session.idle_since()).flatten()
+        self.session().idle_since()
     }
 }
 
