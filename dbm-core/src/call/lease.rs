@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::site::Site;
 use crate::engine::{
     Access, Conn, Engine, HasSession as _, MAX_DEPTH, ReaderPermit, Savepoint, Session,
-    WriterPermit, end_read, evict_read, undo_write,
+    WriterPermit, end_read, evict_read, undo_write, unless_inside, waits_for_itself,
 };
 use crate::error::{Error, Result};
 use crate::frame::{Frame, LentPermit};
@@ -54,7 +54,12 @@ impl<'a> Lease<'a> {
                 })
             }
             Access::Write | Access::Connection => {
-                Self::write(gate, engine, site, access, token, false).await
+                // Boxed, so that the future of a read is small: glibc takes a lock for more than 1,032 bytes.
+                let write = Self::write(gate, engine, site, access, token, false);
+                let mut write = Box::pin(write);
+                let conn = &engine.writer.conn;
+                let refused = |holder| waits_for_itself(site.method, holder);
+                unless_inside(|| conn.is_run_here(), write.as_mut(), refused).await
             }
         };
         if lease.is_err()
