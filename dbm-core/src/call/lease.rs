@@ -27,7 +27,7 @@ enum Hold<'a> {
         token: Option<CallToken<'a>>,
     },
     Write {
-        permit: WriterPermit,
+        permit: WriterPermit<'a>,
         token: Option<CallToken<'a>>,
     },
     /// Part of the outer call's lease. Only a write has a savepoint: a read has nothing to undo.
@@ -106,7 +106,7 @@ impl<'a> Lease<'a> {
     /// The writer, for a call or (`during_init`) for the hooks of start-up.
     pub(crate) async fn write(
         gate: &Gate,
-        engine: &Arc<Engine>,
+        engine: &'a Arc<Engine>,
         site: &'static Site,
         access: Access,
         token: Option<CallToken<'a>>,
@@ -132,8 +132,10 @@ impl<'a> Lease<'a> {
         };
         let session = lease.frame.session();
         engine.writer.mend().await?;
-        session.take_connection().await?;
-        Session::begin(&lease.frame).await?;
+        if !session.begin_at_once()? {
+            session.take_connection().await?;
+            Session::begin(&lease.frame).await?;
+        }
         session.set_ready();
         Ok(lease)
     }
@@ -342,7 +344,7 @@ impl Hold<'_> {
                 token: token.map(CallToken::into_owned),
             },
             Self::Write { permit, token } => Hold::Write {
-                permit,
+                permit: permit.into_owned(),
                 token: token.map(CallToken::into_owned),
             },
             Self::Nested { savepoint, _turn } => Hold::Nested { savepoint, _turn },
