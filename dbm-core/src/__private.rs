@@ -2,6 +2,8 @@
 
 pub use crate::call::{Site, call, missing_argument, timed};
 pub use crate::checked::{Checked, Otherwise, Probe};
+#[cfg(feature = "jobs")]
+pub use crate::jobs::{IsJob, JobKind, Listed, arguments, job, listed, outcome};
 pub use crate::lifecycle::Start;
 pub use crate::manager::{DefaultField, FromCore, Shareable, begin};
 pub use crate::steps::{Files, Step, create, migrate};

@@ -35,6 +35,16 @@ pub(crate) fn runs_for(manager: u64) -> Option<&'static str> {
         .flatten()
 }
 
+/// Runs a future that is counted as a call of a manager: what it calls passes the gate with it.
+#[cfg(feature = "jobs")]
+pub(crate) fn as_part_of<F: Future>(
+    manager: u64,
+    method: &'static str,
+    future: F,
+) -> impl Future<Output = F::Output> {
+    RUNS_FOR.scope((manager, method), future)
+}
+
 /// Counts a future as a call, so that the manager does not close before it has ended.
 pub(crate) trait Admits: Send + Sync {
     /// Asked while a call is inside the gate.
@@ -72,10 +82,26 @@ struct Promise {
 
 /// A transaction's promise of a future. Dropped, it says that the work was undone.
 pub(crate) struct Ticket {
-    id: u64,
-    method: &'static str,
     committed: bool,
-    runner: UnboundedSender<Message>,
+    promised: Promised,
+}
+
+enum Promised {
+    Future {
+        id: u64,
+        method: &'static str,
+        runner: UnboundedSender<Message>,
+    },
+    /// The library's own: it needs no runner.
+    #[cfg(feature = "jobs")]
+    Ring(Arc<dyn Rings>),
+}
+
+/// Something that is told of a commit.
+#[cfg(feature = "jobs")]
+pub(crate) trait Rings: Send + Sync {
+    /// Called where a transaction ends, so it only wakes a task.
+    fn ring(&self);
 }
 
 impl AfterCommit {
@@ -108,10 +134,8 @@ impl AfterCommit {
             .send(Message::Promised(id, promise))
             .map_err(|_| Error::Closed { method })?;
         Ok(Some(Ticket {
-            id,
-            method,
             committed: false,
-            runner,
+            promised: Promised::Future { id, method, runner },
         }))
     }
 
@@ -144,6 +168,15 @@ impl AfterCommit {
 }
 
 impl Ticket {
+    /// Rings after the commit.
+    #[cfg(feature = "jobs")]
+    pub(crate) fn ring(bell: Arc<dyn Rings>) -> Self {
+        Self {
+            committed: false,
+            promised: Promised::Ring(bell),
+        }
+    }
+
     /// The work is durable. The futures of several tickets run in the order of these calls.
     pub(crate) fn committed(mut self) {
         self.committed = true;
@@ -152,14 +185,25 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let message = if self.committed {
-            Message::Committed
-        } else {
-            Message::Undone
-        };
-        if self.runner.send(message(self.id)).is_err() && self.committed {
-            let method = self.method;
-            contained(|| warn!(method, "its runtime is gone: nothing runs after its commit"));
+        match &self.promised {
+            Promised::Future { id, method, runner } => {
+                let message = if self.committed {
+                    Message::Committed
+                } else {
+                    Message::Undone
+                };
+                if runner.send(message(*id)).is_err() && self.committed {
+                    contained(|| {
+                        warn!(method, "its runtime is gone: nothing runs after its commit");
+                    });
+                }
+            }
+            #[cfg(feature = "jobs")]
+            Promised::Ring(bell) => {
+                if self.committed {
+                    bell.ring();
+                }
+            }
         }
     }
 }

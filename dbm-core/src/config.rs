@@ -59,6 +59,8 @@ pub struct Config {
     pub(crate) max_read_age: Option<Duration>,
     pub(crate) max_write_idle: Option<Duration>,
     pub(crate) keep_backups: usize,
+    #[cfg(feature = "jobs")]
+    pub(crate) job_workers: usize,
     pub(crate) private_files: bool,
     pub(crate) schema_drift: Option<SchemaDrift>,
     pub(crate) version: Option<Version>,
@@ -144,6 +146,8 @@ impl Config {
             max_read_age: None,
             max_write_idle: None,
             keep_backups: 1,
+            #[cfg(feature = "jobs")]
+            job_workers: 8,
             private_files: false,
             schema_drift: None,
             version: None,
@@ -232,6 +236,14 @@ impl Config {
     /// running, or one that was polled once and then put aside.
     pub fn max_write_idle(mut self, idle: Duration) -> Self {
         self.max_write_idle = Some(idle);
+        self
+    }
+
+    /// How many jobs this manager runs at the same time. Default 8. With 0 it only enqueues: another process runs them, or a
+    /// test does.
+    #[cfg(feature = "jobs")]
+    pub fn job_workers(mut self, workers: usize) -> Self {
+        self.job_workers = workers;
         self
     }
 

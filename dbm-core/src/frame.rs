@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 
+#[cfg(feature = "jobs")]
+use crate::after_commit::{Rings, Ticket};
 use crate::baton::{Baton, Held};
 use crate::engine::{
     Access, Engine, HasSession, Session, Tried, Work, unless_inside, waits_for_itself,
@@ -146,6 +148,12 @@ impl Frame {
             self.session().promise(ticket);
         }
         Ok(())
+    }
+
+    /// Rings after the commit of the transaction.
+    #[cfg(feature = "jobs")]
+    pub(crate) fn ring_after_commit(&self, bell: Arc<dyn Rings>) {
+        self.session().promise(Ticket::ring(bell));
     }
 
     /// Runs a body in which calls find this frame.

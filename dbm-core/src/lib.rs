@@ -92,6 +92,7 @@
 //! - `bundled` (default): SQLite is compiled in. Without it, the system's SQLite is linked.
 //! - `json`: the type `Json`, a parameter and a column of JSON.
 //! - `checked`: the SQL of managers marked `checked` is verified at compile time. Adds the macro `sql`.
+//! - `jobs`: the attribute `job`, for durable jobs and schedules.
 //! - `testing`: the module `testing`, for the tests of programs.
 //! - `array`, `blob`, `collation`, `functions`, `load_extension`, `session`, `vtab`, `window`: the parts of rusqlite with
 //!   these names, for [`Config::on_open`] and `call`. `session` needs libclang to be built.
@@ -151,6 +152,10 @@ mod fault;
 mod frame;
 #[expect(clippy::disallowed_methods, reason = "it keeps the status")]
 mod gate;
+#[cfg(feature = "jobs")]
+mod job_board;
+#[cfg(feature = "jobs")]
+mod jobs;
 #[cfg(feature = "json")]
 mod json;
 mod lifecycle;
@@ -194,10 +199,13 @@ pub mod __private;
 
 pub use call::{ExceptionSlot, Fallible, Profile, ValueOf, profiles};
 pub use config::{Config, Durability, Execution, SchemaDrift};
-pub use engine::{ForeignKeyFault, Sharing, Verification};
+pub use engine::{ForeignKeyFault, Restored, Sharing, Verification};
 pub use error::{Cause, Error, Result, Shared, SqliteError};
+#[cfg(feature = "jobs")]
+pub use jobs::{DeadJob, Job, JobId, JobOutcome, Jobs};
 #[cfg(feature = "json")]
 pub use json::Json;
+pub use lifecycle::{BackUp, restore};
 pub use live::Live;
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;
@@ -210,6 +218,8 @@ pub use transaction::{Connection, Handle, ReadTransaction, Statement, WriteTrans
 pub use value::{Serde, ToValue, Value};
 pub use version::Version;
 
+#[cfg(feature = "jobs")]
+pub use dbm_macros::job;
 #[cfg(feature = "checked")]
 pub use dbm_macros::sql;
 #[cfg(feature = "macros")]
@@ -234,6 +244,9 @@ mod guides {
     struct ExistingDatabases;
     #[doc = include_str!("../../docs/from-python.md")]
     struct FromPython;
+    #[cfg(feature = "jobs")]
+    #[doc = include_str!("../../docs/jobs.md")]
+    struct Jobs;
     #[doc = include_str!("../../docs/live-reads.md")]
     struct LiveReads;
     #[doc = include_str!("../../docs/migrations.md")]

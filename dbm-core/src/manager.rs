@@ -1,6 +1,6 @@
 //! The traits that a manager is made of, and the way into its calls.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use tokio::sync::watch;
 use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::config::Config;
-use crate::engine::Verification;
+use crate::engine::{Restored, Verification};
 #[expect(unused_imports, reason = "the documentation links to it")]
 use crate::error::Error;
 use crate::error::Result;
-use crate::lifecycle;
+#[cfg(feature = "jobs")]
+use crate::jobs::{JobKind, Jobs, Kinds};
+use crate::lifecycle::{self, BackUp};
 use crate::live::Live;
 use crate::manager_core::ManagerCore;
 use crate::schema::Schema;
@@ -55,6 +57,13 @@ pub trait DbManager: Shareable + Sized {
 
     #[doc(hidden)]
     fn __core(&self) -> &ManagerCore;
+
+    /// The jobs that the manager lists.
+    #[cfg(feature = "jobs")]
+    #[doc(hidden)]
+    fn __jobs() -> Vec<JobKind<Self>> {
+        Vec::new()
+    }
 
     /// Where the derive asks for the schema. As a bound of this trait, a missing one would be an error at each use.
     #[doc(hidden)]
@@ -233,6 +242,71 @@ pub trait DbManager: Shareable + Sized {
     /// As any call. Damage is a finding, not an error.
     fn verify(&self) -> impl Future<Output = Result<Verification>> + Send {
         lifecycle::verify(self.__core())
+    }
+
+    /// Copies the database to a new file while it is in use. The copy is the state after one commit. Calls go on, those that
+    /// write, too; the write-ahead log grows by what they write until the copy is complete.
+    ///
+    /// The file is made under the name `<to>.unfinished`, checked (`PRAGMA quick_check`), synced, and then given its name. It has
+    /// the mode of the database, and no side files. So there is never a part of a backup under that name, not even after a
+    /// crash. Read it with [`restore`](Self::restore), or as any other database.
+    ///
+    /// By default it copies 256 pages (1 MiB) about every 20 ms, and checks at half speed: see [`BackUp::at_full_speed`].
+    /// [`Config::max_read_age`] does not end it.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f(store: &impl DbManager) -> Result<()> {
+    /// store.back_up("copies/monday.db").progress(|done, all| println!("{done} of {all} pages")).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::TargetExists`], also if `to` is the database itself; [`Error::LogBeside`] if a log lies beside it;
+    /// - [`Error::Io`] or [`Error::Sqlite`] if it cannot be written: the directory is missing, the disk is full;
+    /// - [`Error::Backup`] if it is not sound, because the database is not;
+    /// - [`Error::Closed`] if [`close_within`](Self::close_within) has ended it, and as any call.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it ends the copy and removes what it has written, on its own thread a moment later. Dropped at its end, it may
+    /// have made the whole backup.
+    fn back_up(&self, to: impl Into<PathBuf>) -> BackUp<'_> {
+        BackUp::new(self.__core(), to.into())
+    }
+
+    /// Puts a backup in the place of a database that is closed: [`restore`](crate::restore) with the version that this program
+    /// needs. The next start migrates an older backup.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f<Store: DbManager + dbm_core::FromCore>() -> Result<()> {
+    /// let restored = Store::restore("copies/monday.db", Config::new("data")).await?;
+    /// println!("the file that was replaced is {:?}", restored.replaced);
+    /// let store = Store::create(Config::new("data")).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`restore`](crate::restore).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`restore`](crate::restore).
+    fn restore(
+        backup: impl Into<PathBuf> + Send,
+        config: Config,
+    ) -> impl Future<Output = Result<Restored>> + Send {
+        let at_most = config.version.clone().unwrap_or(Self::VERSION);
+        lifecycle::restore(backup, config, at_most)
+    }
+
+    /// The jobs that have failed for good, to list, retry and discard them, and those that a restore holds.
+    #[cfg(feature = "jobs")]
+    fn jobs(&self) -> Jobs<'_> {
+        Jobs::of(self.__core())
     }
 
     /// Refuses new calls, lets running and queued ones finish, and closes the database. No side files are left unless
@@ -433,6 +507,8 @@ pub trait Shareable: Send + Sync {}
 
 /// Begins a start; see [`DbManager::__begin`].
 pub fn begin<M: DbManager + Schema + 'static>(start: lifecycle::Start<M>, here: bool) -> Arc<M> {
+    #[cfg(feature = "jobs")]
+    let start = start.with_jobs(Kinds::new(M::__jobs(), M::__core));
     start.begin(here)
 }
 

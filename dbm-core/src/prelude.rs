@@ -18,6 +18,8 @@
 
 #[cfg(feature = "json")]
 pub use crate::Json;
+#[cfg(feature = "jobs")]
+pub use crate::job;
 #[cfg(feature = "checked")]
 pub use crate::sql;
 pub use crate::{

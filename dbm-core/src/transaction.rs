@@ -474,6 +474,13 @@ impl ReadTransaction {
     }
 }
 
+#[cfg(feature = "jobs")]
+impl WriteTransaction {
+    pub(crate) fn frame(&self) -> &Arc<Frame> {
+        &self.read.frame
+    }
+}
+
 /// SQLite's last row id belongs to the connection, not to a call or a table,
 /// <https://sqlite.org/c3ref/last_insert_rowid.html>. No handle implements this trait. A call of the familiar name is a
 /// compile error that says why.

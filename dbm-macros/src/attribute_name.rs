@@ -11,16 +11,18 @@ pub(crate) enum AttributeName {
     FailWithException,
     Timed,
     DuringInit,
+    Job,
 }
 
 impl AttributeName {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::DatabaseSafe,
         Self::RequiredArgument,
         Self::FailValue,
         Self::FailWithException,
         Self::Timed,
         Self::DuringInit,
+        Self::Job,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -31,12 +33,15 @@ impl AttributeName {
             Self::FailWithException => "fail_with_exception",
             Self::Timed => "timed",
             Self::DuringInit => "during_init",
+            Self::Job => "job",
         }
     }
 
     /// Only the last segment counts, so `#[dbm_core::timed]` is recognised, too.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let last = &path.segments.last()?.ident;
-        Self::ALL.into_iter().find(|name| last == name.as_str())
+        let mut all = Self::ALL.into_iter();
+        // Without the feature it may be somebody else's.
+        all.find(|name| last == name.as_str() && (crate::JOBS || *name != Self::Job))
     }
 }

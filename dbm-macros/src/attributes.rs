@@ -5,6 +5,7 @@ use crate::errors::Errors;
 use crate::wording;
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::quote;
+use syn::LitInt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, Ident, LitStr, Meta, Path, Token};
@@ -49,7 +50,7 @@ impl Given {
     }
 
     /// Parses the arguments. Every error, also about what is left over, has one message: how the attribute is written.
-    fn parse<T>(&self, grammar: impl Fn(ParseStream<'_>) -> syn::Result<T>) -> syn::Result<T> {
+    fn parse<T>(&self, grammar: impl FnOnce(ParseStream<'_>) -> syn::Result<T>) -> syn::Result<T> {
         let mut group = Group::new(Delimiter::Parenthesis, self.arguments.clone());
         group.set_span(self.span);
         let parser = |input: ParseStream<'_>| {
@@ -86,11 +87,47 @@ impl Given {
             input.parse::<Option<Token![,]>>()?;
             Ok(Some(text))
         })?;
-        let Some(text) = text else { return Ok(None) };
-        match milliseconds(&text.value()) {
-            Some(milliseconds) => Ok(Some(milliseconds)),
-            None => Err(syn::Error::new(text.span(), wording::DURATION)),
+        text.as_ref().map(duration).transpose()
+    }
+
+    /// The keys of `#[job]`, each at most once.
+    fn job(&self) -> syn::Result<JobKeys> {
+        let mut keys = JobKeys::default();
+        let mut texts: [(&str, Option<LitStr>); 3] =
+            [("backoff", None), ("timeout", None), ("every", None)];
+        let mut attempts = None;
+        self.parse(|input| {
+            while !input.is_empty() {
+                let place = input.fork();
+                let key = input.parse::<Ident>()?;
+                let text = texts.iter_mut().find(|(name, _)| key == name);
+                if let Some((_, text @ None)) = text {
+                    input.parse::<Token![=]>()?;
+                    *text = Some(input.parse()?);
+                } else if key == "attempts" && attempts.is_none() {
+                    input.parse::<Token![=]>()?;
+                    attempts = Some(input.parse::<LitInt>()?);
+                } else if key == "unique" && keys.unique.is_none() {
+                    keys.unique = Some((key.span(), parenthesized_names(input)?));
+                } else {
+                    return Err(place.error(""));
+                }
+                input.parse::<Option<Token![,]>>()?;
+            }
+            Ok(())
+        })?;
+        if let Some(attempts) = attempts {
+            let number = attempts.base10_parse().ok().filter(|number| *number > 0);
+            let wrong = || syn::Error::new(attempts.span(), wording::ATTEMPTS);
+            keys.attempts = Some(number.ok_or_else(wrong)?);
         }
+        let [(_, backoff), (_, timeout), (_, every)] = texts;
+        keys.every = every
+            .map(|text| Ok::<_, syn::Error>((text.span(), duration(&text)?)))
+            .transpose()?;
+        keys.backoff = backoff.as_ref().map(duration).transpose()?;
+        keys.timeout = timeout.as_ref().map(duration).transpose()?;
+        Ok(keys)
     }
 
     /// `a, b`.
@@ -117,6 +154,31 @@ impl Given {
     }
 }
 
+/// What `#[job]` says.
+#[derive(Default)]
+pub(crate) struct JobKeys {
+    pub(crate) attempts: Option<u32>,
+    pub(crate) backoff: Option<u64>,
+    pub(crate) timeout: Option<u64>,
+    pub(crate) every: Option<(Span, u64)>,
+    /// The parameters that make it unique; all of them, if none is named.
+    pub(crate) unique: Option<(Span, Vec<Ident>)>,
+}
+
+/// `(a, b)`, or nothing.
+fn parenthesized_names(input: ParseStream<'_>) -> syn::Result<Vec<Ident>> {
+    if !input.peek(syn::token::Paren) {
+        return Ok(Vec::new());
+    }
+    let content;
+    syn::parenthesized!(content in input);
+    let names = Punctuated::<Ident, Token![,]>::parse_terminated(&content)?;
+    if names.is_empty() {
+        return Err(content.error(""));
+    }
+    Ok(names.into_iter().collect())
+}
+
 /// What all the attributes of one method say. Each may be given once.
 #[derive(Default)]
 pub(crate) struct Attributes {
@@ -128,6 +190,7 @@ pub(crate) struct Attributes {
     pub(crate) timed: Option<Span>,
     pub(crate) slow: Option<u64>,
     pub(crate) during_init: Option<Span>,
+    pub(crate) job: Option<(Span, JobKeys)>,
 }
 
 impl Attributes {
@@ -189,6 +252,10 @@ impl Attributes {
                 self.during_init = Some(one.span);
                 one.nothing()?;
             }
+            AttributeName::Job => {
+                self.job = Some((one.span, JobKeys::default()));
+                self.job = Some((one.span, one.job()?));
+            }
         }
         Ok(())
     }
@@ -207,6 +274,10 @@ pub(crate) fn take_siblings(attributes: &mut Vec<Attribute>) -> (Vec<Given>, Vec
         None => true,
     });
     (siblings, paths)
+}
+
+fn duration(text: &LitStr) -> syn::Result<u64> {
+    milliseconds(&text.value()).ok_or_else(|| syn::Error::new(text.span(), wording::DURATION))
 }
 
 /// The milliseconds of `"250ms"`, `"5s"`, `"2m"`, `"1h"`. Nothing else is a

@@ -71,6 +71,7 @@ pub(crate) fn check(method: Method, attributes: Attributes, mut errors: Errors) 
     }
     plan.check_required_arguments();
     plan.check_fail_value();
+    plan.check_job();
     plan
 }
 
@@ -93,6 +94,13 @@ impl Plan {
         }
         if self.database || self.attributes.required_argument.is_some() {
             self.check_result();
+        }
+        if self.attributes.job.is_some() && !self.database {
+            let receiver = self.method.signature.receiver().cloned();
+            self.check_receiver(receiver.as_ref());
+            if self.attributes.required_argument.is_none() {
+                self.check_result();
+            }
         }
         self.check_exception_place();
     }
@@ -235,6 +243,61 @@ impl Plan {
             self.errors.push(place, message);
             *expression = quote!(loop {});
         }
+    }
+}
+
+impl Plan {
+    /// What the caller passes: the parameters without the handle.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &PatType> {
+        let handle = self.handle.as_ref().map(|handle| handle.place);
+        let parameters = self.method.parameters().enumerate();
+        parameters
+            .filter(move |(place, _)| Some(*place) != handle)
+            .map(|(_, parameter)| parameter)
+    }
+
+    fn check_job(&mut self) {
+        let errors = self.job_errors();
+        self.sound &= errors.is_empty();
+        errors.into_iter().for_each(|error| self.errors.add(error));
+    }
+
+    fn job_errors(&self) -> Vec<Error> {
+        let Some((_, keys)) = &self.attributes.job else {
+            return Vec::new();
+        };
+        let mut errors = Vec::new();
+        if let Some((span, _)) = &self.attributes.fail_value {
+            errors.push(Error::new(*span, wording::JOB_FAIL_VALUE));
+        }
+        let generics = &self.method.signature.generics.params;
+        if let Some(parameter) = generics.first().filter(|_| !is_async_trait(&self.method)) {
+            errors.push(Error::new_spanned(parameter, wording::JOB_GENERIC));
+        }
+        errors.extend(self.arguments().filter_map(|parameter| {
+            if keys.every.is_some() {
+                Some(Error::new_spanned(
+                    &parameter.pat,
+                    wording::SCHEDULE_ARGUMENT,
+                ))
+            } else if parameter_name(parameter).is_none() {
+                Some(Error::new_spanned(&parameter.pat, wording::JOB_PATTERN))
+            } else if matches!(bare(&parameter.ty), Type::Reference(_) | Type::ImplTrait(_)) {
+                Some(Error::new_spanned(&parameter.ty, wording::JOB_BORROWS))
+            } else {
+                None
+            }
+        }));
+        let Some((span, unique)) = &keys.unique else {
+            return errors;
+        };
+        if keys.every.is_some() {
+            errors.push(Error::new(*span, wording::SCHEDULE_UNIQUE));
+        }
+        let names: Vec<&Ident> = self.arguments().filter_map(parameter_name).collect();
+        let unknown = unique.iter().filter(|name| !names.contains(name));
+        errors.extend(unknown.map(|name| Error::new_spanned(name, wording::no_argument(name))));
+        errors
     }
 }
 

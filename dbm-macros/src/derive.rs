@@ -1,6 +1,7 @@
 //! `#[derive(DbManager)]`: where the core is, which version the program needs, how a core becomes a manager, and its schema
 //! where that is files.
 
+use crate::job;
 use crate::keys::{Checked, Keys, SchemaKey};
 use crate::schema::{self, Folder};
 use crate::types::{is_plainly_not, last_segment, mentions};
@@ -50,6 +51,7 @@ pub(crate) fn db_manager(item: TokenStream, check: Option<CheckFiles>) -> TokenS
         .schema
         .as_ref()
         .map(|key| schema(&input, &keys, key, version.as_ref().ok(), check));
+    let (jobs, listed) = job::list(&input, keys.jobs());
     let name = &input.ident;
     let begin = match &lifetime {
         // The compiler points at the struct if it has no schema.
@@ -69,6 +71,7 @@ pub(crate) fn db_manager(item: TokenStream, check: Option<CheckFiles>) -> TokenS
             fn __core(&self) -> &::dbm_core::ManagerCore {
                 #core
             }
+            #jobs
             fn __begin(
                 start: ::dbm_core::__private::Start<Self>,
                 here: bool,
@@ -76,6 +79,7 @@ pub(crate) fn db_manager(item: TokenStream, check: Option<CheckFiles>) -> TokenS
                 #begin
             }
         }
+        #listed
         #from_core
         #schema
     }

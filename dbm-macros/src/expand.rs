@@ -5,6 +5,7 @@ use crate::attributes::{Attributes, Given, take_siblings};
 use crate::blame;
 use crate::check::{self, Handle, Plan};
 use crate::errors::Errors;
+use crate::job;
 use crate::method::{Method, parameter_name};
 use crate::one_statement;
 use crate::types::{bare, handle_name, is_fallible, value_type};
@@ -63,6 +64,7 @@ fn expand(plan: &Plan, paths: &[Path], check: CheckStatements) -> TokenStream {
         (true, true) => (None, call(plan, body, check)),
         (true, false) => (None, alone(plan, body)),
     };
+    let job = job::items(plan);
     quote! {
         #errors
         #(#attributes)*
@@ -71,6 +73,7 @@ fn expand(plan: &Plan, paths: &[Path], check: CheckStatements) -> TokenStream {
             #imports
             #inside
         }
+        #job
     }
 }
 
@@ -179,8 +182,11 @@ fn policy(attributes: &Attributes, declared: &Type) -> TokenStream {
     quote!(#outcome.#method(#substitute))
 }
 
-/// A method that is timed, or checks its arguments, without a database.
+/// A method that is timed, checks its arguments, or is a job, without a database.
 fn alone(plan: &Plan, body: &Group) -> TokenStream {
+    if plan.attributes.timed.is_none() && plan.attributes.required_argument.is_none() {
+        return quote!(#body);
+    }
     let site = site(plan);
     let required = plan
         .attributes

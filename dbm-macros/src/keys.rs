@@ -5,6 +5,7 @@ use crate::wording;
 use proc_macro2::{Span, TokenTree};
 use syn::meta::ParseNestedMeta;
 use syn::parse::ParseBuffer;
+use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Ident, LitStr, Meta, Path, Result, Token, parenthesized};
 
@@ -17,6 +18,7 @@ pub(crate) struct Keys {
     pub(crate) schema: Option<SchemaKey>,
     pub(crate) checked: Option<Checked>,
     pub(crate) after: Vec<After>,
+    jobs: Option<Vec<Ident>>,
 }
 
 /// `schema`, or `schema = "cache"`.
@@ -69,6 +71,14 @@ impl Keys {
             .ok_or_else(|| Error::new(version.span(), wording::VERSION))
     }
 
+    /// The listed jobs. `None` if the keys cannot be read.
+    pub(crate) fn jobs(&self) -> Option<&[Ident]> {
+        match self.error {
+            Some(_) => None,
+            None => Some(self.jobs.as_deref().unwrap_or_default()),
+        }
+    }
+
     /// What is no list of keys (`#[db_manager]`, `#[db_manager = "1.0.0"]`, `#[db_manager("1.0.0")]`) names no version.
     fn read_list(&mut self, attribute: &Attribute) -> Result<()> {
         let mut tokens = match &attribute.meta {
@@ -98,6 +108,9 @@ impl Keys {
         } else if key.is_ident("after") {
             let (place, step) = after(meta).map_err(usage(wording::AFTER_KEY))?;
             self.add_after(place, step)?;
+        } else if key.is_ident("jobs") && self.jobs.is_none() {
+            let jobs = jobs(meta).map_err(usage(wording::JOBS_KEY))?;
+            self.add_jobs(key.span(), jobs)?;
         } else if self.version.is_none() || key.is_ident("version") {
             return Err(Error::new_spanned(key, wording::NO_VERSION));
         } else {
@@ -119,6 +132,18 @@ impl Keys {
             step,
             span,
         });
+        Ok(())
+    }
+
+    fn add_jobs(&mut self, place: Span, jobs: Vec<Ident>) -> Result<()> {
+        if !crate::JOBS {
+            return Err(Error::new(place, wording::NO_JOBS_FEATURE));
+        }
+        let twice = jobs.iter().enumerate();
+        if let Some((_, name)) = twice.skip(1).find(|(at, name)| jobs[..*at].contains(name)) {
+            return Err(Error::new(name.span(), wording::listed_twice(name)));
+        }
+        self.jobs = Some(jobs);
         Ok(())
     }
 
@@ -172,6 +197,16 @@ fn is_strict(meta: &ParseNestedMeta<'_>) -> Result<bool> {
     } else {
         Err(Error::new(word.span(), ""))
     }
+}
+
+fn jobs(meta: &ParseNestedMeta<'_>) -> Result<Vec<Ident>> {
+    let content;
+    parenthesized!(content in meta.input);
+    let jobs = Punctuated::<Ident, Token![,]>::parse_terminated(&content)?;
+    if jobs.is_empty() {
+        return Err(content.error(""));
+    }
+    Ok(jobs.into_iter().collect())
 }
 
 fn after(meta: &ParseNestedMeta<'_>) -> Result<(LitStr, Path)> {

@@ -16,6 +16,7 @@ mod checked;
 mod derive;
 mod errors;
 mod expand;
+mod job;
 mod keys;
 mod method;
 mod one_statement;
@@ -29,6 +30,9 @@ use attribute_name::AttributeName;
 use proc_macro::TokenStream;
 use proc_macro2::{Span, TokenStream as TokenStream2};
 use quote::quote;
+
+/// Whether dbm-core runs jobs.
+const JOBS: bool = cfg!(feature = "jobs");
 
 /// What the feature `checked` adds to a method, and to a manager that asks for it.
 #[cfg(feature = "checked")]
@@ -246,6 +250,76 @@ pub fn during_init(arguments: TokenStream, item: TokenStream) -> TokenStream {
     attribute(AttributeName::DuringInit, arguments, item)
 }
 
+/// Makes a method a durable job: it is enqueued in a transaction, and runs after that is committed.
+///
+/// Beside the method `notify` stands a function `notify_job`, which takes the same arguments and makes a job of them.
+/// [`WriteTransaction::enqueue`](../dbm_core/struct.WriteTransaction.html#method.enqueue) takes it. The manager lists its
+/// jobs: `#[db_manager(.., jobs(notify))]`.
+///
+/// ```
+/// # use dbm_core::prelude::*;
+/// #[derive(DbManager)]
+/// #[db_manager(version = "1.0.0", jobs(greet, tidy))]
+/// struct Store {
+///     core: ManagerCore,
+/// }
+/// # impl Schema for Store {
+/// #     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
+/// #         db.execute_batch("CREATE TABLE user (name TEXT NOT NULL, seen INTEGER NOT NULL) STRICT").await
+/// #     }
+/// # }
+///
+/// impl Store {
+///     #[database_safe]
+///     async fn add_user(&self, db: &mut WriteTransaction, name: String) -> Result<()> {
+///         db.execute("INSERT INTO user VALUES (?1, 0)", (&name,)).await?;
+///         db.enqueue(Store::greet_job(name)).await?; // in the same transaction
+///         Ok(())
+///     }
+///
+///     /// Is tried until it succeeds, up to 8 times: at least once.
+///     #[job(attempts = 8, backoff = "5s", timeout = "30s")]
+///     async fn greet(&self, name: String) -> Result<()> {
+///         println!("welcome, {name}");
+///         Ok(())
+///     }
+///
+///     /// What it writes and the end of the job are one transaction: exactly once.
+///     #[job(every = "24h")]
+///     #[database_safe]
+///     async fn tidy(&self, db: &mut WriteTransaction) -> Result<()> {
+///         db.execute("DELETE FROM user WHERE seen < 0", ()).await?;
+///         Ok(())
+///     }
+/// }
+/// # #[tokio::main]
+/// # async fn main() -> Result<()> {
+/// # let store = Store::create(Config::in_memory()).await?;
+/// # store.add_user("Ada".into()).await?;
+/// # store.close().await }
+/// ```
+///
+/// | key | default | |
+/// |---|---|---|
+/// | `attempts` | 8 | how often it is tried; after that it is a [dead job](../dbm_core/struct.DeadJob.html) |
+/// | `backoff` | `"5s"` | the wait after the first failure. It doubles each time, up to an hour, and varies by a quarter |
+/// | `timeout` | `"30s"` | a run that takes longer is ended, and has failed |
+/// | `unique` | | while one with the same arguments waits or runs, it is not enqueued again; `unique(a, b)` compares only these |
+/// | `every` | | a schedule, which nobody enqueues: it runs at the first start, and then with this period. Missed runs happen once |
+///
+/// The arguments are owned values with serde's `Serialize` and `Deserialize`. They are stored as JSON under the name of the
+/// method. The method returns a `Result<(), E>` with any error.
+///
+/// With [`macro@database_safe`] and a `WriteTransaction` a job takes effect exactly once: it ends in the transaction of the
+/// method. In any other method it runs at least once. If the process ends while it runs, it runs again.
+///
+/// `Error::Busy`, `BatchLost`, `Overloaded` and `Closed` do not count as an attempt.
+#[cfg(feature = "jobs")]
+#[proc_macro_attribute]
+pub fn job(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    attribute(AttributeName::Job, arguments, item)
+}
+
 /// Turns a struct that holds a `ManagerCore` into a database manager.
 ///
 /// - `#[db_manager(version = "1.2.0")]` on the struct is the schema version that this program needs: three numbers.
@@ -256,6 +330,7 @@ pub fn during_init(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///   `async fn(&self, db: &mut WriteTransaction) -> Result<()>`.
 /// - `checked`, with the feature of that name, has the SQL of its methods checked against the files when it compiles.
 ///   `checked(strict)` says that the program registers no function, collation or module, so an unknown one is wrong.
+/// - `jobs(notify, tidy)`, with the feature of that name, lists the methods with `#[job]`.
 /// - The core is the field of type `ManagerCore`, or the one marked `#[db_manager(core)]`.
 /// - The other fields are yours. If all of them are `Default`, `start` and `create` make the manager. Otherwise it is
 ///   made with `start_with` and `create_with`.

@@ -38,7 +38,7 @@ pub(crate) const LIFETIME: &str =
 pub(crate) const NO_VERSION: &str =
     "name the schema version this program needs: `#[db_manager(version = \"1.0.0\")]`";
 pub(crate) const VERSION: &str = "write the version as three numbers: \"1.0.0\"";
-pub(crate) const KEYS: &str = "the keys are `version`, `schema`, `checked` and `after`, each once: `#[db_manager(version = \"1.0.0\", schema)]`";
+pub(crate) const KEYS: &str = "the keys are `version`, `schema`, `checked`, `after` and `jobs`, each once: `#[db_manager(version = \"1.0.0\", schema)]`";
 pub(crate) const SCHEMA_KEY: &str = "name a folder inside `schema/`: `schema = \"cache\"` is `schema/cache/`, `schema` alone is `schema/` itself";
 pub(crate) const CHECKED_KEY: &str = "write `checked`, or `checked(strict)` if the program registers no function or collation of its own";
 pub(crate) const AFTER_KEY: &str =
@@ -51,6 +51,20 @@ pub(crate) const SQL: &str = "write the SQL as a text: `sql!(\"SELECT 1\")`, or 
 #[allow(dead_code, reason = "of the feature `checked`")]
 pub(crate) const NO_FILES: &str =
     "there is no file to check this against: write the first release into `schema/1.0.0.sql`";
+pub(crate) const JOBS_KEY: &str = "name the methods with `#[job]`: `jobs(notify, tidy)`";
+pub(crate) const NO_JOBS_FEATURE: &str =
+    "jobs need the feature `jobs`: write `dbm-core = { version = \"..\", features = [\"jobs\"] }`";
+pub(crate) const ATTEMPTS: &str = "write how often it is tried, at least once: `attempts = 8`";
+pub(crate) const JOB_FAIL_VALUE: &str =
+    "a job that fails is tried again, so it returns its error: remove `#[fail_value]`";
+pub(crate) const JOB_GENERIC: &str =
+    "a job is stored under the name of its method: remove these type parameters";
+pub(crate) const JOB_BORROWS: &str =
+    "the arguments of a job are stored: take an owned value, such as `String`";
+pub(crate) const JOB_PATTERN: &str = "the arguments of a job are stored: give this one a name";
+pub(crate) const SCHEDULE_ARGUMENT: &str =
+    "a schedule has no arguments to give: remove this parameter";
+pub(crate) const SCHEDULE_UNIQUE: &str = "a schedule has one job only: remove this `unique`";
 pub(crate) const NO_PACKAGE: &str =
     "the files of a schema are found by CARGO_MANIFEST_DIR, which Cargo sets: build with it";
 pub(crate) const NO_CORE: &str = "a manager holds its core: add a field `core: ManagerCore`";
@@ -76,6 +90,9 @@ pub(crate) fn usage(name: AttributeName) -> &'static str {
         }
         AttributeName::FailWithException => "it takes no arguments: write `#[fail_with_exception]`",
         AttributeName::DuringInit => "it takes no arguments: write `#[during_init]`",
+        AttributeName::Job => {
+            "the keys are `attempts`, `backoff`, `timeout`, `unique` and `every`, each once: `#[job(attempts = 8, backoff = \"5s\")]`"
+        }
     }
 }
 
@@ -134,6 +151,14 @@ pub(crate) fn named_twice(name: &Ident) -> String {
 
 pub(crate) fn always_given(name: &Ident, ty: &str) -> String {
     format!("`{name}` is always given: make the parameter `{name}: Option<{ty}>`")
+}
+
+pub(crate) fn no_argument(name: &Ident) -> String {
+    format!("the job has no argument `{name}`: name one of its parameters")
+}
+
+pub(crate) fn listed_twice(name: &Ident) -> String {
+    format!("`{name}` is listed twice: remove this one")
 }
 
 /// `optional` are the parameters that could have been meant.

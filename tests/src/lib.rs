@@ -10,6 +10,7 @@ mod leftovers;
 mod log;
 mod outside;
 pub mod points;
+pub mod post;
 #[cfg(unix)]
 pub mod shim;
 mod store;

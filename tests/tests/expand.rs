@@ -17,6 +17,8 @@ mod derive;
 mod errors;
 #[path = "../../dbm-macros/src/expand.rs"]
 mod expand;
+#[path = "../../dbm-macros/src/job.rs"]
+mod job;
 #[path = "../../dbm-macros/src/keys.rs"]
 mod keys;
 #[path = "../../dbm-macros/src/method.rs"]
@@ -38,6 +40,8 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use std::path::{Path, PathBuf};
 use syn::{Attribute, File, ImplItem, ImplItemFn, Item, Stmt, parse_quote};
+
+const JOBS: bool = true;
 
 const SCREEN: usize = 45;
 

@@ -39,6 +39,13 @@ impl Site {
         }
     }
 
+    /// `#[job]`: a run that takes longer than this is ended, unless [`timeout_ms`](Self::timeout_ms) says otherwise.
+    #[cfg(feature = "jobs")]
+    #[must_use]
+    pub const fn job(module: &'static str, method: &'static str) -> Self {
+        Self::new(module, method).timeout_ms(30_000)
+    }
+
     /// `#[during_init]`
     #[must_use]
     pub const fn during_init(mut self) -> Self {

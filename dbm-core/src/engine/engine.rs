@@ -4,6 +4,8 @@
 #[expect(clippy::disallowed_methods, reason = "they look at the files")]
 mod tests;
 
+#[cfg(feature = "jobs")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -11,14 +13,19 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::connection::Conn;
+use super::copies::Copies;
 use super::db::Db;
 use super::idle::{self, Rests};
+#[cfg(feature = "jobs")]
+use super::job_tables::release_jobs;
 use super::open::{Opener, Role, SharedOpener};
 use super::readers::Readers;
 use super::writer::Writer;
 use crate::after_commit::AfterCommit;
 use crate::config::{Config, Execution};
 use crate::error::{Error, Result};
+#[cfg(feature = "jobs")]
+use crate::job_board::JobBoard;
 use crate::temporary::TemporaryDirectory;
 
 /// The open connections of one running manager.
@@ -29,10 +36,14 @@ pub(crate) struct Engine {
     /// The schema has constraints that fail only at COMMIT, or triggers that roll back: no shared transactions.
     schema_is_exclusive: AtomicBool,
     pub(crate) after_commit: AfterCommit,
+    pub(super) copies: Copies,
     /// Held while the engine is being closed.
     closed: Mutex<bool>,
     /// The directory of a temporary database, which is removed with its manager.
     temporary: Mutex<Option<TemporaryDirectory>>,
+    /// Set at start-up, for a manager that lists jobs.
+    #[cfg(feature = "jobs")]
+    pub(crate) jobs: OnceLock<Arc<JobBoard>>,
 }
 
 impl Engine {
@@ -45,8 +56,11 @@ impl Engine {
             opener,
             schema_is_exclusive: AtomicBool::new(true),
             after_commit: AfterCommit::default(),
+            copies: Copies::default(),
             closed: Mutex::default(),
             temporary: Mutex::new(temporary),
+            #[cfg(feature = "jobs")]
+            jobs: OnceLock::new(),
         })
     }
 
@@ -97,6 +111,7 @@ impl Engine {
 
     /// Closes everything: readers first and the writer last, or SQLite would leave its side files behind.
     pub(crate) fn close(&self) {
+        self.copies.close();
         self.readers.close();
         self.writer.close();
         self.temporary
@@ -118,6 +133,7 @@ impl Engine {
         let has_no_writer = writer.is_some_and(|mut slot| slot.db().is_none());
         let is_quick = self.opener.config.execution != Execution::Offload
             && has_no_writer
+            && !self.has_claims_of_jobs()
             && self.readers.are_idle()
             && self.opener.config.on_open.is_none()
             && (self.reads_only() || self.opener.has_empty_log());
@@ -137,7 +153,7 @@ impl Engine {
         true
     }
 
-    fn reads_only(&self) -> bool {
+    pub(crate) fn reads_only(&self) -> bool {
         self.opener.config.read_only
     }
 
@@ -149,8 +165,30 @@ impl Engine {
             self.readers.close();
             if !self.reads_only() {
                 let _ = self.writer.conn.open();
+                self.release_jobs();
             }
             self.close();
+        }
+    }
+
+    #[cfg(feature = "jobs")]
+    fn has_claims_of_jobs(&self) -> bool {
+        self.jobs.get().is_some_and(|board| board.has_claims())
+    }
+
+    #[cfg(not(feature = "jobs"))]
+    fn has_claims_of_jobs(&self) -> bool {
+        false
+    }
+
+    /// Gives back the jobs that were ended by `close_within`: their attempts do not count, and the next start runs them at
+    /// once. Otherwise they wait until this process counts as ended.
+    fn release_jobs(&self) {
+        #[cfg(feature = "jobs")]
+        if let Some(board) = self.jobs.get().filter(|board| board.has_claims())
+            && let Some(db) = self.writer.conn.lock().db()
+        {
+            let _ = release_jobs(&db.connection, board.worker);
         }
     }
 
@@ -165,6 +203,7 @@ impl Engine {
         self.readers.shut();
         self.writer.shut();
         self.after_commit.shut();
+        self.copies.shut();
     }
 }
 

@@ -12,6 +12,8 @@ use crate::call::site::Site;
 use crate::engine::{Contents, Engine, Session, contents};
 use crate::error::{Error, Result};
 use crate::gate::Gate;
+#[cfg(feature = "jobs")]
+use crate::jobs::make_tables;
 use crate::schema::Schema;
 use crate::transaction::{NewHandle as _, WriteTransaction};
 use crate::version::Version;
@@ -35,6 +37,8 @@ pub(crate) async fn create<S: Schema>(
         }
         version_row::create(frame, version).await?;
         let db = &mut WriteTransaction::new(Arc::clone(frame));
+        #[cfg(feature = "jobs")]
+        make_tables(frame).await?;
         if S::__FROM_FILES {
             let before = foreign_keys(frame).await?;
             schema.init_db(db).await?;

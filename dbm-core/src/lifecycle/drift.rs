@@ -18,6 +18,10 @@ use crate::config::{Config, SchemaDrift};
 use crate::engine::{Access, Engine, SchemaDiff, SchemaDump, Session, read_schema};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Check, Gate};
+#[cfg(feature = "jobs")]
+use crate::job_board::JobBoard;
+#[cfg(feature = "jobs")]
+use crate::jobs::make_tables;
 use crate::limited::limited;
 use crate::manager_core::ManagerCore;
 use crate::panicked::panicked;
@@ -40,6 +44,9 @@ pub(super) struct Drift<M> {
     newest: Version,
     config: Config,
     reaction: SchemaDrift,
+    /// The manager lists jobs, so `init_db` may enqueue some.
+    #[cfg(feature = "jobs")]
+    pub(super) jobs: bool,
 }
 
 /// The manager whose `init_db` runs.
@@ -74,11 +81,23 @@ impl<M> Drift<M> {
             },
             model,
             newest,
+            #[cfg(feature = "jobs")]
+            jobs: false,
         }
     }
 }
 
 impl<M: Schema + Send + Sync + 'static> Drift<M> {
+    /// Lets calls on this engine enqueue jobs, if the manager lists any.
+    pub(super) fn set_jobs(&self, engine: &Engine) {
+        #[cfg(feature = "jobs")]
+        if self.jobs && !engine.reads_only() {
+            let _ = engine.jobs.set(Arc::new(JobBoard::new(TypeId::of::<M>())));
+        }
+        #[cfg(not(feature = "jobs"))]
+        let _ = engine;
+    }
+
     /// Before the manager runs, if drift is an error.
     pub(super) async fn check_before(&self, gate: &Gate, engine: &Arc<Engine>) -> Result<()> {
         if !self.is_error() {
@@ -172,6 +191,7 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
             return Err(Error::HandleEnded);
         };
         let engine = Engine::in_memory(gate.id, &self.config).await?;
+        self.set_jobs(&engine);
         if M::__FROM_FILES {
             set_foreign_keys(&engine, false).await?;
         }
@@ -179,6 +199,8 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
         let making = in_transaction(&gate, &engine, &INIT, async |frame| {
             version_row::create(frame, &self.newest).await?;
             let db = &mut WriteTransaction::new(Arc::clone(frame));
+            #[cfg(feature = "jobs")]
+            make_tables(frame).await?;
             model.init_db(db).await?;
             expected = Session::control(frame, |_, db| read_schema(&db.connection)).await?;
             Ok(false)

@@ -14,6 +14,8 @@ use crate::engine::{Contents, Db, Engine, Session, back_up, contents, read_schem
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::gate::Gate;
+#[cfg(feature = "jobs")]
+use crate::jobs::make_tables;
 use crate::schema::Schema;
 use crate::transaction::{NewHandle as _, WriteTransaction};
 use crate::version::Version;
@@ -41,6 +43,8 @@ pub(crate) async fn migrate<M: Schema + Send + Sync + 'static>(
             version_row::create(frame, &from).await?;
             tell(|| info!(version = %from, "database adopted"));
         }
+        #[cfg(feature = "jobs")]
+        make_tables(frame).await?;
         if from < *target {
             run_hook(schema, engine, frame, &from, target).await?;
         }

@@ -12,12 +12,20 @@ use tracing::{error, info};
 
 use super::close::finish;
 use super::drift::{Drift, Model, check_beside};
+#[cfg(feature = "jobs")]
+use super::in_transaction;
 use super::prepare::{Step, prepare};
 use super::{create::create, migrate::migrate, not_from_inside, reached, tell};
+#[cfg(feature = "jobs")]
+use crate::call::{lease::Lease, site::Site};
 use crate::config::Config;
+#[cfg(feature = "jobs")]
+use crate::engine::Access;
 use crate::engine::{Engine, Opener};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Gate};
+#[cfg(feature = "jobs")]
+use crate::jobs::{self, Kinds};
 use crate::manager_core::ManagerCore;
 use crate::schema::Schema;
 use crate::status::Status;
@@ -35,6 +43,8 @@ pub struct Start<M> {
     config: Config,
     gate: Arc<Gate>,
     drift: Drift<M>,
+    #[cfg(feature = "jobs")]
+    jobs: Option<Kinds<M>>,
 }
 
 impl<M> Start<M> {
@@ -55,7 +65,17 @@ impl<M> Start<M> {
             required: version::to_row(&required).map(|_| required),
             config,
             gate,
+            #[cfg(feature = "jobs")]
+            jobs: None,
         }
+    }
+
+    /// Has the manager run these jobs, if there are any.
+    #[cfg(feature = "jobs")]
+    pub(crate) fn with_jobs(mut self, kinds: Kinds<M>) -> Self {
+        self.jobs = (!kinds.is_empty()).then_some(kinds);
+        self.drift.jobs = self.jobs.is_some();
+        self
     }
 
     /// For a manager that can be built any number of times.
@@ -78,7 +98,11 @@ impl<M: Schema + Send + Sync + 'static> Start<M> {
             config,
             gate,
             drift,
+            #[cfg(feature = "jobs")]
+            jobs,
         } = self;
+        #[cfg(feature = "jobs")]
+        let runner = jobs.map(|kinds| (kinds, Arc::downgrade(&manager), config.job_workers));
         let starting = Starting {
             path: config.path_as_given(),
             token: gate.enter("start").ok().map(CallToken::into_owned),
@@ -87,6 +111,8 @@ impl<M: Schema + Send + Sync + 'static> Start<M> {
         match runtime() {
             Ok(runtime) => {
                 let manager = Arc::clone(&manager);
+                #[cfg(feature = "jobs")]
+                let for_jobs = runtime.clone();
                 let mut start = Box::pin(async move {
                     let started =
                         start_up(&*manager, required, config, &starting.gate, &drift).await;
@@ -96,7 +122,18 @@ impl<M: Schema + Send + Sync + 'static> Start<M> {
                     let check = drift.into_check(&starting.gate).filter(|_| was_there);
                     let beside = check.is_some().then(|| check_beside(gate, status));
                     starting.gate.set_check(check);
+                    #[cfg(feature = "jobs")]
+                    let for_runner = starting.gate.watch();
+                    #[cfg(feature = "jobs")]
+                    let board = started
+                        .as_ref()
+                        .ok()
+                        .and_then(|(engine, _)| engine.jobs.get().cloned());
                     starting.end(started.map(|(engine, _)| engine));
+                    #[cfg(feature = "jobs")]
+                    if let (Some((kinds, manager, workers)), Some(board)) = (runner, board) {
+                        for_jobs.spawn(jobs::run(manager, kinds, board, workers, for_runner));
+                    }
                     beside
                 });
                 let mut nobody = Context::from_waker(Waker::noop());
@@ -133,6 +170,7 @@ async fn start_up<M: Schema + Send + Sync + 'static>(
     let (path, temporary) = config.resolve()?;
     let opener = Opener::of_manager(gate.id, path, config, Arc::clone(&gate.live));
     let engine = Engine::new(opener, temporary);
+    drift.set_jobs(&engine);
     let admits: Weak<Gate> = Arc::downgrade(gate);
     engine.after_commit.run_for(gate.id, admits);
     let unfinished = Unfinished(Some(Arc::clone(&engine)));
@@ -223,10 +261,34 @@ async fn make_ready<M: Schema + Send + Sync + 'static>(
             }
         };
         if done {
+            #[cfg(feature = "jobs")]
+            if step == Step::Nothing {
+                job_tables(gate, engine).await?;
+            }
             return Ok(step);
         }
     }
     Err(Error::other("the file kept changing during start-up"))
+}
+
+/// A file that needs no other step may be without the tables of jobs.
+#[cfg(feature = "jobs")]
+async fn job_tables(gate: &Gate, engine: &Arc<Engine>) -> Result<()> {
+    static LOOK: Site = Site::new(module_path!(), "look for the tables of jobs");
+    static MAKE: Site = Site::new(module_path!(), "make the tables of jobs");
+    let Some(board) = engine.jobs.get() else {
+        return Ok(());
+    };
+    let mut lease = Lease::acquire(gate, engine, &LOOK, Access::Read, None).await?;
+    let are_missing = jobs::are_missing(board, &lease.frame).await;
+    lease.keep(&LOOK).await?;
+    if are_missing? {
+        in_transaction(gate, engine, &MAKE, async |frame| {
+            jobs::make_tables(frame).await.map(|()| true)
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// Closing blocks, and a failed start must have closed the file before any caller learns of the failure.

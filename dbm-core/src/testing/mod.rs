@@ -12,15 +12,20 @@
 //! | to check that every migration leads to the schema of a new database | [`Migration`] |
 //! | to see or compare a schema | [`schema`] |
 //! | to see what happens when a call fails | [`fail_next`] |
+//! | to run jobs without waiting for them | `run_due_jobs` and `set_clock`, with the feature `jobs` |
 
 mod directory;
 mod fault;
+#[cfg(feature = "jobs")]
+mod jobs;
 mod migration;
 
 use std::sync::Arc;
 
 pub use directory::TestDirectory;
 pub use fault::fail_next;
+#[cfg(feature = "jobs")]
+pub use jobs::{run_due_jobs, set_clock};
 pub use migration::{Migrated, Migration, MigrationError};
 
 use crate::call::pipeline::Call;

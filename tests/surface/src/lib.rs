@@ -12,11 +12,11 @@ pub use dbm_core::testing::{
     schema,
 };
 pub use dbm_core::{
-    BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,
+    BackUp, BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,
     ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, FromRow, Handle, ManagerCore,
-    Params, Profile, ReadTransaction, Result, Row, RowStream, Schema, SchemaDrift, Serde, Shared, Sharing,
+    Params, Profile, ReadTransaction, Restored, Result, Row, RowStream, Schema, SchemaDrift, Serde, Shared, Sharing,
     SqliteError, Statement, Status, ToValue, Value, ValueOf, Verification, Version,
-    WriteTransaction, column, named_params, params, profiles,
+    WriteTransaction, column, named_params, params, profiles, restore,
 };
 #[cfg(feature = "macros")]
 pub use dbm_core::{
@@ -70,6 +70,7 @@ pub fn promises() {
     sent::<Connection>();
     sent::<Statement<'_, u64>>();
     sent::<RowStream<'_, u64>>();
+    sent::<BackUp<'_>>();
     cloned::<Config>();
     cloned::<Error>();
     cloned::<Row>();

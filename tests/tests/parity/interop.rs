@@ -5,8 +5,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 
-use dbm_core::DbManager as _;
+use dbm_core::prelude::*;
+use dbm_core::testing::run_due_jobs;
 use dbm_tests::{Store, names, run, skip};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
@@ -103,10 +105,40 @@ fn opened(calls: &[&str], ids: &[i64], version: &str) -> Json {
     json!({ "calls": calls, "complaints": [], "ids": ids, "version": version, "status": "STOPPED" })
 }
 
+/// The same file, for a program that has jobs.
+#[derive(DbManager)]
+#[db_manager(version = "1.0.0", jobs(nothing))]
+struct WithJobs {
+    core: ManagerCore,
+}
+
+dbm_tests::schema!(WithJobs);
+
+impl WithJobs {
+    async fn open(path: &Path, version: &str) -> Arc<Self> {
+        let version = dbm_core::Version::parse(version).unwrap();
+        let config = Config::new(path).version(version).job_workers(0);
+        Self::create(config).await.unwrap()
+    }
+
+    #[job]
+    async fn nothing(&self) -> Result<()> {
+        Ok(())
+    }
+
+    #[database_safe]
+    async fn enqueue(&self, db: &mut WriteTransaction) -> Result<bool> {
+        db.enqueue(Self::nothing_job()).await
+    }
+}
+
 async fn goes_there_and_comes_back(python: &Reference) {
     let directory = TempDir::new().unwrap();
     let path = directory.path();
     Store::make(path, "1.0.0").await.unwrap();
+    let jobs = WithJobs::open(path, "1.0.0").await;
+    assert!(jobs.enqueue().await.unwrap());
+    jobs.close().await.unwrap();
 
     assert_eq!(
         python.open(path, "1.0.0", &["2"]),
@@ -137,6 +169,11 @@ async fn goes_there_and_comes_back(python: &Reference) {
     );
     assert_eq!(store.ids().await.unwrap(), [1, 2, 3, 4, 5]);
     store.close().await.unwrap();
+
+    // The tables of jobs were in nobody's way, and came through all of it.
+    let jobs = WithJobs::open(path, "2.0.0").await;
+    assert_eq!(run_due_jobs(&jobs).await.unwrap(), 1);
+    jobs.close().await.unwrap();
 
     let refused = python.open(path, "1.10.0", &[]);
     assert!(

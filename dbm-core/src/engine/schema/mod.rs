@@ -62,7 +62,7 @@ pub(crate) fn read(connection: &Connection) -> Result<SchemaDump> {
         "SELECT s.type, s.name, s.tbl_name, coalesce(s.sql, ''), l.type IS 'virtual', coalesce(l.strict, 0), coalesce(l.wr, 0)
          FROM sqlite_schema s LEFT JOIN pragma_table_list(s.name) l ON l.schema = 'main'
          WHERE s.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND s.tbl_name <> 'Version' COLLATE NOCASE
-             AND l.type IS NOT 'shadow'",
+             AND s.tbl_name NOT LIKE '\\_dbm\\_%' ESCAPE '\\' AND l.type IS NOT 'shadow'",
     )?;
     let mut rows = statement.query(())?;
     let mut objects = Vec::new();

@@ -1,0 +1,24 @@
+use dbm_core::prelude::*;
+
+#[derive(DbManager)]
+#[db_manager(version = "1.0.0", jobs(notify))]
+struct Store {
+    core: ManagerCore,
+}
+
+dbm_tests::schema!(Store);
+
+impl Store {
+    #[job(backoff = "5")]
+    async fn notify(&self, channel: u64) -> Result<()> {
+        drop(channel);
+        Ok(())
+    }
+
+}
+
+fn caller(store: &Store) {
+    let _ = store;
+}
+
+fn main() {}

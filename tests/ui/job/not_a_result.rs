@@ -1,0 +1,22 @@
+use dbm_core::prelude::*;
+
+#[derive(DbManager)]
+#[db_manager(version = "1.0.0", jobs(tidy))]
+struct Store {
+    core: ManagerCore,
+}
+
+dbm_tests::schema!(Store);
+
+impl Store {
+    #[job]
+    async fn tidy(&self) -> u64 {
+        1
+    }
+}
+
+fn caller(store: &Store) {
+    let _ = store;
+}
+
+fn main() {}
