@@ -485,7 +485,7 @@ pub enum Error {
     #[error("{}: exists already; a backup overwrites nothing, so choose another name", Bounded(&path.display()))]
     TargetExists {
         /// The name.
-        path: PathBuf,
+        path: Box<Path>,
     },
 
     /// A write-ahead log or a rollback journal lies beside a backup, or where one is to be made. SQLite would apply it to
@@ -493,7 +493,7 @@ pub enum Error {
     #[error("{}: a log lies beside the backup; {fix}", Bounded(&log.display()))]
     LogBeside {
         /// The log, which ends in `-wal` or `-journal`.
-        log: PathBuf,
+        log: Box<Path>,
         /// What to do about it.
         fix: &'static str,
     },
@@ -502,7 +502,7 @@ pub enum Error {
     #[error("{}: the database is open, close it in every program first; nothing was changed", Bounded(&path.display()))]
     DatabaseOpen {
         /// Path of the database file.
-        path: PathBuf,
+        path: Box<Path>,
     },
 
     /// Start-up needs a tokio runtime.
