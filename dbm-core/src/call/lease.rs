@@ -1,5 +1,6 @@
 //! The lease: a connection for one call, with its transaction, and what ends it on every path.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::site::Site;
@@ -54,9 +55,7 @@ impl<'a> Lease<'a> {
                 })
             }
             Access::Write | Access::Connection => {
-                // Boxed, so that the future of a read is small: glibc takes a lock for more than 1,032 bytes.
-                let write = Self::write(gate, engine, site, access, token, false);
-                let mut write = Box::pin(write);
+                let mut write = pin!(Self::write(gate, engine, site, access, token, false));
                 let conn = &engine.writer.conn;
                 let refused = |holder| waits_for_itself(site.method, holder);
                 unless_inside(|| conn.is_run_here(), write.as_mut(), refused).await
