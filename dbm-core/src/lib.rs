@@ -114,6 +114,7 @@ mod baton;
 pub mod call {
     mod arguments;
     pub(crate) mod body;
+    pub(crate) mod count;
     pub(crate) mod failure;
     #[cfg(feature = "testing")]
     mod fault;
@@ -163,6 +164,7 @@ mod limited;
 mod live;
 mod manager;
 mod manager_core;
+mod metrics;
 mod on_open;
 mod panicked;
 mod params;
@@ -209,6 +211,7 @@ pub use lifecycle::{BackUp, restore};
 pub use live::Live;
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;
+pub use metrics::{CallTimes, Calls, Histogram, JobRuns, MethodMetrics, Metrics};
 pub use params::{BoundParams, Params};
 pub use row::{ColumnIndex, FromRow, Row, column};
 pub use schema::Schema;

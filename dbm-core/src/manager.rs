@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::call::count;
 use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::config::Config;
@@ -18,6 +19,7 @@ use crate::jobs::{JobKind, Jobs, Kinds};
 use crate::lifecycle::{self, BackUp};
 use crate::live::Live;
 use crate::manager_core::ManagerCore;
+use crate::metrics::Metrics;
 use crate::schema::Schema;
 use crate::status::Status;
 use crate::version::Version;
@@ -429,6 +431,40 @@ pub trait DbManager: Shareable + Sized {
                 }
             },
         )
+    }
+
+    /// What this manager has done and does at the moment, as plain numbers: for a page of figures, or to export them.
+    ///
+    /// It can be asked at any time, in every status. Nothing waits for it, and it waits for nothing. The numbers belong to this
+    /// manager alone, also if another one has the same file or the same type. They are in memory only: a new manager
+    /// begins at 0.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # #[derive(DbManager)]
+    /// # #[db_manager(version = "1.0.0")]
+    /// # struct Store { core: ManagerCore }
+    /// # impl Schema for Store {
+    /// #     async fn init_db(&self, _: &mut WriteTransaction) -> Result<()> { Ok(()) }
+    /// # }
+    /// # impl Store {
+    /// #     #[database_safe]
+    /// #     async fn count(&self, db: &mut ReadTransaction) -> Result<i64> {
+    /// #         db.query_one("SELECT count(*) FROM sqlite_schema", ()).await
+    /// #     }
+    /// # }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<()> {
+    /// let store = Store::create(Config::in_memory().histograms()).await?;
+    /// store.count().await?;
+    /// let metrics = store.metrics();
+    /// let count = &metrics.methods[0];
+    /// assert_eq!((count.method, count.calls.ok), ("count", 1));
+    /// assert_eq!(count.times.as_ref().map(|times| times.running.count()), Some(1));
+    /// # store.close().await }
+    /// ```
+    fn metrics(&self) -> Metrics {
+        count::metrics(self.__core())
     }
 
     /// The end of a program in one line: waits for Ctrl-C or, on Unix, SIGTERM, and then does

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use tracing::warn;
 
+use super::counts::CountedOpen;
 use super::db::Db;
 use super::idle;
 use super::open::SharedOpener;
@@ -83,7 +84,7 @@ struct Progress {
 
 #[derive(Default)]
 struct Own {
-    connection: Option<Connection>,
+    connection: Option<(Connection, CountedOpen)>,
     used: bool,
     closed: bool,
 }
@@ -207,6 +208,7 @@ impl Checkpointer {
         let posted = self.worker.post(move || {
             let mut own = state.lock();
             if !own.closed {
+                opener.counts.checkpoints.add(1);
                 // A failure here costs nothing: a later commit tries again.
                 let copied = mark.while_released(|| own.passive(&opener)).unwrap_or(0);
                 state.copied.store(copied, Ordering::Relaxed);
@@ -225,6 +227,7 @@ impl Checkpointer {
         let too_large = self.is_too_large();
         // It was too large before, and could not start over then.
         let was_too_large = self.truncate_above.load(Ordering::Relaxed) > TRUNCATE_ABOVE_PAGES;
+        self.opener.counts.checkpoints.add(1);
         let connection = &db.connection;
         let started_over = self
             .mark
@@ -234,6 +237,7 @@ impl Checkpointer {
                 _ => copy_log(connection, "RESTART", RESTART_WAIT),
             });
         if started_over.unwrap_or(false) {
+            self.pages.store(0, Ordering::Relaxed);
             self.truncate_above
                 .store(TRUNCATE_ABOVE_PAGES, Ordering::Relaxed);
             return None;
@@ -245,6 +249,15 @@ impl Checkpointer {
             .truncate_above
             .fetch_add(TRUNCATE_ABOVE_PAGES, Ordering::Relaxed);
         Some(StillRead { pages })
+    }
+
+    /// Pages in the log, as far as the writer knows: after its newest commit, or 0 since the log has started over.
+    pub(crate) fn pages(&self) -> u32 {
+        self.pages.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn thread(&self) -> &WorkerThread {
+        &self.worker
     }
 
     /// Closes the connection and ends the thread if no checkpoint has run since the last call of this. False if something
@@ -272,6 +285,7 @@ impl Checkpointer {
             own.closed = true;
             own.connection = None;
         }
+        self.pages.store(0, Ordering::Relaxed);
         self.worker.close();
     }
 }
@@ -298,13 +312,14 @@ impl Progress {
 impl Own {
     /// How many pages of the log are copied.
     fn passive(&mut self, opener: &SharedOpener) -> Result<u32> {
-        let connection = match &mut self.connection {
+        let (connection, _) = match &mut self.connection {
             Some(connection) => connection,
             none => {
                 opener.check_identity()?;
                 let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
                 idle::tell_of_open();
-                none.insert(opener.connect(&opener.path, flags)?)
+                let connection = opener.connect(&opener.path, flags)?;
+                none.insert((connection, opener.counts.opened()))
             }
         };
         self.used = true;

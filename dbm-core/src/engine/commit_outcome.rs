@@ -25,6 +25,8 @@ pub(crate) struct Followers {
     aftermath: Option<Box<Aftermath>>,
     /// Members may have written anything: while there are no live reads, nothing is recorded.
     unrecorded: bool,
+    /// How many calls' work the transaction has.
+    pub(crate) members: u64,
 }
 
 /// What members of a batch have left for the time after its commit.
@@ -54,6 +56,7 @@ impl Followers {
 
     /// What a member has left. Without `recorded` it may have written anything.
     pub(crate) fn leave(&mut self, aftermath: Option<Box<Aftermath>>, recorded: bool) {
+        self.members += 1;
         self.unrecorded |= !recorded;
         match (&mut self.aftermath, aftermath) {
             (_, None) => {}

@@ -26,6 +26,7 @@ use crate::config::{Config, Execution};
 use crate::error::{Error, Result};
 #[cfg(feature = "jobs")]
 use crate::job_board::JobBoard;
+use crate::metrics::Metrics;
 use crate::temporary::TemporaryDirectory;
 
 /// The open connections of one running manager.
@@ -95,6 +96,18 @@ impl Engine {
         )?;
         self.schema_is_exclusive.store(dangerous, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// What is known here. Takes no lock, so no call waits for it.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let mut metrics = self.opener.counts.snapshot();
+        self.writer.add_to(&mut metrics);
+        self.readers.add_to(&mut metrics);
+        #[cfg(feature = "jobs")]
+        if let Some(board) = self.jobs.get() {
+            metrics.jobs = board.runs();
+        }
+        metrics
     }
 
     /// From here on, closes what is not used for a while.

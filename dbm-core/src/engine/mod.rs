@@ -27,6 +27,7 @@ mod checkpoint;
 mod commit_outcome;
 mod connection;
 mod copies;
+mod counts;
 #[expect(clippy::disallowed_methods, reason = "copies are files")]
 mod database_copy;
 mod db;
