@@ -541,7 +541,7 @@ fn a_file_that_would_have_to_be_made_or_migrated_is_refused_untouched() {
         };
         assert_eq!(**path, *file(&older));
         assert_eq!(
-            (stored, required),
+            (&**stored, &**required),
             (&Version::new(1, 0, 0), &Version::new(1, 1, 0))
         );
         assert_eq!(bytes(older.path())["database.db"], before);

@@ -374,10 +374,7 @@ fn one_that_leaves_new_orphans_is_refused() {
         else {
             panic!("{error:?}")
         };
-        assert_eq!(
-            (&**child, &**parent, *count),
-            ("child", "parent", 2)
-        );
+        assert_eq!((&**child, &**parent, *count), ("child", "parent", 2));
         still_old(directory.path()).await;
     });
 }
