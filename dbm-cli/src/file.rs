@@ -30,8 +30,8 @@ pub(crate) async fn open(file: &Path) -> Result<(Arc<AnyStore>, Version), Error>
     match AnyStore::create(config.clone().version(any.clone())).await {
         Ok(store) => Ok((store, any)),
         Err(DatabaseError::TooNew { stored, .. }) => {
-            let store = AnyStore::create(config.version(stored.clone())).await?;
-            Ok((store, stored))
+            let store = AnyStore::create(config.version((*stored).clone())).await?;
+            Ok((store, *stored))
         }
         Err(error) => Err(error.into()),
     }
