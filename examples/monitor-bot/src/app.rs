@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use dbm_core::prelude::*;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -35,7 +36,6 @@ pub struct App {
     reading: watch::Sender<Arc<Reading>>,
     events: broadcast::Sender<Event>,
     stored: AtomicU64,
-    stop: watch::Sender<bool>,
 }
 
 impl App {
@@ -57,7 +57,6 @@ impl App {
             reading: watch::Sender::default(),
             events: broadcast::Sender::new(UNHEARD),
             stored: AtomicU64::new(0),
-            stop: watch::Sender::new(false),
         });
         app.sample().await?;
         Ok(app)
@@ -84,13 +83,10 @@ impl App {
             .map_err(|error| Error::refused(format!("Measuring failed: {error}.")))?;
         let events = self.store.record(&reading).await?;
         self.stored.fetch_add(1, Ordering::Relaxed);
-        let before = self.reading.send_replace(Arc::new(reading)).at;
+        self.reading.send_replace(Arc::new(reading));
         for event in events {
             // Nobody may be listening.
             let _ = self.events.send(event);
-        }
-        if before / 60 != at / 60 {
-            self.store.roll_up(at).await?;
         }
         Ok(())
     }
@@ -107,8 +103,10 @@ impl App {
                 _ = ticks.tick() => {}
             }
             self.clock.advance(every);
-            if let Err(error) = self.sample().await {
-                tracing::error!(%error, "a reading failed");
+            match self.sample().await {
+                Err(Error::Database(dbm_core::Error::Closed { .. })) => return,
+                Err(error) => tracing::error!(%error, "a reading failed"),
+                Ok(()) => {}
             }
         }
     }
@@ -165,15 +163,13 @@ impl App {
         self.stored.load(Ordering::Relaxed)
     }
 
-    /// Tells every part to end.
-    pub fn stop(&self) {
-        self.stop.send_replace(true);
-    }
-
-    /// Waits until the bot is told to stop.
+    /// Waits until the database is closed or being closed: every part ends with it.
     pub async fn stopping(&self) {
-        // The sender lives as long as `self`, so this cannot fail.
-        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+        let mut status = self.store.watch_status();
+        // The sender lives as long as the store, so this cannot fail.
+        let _ = status
+            .wait_for(|status| !matches!(status, Status::Starting | Status::Running))
+            .await;
     }
 }
 
@@ -182,9 +178,11 @@ impl App {
     /// The bot on a made-up machine, with a database of its own; a test may pause the time.
     pub async fn fake() -> Arc<Self> {
         use dbm_core::{Config, Execution};
-        let config = Config::in_memory().execution(Execution::Inline);
+        let config = Config::in_memory()
+            .execution(Execution::Inline)
+            .job_workers(0);
         let settings = Settings::default();
-        let store = Store::open(config, settings.keep);
+        let store = Store::open(config, settings.keep, None);
         let clock = Clock::virtual_after(None);
         Self::start(store, Sampler::fake(1), clock, settings, None)
             .await
@@ -229,7 +227,7 @@ mod tests {
             2,
             "the first one, and the one after the failures"
         );
-        app.stop();
+        app.store.close().await.unwrap();
         collecting.await.unwrap();
     }
 
@@ -257,15 +255,5 @@ mod tests {
             .unwrap_err();
         app.sample().await.unwrap();
         assert_eq!(app.stored(), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_roll_up_that_failed_loses_no_reading() {
-        let app = App::fake().await;
-        fail_next(&app.store, "roll_up", Fault::Panic);
-        app.wait(Span::seconds(60)).await.unwrap_err();
-        assert_eq!(app.stored(), 13);
-        app.wait(Span::seconds(60)).await.unwrap();
-        assert_eq!(app.stored(), 25);
     }
 }

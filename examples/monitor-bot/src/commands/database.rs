@@ -23,16 +23,16 @@ pub(super) async fn version(app: &App) -> Result<Reply> {
 }
 
 pub(super) async fn check(app: &App) -> Result<Reply> {
-    let faults = app.store.check().await?;
-    if faults.is_empty() {
-        return Ok(Reply::with_data(json!({ "faults": faults })).toned(
+    let found = app.store.verify().await?;
+    if found.is_sound() {
+        return Ok(Reply::with_data(json!({ "faults": [] })).toned(
             "The database is sound: every page and every reference was looked at.",
             Tone::Good,
         ));
     }
     Err(Error::refused(format!(
         "The database is damaged: {}.",
-        faults.join("; ")
+        found.to_string().replace('\n', "; ")
     )))
 }
 

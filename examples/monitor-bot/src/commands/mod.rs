@@ -202,7 +202,6 @@ mod tests {
             ("admin list", "admins"),
             ("admin remove 7", "remove_admin"),
             ("db version", "facts"),
-            ("db check", "check"),
             ("wait 5s", "record"),
         ] {
             fail_next(&app.store, method, full());

@@ -26,10 +26,13 @@ const HOURS: &str = sql!(
 
 impl Store {
     /// Rolls up what is old, all in one transaction: a value is never counted twice nor lost.
+    #[job(every = "1m")]
     #[database_safe]
-    #[fail_with_exception]
     #[timed(slow = "1s")]
-    pub async fn roll_up(&self, db: &mut WriteTransaction, now: i64) -> Result<()> {
+    pub async fn roll_up(&self, db: &mut WriteTransaction) -> Result<()> {
+        let Some(now) = self.now().await? else {
+            return Ok(());
+        };
         let minutes = before(now, self.keep.samples, 60);
         db.execute(MINUTES, (minutes,)).await?;
         db.execute(
@@ -44,6 +47,16 @@ impl Store {
             (hours,),
         )
         .await?;
+        Ok(())
+    }
+
+    /// Forgets hours and alerts that are too old.
+    #[job(every = "1h")]
+    #[database_safe]
+    pub async fn forget(&self, db: &mut WriteTransaction) -> Result<()> {
+        let Some(now) = self.now().await? else {
+            return Ok(());
+        };
         let end = now - self.keep.hours.as_secs();
         db.execute(
             "DELETE FROM hour WHERE metric_id IN (SELECT id FROM metric) AND at < ?1",
@@ -53,6 +66,13 @@ impl Store {
         db.execute("DELETE FROM alert WHERE cleared_at < ?1", (end,))
             .await?;
         Ok(())
+    }
+
+    /// The time of the newest reading, for a made-up machine has its own; of one from the future, it is the clock's.
+    #[database_safe]
+    async fn now(&self, db: &mut ReadTransaction) -> Result<Option<i64>> {
+        let newest = self.last_sample().await?;
+        db.query_one("SELECT min(?1, unixepoch())", (newest,)).await
     }
 }
 
@@ -77,29 +97,29 @@ mod tests {
             minutes: Span::hours(2),
             hours: Span::days(1),
         };
-        let store = Store::open(Config::in_memory(), keep);
+        let store = Store::open(Config::in_memory().job_workers(0), keep, None);
         let cpu: crate::metric::Metric = "cpu".parse().unwrap();
-        // Three hours of a value every ten seconds, then three hours of roll-ups.
-        for at in (10..=10_800).step_by(10) {
-            let value = f64::from(u32::try_from(at).unwrap() % 1_000);
+        let add = async |metric: &crate::metric::Metric, at: i64| {
             let samples = vec![Sample {
-                metric: cpu.clone(),
-                value,
+                metric: metric.clone(),
+                value: f64::from(u32::try_from(at % 1_000).unwrap()),
                 note: String::new(),
             }];
+            let host = String::new();
             store
-                .add_samples(&Reading {
-                    at,
-                    host: String::new(),
-                    samples,
-                })
+                .add_samples(&Reading { at, host, samples })
                 .await
                 .unwrap();
+        };
+        // Three hours of a value every ten seconds, then three hours of roll-ups.
+        for at in (10..=10_800).step_by(10) {
+            add(&cpu, at).await;
         }
         let before = store.history(&cpu, 0, 10_800, 1).await.unwrap();
         for now in (10_800..21_600).step_by(600) {
-            store.roll_up(now).await.unwrap();
-            store.roll_up(now).await.unwrap();
+            add(&"load".parse().unwrap(), now).await;
+            store.roll_up().await.unwrap();
+            store.roll_up().await.unwrap();
             let after = store.history(&cpu, 0, 10_800, 1).await.unwrap();
             assert_eq!(after.len(), 1);
             assert_eq!(
@@ -108,7 +128,9 @@ mod tests {
             );
             assert!((after[0].average - before[0].average).abs() < 1e-6);
         }
-        store.roll_up(200_000).await.unwrap();
+        add(&"load".parse().unwrap(), 200_000).await;
+        store.roll_up().await.unwrap();
+        store.forget().await.unwrap();
         assert!(
             store.history(&cpu, 0, 200_000, 1).await.unwrap().is_empty(),
             "hours are forgotten in the end"
