@@ -5,7 +5,12 @@ use std::fmt::Write;
 use crate::metric::{Kind, Unit};
 use crate::sampler::Reading;
 
-pub(super) fn text(reading: &Reading, open_alerts: Option<usize>, stored: u64) -> String {
+pub(super) fn text(
+    reading: &Reading,
+    open_alerts: Option<usize>,
+    stored: u64,
+    stored_at: i64,
+) -> String {
     let mut out = String::new();
     let mut described: Vec<Kind> = Vec::new();
     // All lines of one name must stand together.
@@ -42,6 +47,13 @@ pub(super) fn text(reading: &Reading, open_alerts: Option<usize>, stored: u64) -
         "counter",
     );
     let _ = writeln!(out, "monitor_readings_total {stored}");
+    header(
+        &mut out,
+        "monitor_last_reading_timestamp_seconds",
+        "When a reading was stored last",
+        "gauge",
+    );
+    let _ = writeln!(out, "monitor_last_reading_timestamp_seconds {stored_at}");
     out
 }
 
@@ -90,7 +102,7 @@ mod tests {
                 sample(Metric::part(Kind::Disk, "/"), 6.0),
             ],
         };
-        let text = text(&reading, Some(2), 7);
+        let text = text(&reading, Some(2), 7, 60);
         assert!(text.contains("monitor_cpu_percent 1.5\n"));
         assert!(text.contains(
             "monitor_disk_percent{part=\"/a\\\"b\\\\c\"} 5\nmonitor_disk_percent{part=\"/\"} 6\n"
