@@ -474,11 +474,35 @@ pub enum Error {
         count: u64,
     },
 
-    /// The backup before a migration did not pass `quick_check`.
+    /// A backup did not pass SQLite's check: one that was just made, or one that was to be restored.
     #[error("the backup is damaged: {message}")]
     Backup {
         /// What the check said.
         message: String,
+    },
+
+    /// The name of a backup is taken, perhaps by the database itself. Nothing was overwritten.
+    #[error("{}: exists already; a backup overwrites nothing, so choose another name", Bounded(&path.display()))]
+    TargetExists {
+        /// The name.
+        path: PathBuf,
+    },
+
+    /// A write-ahead log or a rollback journal lies beside a backup, or where one is to be made. SQLite would apply it to
+    /// the backup. Nothing was changed.
+    #[error("{}: a log lies beside the backup; {fix}", Bounded(&log.display()))]
+    LogBeside {
+        /// The log, which ends in `-wal` or `-journal`.
+        log: PathBuf,
+        /// What to do about it.
+        fix: &'static str,
+    },
+
+    /// A database that is open cannot be replaced. Close it in every program first. Nothing was changed.
+    #[error("{}: the database is open, close it in every program first; nothing was changed", Bounded(&path.display()))]
+    DatabaseOpen {
+        /// Path of the database file.
+        path: PathBuf,
     },
 
     /// Start-up needs a tokio runtime.
@@ -728,10 +752,13 @@ impl Error {
             Self::NoDatabase { .. } | Self::NotReadable { .. } | Self::ReadOnly { .. } => {
                 "read_only"
             }
-            Self::MigrationRefused { .. }
-            | Self::SchemaDrift { .. }
-            | Self::ForeignKeys { .. }
-            | Self::Backup { .. } => "migration",
+            Self::MigrationRefused { .. } | Self::SchemaDrift { .. } | Self::ForeignKeys { .. } => {
+                "migration"
+            }
+            Self::Backup { .. }
+            | Self::TargetExists { .. }
+            | Self::LogBeside { .. }
+            | Self::DatabaseOpen { .. } => "backup",
             Self::Other(_) => "other",
         }
     }

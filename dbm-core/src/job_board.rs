@@ -5,11 +5,12 @@ use std::any::TypeId;
 use std::hash::BuildHasher as _;
 #[cfg(feature = "testing")]
 use std::sync::atomic::AtomicI64;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::after_commit::Rings;
+use crate::metrics::JobRuns;
 use crate::waking::Bell;
 
 /// How often a process that runs jobs writes that it lives.
@@ -29,6 +30,9 @@ pub(crate) struct JobBoard {
     claims: AtomicBool,
     /// When this process last wrote that it lives.
     beaten: Mutex<Option<Instant>>,
+    done: AtomicU64,
+    failed: AtomicU64,
+    dead: AtomicU64,
     /// How far a test has moved the clock, in milliseconds.
     #[cfg(feature = "testing")]
     moved: AtomicI64,
@@ -43,8 +47,31 @@ impl JobBoard {
             later: AtomicBool::new(false),
             claims: AtomicBool::new(false),
             beaten: Mutex::default(),
+            done: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            dead: AtomicU64::new(0),
             #[cfg(feature = "testing")]
             moved: AtomicI64::new(0),
+        }
+    }
+
+    pub(crate) fn count_done(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_dead(&self) {
+        self.dead.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn runs(&self) -> JobRuns {
+        JobRuns {
+            done: self.done.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            dead: self.dead.load(Ordering::Relaxed),
         }
     }
 

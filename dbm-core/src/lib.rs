@@ -114,6 +114,7 @@ mod baton;
 pub mod call {
     mod arguments;
     pub(crate) mod body;
+    pub(crate) mod count;
     pub(crate) mod failure;
     #[cfg(feature = "testing")]
     mod fault;
@@ -163,6 +164,7 @@ mod limited;
 mod live;
 mod manager;
 mod manager_core;
+mod metrics;
 mod on_open;
 mod panicked;
 mod params;
@@ -199,15 +201,17 @@ pub mod __private;
 
 pub use call::{ExceptionSlot, Fallible, Profile, ValueOf, profiles};
 pub use config::{Config, Durability, Execution, SchemaDrift};
-pub use engine::{ForeignKeyFault, Sharing, Verification};
+pub use engine::{ForeignKeyFault, Restored, Sharing, Verification};
 pub use error::{Cause, Error, Result, Shared, SqliteError};
 #[cfg(feature = "jobs")]
 pub use jobs::{DeadJob, Job, JobId, JobOutcome, Jobs};
 #[cfg(feature = "json")]
 pub use json::Json;
+pub use lifecycle::{BackUp, restore};
 pub use live::Live;
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;
+pub use metrics::{CallTimes, Calls, Histogram, JobRuns, MethodMetrics, Metrics};
 pub use params::{BoundParams, Params};
 pub use row::{ColumnIndex, FromRow, Row, column};
 pub use schema::Schema;

@@ -1,23 +1,25 @@
 //! The traits that a manager is made of, and the way into its calls.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::call::count;
 use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::config::Config;
-use crate::engine::Verification;
+use crate::engine::{Restored, Verification};
 #[expect(unused_imports, reason = "the documentation links to it")]
 use crate::error::Error;
 use crate::error::Result;
 #[cfg(feature = "jobs")]
 use crate::jobs::{JobKind, Jobs, Kinds};
-use crate::lifecycle;
+use crate::lifecycle::{self, BackUp};
 use crate::live::Live;
 use crate::manager_core::ManagerCore;
+use crate::metrics::Metrics;
 use crate::schema::Schema;
 use crate::status::Status;
 use crate::version::Version;
@@ -244,7 +246,66 @@ pub trait DbManager: Shareable + Sized {
         lifecycle::verify(self.__core())
     }
 
-    /// The jobs that have failed for good, to list, retry and discard them.
+    /// Copies the database to a new file while it is in use. The copy is the state after one commit. Calls go on, those that
+    /// write, too; the write-ahead log grows by what they write until the copy is complete.
+    ///
+    /// The file is made under the name `<to>.unfinished`, checked (`PRAGMA quick_check`), synced, and then given its name. It has
+    /// the mode of the database, and no side files. So there is never a part of a backup under that name, not even after a
+    /// crash. Read it with [`restore`](Self::restore), or as any other database.
+    ///
+    /// By default it copies 256 pages (1 MiB) about every 20 ms, and checks at half speed: see [`BackUp::at_full_speed`].
+    /// [`Config::max_read_age`] does not end it.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f(store: &impl DbManager) -> Result<()> {
+    /// store.back_up("copies/monday.db").progress(|done, all| println!("{done} of {all} pages")).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::TargetExists`], also if `to` is the database itself; [`Error::LogBeside`] if a log lies beside it;
+    /// - [`Error::Io`] or [`Error::Sqlite`] if it cannot be written: the directory is missing, the disk is full;
+    /// - [`Error::Backup`] if it is not sound, because the database is not;
+    /// - [`Error::Closed`] if [`close_within`](Self::close_within) has ended it, and as any call.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it ends the copy and removes what it has written, on its own thread a moment later. Dropped at its end, it may
+    /// have made the whole backup.
+    fn back_up(&self, to: impl Into<PathBuf>) -> BackUp<'_> {
+        BackUp::new(self.__core(), to.into())
+    }
+
+    /// Puts a backup in the place of a database that is closed: [`restore`](crate::restore) with the version that this program
+    /// needs. The next start migrates an older backup.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # async fn f<Store: DbManager + dbm_core::FromCore>() -> Result<()> {
+    /// let restored = Store::restore("copies/monday.db", Config::new("data")).await?;
+    /// println!("the file that was replaced is {:?}", restored.replaced);
+    /// let store = Store::create(Config::new("data")).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`restore`](crate::restore).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`restore`](crate::restore).
+    fn restore(
+        backup: impl Into<PathBuf> + Send,
+        config: Config,
+    ) -> impl Future<Output = Result<Restored>> + Send {
+        let at_most = config.version.clone().unwrap_or(Self::VERSION);
+        lifecycle::restore(backup, config, at_most)
+    }
+
+    /// The jobs that have failed for good, to list, retry and discard them, and those that a restore holds.
     #[cfg(feature = "jobs")]
     fn jobs(&self) -> Jobs<'_> {
         Jobs::of(self.__core())
@@ -370,6 +431,40 @@ pub trait DbManager: Shareable + Sized {
                 }
             },
         )
+    }
+
+    /// What this manager has done and does at the moment, as plain numbers: for a page of figures, or to export them.
+    ///
+    /// It can be asked at any time, in every status. Nothing waits for it, and it waits for nothing. The numbers belong to this
+    /// manager alone, also if another one has the same file or the same type. They are in memory only: a new manager
+    /// begins at 0.
+    ///
+    /// ```
+    /// # use dbm_core::prelude::*;
+    /// # #[derive(DbManager)]
+    /// # #[db_manager(version = "1.0.0")]
+    /// # struct Store { core: ManagerCore }
+    /// # impl Schema for Store {
+    /// #     async fn init_db(&self, _: &mut WriteTransaction) -> Result<()> { Ok(()) }
+    /// # }
+    /// # impl Store {
+    /// #     #[database_safe]
+    /// #     async fn count(&self, db: &mut ReadTransaction) -> Result<i64> {
+    /// #         db.query_one("SELECT count(*) FROM sqlite_schema", ()).await
+    /// #     }
+    /// # }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<()> {
+    /// let store = Store::create(Config::in_memory().histograms()).await?;
+    /// store.count().await?;
+    /// let metrics = store.metrics();
+    /// let count = &metrics.methods[0];
+    /// assert_eq!((count.method, count.calls.ok), ("count", 1));
+    /// assert_eq!(count.times.as_ref().map(|times| times.running.count()), Some(1));
+    /// # store.close().await }
+    /// ```
+    fn metrics(&self) -> Metrics {
+        count::metrics(self.__core())
     }
 
     /// The end of a program in one line: waits for Ctrl-C or, on Unix, SIGTERM, and then does

@@ -8,6 +8,7 @@ use crate::config::Config;
 #[cfg(feature = "testing")]
 use crate::fault::Faults;
 use crate::gate::Gate;
+use crate::metrics::CallCounts;
 
 /// The library's own state of a manager: the one field that every manager must have.
 ///
@@ -16,6 +17,7 @@ use crate::gate::Gate;
 pub struct ManagerCore {
     gate: Arc<Gate>,
     database: Box<str>,
+    calls: CallCounts,
     #[cfg(feature = "testing")]
     faults: Faults,
 }
@@ -27,6 +29,7 @@ impl ManagerCore {
         Self {
             gate: Gate::new(drained),
             database: config.name().into(),
+            calls: CallCounts::new(config.histograms),
             #[cfg(feature = "testing")]
             faults: Faults::default(),
         }
@@ -38,6 +41,10 @@ impl ManagerCore {
 
     pub(crate) fn database(&self) -> &str {
         &self.database
+    }
+
+    pub(crate) fn calls(&self) -> &CallCounts {
+        &self.calls
     }
 
     #[cfg(feature = "testing")]

@@ -1,26 +1,32 @@
-//! A counter in shards, one cache line each: processors that write to the same cache line wait for one another.
+//! Counters in shards, cache lines of their own each: processors that write to the same cache line wait for one another.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 const SHARDS: usize = 8;
 
 #[derive(Debug, Default)]
-pub(crate) struct Sharded([Shard; SHARDS]);
+pub(crate) struct Sharded<T = AtomicU64>([Shard<T>; SHARDS]);
 
 /// Two cache lines, because processors prefetch them in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Shard(AtomicU64);
+struct Shard<T>(T);
 
-impl Sharded {
+impl<T> Sharded<T> {
     /// The shard of the thread with this number.
-    pub(crate) fn of(&self, thread: usize) -> &AtomicU64 {
+    pub(crate) fn of(&self, thread: usize) -> &T {
         &self.0[thread % SHARDS].0
     }
 
+    pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|shard| &shard.0)
+    }
+}
+
+impl Sharded {
     /// `SeqCst` pairs with [`Turnstile::enter`](crate::turnstile::Turnstile::enter): see there.
     pub(crate) fn sum(&self) -> u64 {
-        let counts = self.0.iter().map(|shard| shard.0.load(Ordering::SeqCst));
+        let counts = self.all().map(|shard| shard.load(Ordering::SeqCst));
         counts.fold(0, u64::wrapping_add)
     }
 }

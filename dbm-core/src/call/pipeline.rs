@@ -2,15 +2,15 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use tracing::Instrument as _;
 
 use super::body::{self, BodyOutcome};
+use super::count::CountedCall;
 use super::failure::{Failure, Fallible, Outcome};
 use super::lease::Lease;
 use super::site::Site;
-use super::{arguments, profile, trace};
+use super::{arguments, trace};
 use crate::engine::{Access, HasSession as _, unless_inside, waits_for_itself};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
@@ -106,16 +106,19 @@ impl<H, R> TypedCall<'_, H, R> {
         } = self;
         let site = call.site;
         let span = trace::span(site, access, call.core.database());
+        // Not inside: what has to be dropped there makes the compiler copy that large future.
+        let mut counted = CountedCall::new(call.core, site);
         let execute = async {
-            let mut clock = Clock::start(site);
+            counted.start();
             let executed = execute(
                 &call,
                 access,
-                &mut clock,
+                &mut counted,
                 async |frame| body(handle(frame)).await,
                 is_ok,
             )
             .await;
+            counted.set_outcome(&executed, is_ok);
             let result = match executed {
                 Ok(value) => Ok(value),
                 Err(Failure::Error(error)) => {
@@ -127,8 +130,8 @@ impl<H, R> TypedCall<'_, H, R> {
                     Err(panic)
                 }
             };
-            trace::returned(site, result.as_ref().is_ok_and(is_ok));
-            clock.stop(site);
+            trace::returned(site, counted.is_ok());
+            counted.log_time();
             result
         };
         // Boxed: nested calls would otherwise build a type too deep for rustc to compute.
@@ -140,15 +143,14 @@ impl<H, R> TypedCall<'_, H, R> {
 async fn execute<R>(
     call: &Call<'_>,
     access: Access,
-    clock: &mut Clock,
+    counted: &mut CountedCall<'_>,
     body: impl AsyncFnOnce(Arc<Frame>) -> R,
     is_ok: fn(&R) -> bool,
 ) -> Result<R, Failure> {
     let site = call.site;
-    profile::note(site);
     arguments::check(site, call.arguments)?;
     let mut lease = lease(site, call.core, access).await?;
-    clock.leased(site);
+    counted.leased();
     match body::run(&mut lease, site, body).await {
         BodyOutcome::Returned(value) if is_ok(&value) => {
             lease.keep(site).await?;
@@ -238,34 +240,4 @@ fn is_last_of_turn() -> bool {
     let reads = READS.get().wrapping_add(1);
     READS.set(reads);
     reads.is_multiple_of(READS_A_TURN)
-}
-
-/// Reads the time only if a subscriber or an attribute needs it.
-struct Clock {
-    started: Option<Instant>,
-    waited: Option<Duration>,
-}
-
-impl Clock {
-    fn start(site: &Site) -> Self {
-        Self {
-            started: trace::wants_times(site).then(Instant::now),
-            waited: None,
-        }
-    }
-
-    fn leased(&mut self, site: &Site) {
-        if let Some(started) = self.started {
-            let waited = started.elapsed();
-            trace::leased(site, waited);
-            self.waited = Some(waited);
-        }
-    }
-
-    fn stop(self, site: &Site) {
-        if let Some(started) = self.started {
-            let waited = self.waited.unwrap_or_default();
-            trace::timing(site, Some(waited), started.elapsed().saturating_sub(waited));
-        }
-    }
 }

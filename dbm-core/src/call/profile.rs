@@ -1,12 +1,12 @@
 //! What the library has learned about the methods of this program.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::site::Site;
 use crate::engine::Sharing;
 
-/// Every method that has been called.
+/// Every method that has been called. The one with the number `n` is at `n - 1`.
 static SITES: Mutex<Vec<&'static Site>> = Mutex::new(Vec::new());
 
 /// What one method's calls have shown since the program began.
@@ -51,10 +51,8 @@ pub struct Profile {
 /// ```
 #[must_use]
 pub fn profiles() -> Vec<Profile> {
-    let mut profiles: Vec<_> = SITES
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .iter()
+    let mut profiles: Vec<_> = sites()
+        .into_iter()
         .map(|site| Profile {
             module: site.module,
             method: site.method,
@@ -66,11 +64,33 @@ pub fn profiles() -> Vec<Profile> {
     profiles
 }
 
-pub(super) fn note(site: &'static Site) {
-    if !site.noted.load(Ordering::Relaxed) && !site.noted.swap(true, Ordering::Relaxed) {
-        SITES
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(site);
+/// Every method that has been called, in the order of their numbers.
+pub(super) fn sites() -> Vec<&'static Site> {
+    lock().clone()
+}
+
+/// The number of a method, which it has from its first call on.
+#[inline]
+pub(super) fn number_of(site: &'static Site) -> u32 {
+    match site.number.load(Ordering::Relaxed) {
+        0 => note(site),
+        number => number,
     }
+}
+
+#[cold]
+fn note(site: &'static Site) -> u32 {
+    let mut sites = lock();
+    // Another thread may have been first.
+    let mut number = site.number.load(Ordering::Relaxed);
+    if number == 0 {
+        sites.push(site);
+        number = u32::try_from(sites.len()).unwrap_or(u32::MAX);
+        site.number.store(number, Ordering::Relaxed);
+    }
+    number
+}
+
+fn lock() -> MutexGuard<'static, Vec<&'static Site>> {
+    SITES.lock().unwrap_or_else(PoisonError::into_inner)
 }

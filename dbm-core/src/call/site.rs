@@ -1,6 +1,6 @@
 //! What the library knows of one annotated method: its attributes, and what its calls have shown.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use crate::engine::SharePolicy;
@@ -17,8 +17,8 @@ pub struct Site {
     pub(crate) slow: Option<Duration>,
     pub(crate) share_policy: SharePolicy,
     pub(crate) offloaded: AtomicU64,
-    /// Whether `profiles` lists it already.
-    pub(crate) noted: AtomicBool,
+    /// Under which `profiles` and the counts of a manager find it; 0 until its first call.
+    pub(crate) number: AtomicU32,
 }
 
 impl Site {
@@ -35,7 +35,7 @@ impl Site {
             slow: None,
             share_policy: SharePolicy::new(),
             offloaded: AtomicU64::new(0),
-            noted: AtomicBool::new(false),
+            number: AtomicU32::new(0),
         }
     }
 

@@ -70,9 +70,6 @@ pub(crate) fn swallowed(site: &Site, cause: &dyn Display) {
 
 /// `#[timed]`: logs how long a call ran, and separately how long it waited for its lock.
 pub(crate) fn timing(site: &Site, waited: Option<Duration>, ran: Duration) {
-    if !site.timed {
-        return;
-    }
     if let Some(slow) = site.slow.filter(|slow| ran >= *slow) {
         warn!(
             method = site.method,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use tracing::warn;
 
+use super::counts::CountedOpen;
 use super::db::Db;
 use super::idle;
 use super::open::SharedOpener;
@@ -28,6 +29,8 @@ const TRUNCATE_ABOVE_PAGES: u32 = 8_000;
 pub(crate) const TRUNCATE_WAIT: Duration = Duration::from_millis(100);
 /// …or a smaller one.
 const RESTART_WAIT: Duration = Duration::from_millis(2);
+
+const NOT_DRAINING: u32 = u32::MAX;
 
 /// The first SQLite in which a checkpoint beside the writer is safe. Earlier ones may lose commits if one connection
 /// commits while another one runs a checkpoint: the WAL-reset bug, <https://sqlite.org/wal.html#walresetbug>.
@@ -62,6 +65,12 @@ pub(crate) struct Checkpointer {
     pages: AtomicU32,
     passive_above: AtomicU32,
     truncate_above: AtomicU32,
+    /// How many copies are made of the database. Each needs the log as it was when it began, so holding the writer would not
+    /// shorten it.
+    copies: AtomicU32,
+    /// The log is as long as a copy has made it. It is copied into the file beside the writer, which is held for the last
+    /// pages only. How many pages had been copied at the last look, or [`NOT_DRAINING`].
+    draining: AtomicU32,
 }
 
 #[derive(Default)]
@@ -75,7 +84,7 @@ struct Progress {
 
 #[derive(Default)]
 struct Own {
-    connection: Option<Connection>,
+    connection: Option<(Connection, CountedOpen)>,
     used: bool,
     closed: bool,
 }
@@ -95,6 +104,8 @@ impl Checkpointer {
             pages: AtomicU32::new(0),
             passive_above: AtomicU32::new(PASSIVE_EVERY_PAGES),
             truncate_above: AtomicU32::new(TRUNCATE_ABOVE_PAGES),
+            copies: AtomicU32::new(0),
+            draining: AtomicU32::new(NOT_DRAINING),
         }
     }
 
@@ -108,10 +119,14 @@ impl Checkpointer {
         self.pages.store(pages, Ordering::Relaxed);
         // What was written during the checkpoint and by this commit is also left to copy.
         let copied = self.state.copied.swap(0, Ordering::Relaxed);
-        if copied > 0 && pages.saturating_sub(copied) <= RESTART_WITHIN_PAGES {
+        let is_copied = copied > 0 && pages.saturating_sub(copied) <= RESTART_WITHIN_PAGES;
+        let is_due = self.is_due(pages);
+        if self.copies.load(Ordering::Acquire) > 0 || self.is_draining() {
+            return self.drain(pages, is_due, copied, is_copied);
+        }
+        if is_copied {
             return true;
         }
-        let is_due = self.is_due(pages);
         if is_due && self.beside_writer {
             self.start_passive(pages);
         }
@@ -122,6 +137,47 @@ impl Checkpointer {
             return true;
         }
         self.is_too_large()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed) != NOT_DRAINING
+    }
+
+    /// During a copy and after it. After it, one checkpoint follows the other until little is left to copy, or until a read
+    /// is in the way.
+    fn drain(&self, pages: u32, is_due: bool, copied: u32, is_copied: bool) -> bool {
+        let is_copying = self.copies.load(Ordering::Relaxed) > 0;
+        if !is_copying {
+            let before = self.draining.load(Ordering::Relaxed);
+            let is_stuck = copied > 0 && copied <= before;
+            if is_copied || is_stuck || !self.beside_writer {
+                self.draining.store(NOT_DRAINING, Ordering::Relaxed);
+                return true;
+            }
+            self.draining.store(before.max(copied), Ordering::Relaxed);
+        }
+        if self.beside_writer && (is_due || (!is_copying && copied > 0)) {
+            self.start_passive(pages);
+        }
+        false
+    }
+
+    /// A copy begins: until it ends, the log cannot start over, and nobody is held for it.
+    pub(crate) fn copy_begins(&self) {
+        self.copies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn copy_ends(&self) {
+        // A shorter log is as before.
+        if self.is_too_large() {
+            // Before the count: a commit in between must not hold the writer.
+            self.draining.store(0, Ordering::Relaxed);
+            // The next commit starts a checkpoint.
+            self.passive_above
+                .store(PASSIVE_EVERY_PAGES, Ordering::Relaxed);
+        }
+        // Release: the partner of the load in `after_commit`.
+        self.copies.fetch_sub(1, Ordering::Release);
     }
 
     /// Whether the log has grown enough since the last checkpoint.
@@ -152,6 +208,7 @@ impl Checkpointer {
         let posted = self.worker.post(move || {
             let mut own = state.lock();
             if !own.closed {
+                opener.counts.checkpoints.add(1);
                 // A failure here costs nothing: a later commit tries again.
                 let copied = mark.while_released(|| own.passive(&opener)).unwrap_or(0);
                 state.copied.store(copied, Ordering::Relaxed);
@@ -170,6 +227,7 @@ impl Checkpointer {
         let too_large = self.is_too_large();
         // It was too large before, and could not start over then.
         let was_too_large = self.truncate_above.load(Ordering::Relaxed) > TRUNCATE_ABOVE_PAGES;
+        self.opener.counts.checkpoints.add(1);
         let connection = &db.connection;
         let started_over = self
             .mark
@@ -179,6 +237,7 @@ impl Checkpointer {
                 _ => copy_log(connection, "RESTART", RESTART_WAIT),
             });
         if started_over.unwrap_or(false) {
+            self.pages.store(0, Ordering::Relaxed);
             self.truncate_above
                 .store(TRUNCATE_ABOVE_PAGES, Ordering::Relaxed);
             return None;
@@ -190,6 +249,15 @@ impl Checkpointer {
             .truncate_above
             .fetch_add(TRUNCATE_ABOVE_PAGES, Ordering::Relaxed);
         Some(StillRead { pages })
+    }
+
+    /// Pages in the log, as far as the writer knows: after its newest commit, or 0 since the log has started over.
+    pub(crate) fn pages(&self) -> u32 {
+        self.pages.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn thread(&self) -> &WorkerThread {
+        &self.worker
     }
 
     /// Closes the connection and ends the thread if no checkpoint has run since the last call of this. False if something
@@ -217,6 +285,7 @@ impl Checkpointer {
             own.closed = true;
             own.connection = None;
         }
+        self.pages.store(0, Ordering::Relaxed);
         self.worker.close();
     }
 }
@@ -243,13 +312,14 @@ impl Progress {
 impl Own {
     /// How many pages of the log are copied.
     fn passive(&mut self, opener: &SharedOpener) -> Result<u32> {
-        let connection = match &mut self.connection {
+        let (connection, _) = match &mut self.connection {
             Some(connection) => connection,
             none => {
                 opener.check_identity()?;
                 let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
                 idle::tell_of_open();
-                none.insert(opener.connect(&opener.path, flags)?)
+                let connection = opener.connect(&opener.path, flags)?;
+                none.insert((connection, opener.counts.opened()))
             }
         };
         self.used = true;
@@ -380,6 +450,46 @@ mod tests {
             !old.after_commit(PASSIVE_EVERY_PAGES + 2),
             "only when it has grown again"
         );
+    }
+
+    #[test]
+    fn nobody_is_held_for_the_log_of_a_copy_until_little_of_it_is_left() {
+        let fixture = fixture();
+        let checkpointer = &fixture.checkpointer;
+        let large = 2 * TRUNCATE_ABOVE_PAGES;
+        checkpointer.copy_begins();
+        assert!(!checkpointer.after_commit(large), "it would be in vain");
+        checkpointer.copy_ends();
+        // The fixture's log is short, so next to nothing of such a log has been copied.
+        assert!(!checkpointer.after_commit(large), "much is left");
+        let began = Instant::now();
+        while !checkpointer.after_commit(RESTART_WITHIN_PAGES) {
+            assert!(began.elapsed() < LIMIT, "never copied");
+            std::thread::yield_now();
+        }
+        assert!(!checkpointer.is_draining());
+        assert!(checkpointer.restart_log(&fixture.db).is_none());
+        assert!(
+            checkpointer.after_commit(TRUNCATE_ABOVE_PAGES + 1),
+            "as before"
+        );
+    }
+
+    #[test]
+    fn a_read_that_is_in_the_way_of_draining_ends_it() {
+        let fixture = fixture();
+        let checkpointer = &fixture.checkpointer;
+        let large = 2 * TRUNCATE_ABOVE_PAGES;
+        checkpointer.copy_begins();
+        assert!(!checkpointer.after_commit(large));
+        checkpointer.copy_ends();
+        // Every checkpoint copies the same pages: those of the log of the fixture.
+        let began = Instant::now();
+        while !checkpointer.after_commit(large) {
+            assert!(began.elapsed() < LIMIT, "it never gives up");
+            std::thread::yield_now();
+        }
+        assert!(!checkpointer.is_draining());
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(crate) struct CommitOutcome {
 pub(crate) struct Followers {
     outcome: Option<Arc<CommitOutcome>>,
     promises: Vec<Ticket>,
+    /// How many calls' work the transaction has.
+    pub(crate) members: u64,
     /// What its members have written, for live reads.
     written: Tables,
 }
@@ -44,6 +46,7 @@ impl Followers {
     }
 
     pub(crate) fn promise(&mut self, promises: Vec<Ticket>, written: &Tables) {
+        self.members += 1;
         self.promises.extend(promises);
         self.written.add_all_of(written);
     }

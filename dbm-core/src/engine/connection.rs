@@ -8,6 +8,7 @@ use std::thread::{self, Thread};
 use rusqlite::InterruptHandle;
 use tokio::sync::oneshot;
 
+use super::counts::EngineCounts;
 use super::db::{CONTROL, Db};
 use super::guard::Guard;
 use super::idle;
@@ -94,6 +95,10 @@ impl Conn {
 
     pub(crate) fn config(&self) -> &Config {
         &self.opener.config
+    }
+
+    pub(crate) fn counts(&self) -> &EngineCounts {
+        &self.opener.counts
     }
 
     /// Fails when the file is not the one that was opened first.
@@ -221,6 +226,10 @@ impl Conn {
     /// Whether a posted job will run.
     pub(crate) fn has_worker(&self) -> bool {
         self.worker.start().is_ok()
+    }
+
+    pub(crate) fn thread(&self) -> &WorkerThread {
+        &self.worker
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::counts::CountedOpen;
 use super::guard::Guard;
 use super::statement::Timings;
 use super::touched::{Texts, Touched};
@@ -23,6 +24,7 @@ pub(crate) struct Db {
     texts: Option<Texts>,
     /// SQLite's number for what other connections have committed, when it was last looked at.
     data_version: Option<i64>,
+    _counted: CountedOpen,
 }
 
 /// The library's own statements. Their text is private: a body that prepares the same words must not find them in the
@@ -75,13 +77,14 @@ pub(crate) static CONTROL: LazyLock<Control> = LazyLock::new(|| {
 });
 
 impl Db {
-    pub(crate) fn new(connection: Connection, guard: Arc<Guard>) -> Self {
+    pub(crate) fn new(connection: Connection, guard: Arc<Guard>, counted: CountedOpen) -> Self {
         Self {
             connection,
             guard,
             timings: Timings::default(),
             texts: None,
             data_version: None,
+            _counted: counted,
         }
     }
 

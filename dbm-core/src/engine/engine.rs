@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::connection::Conn;
+use super::copies::Copies;
 use super::db::Db;
 use super::idle::{self, Rests};
 #[cfg(feature = "jobs")]
@@ -25,6 +26,7 @@ use crate::config::{Config, Execution};
 use crate::error::{Error, Result};
 #[cfg(feature = "jobs")]
 use crate::job_board::JobBoard;
+use crate::metrics::Metrics;
 use crate::temporary::TemporaryDirectory;
 
 /// The open connections of one running manager.
@@ -35,6 +37,7 @@ pub(crate) struct Engine {
     /// The schema has constraints that fail only at COMMIT, or triggers that roll back: no shared transactions.
     schema_is_exclusive: AtomicBool,
     pub(crate) after_commit: AfterCommit,
+    pub(super) copies: Copies,
     /// Held while the engine is being closed.
     closed: Mutex<bool>,
     /// The directory of a temporary database, which is removed with its manager.
@@ -54,6 +57,7 @@ impl Engine {
             opener,
             schema_is_exclusive: AtomicBool::new(true),
             after_commit: AfterCommit::default(),
+            copies: Copies::default(),
             closed: Mutex::default(),
             temporary: Mutex::new(temporary),
             #[cfg(feature = "jobs")]
@@ -94,6 +98,18 @@ impl Engine {
         Ok(())
     }
 
+    /// What is known here. Takes no lock, so no call waits for it.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let mut metrics = self.opener.counts.snapshot();
+        self.writer.add_to(&mut metrics);
+        self.readers.add_to(&mut metrics);
+        #[cfg(feature = "jobs")]
+        if let Some(board) = self.jobs.get() {
+            metrics.jobs = board.runs();
+        }
+        metrics
+    }
+
     /// From here on, closes what is not used for a while.
     pub(crate) fn rest_when_idle(self: &Arc<Self>) {
         let engine: Weak<Self> = Arc::downgrade(self);
@@ -108,6 +124,7 @@ impl Engine {
 
     /// Closes everything: readers first and the writer last, or SQLite would leave its side files behind.
     pub(crate) fn close(&self) {
+        self.copies.close();
         self.readers.close();
         self.writer.close();
         self.temporary
@@ -199,6 +216,7 @@ impl Engine {
         self.readers.shut();
         self.writer.shut();
         self.after_commit.shut();
+        self.copies.shut();
     }
 }
 

@@ -26,6 +26,10 @@ mod backup;
 mod checkpoint;
 mod commit_outcome;
 mod connection;
+mod copies;
+mod counts;
+#[expect(clippy::disallowed_methods, reason = "copies are files")]
+mod database_copy;
 mod db;
 mod end;
 #[expect(clippy::module_inception, reason = "the engine is looked for here")]
@@ -42,9 +46,10 @@ mod guard;
 mod idle;
 mod inside;
 mod inspect;
-#[cfg(feature = "jobs")]
 mod job_tables;
 mod on_open;
+#[expect(clippy::disallowed_methods, reason = "backups are files")]
+mod online_backup;
 #[expect(
     clippy::disallowed_methods,
     reason = "it looks at the file and waits for it, on a worker thread"
@@ -52,6 +57,8 @@ mod on_open;
 mod open;
 mod read_mark;
 mod readers;
+#[expect(clippy::disallowed_methods, reason = "databases are files")]
+mod restore;
 #[cfg_attr(
     not(feature = "testing"),
     allow(unreachable_pub, reason = "the test kit shows it")
@@ -72,9 +79,11 @@ mod wal;
 mod worker_thread;
 mod writer;
 
-pub(crate) use backup::{back_up, sync_directory};
+pub(crate) use backup::back_up;
 pub(crate) use checkpoint::TRUNCATE_WAIT;
 pub(crate) use connection::Conn;
+pub(crate) use copies::Stop;
+pub(crate) use database_copy::sync_directory;
 pub(crate) use db::{Db, MAX_DEPTH};
 pub(crate) use end::{Savepoint, undo_write};
 pub(crate) use engine::Engine;
@@ -83,9 +92,12 @@ pub(crate) use foreign_log::refuse_foreign_log;
 pub(crate) use inside::{inside_of, unless_inside, waits_for_itself};
 pub(crate) use inspect::{Contents, contents, into_reader, is_wal, look, look_now, not_a_database};
 #[cfg(feature = "jobs")]
-pub(crate) use job_tables::{JobTables, look_for_job_tables, make_job_tables};
-pub(crate) use open::{Opener, Role, log_of};
+pub(crate) use job_tables::{HELD, JobTables, look_for_job_tables, make_job_tables};
+pub(crate) use online_backup::Order;
+pub(crate) use open::{Opener, Role, SharedOpener, log_of};
 pub(crate) use readers::{ReaderPermit, end_read, evict_read};
+pub use restore::Restored;
+pub(crate) use restore::restore;
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
 pub(crate) use session::{
     Access, HasSession, Many, Produced, Producer, RowChannel, Session, SharedSession, Tried,
@@ -95,4 +107,5 @@ pub use share_policy::Sharing;
 pub(crate) use statement::{Finish, Work, execute};
 pub(crate) use verify::verify;
 pub use verify::{ForeignKeyFault, Verification};
+pub(crate) use worker_thread::WorkerThread;
 pub(crate) use writer::WriterPermit;

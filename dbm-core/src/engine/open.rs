@@ -10,6 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::counts::EngineCounts;
 use super::db::{self, Db, STATEMENT_CACHE};
 use super::guard::{Guard, Patience, bound};
 use super::on_open::{self, Moment};
@@ -36,6 +37,7 @@ pub(crate) struct Opener {
     pub(crate) path: PathBuf,
     pub(crate) config: Config,
     pub(crate) live: Arc<LiveReads>,
+    pub(super) counts: EngineCounts,
     identity: OnceLock<Identity>,
     /// Shared with the guard of each connection.
     given_up: Arc<AtomicBool>,
@@ -80,6 +82,7 @@ impl Opener {
         Arc::new(Self {
             manager,
             path,
+            counts: EngineCounts::new(config.histograms),
             config,
             live,
             identity: OnceLock::new(),
@@ -270,7 +273,7 @@ impl Opener {
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         wal::watch_wal(&connection);
         let guard = Guard::install(&connection, &self.given_up)?;
-        Ok(Db::new(connection, guard))
+        Ok(Db::new(connection, guard, self.counts.opened()))
     }
 
     fn switch_to_wal(&self, connection: &Connection) -> Result<()> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::counts::CountedOpen;
 use super::idle;
 use super::open::SharedOpener;
 use super::worker_thread::WorkerThread;
@@ -38,7 +39,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Holder {
-    connection: Option<Connection>,
+    connection: Option<(Connection, CountedOpen)>,
     closed: bool,
 }
 
@@ -84,6 +85,10 @@ impl ReadMark {
     pub(crate) fn is_running(&self) -> bool {
         // Acquire: the partner of the Release stores of `false`. The holder's connection is under its lock.
         self.shared.running.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn thread(&self) -> &WorkerThread {
+        &self.worker
     }
 
     /// Runs something that a held mark would block.
@@ -151,12 +156,13 @@ impl Holder {
     /// Holds the newest mark.
     fn renew(&mut self, opener: &SharedOpener) -> Result<()> {
         self.release();
-        let connection = match &mut self.connection {
+        let (connection, _) = match &mut self.connection {
             Some(connection) => connection,
             none => {
                 opener.check_identity()?;
                 idle::tell_of_open();
-                none.insert(opener.connect_read_only(&opener.path, Duration::ZERO)?)
+                let connection = opener.connect_read_only(&opener.path, Duration::ZERO)?;
+                none.insert((connection, opener.counts.opened()))
             }
         };
         connection.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")?;
@@ -164,7 +170,7 @@ impl Holder {
     }
 
     fn release(&self) {
-        if let Some(connection) = &self.connection
+        if let Some((connection, _)) = &self.connection
             && !connection.is_autocommit()
         {
             let _ = connection.execute_batch("ROLLBACK");

@@ -3,6 +3,7 @@
 use std::future::Future as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -11,7 +12,11 @@ use crate::waking::contained;
 
 /// Jobs run one after the other, in the order in which they were posted.
 #[derive(Debug, Default)]
-pub(crate) struct WorkerThread(Mutex<ThreadState>);
+pub(crate) struct WorkerThread {
+    state: Mutex<ThreadState>,
+    /// Whether there is a thread, for those who do not want to wait for the lock. Written under it.
+    exists: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 enum ThreadState {
@@ -43,7 +48,10 @@ impl WorkerThread {
 
     /// Accepts no further job. The thread ends after those it has.
     pub(crate) fn close(&self) {
-        let thread = std::mem::replace(&mut *self.state(), ThreadState::Closed);
+        let mut state = self.state();
+        let thread = std::mem::replace(&mut *state, ThreadState::Closed);
+        self.exists.store(false, Ordering::Relaxed);
+        drop(state);
         drop(thread);
     }
 
@@ -57,8 +65,14 @@ impl WorkerThread {
                 return false;
             }
             *state = ThreadState::NotStarted;
+            self.exists.store(false, Ordering::Relaxed);
         }
         true
+    }
+
+    /// Whether there is a thread. It may have been started or ended by the time the answer is used.
+    pub(crate) fn exists(&self) -> bool {
+        self.exists.load(Ordering::Relaxed)
     }
 
     /// Starts the thread if there is none yet. It has no connection of its own: the jobs bring theirs.
@@ -86,11 +100,12 @@ impl WorkerThread {
             thread: thread.clone(),
             used: true,
         };
+        self.exists.store(true, Ordering::Relaxed);
         Ok(thread)
     }
 
     fn state(&self) -> MutexGuard<'_, ThreadState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::enqueue::check_format;
 use crate::call::pipeline::Call;
 use crate::call::site::Site;
+use crate::engine::HELD;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::job_board::JobBoard;
@@ -158,6 +159,31 @@ impl<'a> Jobs<'a> {
             .run(
                 async |mut db: WriteTransaction| Ok(db.execute(sql, (id.row, id.token)).await? > 0),
             )
+            .await
+            .into_result()
+    }
+
+    /// Lets the jobs run that [`restore`](crate::restore) has held. Returns how many there were.
+    ///
+    /// A backup has the jobs that waited when it was made. Some may have been done since: whoever restores decides.
+    ///
+    /// # Errors
+    ///
+    /// As any call; [`Error::Refused`] if the tables of jobs were made by a later release.
+    pub async fn release(&self) -> Result<usize> {
+        static SITE: Site = Site::new(module_path!(), "release");
+        let Some(board) = self.board().await? else {
+            return Ok(0);
+        };
+        let sql = "UPDATE _dbm_job SET owner = NULL WHERE owner = ?1";
+        Call::new(&SITE, self.core)
+            .on::<WriteTransaction>()
+            .returning::<Result<usize>>()
+            .run(async |mut db: WriteTransaction| {
+                let released = db.execute(sql, (HELD,)).await?;
+                db.frame().ring_after_commit(board);
+                Ok(released)
+            })
             .await
             .into_result()
     }

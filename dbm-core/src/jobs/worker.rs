@@ -137,7 +137,10 @@ async fn in_transaction<M: Send + Sync + 'static>(
             Ok(runner.claim(&mut db, manager).await.unwrap_or_default())
         });
     match unless_stopped(core, call).await?.fail_with_exception() {
-        Ok(turn) => Ok(turn.kept(&runner.board)),
+        Ok(turn) => {
+            runner.board.count_done();
+            Ok(turn.kept(&runner.board))
+        }
         Err(JobFailure::Failed(error)) if !begun.load(Ordering::Relaxed) => {
             Err(JobFailure::NotBegun(error))
         }
@@ -298,7 +301,9 @@ async fn end<M: Send + Sync + 'static>(
             .fail_with_exception();
         match ended {
             Ok((is_mine, turn)) => {
-                if !is_mine {
+                if is_mine {
+                    count(&runner.board, ending);
+                } else {
                     tell::taken_over(kind.name, false);
                 }
                 return turn.kept(&runner.board);
@@ -309,6 +314,17 @@ async fn end<M: Send + Sync + 'static>(
             Err(error) => tell::not_written(kind.name, &error),
         }
         sleep(SOON).await;
+    }
+}
+
+fn count(board: &JobBoard, ending: &Ending) {
+    match ending {
+        Ending::Done | Ending::Next { cause: None, .. } => board.count_done(),
+        Ending::Again { cause: Some(_), .. } | Ending::Next { cause: Some(_), .. } => {
+            board.count_failed();
+        }
+        Ending::Again { cause: None, .. } => {}
+        Ending::Dead { .. } => board.count_dead(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! From `Starting` to `Stopped`. Only this folder changes a manager's status.
 
+mod back_up;
 #[expect(
     clippy::disallowed_methods,
     reason = "it changes the status, and tells of it"
@@ -13,6 +14,7 @@ mod foreign_keys;
 mod migrate;
 #[expect(clippy::disallowed_methods, reason = "it looks at the file first")]
 mod prepare;
+mod restore;
 #[cfg(feature = "signal")]
 mod signal;
 #[expect(
@@ -23,7 +25,9 @@ mod start;
 mod verify;
 mod version_row;
 
+pub use back_up::BackUp;
 pub(crate) use close::{close, close_within};
+pub use restore::restore;
 #[cfg(feature = "signal")]
 pub(crate) use signal::close_on_signal;
 pub use start::Start;

@@ -175,7 +175,7 @@ fn length(opener: &Opener) -> Result<u64> {
 
 /// Creates a directory and its parents, and makes their names durable, so that they survive a power loss like the file
 /// in them.
-fn make_directory(directory: &Path) -> io::Result<()> {
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
     let mut missing = Vec::new();
     for directory in directory.ancestors() {
         match fs::metadata(directory) {

@@ -51,6 +51,10 @@ impl LiveReads {
         self.active.load(Ordering::Relaxed) > 0
     }
 
+    pub(crate) fn count(&self) -> u64 {
+        self.active.load(Ordering::Relaxed) as u64
+    }
+
     /// Notes what a transaction has written, once it is durable. True if [`tell`](Self::tell) must be called for it.
     pub(crate) fn note_commit(&self, written: Tables) -> bool {
         // SeqCst: the partner of the one in `subscribe`. Either this sees the new reader, or that one sees the commit.

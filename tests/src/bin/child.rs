@@ -49,6 +49,14 @@ impl Child {
                     .await?;
                 Ok("added".to_owned())
             }
+            ["back-up", file] => {
+                self.store()?.back_up(*file).await?;
+                Ok("backed up".to_owned())
+            }
+            ["restore", backup, directory] => {
+                Store::restore(*backup, Config::new(*directory)).await?;
+                Ok("restored".to_owned())
+            }
             ["ids"] => Ok(format!("{:?}", self.store()?.ids().await?)),
             ["lock", file] => {
                 let locker = rusqlite::Connection::open(file)?;
@@ -87,7 +95,7 @@ impl Child {
 /// A path may have spaces in it: it is all between the first word and the last, or after the first.
 fn words(command: &str) -> Vec<&str> {
     match command.split_once(' ') {
-        Some(("lock", path)) => vec!["lock", path],
+        Some((first @ ("lock" | "back-up"), path)) => vec![first, path],
         Some((first @ ("start" | "adopt" | "start-to-read" | "create-many"), rest)) => {
             let (path, last) = rest.rsplit_once(' ').unwrap_or((rest, ""));
             vec![first, path, last]

@@ -152,10 +152,19 @@ impl Clerk {
             ("reads", &[times], Some(ledger)) => reads(&ledger, times).await,
             ("read", _, Some(ledger)) => tell("read", ledger.ids().await),
             ("vacuum", _, Some(ledger)) => tell("vacuum", ledger.vacuum().await),
+            ("back-up", _, Some(ledger)) => tell("back-up", ledger.back_up(self.copy()).await),
+            ("restore", _, _) => {
+                let config = self.config.clone();
+                tell("restore", Ledger::restore(self.copy(), config).await);
+            }
             ("close", _, Some(ledger)) => self.close(&ledger).await,
             ("drop", _, ledger) => drop((self.ledger.take(), ledger)),
             _ => {}
         }
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.directory.join("copy")
     }
 
     fn configure(&mut self, change: impl FnOnce(Config) -> Config) {

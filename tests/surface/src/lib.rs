@@ -1,5 +1,7 @@
 //! Names every public item of dbm-core, so that one that goes, moves or changes its shape is noticed here.
 
+#[cfg(feature = "json")]
+pub use dbm_core::Json;
 pub use dbm_core::call::{
     Call, CallOn, Outcome, Site, TypedCall, call, missing_argument, timed as timed_by_hand,
 };
@@ -12,18 +14,17 @@ pub use dbm_core::testing::{
     schema,
 };
 pub use dbm_core::{
-    BoundParams, Cause, ColumnIndex, Config, Connection, DbManager, Durability, Error,
-    ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, FromRow, Handle, ManagerCore,
-    Params, Profile, ReadTransaction, Result, Row, RowStream, Schema, SchemaDrift, Serde, Shared, Sharing,
-    SqliteError, Statement, Status, ToValue, Value, ValueOf, Verification, Version,
-    WriteTransaction, column, named_params, params, profiles,
+    BackUp, BoundParams, CallTimes, Calls, Cause, ColumnIndex, Config, Connection, DbManager, Durability,
+    Error, ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, FromRow, Handle,
+    Histogram, JobRuns, ManagerCore, MethodMetrics, Metrics, Params, Profile, ReadTransaction, Restored, Result, Row,
+    RowStream, Schema, SchemaDrift, Serde, Shared, Sharing, SqliteError, Statement, Status,
+    ToValue, Value, ValueOf, Verification, Version, WriteTransaction, column, named_params, params,
+    profiles, restore,
 };
 #[cfg(feature = "macros")]
 pub use dbm_core::{
     database_safe, during_init, fail_value, fail_with_exception, required_argument, timed,
 };
-#[cfg(feature = "json")]
-pub use dbm_core::Json;
 pub use dbm_core::{rusqlite, semver};
 
 /// What a feature of rusqlite's name brings.
@@ -32,14 +33,14 @@ pub mod passed_through {
     pub use dbm_core::rusqlite::blob;
     #[cfg(feature = "functions")]
     pub use dbm_core::rusqlite::functions;
+    #[cfg(feature = "window")]
+    pub use dbm_core::rusqlite::functions::WindowAggregate;
     #[cfg(feature = "session")]
     pub use dbm_core::rusqlite::session;
     #[cfg(feature = "vtab")]
     pub use dbm_core::rusqlite::vtab;
     #[cfg(feature = "array")]
     pub use dbm_core::rusqlite::vtab::array;
-    #[cfg(feature = "window")]
-    pub use dbm_core::rusqlite::functions::WindowAggregate;
 
     /// For a program's own `unsafe` code.
     #[cfg(feature = "load_extension")]
@@ -70,6 +71,7 @@ pub fn promises() {
     sent::<Connection>();
     sent::<Statement<'_, u64>>();
     sent::<RowStream<'_, u64>>();
+    sent::<BackUp<'_>>();
     cloned::<Config>();
     cloned::<Error>();
     cloned::<Row>();
@@ -95,4 +97,5 @@ pub fn every_setting() -> Config {
         .on_create(|connection| Ok(connection.execute_batch("PRAGMA page_size = 8192")?))
         .adopt(Version::new(1, 0, 0))
         .read_only()
+        .histograms()
 }

@@ -145,6 +145,39 @@ fn close_may_be_dropped_at_every_await_point_and_goes_on() {
     });
 }
 
+#[test]
+fn restore_may_be_dropped_at_every_await_point() {
+    run(async {
+        for moment in Moment::ALL {
+            for at in 1..MANY {
+                let directory = tempfile::tempdir().unwrap();
+                let (data, copy) = (directory.path().join("data"), directory.path().join("copy"));
+                let store = Store::create(config(&data)).await.unwrap();
+                store.add(1).await.unwrap();
+                store.back_up(&copy).await.unwrap();
+                store.add(2).await.unwrap();
+                store.close().await.unwrap();
+                let restored = cut(at, moment, Store::restore(&copy, config(&data))).await;
+                let is_unfinished = || {
+                    let left = dbm_tests::names(&data);
+                    left.iter().any(|name| name.contains("unfinished"))
+                };
+                eventually(|| !is_unfinished() && open_files(directory.path()).is_empty()).await;
+                let store = Store::create(config(&data)).await.unwrap();
+                assert_eq!(store.halves(1).await.unwrap(), 2);
+                let halves = store.halves(2).await.unwrap();
+                store.close().await.unwrap();
+                assert!(halves == 0 || halves == 2, "{halves}");
+                if let Some(restored) = restored {
+                    restored.unwrap();
+                    assert_eq!(halves, 0);
+                    break;
+                }
+            }
+        }
+    });
+}
+
 /// A write that has written its first half and waits for the test.
 async fn hold(store: Arc<Store>, release: Arc<Notify>, item: i64) -> Result<()> {
     store

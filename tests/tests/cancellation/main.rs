@@ -233,7 +233,7 @@ const WRITES: [(&str, Call); 9] = calls!(
     add_by_stream
 );
 
-const READS: [(&str, Call); 8] = [
+const READS: [(&str, Call); 9] = [
     ("halves", |store, item| {
         Box::pin(async move { store.halves(item).await.map(drop) })
     }),
@@ -260,6 +260,15 @@ const READS: [(&str, Call); 8] = [
     }),
     ("ensure_ready", |store, _| {
         Box::pin(async move { store.ensure_ready().await })
+    }),
+    ("back_up", |store, item| {
+        Box::pin(async move {
+            store.ensure_ready().await?;
+            let copy = store.path().unwrap().with_file_name(format!("copy-{item}"));
+            store.back_up(&copy).at_full_speed().await?;
+            let _ = std::fs::remove_file(copy);
+            Ok(())
+        })
     }),
 ];
 

@@ -1,6 +1,7 @@
 //! Waiting for a reader, for the start, for the end, for a change of the status, for the turn in a body.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use dbm_core::prelude::*;
@@ -97,6 +98,23 @@ async fn for_a_change_of_the_status(deed: Deed, when: When) {
     three.end().await;
 }
 whatever_the_executor_does!(for_a_change_of_the_status);
+
+async fn for_a_backup(deed: Deed, when: When) {
+    let store = Store::new(Config::in_memory()).await;
+    let copies = AtomicUsize::new(0);
+    let backs_up = || {
+        let store = Arc::clone(&store);
+        let copy = format!("copy-{}", copies.fetch_add(1, Ordering::Relaxed));
+        async move {
+            let copy = store.path().unwrap().with_file_name(copy);
+            store.back_up(copy).await
+        }
+    };
+    let three = Three::wait(&store, (deed, when), backs_up);
+    three.end().await;
+    store.still_works().await;
+}
+whatever_the_executor_does!(for_a_backup);
 
 impl Store {
     #[database_safe]

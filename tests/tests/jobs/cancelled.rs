@@ -19,7 +19,7 @@ type Call =
     for<'a> fn(&'a Arc<Store>, JobId) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 /// By how much each changes the number of jobs that wait, and of those that are dead.
-const CALLS: [(&str, Call, i64, i64); 5] = [
+const CALLS: [(&str, Call, i64, i64); 6] = [
     (
         "enqueue",
         |store, _| {
@@ -63,6 +63,12 @@ const CALLS: [(&str, Call, i64, i64); 5] = [
         |store, id| Box::pin(async move { store.jobs().discard(id).await.map(drop) }),
         0,
         -1,
+    ),
+    (
+        "release",
+        |store, _| Box::pin(async { store.jobs().release().await.map(drop) }),
+        0,
+        0,
     ),
 ];
 

@@ -3,6 +3,7 @@
 mod basics;
 mod cancelled;
 mod failures;
+mod held;
 mod lifecycle;
 mod once;
 mod schedules;

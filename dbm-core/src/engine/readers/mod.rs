@@ -19,6 +19,7 @@ use super::read_mark::ReadMark;
 use super::session::{HasSession, Session, SharedSession};
 use crate::error::{Error, Result};
 use crate::limited::limited;
+use crate::metrics::Metrics;
 use crate::sharded::thread_number;
 
 /// How long new reads are held back when every connection must be reopened.
@@ -129,6 +130,14 @@ impl Readers {
         self.running()
             .min_by_key(|read| read.since)
             .map(|read| (read.session, read.since))
+    }
+
+    /// Fills in what the readers know.
+    pub(crate) fn add_to(&self, metrics: &mut Metrics) {
+        metrics.waiting_reads = self.pool.untold() as u64;
+        let threads = self.all().map(|reader| reader.conn.thread());
+        let threads = threads.chain([self.mark.thread()]);
+        metrics.threads += threads.filter(|thread| thread.exists()).count() as u64;
     }
 
     /// The connection of the first reader, for start-up, which opens it.

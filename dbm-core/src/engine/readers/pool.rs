@@ -157,6 +157,11 @@ impl<T: 'static> Pool<T> {
         }
     }
 
+    /// Calls that wait and have not been told of a reader. Takes no lock.
+    pub(super) fn untold(&self) -> usize {
+        self.queue.length.load(Ordering::Relaxed)
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.queue.lock().count
     }

@@ -105,6 +105,8 @@ impl Session {
     ) -> Result<()> {
         let session = this.session();
         let limit = session.conn.config().busy_timeout;
+        let counts = session.conn.counts();
+        counts.busy_waits.add(1);
         let started = Instant::now();
         let mut pause = Duration::from_millis(1);
         while started.elapsed() < limit {
@@ -117,6 +119,7 @@ impl Session {
                 result => return result,
             }
         }
+        counts.busy_errors.add(1);
         Err(error.or_busy(started.elapsed()))
     }
 }

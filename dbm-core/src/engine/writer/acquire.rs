@@ -122,7 +122,10 @@ impl Writer {
                 arrival,
                 grant,
             })),
-            (Arrived::Overloaded { queued }, _) => Err(Error::Overloaded { method, queued }),
+            (Arrived::Overloaded { queued }, _) => {
+                self.opener.counts.overloaded.add(1);
+                Err(Error::Overloaded { method, queued })
+            }
             (Arrived::Closed | Arrived::Queued(_), _) => Err(Error::Closed { method }),
         }
     }

@@ -49,14 +49,22 @@ impl Committer {
         let mut slot = conn.lock();
         let result = match slot.owned_by(owner) {
             Ok(db) => self.try_commit(db),
-            Err(error) => return (FinishedBatch::new(followers, Err(error)), false),
+            Err(error) => {
+                self.opener.counts.failed_to_commit();
+                return (FinishedBatch::new(followers, Err(error)), false);
+            }
         };
         if result.is_err() && slot.db().is_some_and(|db| !db.roll_back()) {
             slot.discard();
         }
         slot.take_back();
         drop(slot);
-        self.latency.record(started.elapsed(), run_on);
+        let took = started.elapsed();
+        self.latency.record(took, run_on);
+        match &result {
+            Ok(()) => self.opener.counts.committed(followers.members, took),
+            Err(_) => self.opener.counts.failed_to_commit(),
+        }
         let restart_log = result.is_ok() && self.checkpointer.after_commit(wal_pages());
         (FinishedBatch::new(followers, result), restart_log)
     }

@@ -1,7 +1,7 @@
 //! The thin shell around the scheduler: it locks, steps, unlocks, and then carries the effects out.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -25,6 +25,7 @@ use crate::engine::share_policy::SharePolicy;
 use crate::engine::worker_thread::WorkerThread;
 use crate::error::{Error, Result};
 use crate::limited::limited;
+use crate::metrics::Metrics;
 use crate::tables::Tables;
 use crate::unique_id::next_id;
 use crate::waking::contained;
@@ -40,6 +41,8 @@ pub(crate) struct Writer {
     pub(super) committer: Committer,
     /// Locked after a connection's slot, never before it. No foreign code runs under it.
     state: Mutex<State>,
+    /// How many calls wait, for those who do not want to wait for the lock. Written under it.
+    queued: AtomicUsize,
     pub(super) contention: Contention,
     pub(super) watchdog: StallWatchdog,
     /// Tells live reads of commits.
@@ -224,6 +227,7 @@ impl Writer {
                 lost: Vec::new(),
             }),
             opener,
+            queued: AtomicUsize::new(0),
             contention: Contention::default(),
             watchdog: StallWatchdog::default(),
             herald: WorkerThread::default(),
@@ -269,6 +273,8 @@ impl Writer {
         let reply = event(&mut state.scheduler);
         debug_assert_eq!(state.scheduler.check(), Ok(()));
         self.contention.show(state.scheduler.spin_hint());
+        self.queued
+            .store(state.scheduler.queued(), Ordering::Relaxed);
         reply
     }
 
@@ -435,6 +441,16 @@ impl Writer {
                 self.opener.live.tell();
             }
         }
+    }
+
+    /// Fills in what the writer knows.
+    pub(crate) fn add_to(&self, metrics: &mut Metrics) {
+        let checkpointer = &self.committer.checkpointer;
+        metrics.waiting_writes = self.queued.load(Ordering::Relaxed) as u64;
+        metrics.log_pages = checkpointer.pages().into();
+        let threads = [self.conn.thread(), checkpointer.thread(), &self.herald];
+        let workers = threads.iter().filter(|thread| thread.exists()).count();
+        metrics.threads += workers as u64 + u64::from(self.watchdog.exists());
     }
 
     /// Whether any work waits for its commit.

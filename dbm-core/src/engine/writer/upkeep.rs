@@ -92,6 +92,15 @@ impl Writer {
         drop(posted);
     }
 
+    /// A copy of the database begins, which needs the log as it is now.
+    pub(crate) fn copy_begins(&self) {
+        self.committer.checkpointer.copy_begins();
+    }
+
+    pub(crate) fn copy_ends(&self) {
+        self.committer.checkpointer.copy_ends();
+    }
+
     /// Makes the close leave the log for the next start.
     pub(crate) fn keep_log(&self) {
         self.keeps_log.store(true, Ordering::Relaxed);

@@ -50,6 +50,11 @@ impl StallWatchdog {
         runs
     }
 
+    /// Whether there is a thread that makes another round.
+    pub(super) fn exists(&self) -> bool {
+        self.shared.running.load(Ordering::Relaxed)
+    }
+
     /// Ends the thread once it has no call to watch, and starts no other.
     pub(super) fn close(&self) {
         *self.shared.lock() = true;
