@@ -30,9 +30,7 @@ impl Store {
     #[database_safe]
     #[timed(slow = "1s")]
     pub async fn roll_up(&self, db: &mut WriteTransaction) -> Result<()> {
-        let Some(now) = self.now().await? else {
-            return Ok(());
-        };
+        let now = self.now().await?;
         let minutes = before(now, self.keep.samples, 60);
         db.execute(MINUTES, (minutes,)).await?;
         db.execute(
@@ -54,9 +52,7 @@ impl Store {
     #[job(every = "1h")]
     #[database_safe]
     pub async fn forget(&self, db: &mut WriteTransaction) -> Result<()> {
-        let Some(now) = self.now().await? else {
-            return Ok(());
-        };
+        let now = self.now().await?;
         let end = now - self.keep.hours.as_secs();
         db.execute(
             "DELETE FROM hour WHERE metric_id IN (SELECT id FROM metric) AND at < ?1",
@@ -70,9 +66,10 @@ impl Store {
 
     /// The time of the newest reading, for a made-up machine has its own; of one from the future, it is the clock's.
     #[database_safe]
-    async fn now(&self, db: &mut ReadTransaction) -> Result<Option<i64>> {
+    async fn now(&self, db: &mut ReadTransaction) -> Result<i64> {
         let newest = self.last_sample().await?;
-        db.query_one("SELECT min(?1, unixepoch())", (newest,)).await
+        db.query_one("SELECT coalesce(min(?1, unixepoch()), 0)", (newest,))
+            .await
     }
 }
 

@@ -1,7 +1,5 @@
 //! Looking after the database file itself.
 
-use std::path::Path;
-
 use dbm_core::prelude::*;
 use serde::Serialize;
 
@@ -31,14 +29,5 @@ impl Store {
             bytes: pages * size,
             samples,
         })
-    }
-
-    /// Copies the whole database into a new file.
-    #[database_safe(timeout = "60s")]
-    #[timed]
-    pub async fn backup(&self, db: &mut Connection, file: &Path) -> Result<()> {
-        db.execute("VACUUM INTO ?1", (file.to_string_lossy(),))
-            .await?;
-        Ok(())
     }
 }

@@ -124,8 +124,9 @@ impl Discord {
 
 impl FrontEnd for Discord {
     async fn run(self, app: Arc<App>) -> Ending {
-        if let Err(error) = app.store.catch_up().await {
-            tracing::error!(%error, "alerts that wait are told on Discord with the next one");
+        // What happened while there was no channel; what happens from now on is a job of its own.
+        if let Err(error) = app.store.deliver().await {
+            tracing::warn!(%error, "alerts that wait are told on Discord with the next one");
         }
         loop {
             match self.connect(&app).await {

@@ -152,7 +152,7 @@ async fn health(State(app): State<Arc<App>>) -> Response {
 
 async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     let (alerts, problem) = app.store.open_alerts().await;
-    let open_alerts = problem.is_none().then_some(alerts.len());
+    let open_alerts = problem.is_none().then_some(alerts.len() as i64);
     let text = prometheus::text(&app.reading(), open_alerts, app.stored(), app.stored_at());
     (
         [(

@@ -7,8 +7,8 @@ use crate::sampler::Reading;
 
 pub(super) fn text(
     reading: &Reading,
-    open_alerts: Option<usize>,
-    stored: u64,
+    open_alerts: Option<i64>,
+    stored: i64,
     stored_at: i64,
 ) -> String {
     let mut out = String::new();
@@ -31,29 +31,22 @@ pub(super) fn text(
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{name}{} {}", label.unwrap_or_default(), sample.value);
     }
-    if let Some(open_alerts) = open_alerts {
-        header(
-            &mut out,
-            "monitor_open_alerts",
-            "Alerts that are open",
-            "gauge",
-        );
-        let _ = writeln!(out, "monitor_open_alerts {open_alerts}");
+    let mut figure = |name: &str, help: &str, value: i64| {
+        let kind = if name.ends_with("_total") {
+            "counter"
+        } else {
+            "gauge"
+        };
+        header(&mut out, name, help, kind);
+        let _ = writeln!(out, "{name} {value}");
+    };
+    if let Some(count) = open_alerts {
+        figure("monitor_open_alerts", "Alerts that are open", count);
     }
-    header(
-        &mut out,
-        "monitor_readings_total",
-        "Readings stored since the start",
-        "counter",
-    );
-    let _ = writeln!(out, "monitor_readings_total {stored}");
-    header(
-        &mut out,
-        "monitor_last_reading_timestamp_seconds",
-        "When a reading was stored last",
-        "gauge",
-    );
-    let _ = writeln!(out, "monitor_last_reading_timestamp_seconds {stored_at}");
+    let help = "Readings stored since the start";
+    figure("monitor_readings_total", help, stored);
+    let help = "When a reading was stored last";
+    figure("monitor_last_reading_timestamp_seconds", help, stored_at);
     out
 }
 
