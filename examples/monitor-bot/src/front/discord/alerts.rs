@@ -36,14 +36,14 @@ pub(super) async fn present(context: serenity::Context, app: Arc<App>) {
         .store
         .live(move |store| async move {
             let (alerts, problem) = store.open_alerts().await;
-            problem.is_none().then(|| worst(alerts))
+            problem.map_or_else(|| Ok(worst(alerts)), Err)
         })
         .distinct();
     while let Some(known) = shown.next().await {
         let (text, status) = match known {
-            Some(Some(worst)) => (worst, OnlineStatus::DoNotDisturb),
-            Some(None) => ("all is well".to_owned(), OnlineStatus::Online),
-            None => continue,
+            Ok(Some(worst)) => (worst, OnlineStatus::DoNotDisturb),
+            Ok(None) => ("all is well".to_owned(), OnlineStatus::Online),
+            Err(_) => continue,
         };
         context.set_presence(Some(ActivityData::custom(text)), status);
     }
