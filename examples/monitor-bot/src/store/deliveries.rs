@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
-    use crate::sampler::{Reading, Sample};
+    use crate::sampler::Reading;
 
     #[tokio::test]
     async fn what_could_not_be_told_is_told_later_once_and_in_order() {
@@ -81,16 +81,7 @@ mod tests {
         });
         let config = Config::in_memory().job_workers(0);
         let store = Store::open(config, crate::settings::Retention::default(), Some(tell));
-        let samples = ["memory", "swap"].map(|metric| Sample {
-            metric: metric.parse().unwrap(),
-            value: 97.0,
-            note: String::new(),
-        });
-        let reading = Reading {
-            at: 10,
-            host: String::new(),
-            samples: samples.into(),
-        };
+        let reading = Reading::of(10, [("memory", 97.0), ("swap", 97.0)]);
         store.record(&reading).await.unwrap();
         run_due_jobs(&store).await.unwrap();
         set_clock(&store, SystemTime::now() + Duration::from_secs(60)).unwrap();

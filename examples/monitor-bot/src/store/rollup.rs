@@ -82,7 +82,7 @@ fn before(now: i64, keep: Span, unit: i64) -> i64 {
 mod tests {
     use dbm_core::prelude::*;
 
-    use crate::sampler::{Reading, Sample};
+    use crate::sampler::Reading;
     use crate::settings::Retention;
     use crate::span::Span;
     use crate::store::Store;
@@ -96,25 +96,17 @@ mod tests {
         };
         let store = Store::open(Config::in_memory().job_workers(0), keep, None);
         let cpu: crate::metric::Metric = "cpu".parse().unwrap();
-        let add = async |metric: &crate::metric::Metric, at: i64| {
-            let samples = vec![Sample {
-                metric: metric.clone(),
-                value: f64::from(u32::try_from(at % 1_000).unwrap()),
-                note: String::new(),
-            }];
-            let host = String::new();
-            store
-                .add_samples(&Reading { at, host, samples })
-                .await
-                .unwrap();
+        let add = async |metric: &str, at: i32| {
+            let reading = Reading::of(at.into(), [(metric, f64::from(at % 1_000))]);
+            store.add_samples(&reading).await.unwrap();
         };
         // Three hours of a value every ten seconds, then three hours of roll-ups.
         for at in (10..=10_800).step_by(10) {
-            add(&cpu, at).await;
+            add("cpu", at).await;
         }
         let before = store.history(&cpu, 0, 10_800, 1).await.unwrap();
         for now in (10_800..21_600).step_by(600) {
-            add(&"load".parse().unwrap(), now).await;
+            add("load", now).await;
             store.roll_up().await.unwrap();
             store.roll_up().await.unwrap();
             let after = store.history(&cpu, 0, 10_800, 1).await.unwrap();
@@ -125,7 +117,7 @@ mod tests {
             );
             assert!((after[0].average - before[0].average).abs() < 1e-6);
         }
-        add(&"load".parse().unwrap(), 200_000).await;
+        add("load", 200_000).await;
         store.roll_up().await.unwrap();
         store.forget().await.unwrap();
         assert!(

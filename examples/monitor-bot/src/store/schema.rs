@@ -27,7 +27,7 @@ mod tests {
 
     use super::*;
     use crate::metric::{Kind, Metric};
-    use crate::sampler::{Reading, Sample};
+    use crate::sampler::Reading;
     use crate::settings::Retention;
     use crate::store::EventKind;
 
@@ -116,16 +116,7 @@ mod tests {
         assert_eq!(untold.len(), 1, "what was told is not told again");
         assert_eq!(untold[0].what, EventKind::Acknowledged);
 
-        let sample = |kind, value| Sample {
-            metric: Metric::whole(kind),
-            value,
-            note: String::new(),
-        };
-        let reading = Reading {
-            at: 1_060,
-            host: String::new(),
-            samples: vec![sample(Kind::Memory, 92.0), sample(Kind::Cpu, 60.0)],
-        };
+        let reading = Reading::of(1_060, [("memory", 92.0), ("cpu", 60.0)]);
         let events = store.record(&reading).await.unwrap();
         assert_eq!(events.len(), 1, "an alert that was seen is not told again");
         assert_eq!(
