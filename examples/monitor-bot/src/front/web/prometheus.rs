@@ -76,25 +76,11 @@ fn escaped(label: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::Metric;
-    use crate::sampler::Sample;
 
     #[test]
     fn labels_are_escaped_and_names_stand_together() {
-        let sample = |metric: Metric, value| Sample {
-            metric,
-            value,
-            note: String::new(),
-        };
-        let reading = Reading {
-            at: 0,
-            host: String::new(),
-            samples: vec![
-                sample(Metric::part(Kind::Disk, "/a\"b\\c"), 5.0),
-                sample(Metric::whole(Kind::Cpu), 1.5),
-                sample(Metric::part(Kind::Disk, "/"), 6.0),
-            ],
-        };
+        let values = [("disk:/a\"b\\c", 5.0), ("cpu", 1.5), ("disk:/", 6.0)];
+        let reading = Reading::of(0, values);
         let text = text(&reading, Some(2), 7, 60);
         assert!(text.contains("monitor_cpu_percent 1.5\n"));
         assert!(text.contains(
