@@ -76,8 +76,21 @@ enum Message {
 
 struct Promise {
     method: &'static str,
-    future: Pin<Box<dyn Future<Output = ()> + Send>>,
+    future: Foreign,
     _admitted: Box<dyn Any + Send>,
+}
+
+/// A future of the program, `None` once it is dropped.
+///
+/// Its panic in a `Drop` stays here. The runner may be dropped with many of them, and a second panic while the first one is
+/// under way would end the process.
+struct Foreign(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let future = self.0.take();
+        contained(|| drop(future));
+    }
 }
 
 /// A transaction's promise of a future. Dropped, it says that the work was undone.
@@ -125,7 +138,7 @@ impl AfterCommit {
         })?;
         let promise = Promise {
             method,
-            future: Box::pin(RUNS_FOR.scope((*manager, method), future)),
+            future: Foreign(Some(Box::pin(RUNS_FOR.scope((*manager, method), future)))),
             _admitted: admits.admit(),
         };
         let id = next_id();
@@ -220,10 +233,7 @@ async fn run(mut messages: UnboundedReceiver<Message>) {
                     promise.keep().await;
                 }
             }
-            Message::Undone(id) => {
-                let promise = promises.remove(&id);
-                contained(|| drop(promise));
-            }
+            Message::Undone(id) => drop(promises.remove(&id)),
         }
     }
 }
@@ -234,6 +244,9 @@ impl Promise {
             method, mut future, ..
         } = self;
         let ended = poll_fn(|context| {
+            let Some(future) = &mut future.0 else {
+                return Poll::Ready(Ok(()));
+            };
             match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
                 Ok(Poll::Pending) => Poll::Pending,
                 Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
@@ -245,6 +258,5 @@ impl Promise {
             contained(|| error!(method, %error, "after its commit"));
             contained(|| drop(panic));
         }
-        contained(|| drop(future));
     }
 }

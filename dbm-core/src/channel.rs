@@ -56,7 +56,10 @@ impl<T> Channel<T> {
     }
 
     pub(crate) fn take(&self) -> Option<Vec<T>> {
-        let mut state = self.lock();
+        Self::take_from(self.lock())
+    }
+
+    fn take_from(mut state: MutexGuard<'_, State<T>>) -> Option<Vec<T>> {
         let (chunk, sender) = (state.chunk.take(), state.sender.take());
         drop(state);
         if let Some(sender) = sender {
@@ -79,8 +82,9 @@ impl<T> Channel<T> {
 
     /// Nothing is sent from here on, and what was not taken is dropped.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
-        drop(self.take());
+        let mut state = self.lock();
+        state.closed = true;
+        drop(Self::take_from(state));
     }
 
     pub(crate) fn is_closed(&self) -> bool {

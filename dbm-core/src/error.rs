@@ -5,7 +5,7 @@ mod sqlite;
 mod words;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -292,7 +292,7 @@ pub enum Error {
     #[error("the database file {} was removed or replaced while it was open", Bounded(&path.display()))]
     FileReplaced {
         /// Path of the database file.
-        path: PathBuf,
+        path: Box<Path>,
     },
 
     /// The write-ahead log, or the rollback journal, beside the database was written for another file. Most likely a
@@ -306,7 +306,7 @@ pub enum Error {
     )]
     ForeignLog {
         /// The log, which ends in `-wal` or `-journal`.
-        log: PathBuf,
+        log: Box<Path>,
         /// How that is known.
         why: &'static str,
     },
@@ -334,7 +334,7 @@ pub enum Error {
     #[error("{}: {source}", Bounded(&path.display()))]
     Io {
         /// The file or directory.
-        path: PathBuf,
+        path: Box<Path>,
         /// What the system said.
         #[source]
         source: Shared<std::io::Error>,
@@ -348,7 +348,7 @@ pub enum Error {
     )]
     ForeignDatabase {
         /// Path of the database file.
-        path: PathBuf,
+        path: Box<Path>,
     },
 
     /// The file has a table, a view or an index of its own with the name of the table `Version`. SQLite ignores the case
@@ -360,7 +360,7 @@ pub enum Error {
     )]
     VersionNameTaken {
         /// Path of the database file.
-        path: PathBuf,
+        path: Box<Path>,
         /// What has the name: `table`, `view` or `index`.
         kind: &'static str,
         /// The name as the file spells it.
@@ -381,11 +381,11 @@ pub enum Error {
     )]
     TooNew {
         /// Path of the database file.
-        path: PathBuf,
+        path: Box<Path>,
         /// Version in the file, or the one that it was to be adopted with.
-        stored: Version,
+        stored: Box<Version>,
         /// Version this program needs.
-        required: Version,
+        required: Box<Version>,
     },
 
     /// The database has to be migrated, which [`Config::read_only`](crate::Config::read_only) forbids.
@@ -395,11 +395,11 @@ pub enum Error {
     )]
     TooOld {
         /// Path of the database file.
-        path: PathBuf,
+        path: Box<Path>,
         /// Version in the file.
-        stored: Version,
+        stored: Box<Version>,
         /// Version this program needs.
-        required: Version,
+        required: Box<Version>,
     },
 
     /// There is no database: the file is missing or empty, and [`Config::read_only`](crate::Config::read_only) forbids
@@ -410,7 +410,7 @@ pub enum Error {
     )]
     NoDatabase {
         /// Path of the database file.
-        path: PathBuf,
+        path: Box<Path>,
     },
 
     /// SQLite would have to write before it can read, which [`Config::read_only`](crate::Config::read_only), or the
@@ -418,7 +418,7 @@ pub enum Error {
     #[error("{}: cannot be read without writing: {why}", Bounded(&path.display()))]
     NotReadable {
         /// Path of the database file.
-        path: PathBuf,
+        path: Box<Path>,
         /// What would have to be written, and what to do.
         why: &'static str,
     },
@@ -437,11 +437,11 @@ pub enum Error {
     )]
     MigrationRefused {
         /// Path of the database file.
-        path: PathBuf,
+        path: Box<Path>,
         /// Version in the file.
-        from: Version,
+        from: Box<Version>,
         /// Version this program needs.
-        to: Version,
+        to: Box<Version>,
     },
 
     /// The database has the right version but not the schema that `init_db` makes, or a migration did not lead to that
@@ -453,9 +453,9 @@ pub enum Error {
     )]
     SchemaDrift {
         /// Path of the database file.
-        path: PathBuf,
+        path: Box<Path>,
         /// Version in the file.
-        version: Version,
+        version: Box<Version>,
         /// The differences, a line each: `-` is in the database, `+` is what `init_db` makes.
         differences: String,
     },
@@ -465,11 +465,11 @@ pub enum Error {
     #[error("{}: {}", Bounded(&path.display()), ForeignKeyFault { child, parent, count: *count })]
     ForeignKeys {
         /// Path of the database file.
-        path: PathBuf,
+        path: Box<Path>,
         /// Table of the orphaned rows.
-        child: String,
+        child: Box<str>,
         /// Table they point to.
-        parent: String,
+        parent: Box<str>,
         /// How many orphans the migration has added; 0 if the key itself is at fault.
         count: u64,
     },
@@ -485,7 +485,7 @@ pub enum Error {
     #[error("{}: exists already; a backup overwrites nothing, so choose another name", Bounded(&path.display()))]
     TargetExists {
         /// The name.
-        path: PathBuf,
+        path: Box<Path>,
     },
 
     /// A write-ahead log or a rollback journal lies beside a backup, or where one is to be made. SQLite would apply it to
@@ -493,7 +493,7 @@ pub enum Error {
     #[error("{}: a log lies beside the backup; {fix}", Bounded(&log.display()))]
     LogBeside {
         /// The log, which ends in `-wal` or `-journal`.
-        log: PathBuf,
+        log: Box<Path>,
         /// What to do about it.
         fix: &'static str,
     },
@@ -502,7 +502,7 @@ pub enum Error {
     #[error("{}: the database is open, close it in every program first; nothing was changed", Bounded(&path.display()))]
     DatabaseOpen {
         /// Path of the database file.
-        path: PathBuf,
+        path: Box<Path>,
     },
 
     /// Start-up needs a tokio runtime.
@@ -656,9 +656,9 @@ impl Error {
         self
     }
 
-    pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+    pub(crate) fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::Io {
-            path: path.into(),
+            path: path.as_ref().into(),
             source: Shared(Arc::new(source)),
         }
     }
@@ -846,6 +846,12 @@ mod tests {
                 .source()
                 .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
         );
+    }
+
+    /// It is part of almost every future of a call, and moved with each result.
+    #[test]
+    fn an_error_is_small() {
+        assert!(size_of::<Error>() <= 72, "{}", size_of::<Error>());
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl Frame {
         };
         if self.access == Access::Connection {
             // Each statement commits by itself.
-            self.engine()?.writer.tell_live_reads(Tables::All);
+            self.engine()?.writer.tell_live_reads(|| Tables::All);
         }
         self.note_failure(result)
     }
@@ -413,7 +413,7 @@ mod tests {
         let engine = engine_of(Config::in_memory().execution(Execution::Inline));
         let conn = Arc::clone(&engine.writer.conn);
         let session = Session::new(conn, next_id(), Access::Read, "looks", false, &COUNT);
-        session.take(session.conn.lock()).unwrap();
+        session.take(&mut session.conn.lock()).unwrap();
         let frame = Frame::outermost(next_id(), &engine, session, false);
         FRAME.set(Some(Arc::clone(&frame)));
         let mut looks = Work::Statement {

@@ -2,11 +2,12 @@
 //! the clock by which jobs are due.
 
 use std::any::TypeId;
+use std::collections::BTreeSet;
 use std::hash::BuildHasher as _;
 #[cfg(feature = "testing")]
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::after_commit::Rings;
@@ -28,6 +29,8 @@ pub(crate) struct JobBoard {
     later: AtomicBool,
     /// A transaction was begun that claims jobs, so the file may hold something about this process.
     claims: AtomicBool,
+    /// The claim numbers of the jobs that a worker of this process has in hand.
+    in_hand: Mutex<BTreeSet<i64>>,
     /// When this process last wrote that it lives.
     beaten: Mutex<Option<Instant>>,
     done: AtomicU64,
@@ -46,6 +49,7 @@ impl JobBoard {
             bell: Bell::default(),
             later: AtomicBool::new(false),
             claims: AtomicBool::new(false),
+            in_hand: Mutex::default(),
             beaten: Mutex::default(),
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -97,6 +101,22 @@ impl JobBoard {
     pub(crate) fn set_beaten(&self) {
         let mut beaten = self.beaten.lock().unwrap_or_else(PoisonError::into_inner);
         *beaten = Some(Instant::now());
+    }
+
+    pub(crate) fn take_in_hand(&self, claim: i64) {
+        self.in_hand().insert(claim);
+    }
+
+    pub(crate) fn lay_down(&self, claim: i64) {
+        self.in_hand().remove(&claim);
+    }
+
+    pub(crate) fn has_in_hand(&self, claim: i64) -> bool {
+        self.in_hand().contains(&claim)
+    }
+
+    fn in_hand(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_claims(&self) {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
 
 use serde_core::de::{self, Deserialize, Deserializer, Visitor};
 use serde_core::{Serialize, Serializer};
@@ -36,7 +37,7 @@ use crate::value::{JSON_NAME, ToValue, Value, json};
 /// # async fn f(db: &mut WriteTransaction, meta: Meta) -> Result<()> {
 /// db.execute("INSERT INTO note (meta) VALUES (?1)", (Json(&meta),)).await?;
 /// let note: Note = db.query_one("SELECT id, meta FROM note WHERE id = ?1", (1,)).await?;
-/// let tags = &note.meta.0.tags;
+/// let tags = &note.meta.tags; // it derefs; `note.meta.0` is the `Meta` itself
 /// # let _ = (note.id, tags); Ok(()) }
 /// ```
 ///
@@ -44,6 +45,20 @@ use crate::value::{JSON_NAME, ToValue, Value, json};
 /// calls JSONB is read as `json(column)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Json<T>(pub T);
+
+impl<T> Deref for Json<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Json<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
 
 impl<T: Serialize> ToValue for Json<T> {
     /// # Errors

@@ -56,7 +56,8 @@
 //!
 //! Statements are methods of the handle: [`query`](ReadTransaction::query), [`query_one`](ReadTransaction::query_one),
 //! [`query_optional`](ReadTransaction::query_optional), [`query_map`](ReadTransaction::query_map),
-//! [`execute`](WriteTransaction::execute), [`execute_batch`](WriteTransaction::execute_batch), and
+//! [`stream`](ReadTransaction::stream), [`execute`](WriteTransaction::execute),
+//! [`execute_many`](WriteTransaction::execute_many), [`execute_batch`](WriteTransaction::execute_batch), and
 //! [`call`](ReadTransaction::call) for everything else that rusqlite can do. They accept [`Params`] and return any `T`
 //! with serde's `Deserialize`. Enums, newtypes, times and UUIDs are parameters, too: by
 //! [`#[derive(ToValue)]`](trait@ToValue) or as [`Serde(value)`](Serde); `docs/types.md` has all of it.
@@ -94,14 +95,15 @@
 //! - `checked`: the SQL of managers marked `checked` is verified at compile time. Adds the macro `sql`.
 //! - `jobs`: the attribute `job`, for durable jobs and schedules.
 //! - `testing`: the module `testing`, for the tests of programs.
+//! - `signal`: `DbManager::close_on_signal`, for Ctrl-C and SIGTERM.
 //! - `array`, `blob`, `collation`, `functions`, `load_extension`, `session`, `vtab`, `window`: the parts of rusqlite with
 //!   these names, for [`Config::on_open`] and `call`. `session` needs libclang to be built.
 //! - `sqlcipher`: encrypted files, with SQLCipher in the place of SQLite. It needs OpenSSL's libcrypto.
 //!
 //! # Where to read on
 //!
-//! The README has a tour. `docs/` has guides: questions (also what the compiler says), recipes, types of values, migrations,
-//! testing, operations, observability, options of SQLite. `ARCHITECTURE.md` explains the internals.
+//! The README has a tour. `docs/` has guides: questions (also what the compiler says), recipes, types of values, many rows,
+//! live reads, migrations, databases that exist, testing, operations, observability, options of SQLite. `ARCHITECTURE.md` explains the internals.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod announced;

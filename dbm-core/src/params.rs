@@ -12,7 +12,7 @@ use crate::value::{ToValue, Value, bounded};
 /// | in Rust | in SQL |
 /// |---|---|
 /// | `()` | no parameters |
-/// | `(id, name)`, up to 16 of any types; one is `(id,)` | `?1`, `?2`, or `?` |
+/// | `(id, name)`, `&(id, name)`, up to 16 of any types; one is `(id,)` | `?1`, `?2`, or `?` |
 /// | `[a, b]`, `&[a, b]`, a slice or a `Vec` of one type | the same |
 /// | `&[&id as &dyn ToValue, &name]`, [`params![id, name]`](crate::params) | the same, of any number and types |
 /// | `((":id", id), (":name", name))`, up to 16 | `:id`, `:name`, also `@id` and `$id` |
@@ -284,6 +284,14 @@ macro_rules! tuples {
             fn into_params(self) -> Result<BoundParams> {
                 let ($($value,)+) = self;
                 BoundParams::positional([$($value.into_value()),+])
+            }
+        }
+
+        #[allow(non_snake_case)]
+        impl<$($value: ToValue),+> Params for &($($value,)+) {
+            fn into_params(self) -> Result<BoundParams> {
+                let ($($value,)+) = self;
+                BoundParams::positional([$($value.to_value()),+])
             }
         }
 

@@ -96,25 +96,33 @@ impl<'a, T: FromRow> RowStream<'a, T> {
             if let Some(row) = self.rows.next() {
                 return Poll::Ready(Ok(Some(row)));
             }
-            if let Poll::Ready(chunk) = self.channel.chunks.poll_take(context) {
-                self.rows = chunk.into_iter();
-                if std::mem::replace(&mut self.hurries, true) {
-                    // A body that never waits lets other tasks run.
-                    context.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                continue;
-            }
-            match std::mem::replace(&mut self.stage, Stage::Over) {
-                Stage::Running(mut statement) => match statement.as_mut().poll(context) {
-                    Poll::Ready(produced) => self.stage = Stage::Produced(produced),
-                    Poll::Pending => {
-                        self.stage = Stage::Running(statement);
+            match &mut self.stage {
+                Stage::Running(statement) => {
+                    if let Poll::Ready(produced) = statement.as_mut().poll(context) {
+                        self.stage = Stage::Produced(produced);
+                        continue;
+                    }
+                    let Poll::Ready(chunk) = self.channel.chunks.poll_take(context) else {
                         self.hurries = false;
                         return Poll::Pending;
+                    };
+                    self.rows = chunk.into_iter();
+                    if std::mem::replace(&mut self.hurries, true) {
+                        // A body that never waits lets other tasks run.
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
+                Stage::Produced(_) => match self.channel.chunks.take() {
+                    Some(chunk) => self.rows = chunk.into_iter(),
+                    None => {
+                        let produced = std::mem::replace(&mut self.stage, Stage::Over);
+                        let Stage::Produced(Err(error)) = produced else {
+                            return Poll::Ready(Ok(None));
+                        };
+                        return Poll::Ready(Err(error));
                     }
                 },
-                Stage::Produced(produced) => return Poll::Ready(produced.map(|_| None)),
                 Stage::Over => return Poll::Ready(Ok(None)),
             }
         }
@@ -124,6 +132,9 @@ impl<'a, T: FromRow> RowStream<'a, T> {
 impl<T> RowStream<'_, T> {
     /// Stops the statement, and lets go of the handle.
     fn end(&mut self) {
+        if matches!(self.stage, Stage::Over) {
+            return;
+        }
         self.channel.chunks.close();
         self.rows = Vec::new().into_iter();
         self.stage = Stage::Over;

@@ -338,7 +338,8 @@ impl ReadTransaction {
     /// A statement that writes (`INSERT … RETURNING`) makes all its changes before the first row comes, as with `query`.
     /// Its rows are all in memory, and its changes stay if the stream is dropped then.
     ///
-    /// The statement runs on a thread, unless the library knows that it is short and all rows fit into one chunk.
+    /// The statement runs on a thread, unless the library knows that it is short. Then its rows are one chunk, of up to
+    /// 1 MiB.
     ///
     /// # Errors
     ///
@@ -642,9 +643,10 @@ impl WriteTransaction {
     ///
     /// ```
     /// # use dbm_core::prelude::*;
-    /// # async fn f(db: &mut WriteTransaction, names: &[&str]) -> Result<()> {
-    /// let rows = names.iter().map(|name| (*name,));
+    /// # async fn f(db: &mut WriteTransaction, names: &[&str], notes: &[(i64, String)]) -> Result<()> {
+    /// let rows = names.iter().map(|name| (name,));
     /// let added = db.execute_many("INSERT INTO user (name) VALUES (?1)", rows).await?;
+    /// db.execute_many("INSERT INTO note (id, text) VALUES (?1, ?2)", notes).await?;
     /// # assert_eq!(added, names.len()); Ok(()) }
     /// ```
     ///

@@ -75,7 +75,8 @@ fn kind(plan: &Plan, keys: &JobKeys) -> TokenStream {
         let arguments = quote_spanned!(at(given)=>
             ::dbm_core::__private::arguments::<(#(#types,)*)>(__arguments));
         let returned = plan.method.declared().map_or(method.span(), Spanned::span);
-        let outcome = quote_spanned!(at(returned)=> ::dbm_core::__private::outcome);
+        let call = quote_spanned!(at(returned)=> Self::#method(__manager, #(#names),*));
+        let outcome = quote_spanned!(at(returned)=> ::dbm_core::__private::outcome(#call.await));
         let pin = quote_spanned!(at(method.span())=> ::std::boxed::Box::pin);
         let listed =
             quote_spanned!(method.span()=> ::dbm_core::__private::listed::<Self, #number>());
@@ -86,7 +87,7 @@ fn kind(plan: &Plan, keys: &JobKeys) -> TokenStream {
             ::dbm_core::__private::JobKind::new(#name, &__SITE, |__manager, __arguments| {
                 #pin(async move {
                     let (#(#names,)*) = #arguments?;
-                    #outcome(Self::#method(__manager, #(#names),*).await)
+                    #outcome
                 })
             })
             #on #attempts #backoff #every

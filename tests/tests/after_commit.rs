@@ -2,11 +2,14 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_core::{Execution, SchemaDrift, rusqlite};
-use dbm_tests::{Moment, cut, eventually, logged, run, run_on_one_thread, watch, within};
+use dbm_tests::{
+    Moment, cut, eventually, logged, poll_once, run, run_on_one_thread, watch, within,
+};
 use tokio::sync::{Semaphore, oneshot};
 
 /// Notes, and the numbers of those that were told of.
@@ -368,11 +371,15 @@ fn closing_from_inside_it_is_an_error_at_once() {
         let (sender, receiver) = oneshot::channel();
         let this = Arc::clone(&store);
         let closes = async move {
-            let answers = (this.close().await, this.close_within(Duration::ZERO).await);
+            let answers = (
+                this.close().await,
+                this.close_within(Duration::ZERO).await,
+                poll_once(&mut Box::pin(this.close_on_signal(Duration::ZERO))).await,
+            );
             drop(sender.send(answers));
         };
         store.after(closes).await.unwrap();
-        let (close, close_within) = within(receiver).await.unwrap();
+        let (close, close_within, on_signal) = within(receiver).await.unwrap();
         assert!(matches!(
             close,
             Err(Error::FromInside {
@@ -381,6 +388,10 @@ fn closing_from_inside_it_is_an_error_at_once() {
             })
         ));
         assert!(matches!(close_within, Err(Error::FromInside { .. })));
+        assert!(matches!(
+            on_signal,
+            Poll::Ready(Err(Error::FromInside { .. }))
+        ));
         assert_eq!(store.status(), Status::Running);
         store.close().await.unwrap();
     });
@@ -404,6 +415,29 @@ fn a_panic_in_it_is_logged_and_the_next_one_runs() {
 }
 
 /// Its destructor is code of the program, which may call the manager.
+/// Two panics at the same time would end the process.
+#[test]
+fn panics_of_several_that_are_dropped_by_a_close_end_nothing() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("the drop is out of order");
+        }
+    }
+    run(async {
+        let store = Store::open(Config::in_memory()).await;
+        for _ in 0..4 {
+            let panics = Panics;
+            let hangs = async move {
+                let _panics = panics;
+                std::future::pending::<()>().await;
+            };
+            store.after(hangs).await.unwrap();
+        }
+        store.close_within(Duration::ZERO).await.unwrap();
+    });
+}
+
 #[test]
 fn what_is_undone_is_dropped_where_it_can_call_the_manager() {
     struct Calls(Arc<Store>, Option<oneshot::Sender<()>>);

@@ -181,7 +181,7 @@ fn a_target_that_exists_is_refused_untouched() {
         fs::write(&target, "something else").unwrap();
         let error = bank.back_up(&target).await.unwrap_err();
         assert!(
-            matches!(&error, Error::TargetExists { path } if *path == target),
+            matches!(&error, Error::TargetExists { path } if **path == *target),
             "{error}"
         );
         assert_eq!(fs::read(&target).unwrap(), b"something else");
@@ -233,7 +233,7 @@ fn a_log_beside_the_target_is_refused() {
                 .await
                 .unwrap_err();
             assert!(
-                matches!(&error, Error::LogBeside { log: found, .. } if *found == log),
+                matches!(&error, Error::LogBeside { log: found, .. } if **found == *log),
                 "{error}"
             );
             fs::remove_file(log).unwrap();

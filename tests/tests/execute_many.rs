@@ -85,13 +85,15 @@ fn rows_are_any_parameters() {
                 let borrowed = owned.iter().map(|(n, text)| (n + 10, text.as_str()));
                 let pair = "INSERT INTO number VALUES (?1, ?2)";
                 assert_eq!(db.execute_many(pair, borrowed).await?, 2);
+                let by_reference = [(3, "c"), (4, "d")];
+                assert_eq!(db.execute_many(pair, &by_reference).await?, 2);
                 assert_eq!(db.execute_many(pair, owned).await?, 2);
                 let mixed = [params![21, "c"], params![22, None::<&str>]];
                 assert_eq!(db.execute_many(pair, mixed).await?, 2);
                 let named = "INSERT INTO number VALUES (:n, :text)";
                 let rows = [31, 32].map(|n| named_params! {":n": n, ":text": "d"});
                 assert_eq!(db.execute_many(named, rows).await?, 2);
-                assert_eq!(db.execute_many("DELETE FROM log", [(), ()]).await?, 8);
+                assert_eq!(db.execute_many("DELETE FROM log", [(), ()]).await?, 10);
                 // As `execute`, it has no use for rows.
                 let returning = "INSERT INTO number (n) VALUES (?1) RETURNING n";
                 assert_eq!(db.execute_many(returning, [(41,), (42,)]).await?, 2);
@@ -101,7 +103,7 @@ fn rows_are_any_parameters() {
             })
             .await
             .unwrap();
-        assert_eq!(store.counts().await.unwrap(), (10, 2));
+        assert_eq!(store.counts().await.unwrap(), (12, 2));
         store.close().await.unwrap();
     });
 }

@@ -283,7 +283,7 @@ fn a_foreign_file_is_refused_with_the_fix_unless_it_is_adopted() {
         let Error::ForeignDatabase { path } = error else {
             panic!("{error:?}")
         };
-        assert_eq!(path, file(&directory));
+        assert_eq!(*path, *file(&directory));
         assert_eq!(bytes(directory.path()), before);
     });
 }
@@ -325,7 +325,7 @@ fn a_file_whose_schema_does_not_fit_is_not_adopted_where_drift_is_an_error() {
         let Error::SchemaDrift { path, .. } = &error else {
             panic!("{error:?}")
         };
-        assert_eq!(*path, file(&directory));
+        assert_eq!(**path, *file(&directory));
         assert_eq!(version(&file(&directory)), None);
         let store = open(config.schema_drift(SchemaDrift::Ignore))
             .await
@@ -370,7 +370,7 @@ fn a_table_of_the_users_own_called_version_is_named_and_the_file_is_left_alone()
                 let Error::VersionNameTaken { path, .. } = error else {
                     panic!("{sql}: {error:?}")
                 };
-                assert_eq!(path, file(&directory));
+                assert_eq!(*path, *file(&directory));
             }
             assert_eq!(bytes(directory.path()), before, "{sql}");
         }
@@ -539,9 +539,9 @@ fn a_file_that_would_have_to_be_made_or_migrated_is_refused_untouched() {
         else {
             panic!("{error:?}")
         };
-        assert_eq!(*path, file(&older));
+        assert_eq!(**path, *file(&older));
         assert_eq!(
-            (stored, required),
+            (&**stored, &**required),
             (&Version::new(1, 0, 0), &Version::new(1, 1, 0))
         );
         assert_eq!(bytes(older.path())["database.db"], before);
@@ -679,7 +679,7 @@ fn a_transaction_that_was_left_unfinished_is_not_undone_by_a_reader() {
         let Error::NotReadable { path, why } = &error else {
             panic!("{error:?}")
         };
-        assert_eq!(*path, file(&copy));
+        assert_eq!(**path, *file(&copy));
         assert!(why.contains("unfinished"), "{why}");
         assert_eq!(bytes(copy.path()), before);
         may_be_written_to(&copy).await;
@@ -760,7 +760,7 @@ fn in_a_directory_that_cannot_be_written_a_copy_is_read_and_wal_needs_its_side_f
         let Error::NotReadable { path, why } = &error else {
             panic!("{error:?}")
         };
-        assert_eq!(*path, file(&directory));
+        assert_eq!(**path, *file(&directory));
         assert!(why.contains("-wal") && why.contains("VACUUM INTO"), "{why}");
         assert!(open_files(directory.path()).is_empty());
     });

@@ -77,7 +77,7 @@ async fn is_refused(old_sql: &'static str, sql: &'static str) -> (String, String
         other => panic!("{sql}: {other:?}"),
     };
     assert_eq!(bytes(directory.path())["database.db"], before, "{sql}");
-    (child, parent, count)
+    (child.into(), parent.into(), count)
 }
 
 /// Afterwards `insert` must work.

@@ -76,7 +76,7 @@ impl Files {
         let Error::ForeignLog { log, .. } = &error else {
             panic!("{error:?}")
         };
-        assert_eq!(log, &self.log());
+        assert_eq!(**log, *self.log());
         assert_eq!(store.calls(), [""; 0]);
         assert_eq!(bytes(self.0.path()), before, "nothing is changed");
         assert!(open_files(self.0.path()).is_empty());
@@ -374,7 +374,7 @@ fn a_journal_that_was_forgotten_is_refused() {
             let store = start(files.0.path(), "1.0.0");
             let error = within(store.ensure_ready()).await.unwrap_err();
             assert!(
-                matches!(&error, Error::ForeignLog { log, .. } if *log == journal),
+                matches!(&error, Error::ForeignLog { log, .. } if **log == *journal),
                 "{error:?}"
             );
             assert_eq!(bytes(files.0.path()), before, "nothing is changed");

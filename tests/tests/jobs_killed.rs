@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dbm_core::rusqlite::Connection as Sqlite;
+use dbm_tests::Dice;
+use dbm_tests::disk::{Change, Disk, read_record};
 use dbm_tests::points::{busy, try_all};
 use dbm_tests::shim::{Fault, Shim};
 
@@ -123,6 +125,62 @@ fn a_process_with_jobs_is_killed_at_any_call_of_the_file_system() {
     });
 }
 
+/// What was not synced is gone, or half there.
+#[test]
+fn the_power_fails_while_jobs_run() {
+    let name = "the_power_fails_while_jobs_run";
+    let Some(shim) = Shim::get(name, TARGET.as_ref()) else {
+        return;
+    };
+    let directory = tempfile::tempdir_in(TARGET).unwrap();
+    let stage = |name: &str| {
+        let data = directory.path().join(name).join("data");
+        std::fs::create_dir_all(&data).unwrap();
+        data
+    };
+    let data = stage("recorded");
+    let record = data.with_extension("record");
+    let before = Disk::of(&data);
+    let mut program = post(&data, &["want:1,1", "drain"]);
+    shim.run(&mut program, &data, &Fault::default(), Some(&record))
+        .unwrap();
+    let changes = read_record(&record);
+    let points: Vec<(usize, Option<u64>)> = (0..=changes.len())
+        .flat_map(|after| [(after, None), (after, Some(after as u64))])
+        .collect();
+    try_all(name, &points, busy(), |&(after, seed)| {
+        let mut disk = before.clone();
+        let mut said = Vec::new();
+        for change in &changes[..after] {
+            disk.apply(change);
+            if let Change::Say(text) = change {
+                said.extend(text.lines().map(str::to_owned));
+            }
+        }
+        let other = stage(&format!("{after} {seed:?}"));
+        for (name, contents) in disk.after_power_loss(&mut seed.map(Dice::new)) {
+            let name = other.join(name.strip_prefix(&data).unwrap());
+            match contents {
+                Some(contents) => std::fs::write(name, contents).unwrap(),
+                None => std::fs::create_dir_all(name).unwrap(),
+            }
+        }
+        lease_ends(&other);
+        let next = shim.run(
+            &mut post(&other, &["drain"]),
+            &other,
+            &Fault::default(),
+            None,
+        )?;
+        if !next.said("end") {
+            return Err(next.report());
+        }
+        judge(&other, &said)?;
+        std::fs::remove_dir_all(other.parent().unwrap()).unwrap();
+        Ok(true)
+    });
+}
+
 /// A process whose lines are read until one begins with a word.
 struct Running {
     process: Child,
@@ -186,14 +244,14 @@ fn a_job_that_ends_its_process_ends_after_its_attempts() {
     // Those that ran beside it are none the worse.
     judge(data, &[]).unwrap();
     let db = Sqlite::open(data.join("database.db")).unwrap();
-    let (kind, cause): (String, String) = db
+    let (kind, attempts, cause): (String, u32, String) = db
         .query_row(
-            "SELECT kind, cause FROM _dbm_job WHERE died IS NOT NULL",
+            "SELECT kind, attempts, cause FROM _dbm_job WHERE died IS NOT NULL",
             (),
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
         .unwrap();
-    assert_eq!(kind, "poison");
+    assert_eq!((kind.as_str(), attempts), ("poison", 3));
     assert!(cause.contains("the process ended"), "{cause}");
 }
 

@@ -177,7 +177,7 @@ fn a_newer_backup_is_refused() {
         let error = dbm_core::restore(scene.backup(), config.clone(), Version::new(0, 9, 9)).await;
         let error = error.unwrap_err();
         assert!(
-            matches!(&error, Error::TooNew { path, .. } if *path == scene.backup()),
+            matches!(&error, Error::TooNew { path, .. } if **path == *scene.backup()),
             "{error}"
         );
         assert_eq!(scene.notes().await, [1, 2]);
@@ -206,7 +206,7 @@ fn what_is_no_backup_is_refused() {
         drop(foreign);
         let error = scene.refused().await;
         assert!(
-            matches!(&error, Error::ForeignDatabase { path } if *path == scene.backup()),
+            matches!(&error, Error::ForeignDatabase { path } if **path == *scene.backup()),
             "{error}"
         );
         fs::remove_file(scene.backup()).unwrap();

@@ -219,7 +219,7 @@ fn what_is_older_than_the_first_file_is_refused_and_stays_as_it_is() {
         let MigrationError::Failed(Error::MigrationRefused { from, to, .. }) = error else {
             panic!("{error}")
         };
-        assert_eq!((from, to), (version("1.0.0"), version("1.2.0")));
+        assert_eq!((*from, *to), (version("1.0.0"), version("1.2.0")));
     });
 }
 

@@ -1,11 +1,12 @@
 //! The lease: a connection for one call, with its transaction, and what ends it on every path.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::site::Site;
 use crate::engine::{
     Access, Conn, Engine, HasSession as _, MAX_DEPTH, ReaderPermit, Savepoint, Session,
-    WriterPermit, end_read, evict_read, undo_write,
+    WriterPermit, end_read, evict_read, undo_write, unless_inside, waits_for_itself,
 };
 use crate::error::{Error, Result};
 use crate::frame::{Frame, LentPermit};
@@ -27,7 +28,7 @@ enum Hold<'a> {
         token: Option<CallToken<'a>>,
     },
     Write {
-        permit: WriterPermit,
+        permit: WriterPermit<'a>,
         token: Option<CallToken<'a>>,
     },
     /// Part of the outer call's lease. Only a write has a savepoint: a read has nothing to undo.
@@ -54,7 +55,10 @@ impl<'a> Lease<'a> {
                 })
             }
             Access::Write | Access::Connection => {
-                Self::write(gate, engine, site, access, token, false).await
+                let mut write = pin!(Self::write(gate, engine, site, access, token, false));
+                let conn = &engine.writer.conn;
+                let refused = |holder| waits_for_itself(site.method, holder);
+                unless_inside(|| conn.is_run_here(), write.as_mut(), refused).await
             }
         };
         if lease.is_err()
@@ -101,7 +105,7 @@ impl<'a> Lease<'a> {
     /// The writer, for a call or (`during_init`) for the hooks of start-up.
     pub(crate) async fn write(
         gate: &Gate,
-        engine: &Arc<Engine>,
+        engine: &'a Arc<Engine>,
         site: &'static Site,
         access: Access,
         token: Option<CallToken<'a>>,
@@ -127,8 +131,10 @@ impl<'a> Lease<'a> {
         };
         let session = lease.frame.session();
         engine.writer.mend().await?;
-        session.take_connection().await?;
-        Session::begin(&lease.frame).await?;
+        if !session.begin_at_once()? {
+            session.take_connection().await?;
+            Session::begin(&lease.frame).await?;
+        }
         session.set_ready();
         Ok(lease)
     }
@@ -337,7 +343,7 @@ impl Hold<'_> {
                 token: token.map(CallToken::into_owned),
             },
             Self::Write { permit, token } => Hold::Write {
-                permit,
+                permit: permit.into_owned(),
                 token: token.map(CallToken::into_owned),
             },
             Self::Nested { savepoint, _turn } => Hold::Nested { savepoint, _turn },

@@ -21,11 +21,20 @@ pub(crate) struct CommitOutcome {
 #[derive(Default)]
 pub(crate) struct Followers {
     outcome: Option<Arc<CommitOutcome>>,
-    promises: Vec<Ticket>,
+    /// Mostly there is none, so followers are small.
+    aftermath: Option<Box<Aftermath>>,
+    /// Members may have written anything: while there are no live reads, nothing is recorded.
+    unrecorded: bool,
     /// How many calls' work the transaction has.
     pub(crate) members: u64,
-    /// What its members have written, for live reads.
-    written: Tables,
+}
+
+/// What members of a batch have left for the time after its commit.
+#[derive(Default)]
+pub(crate) struct Aftermath {
+    pub(crate) promises: Vec<Ticket>,
+    /// What they have written, for live reads.
+    pub(crate) written: Tables,
 }
 
 /// A transaction that has ended. Dropping it tells the followers and so wakes tasks: it must not be dropped under a
@@ -45,10 +54,18 @@ impl Followers {
         Arc::clone(self.outcome.get_or_insert_default())
     }
 
-    pub(crate) fn promise(&mut self, promises: Vec<Ticket>, written: &Tables) {
+    /// What a member has left. Without `recorded` it may have written anything.
+    pub(crate) fn leave(&mut self, aftermath: Option<Box<Aftermath>>, recorded: bool) {
         self.members += 1;
-        self.promises.extend(promises);
-        self.written.add_all_of(written);
+        self.unrecorded |= !recorded;
+        match (&mut self.aftermath, aftermath) {
+            (_, None) => {}
+            (Some(before), Some(more)) => {
+                before.promises.extend(more.promises);
+                before.written.add_all_of(&more.written);
+            }
+            (none, more) => *none = more,
+        }
     }
 
     fn tell(&mut self, result: Result<()>) {
@@ -76,7 +93,10 @@ impl FinishedBatch {
 
     /// Has the promises of a transaction that is durable kept, by the runner. All others are taken back.
     pub(crate) fn keep_promises(&mut self) {
-        let promises = std::mem::take(&mut self.followers.promises);
+        let Some(aftermath) = &mut self.followers.aftermath else {
+            return;
+        };
+        let promises = std::mem::take(&mut aftermath.promises);
         if self.result.is_ok() {
             promises.into_iter().for_each(Ticket::committed);
         }
@@ -85,7 +105,11 @@ impl FinishedBatch {
     /// What is now in the file, as far as one knows.
     pub(crate) fn take_written(&mut self) -> Tables {
         match &self.result {
-            Ok(()) => std::mem::take(&mut self.followers.written),
+            Ok(()) if self.followers.unrecorded => Tables::All,
+            Ok(()) => {
+                let aftermath = self.followers.aftermath.as_mut();
+                aftermath.map_or_else(Tables::default, |left| std::mem::take(&mut left.written))
+            }
             Err(Error::CommitUnknown { .. }) => Tables::All,
             Err(_) => Tables::default(),
         }

@@ -72,7 +72,7 @@ impl Engine {
         }
         session.resolve();
         self.writer
-            .include(session.take_all_promises(), &session.take_written());
+            .include(session.take_aftermath(), session.records());
         Ok(())
     }
 
@@ -207,7 +207,7 @@ pub(crate) fn undo_write(writer: &Writer, session: &Session) {
     drop(slot);
     if session.access == Access::Connection {
         // What its statements have committed stays.
-        writer.tell_live_reads(Tables::All);
+        writer.tell_live_reads(|| Tables::All);
     }
 }
 

@@ -28,7 +28,10 @@ pub(super) fn refuse_foreign_journal(opener: &Opener) -> Result<()> {
     let file = File::open(&journal).map_err(failed)?;
     match mismatch(&database, file).map_err(failed)? {
         None => Ok(()),
-        Some(why) => Err(Error::ForeignLog { log: journal, why }),
+        Some(why) => Err(Error::ForeignLog {
+            log: journal.into(),
+            why,
+        }),
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn refuse_foreign_log(opener: &Opener) -> Result<()> {
     let read = |why| match why {
         Ok(None) => Ok(()),
         Ok(Some(why)) => Err(Error::ForeignLog {
-            log: log.clone(),
+            log: log.as_path().into(),
             why,
         }),
         Err(error) => Err(Error::io(&log, error)),

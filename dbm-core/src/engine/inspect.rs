@@ -77,7 +77,7 @@ fn not_readable(opener: &Opener, error: Error) -> Error {
         _ => return error,
     };
     Error::NotReadable {
-        path: opener.path.clone(),
+        path: opener.path.as_path().into(),
         why,
     }
 }

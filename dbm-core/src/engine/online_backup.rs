@@ -110,7 +110,7 @@ impl Engine {
         if copy.publish(&to)? {
             Ok(())
         } else {
-            Err(Error::TargetExists { path: to })
+            Err(Error::TargetExists { path: to.into() })
         }
     }
 }
@@ -142,7 +142,10 @@ fn refuse_target(to: &Path) -> Result<()> {
         let log = side_of(to, ending);
         if is_taken(&log) {
             let fix = "remove it, or choose another name";
-            return Err(Error::LogBeside { log, fix });
+            return Err(Error::LogBeside {
+                log: log.into(),
+                fix,
+            });
         }
     }
     Ok(())

@@ -94,7 +94,7 @@ impl Opener {
     /// lost when the last descriptor is closed.
     pub(crate) fn check_identity(&self) -> Result<()> {
         let replaced = || Error::FileReplaced {
-            path: self.path.clone(),
+            path: self.path.as_path().into(),
         };
         let now = Identity::of(&self.path).map_err(|error| match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => replaced(),

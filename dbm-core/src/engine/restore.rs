@@ -117,8 +117,8 @@ fn copy_backup(
     if version > *at_most {
         return Err(Error::TooNew {
             path: backup.into(),
-            stored: version,
-            required: at_most.clone(),
+            stored: version.into(),
+            required: at_most.clone().into(),
         });
     }
     refuse_part(&connection, &source.0.path).map_err(|error| error.at(backup))?;
@@ -158,7 +158,10 @@ fn refuse_log(backup: &Path) -> Result<()> {
         let log = side_of(backup, ending);
         if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
             let fix = "if it belongs to the backup, open and close that with the program that made it; otherwise remove it";
-            return Err(Error::LogBeside { log, fix });
+            return Err(Error::LogBeside {
+                log: log.into(),
+                fix,
+            });
         }
     }
     Ok(())

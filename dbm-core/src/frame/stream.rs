@@ -30,7 +30,7 @@ impl Drop for StreamPermit<'_> {
 }
 
 impl Frame {
-    /// Produces the rows of a statement: here if it is short and its result fits into one chunk, otherwise on the worker
+    /// Produces the rows of a statement: here if it is short and its result is not too large, otherwise on the worker
     /// thread, which waits while the body has a chunk to take.
     pub(crate) async fn stream<T: FromRow>(
         self: &Arc<Self>,

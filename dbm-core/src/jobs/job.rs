@@ -68,8 +68,18 @@ fn json(kind: &'static str, value: &impl Serialize) -> Result<String> {
 /// Reads the arguments of a job.
 #[doc(hidden)]
 pub fn arguments<T: DeserializeOwned>(json: &str) -> Result<T, JobFailure> {
-    serde_json::from_str(json)
-        .map_err(|error| JobFailure::Arguments(format!("the arguments do not fit: {error}")))
+    serde_json::from_str(json).map_err(|error| JobFailure::Arguments(misfit(&error)))
+}
+
+/// Its own text would name a value, and this one is logged.
+fn misfit(error: &serde_json::Error) -> String {
+    let why = if error.is_data() {
+        "the method takes others"
+    } else {
+        "they are no JSON"
+    };
+    let (line, column) = (error.line(), error.column());
+    format!("the arguments do not fit: {why} (line {line}, column {column})")
 }
 
 /// Why a run of a job had no success.

@@ -141,6 +141,7 @@ impl<M: Send + Sync + 'static> Keeper<M> {
         if self.is_put_off_too_far(&sight, now) {
             self.runner.schedule(core).await?;
         }
+        self.give_back(core, &sight.mine).await?;
         let took_over = self.watch_others(core, &sight.others).await?;
         let suspect_is_due = (took_over || sight.has_suspect) && self.runner.saw_suspect();
         let wait = sight.due.map(|due| due.saturating_sub(now));
@@ -224,6 +225,30 @@ impl<M: Send + Sync + 'static> Keeper<M> {
                 .fail_with_exception()?;
             tell::forgotten(forgotten);
         }
+        Ok(())
+    }
+
+    /// Gives back what this process has claimed without knowing it: the outcome of the commit was unknown.
+    async fn give_back(&self, core: &ManagerCore, mine: &[(i64, i64)]) -> Result<()> {
+        static SITE: Site = Site::new(module_path!(), "give jobs back");
+        let board = &self.runner.board;
+        let unknown = |&&(_, claim): &&(i64, i64)| !board.has_in_hand(claim);
+        let unknown: Vec<(i64, i64)> = mine.iter().filter(unknown).copied().collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        Call::new(&SITE, core)
+            .on::<WriteTransaction>()
+            .returning::<Result<()>>()
+            .run(async |mut db: WriteTransaction| {
+                for (id, claim) in &unknown {
+                    statements::give_back(&mut db, *id, *claim).await?;
+                }
+                Ok(())
+            })
+            .await
+            .fail_with_exception()?;
+        board.bell.ring();
         Ok(())
     }
 

@@ -63,10 +63,28 @@ struct Workers {
     missed: bool,
 }
 
-/// A claimed job, and what the claim has taken with it.
+/// A claimed job, and what the claim has taken with it. Whoever has it has the job in hand.
 pub(super) struct Claim<M> {
     pub(super) job: Claimed,
+    runner: Arc<Runner<M>>,
     _suspect: Option<Suspect<M>>,
+}
+
+impl<M> Claim<M> {
+    fn new(runner: &Arc<Runner<M>>, job: Claimed, suspect: Option<Suspect<M>>) -> Self {
+        runner.board.take_in_hand(job.token);
+        Self {
+            job,
+            runner: Arc::clone(runner),
+            _suspect: suspect,
+        }
+    }
+}
+
+impl<M> Drop for Claim<M> {
+    fn drop(&mut self) {
+        self.runner.board.lay_down(self.job.token);
+    }
 }
 
 /// What a transaction has claimed. It counts once that is committed.
@@ -177,31 +195,26 @@ impl<M: Send + Sync + 'static> Runner<M> {
         if self.core(manager).gate().is_closing() || Arc::strong_count(manager) <= running {
             return Ok(Turn::default());
         }
-        let (worker, names) = (self.board.worker, &self.kinds.names);
         self.board.set_claims();
+        let claim = self.next(db).await?;
+        // Only now that this process has the file's lock is it sure that no other one takes its jobs over meanwhile.
         let beats = self.board.must_beat();
         if beats {
-            statements::beat(db, worker).await?;
+            statements::beat(db, self.board.worker).await?;
         }
+        Ok(Turn { claim, beats })
+    }
+
+    async fn next(self: &Arc<Self>, db: &mut WriteTransaction) -> Result<Option<Claim<M>>> {
+        let (worker, names) = (self.board.worker, &self.kinds.names);
         if let Some(suspect) = self.suspect() {
             if let Some(job) = statements::claim_suspect(db, worker, names).await? {
-                let claim = Claim {
-                    job,
-                    _suspect: Some(suspect),
-                };
-                return Ok(Turn {
-                    claim: Some(claim),
-                    beats,
-                });
+                return Ok(Some(Claim::new(self, job, Some(suspect))));
             }
             self.has_suspect.store(false, Ordering::Relaxed);
         }
         let job = statements::claim(db, worker, names, self.board.now()).await?;
-        let claim = job.map(|job| Claim {
-            job,
-            _suspect: None,
-        });
-        Ok(Turn { claim, beats })
+        Ok(job.map(|job| Claim::new(self, job, None)))
     }
 
     /// The right to claim a suspect, if there may be one and none runs.

@@ -10,6 +10,7 @@ use crate::transaction::{ReadTransaction, WriteTransaction};
 const SCHEDULE: &str = "every";
 
 /// A row as it is claimed.
+#[derive(Clone)]
 pub(super) struct Claimed {
     pub(super) id: i64,
     pub(super) kind: String,
@@ -112,7 +113,8 @@ impl Claimed {
                 db.execute(NEXT, (id, token, *due, cause)).await?
             }
             Ending::Dead { died, cause } => {
-                db.execute(DEAD, (id, token, *died, cause.as_str())).await?
+                let dead = (id, token, *died, self.attempts, cause.as_str());
+                db.execute(DEAD, dead).await?
             }
         };
         Ok(changed > 0)
@@ -142,13 +144,14 @@ const AGAIN: &str =
 const NEXT: &str =
     "UPDATE _dbm_job SET owner = NULL, due = ?3, enqueued = ?3, attempts = 0, cause = ?4
      WHERE id = ?1 AND token = ?2 AND owner IS NOT NULL";
-const DEAD: &str = "UPDATE _dbm_job SET owner = NULL, due = NULL, died = ?3, cause = ?4
+const DEAD: &str =
+    "UPDATE _dbm_job SET owner = NULL, due = NULL, died = ?3, attempts = ?4, cause = ?5
      WHERE id = ?1 AND token = ?2 AND owner IS NOT NULL";
 
-/// Writes that a worker lives.
+/// Writes that a worker lives. A beat is a random number: if a count began again after another process has deleted the
+/// row, a third one could take its first beat for the one that it has seen before.
 pub(super) async fn beat(db: &mut WriteTransaction, worker: i64) -> Result<()> {
-    let sql =
-        "INSERT INTO _dbm_worker VALUES (?1, 1) ON CONFLICT (id) DO UPDATE SET beat = beat + 1";
+    let sql = "INSERT INTO _dbm_worker VALUES (?1, random()) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat";
     db.execute(sql, (worker,)).await.map(drop)
 }
 
@@ -160,6 +163,13 @@ pub(super) async fn take_over(db: &mut WriteTransaction, worker: i64, beat: i64)
     }
     let free = "UPDATE _dbm_job SET owner = 0 WHERE owner = ?1";
     Ok(db.execute(free, (worker,)).await? > 0)
+}
+
+/// Undoes a claim, as if it had never been made.
+pub(super) async fn give_back(db: &mut WriteTransaction, id: i64, claim: i64) -> Result<()> {
+    let sql = "UPDATE _dbm_job SET owner = NULL, attempts = attempts - 1
+         WHERE id = ?1 AND token = ?2 AND owner IS NOT NULL";
+    db.execute(sql, (id, claim)).await.map(drop)
 }
 
 /// Has a schedule run at `now`, unless it is there; and not later than one period from now.
@@ -194,6 +204,8 @@ pub(super) struct Sight {
     pub(super) due: Option<i64>,
     /// There is a job whose worker's process has ended.
     pub(super) has_suspect: bool,
+    /// The jobs of this worker, with the numbers of their claims.
+    pub(super) mine: Vec<(i64, i64)>,
     /// The workers of other processes, with their beats.
     pub(super) others: Vec<(i64, i64)>,
     /// When each schedule is due, if it waits.
@@ -205,6 +217,7 @@ const FIRST_DUE: &str =
      ORDER BY due LIMIT 1)) FROM json_each(?1) AS known";
 const HAS_SUSPECT: &str = "SELECT EXISTS (SELECT 1 FROM json_each(?1) AS known
      WHERE EXISTS (SELECT 1 FROM _dbm_job WHERE owner = 0 AND kind = known.value))";
+const MINE: &str = "SELECT id, token FROM _dbm_job WHERE owner = ?1";
 const OTHERS: &str = "SELECT id, beat FROM _dbm_worker WHERE id <> ?1";
 const SCHEDULES: &str =
     "SELECT job.kind, job.due FROM json_each(?1) AS known CROSS JOIN _dbm_job AS job
@@ -214,6 +227,7 @@ pub(super) async fn look(db: &mut ReadTransaction, worker: i64, kinds: &str) -> 
     Ok(Sight {
         due: db.query_one(FIRST_DUE, (kinds,)).await?,
         has_suspect: db.query_one(HAS_SUSPECT, (kinds,)).await?,
+        mine: db.query(MINE, (worker,)).await?,
         others: db.query(OTHERS, (worker,)).await?,
         schedules: db.query(SCHEDULES, (kinds,)).await?,
     })

@@ -95,6 +95,11 @@ pub(super) async fn run<M: Send + Sync + 'static>(
     runner.pass_on();
     if job.attempts > kind.attempts {
         let failure = JobFailure::Failed(Error::other(ENDED));
+        // This claim runs nothing, so it is no attempt.
+        let job = &Claimed {
+            attempts: kind.attempts,
+            ..job.clone()
+        };
         return fail(runner, manager, kind, job, failure).await;
     }
     let failure = if kind.in_transaction {

@@ -70,7 +70,7 @@ async fn run(check: Option<impl Future<Output = ()>>, limit: Duration) {
 }
 
 /// What runs after a commit counts as a call: the end would wait for it.
-fn not_from_inside_or_after(gate: &Gate, operation: &'static str) -> Result<()> {
+pub(super) fn not_from_inside_or_after(gate: &Gate, operation: &'static str) -> Result<()> {
     not_from_inside(gate, operation)?;
     runs_for(gate.id).map_or(Ok(()), |method| {
         Err(Error::FromInside { operation, method })

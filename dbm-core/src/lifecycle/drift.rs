@@ -164,8 +164,8 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
         };
         if self.is_error() {
             return Err(Error::SchemaDrift {
-                path: engine.opener.path.clone(),
-                version: self.newest.clone(),
+                path: engine.opener.path.as_path().into(),
+                version: self.newest.clone().into(),
                 differences: drift.to_string(),
             });
         }

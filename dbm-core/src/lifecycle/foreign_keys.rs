@@ -22,9 +22,9 @@ pub(super) async fn refuse_worse_than(
     match foreign_keys(frame).await?.worse_than(before) {
         None => Ok(()),
         Some(violation) => Err(Error::ForeignKeys {
-            path: engine.opener.path.clone(),
-            child: violation.child,
-            parent: violation.parent,
+            path: engine.opener.path.as_path().into(),
+            child: violation.child.into(),
+            parent: violation.parent.into(),
             count: violation.count,
         }),
     }

@@ -73,9 +73,9 @@ async fn run_hook<M: Schema>(
     tell(|| info!(%from, %to, "migrating the database"));
     if !schema.migrate_db(db, from, to).await? {
         return Err(Error::MigrationRefused {
-            path: engine.opener.path.clone(),
-            from: from.clone(),
-            to: to.clone(),
+            path: engine.opener.path.as_path().into(),
+            from: from.clone().into(),
+            to: to.clone().into(),
         });
     }
     version_row::update(db, to).await?;

@@ -28,7 +28,7 @@ pub(crate) enum Step {
 
 /// The step that a file with these contents needs, or why it is refused.
 pub(crate) fn step_for(contents: Contents, opener: &Opener, required: &Version) -> Result<Step> {
-    let path = || opener.path.clone();
+    let path = || opener.path.as_path().into();
     let stored = match (contents, &opener.config.adopt) {
         (Contents::Nothing, _) => return Ok(Step::Create),
         (Contents::Version(stored), _) if stored == *required => return Ok(Step::Nothing),
@@ -48,8 +48,8 @@ pub(crate) fn step_for(contents: Contents, opener: &Opener, required: &Version) 
     }
     Err(Error::TooNew {
         path: path(),
-        stored,
-        required: required.clone(),
+        stored: stored.into(),
+        required: required.clone().into(),
     })
 }
 
@@ -133,7 +133,7 @@ fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Ste
 /// The same for a manager that only reads. A file that needs a step is refused.
 fn prepare_to_read(opener: &Opener, reader: &Conn, required: &Version) -> Result<Step> {
     let no_database = || Error::NoDatabase {
-        path: opener.path.clone(),
+        path: opener.path.as_path().into(),
     };
     if length(opener)? == 0 {
         return Err(no_database());
@@ -144,9 +144,9 @@ fn prepare_to_read(opener: &Opener, reader: &Conn, required: &Version) -> Result
         Contents::Nothing if has_no_page(opener)? => Err(not_a_database()),
         Contents::Nothing => Err(no_database()),
         Contents::Version(stored) if stored < *required => Err(Error::TooOld {
-            path: opener.path.clone(),
-            stored,
-            required: required.clone(),
+            path: opener.path.as_path().into(),
+            stored: stored.into(),
+            required: required.clone().into(),
         }),
         contents => {
             let step = step_for(contents, opener, required)?;

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::close::{close_within, ended};
-use super::not_from_inside;
+use super::close::{close_within, ended, not_from_inside_or_after};
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 
 /// Closes after a signal. A second signal interrupts the calls at once.
 pub(crate) async fn close_on_signal(gate: &Arc<Gate>, limit: Duration) -> Result<()> {
-    not_from_inside(gate, "close_on_signal")?;
+    not_from_inside_or_after(gate, "close_on_signal")?;
     let mut signals = Signals::listen()?;
     if let Some(result) = signals.or(ended(gate, "close_on_signal")).await {
         return result;

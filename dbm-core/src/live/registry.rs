@@ -56,10 +56,14 @@ impl LiveReads {
     }
 
     /// Notes what a transaction has written, once it is durable. True if [`tell`](Self::tell) must be called for it.
-    pub(crate) fn note_commit(&self, written: Tables) -> bool {
+    pub(crate) fn note_commit(&self, written: impl FnOnce() -> Tables) -> bool {
         // SeqCst: the partner of the one in `subscribe`. Either this sees the new reader, or that one sees the commit.
         fence(Ordering::SeqCst);
-        if !self.is_active() || written.is_empty() {
+        if !self.is_active() {
+            return false;
+        }
+        let written = written();
+        if written.is_empty() {
             return false;
         }
         let mut committed = lock(&self.committed);
@@ -288,7 +292,7 @@ mod tests {
                 0 if self.state == self.committed && self.state < COMMITS => self.state += 1,
                 0 if self.state > self.committed => {
                     self.committed += 1;
-                    self.untold |= self.live.note_commit(table());
+                    self.untold |= self.live.note_commit(table);
                 }
                 1 if self.untold => {
                     self.untold = false;
@@ -346,9 +350,9 @@ mod tests {
     #[test]
     fn nothing_is_recorded_while_nobody_reads() {
         let live = Arc::<LiveReads>::default();
-        assert!(!live.note_commit(Tables::All));
+        assert!(!live.note_commit(|| Tables::All));
         let place = live.subscribe();
-        assert!(live.note_commit(table()) && !live.note_commit(table()));
+        assert!(live.note_commit(table) && !live.note_commit(table));
         live.tell();
         drop(place);
         assert!(!live.is_active() && live.lock().by_table.is_empty());

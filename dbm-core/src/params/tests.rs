@@ -26,6 +26,7 @@ fn positional_in_every_form() {
     let text = String::from("b");
     assert_eq!(echo(sql, (1, "b")).unwrap(), ["1", "'b'"]);
     assert_eq!(echo(sql, (1, &text)).unwrap(), ["1", "'b'"]);
+    assert_eq!(echo(sql, &(1, &text)).unwrap(), ["1", "'b'"]);
     assert_eq!(echo(sql, ("a", None::<i64>)).unwrap(), ["'a'", "NULL"]);
     assert_eq!(echo(sql, ([1_u8, 2], 0.5)).unwrap(), ["X'0102'", "0.5"]);
     assert_eq!(echo(sql, [1, 2]).unwrap(), ["1", "2"]);

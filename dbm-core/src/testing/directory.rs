@@ -71,7 +71,7 @@ impl TestDirectory {
             Contents::Version(version) => Ok(version),
             Contents::Nothing => Err(Error::other("the fixture is an empty database")),
             Contents::Foreign | Contents::NameTaken { .. } => Err(Error::ForeignDatabase {
-                path: self.database(),
+                path: self.database().into(),
             }),
         }
     }

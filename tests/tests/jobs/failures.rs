@@ -166,6 +166,7 @@ fn arguments_that_no_longer_fit_are_dead_at_once_and_kept() {
                 "{}",
                 job.cause
             );
+            assert!(!job.cause.contains("seven"), "a value: {}", job.cause);
         }
         assert!(store.notes().await.unwrap().is_empty());
         store.close().await.unwrap();

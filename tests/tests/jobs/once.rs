@@ -83,3 +83,52 @@ fn a_job_in_a_transaction_does_nothing_if_it_is_anothers() {
         store.close().await.unwrap();
     });
 }
+
+/// The commit of the claim happened, though its outcome was unknown: the process has the job, and does not know of it.
+#[test]
+fn a_job_that_was_claimed_by_a_commit_of_unknown_outcome_runs() {
+    run(async {
+        let directory = TestDirectory::new().unwrap();
+        let file = directory.path().join("database.db");
+        let store = Store::open(directory.config()).await.unwrap();
+        store
+            .enqueue(Store::note_job(1, "first".into()))
+            .await
+            .unwrap();
+        store.written(1).await;
+        let hour = std::time::Duration::from_secs(3_600);
+        store
+            .enqueue_in(Store::note_job(2, "second".into()), hour)
+            .await
+            .unwrap();
+        let claim = "UPDATE _dbm_job SET due = 0, attempts = 1, token = 1, owner = (SELECT id FROM _dbm_worker)";
+        let other = dbm_core::rusqlite::Connection::open(file).unwrap();
+        assert_eq!(other.execute(claim, ()).unwrap(), 1);
+        assert_eq!(store.written(2).await, ["1 first", "2 second"]);
+        store.close().await.unwrap();
+    });
+}
+
+/// Three processes: the second one has deleted the row of an idle one, and the third one has not seen that.
+#[test]
+fn a_sign_of_life_never_looks_like_an_older_one() {
+    run(async {
+        let store = Store::by_hand().await;
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            run_due_jobs(&store).await.unwrap();
+            let rows = store
+                .number("SELECT count(*) FROM _dbm_worker")
+                .await
+                .unwrap();
+            if rows > 0 {
+                let beat = "SELECT beat FROM _dbm_worker";
+                seen.push(store.number(beat).await.unwrap());
+                store.sql("DELETE FROM _dbm_worker").await.unwrap();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_ne!(seen[0], seen[1]);
+        store.close().await.unwrap();
+    });
+}

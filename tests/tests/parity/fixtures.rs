@@ -209,7 +209,7 @@ fn assert_typed(case: &Case, error: &Error) {
         Error::TooNew {
             stored, required, ..
         } => {
-            assert_eq!(*required, case.target());
+            assert_eq!(**required, case.target());
             assert!(
                 text.contains(&stored.to_string()) && text.contains(&required.to_string()),
                 "{text}"

@@ -98,7 +98,7 @@ fn a_next_that_is_dropped_loses_no_row() {
             let store = Store::new(Config::in_memory().execution(execution)).await;
             let read = store
                 .read(async |db| {
-                    let mut rows = db.stream::<i64>(COUNT, (30_000,));
+                    let mut rows = db.stream::<i64>(COUNT, (200_000,));
                     let (mut expected, mut dropped) = (1, 0);
                     loop {
                         let mut next = Box::pin(rows.next());
@@ -118,7 +118,7 @@ fn a_next_that_is_dropped_loses_no_row() {
                     Ok(expected - 1)
                 })
                 .await;
-            assert_eq!(read.unwrap(), 30_000);
+            assert_eq!(read.unwrap(), 200_000);
             store.close().await.unwrap();
         }
     });

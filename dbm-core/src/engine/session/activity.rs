@@ -1,6 +1,6 @@
 //! When the call that has the writer last used it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A statement runs.
@@ -10,6 +10,8 @@ pub(super) struct Activity {
     base: Instant,
     /// Nanoseconds from `base` to the end of the newest statement, or [`ACTIVE`].
     last: AtomicU64,
+    /// A statement that has not ended waits for the body.
+    waits: AtomicBool,
 }
 
 impl Activity {
@@ -18,6 +20,7 @@ impl Activity {
         Box::new(Self {
             base: Instant::now(),
             last: AtomicU64::new(0),
+            waits: AtomicBool::new(false),
         })
     }
 
@@ -29,6 +32,14 @@ impl Activity {
         let nanoseconds = u64::try_from(self.base.elapsed().as_nanos());
         self.last
             .store(nanoseconds.unwrap_or(ACTIVE), Ordering::Relaxed);
+    }
+
+    pub(super) fn set_waits(&self, waits: bool) {
+        self.waits.store(waits, Ordering::Relaxed);
+    }
+
+    pub(super) fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
     }
 
     /// Notes that rows are taken, unless a statement runs.

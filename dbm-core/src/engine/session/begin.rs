@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Access, HasSession, Session};
+use crate::config::Execution;
 use crate::engine::db::{CONTROL, Db};
 use crate::engine::open::is_busy;
 use crate::error::{Error, Result};
@@ -35,6 +36,32 @@ impl Session {
         };
         if begin_read(db).is_ok() {
             self.begun.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// [`take_connection`](Self::take_connection) and [`begin`](Self::begin) under one lock. False if something is in
+    /// the way of that: then each has to be done by itself.
+    pub(crate) fn begin_at_once(&self) -> Result<bool> {
+        if self.access != Access::Write || self.execution() == Execution::Offload {
+            return Ok(false);
+        }
+        let Some(mut slot) = self.conn.lock_open() else {
+            return Ok(false);
+        };
+        self.take(&mut slot)?;
+        let db = self.db(&mut slot)?;
+        if self.is_shared() {
+            db.savepoint(0)?;
+            self.savepoint.store(true, Ordering::Relaxed);
+            return Ok(true);
+        }
+        match db.control(&CONTROL.begin_write) {
+            Ok(()) => Ok(true),
+            Err(error) if is_busy(&error) => Ok(false),
+            Err(error) => {
+                self.set_failure(&error, false);
+                Err(error)
+            }
         }
     }
 

@@ -41,7 +41,12 @@ impl Session {
             match session.db(&mut session.conn.lock()) {
                 Ok(db) => session
                     .conn
-                    .as_job(job, owner, interruptible, is_wanted, || work(session, db))
+                    .as_job(job, owner, interruptible, is_wanted, || {
+                        let result = work(session, db);
+                        // Also after the library's own work, such as BEGIN: from here on the body can go on.
+                        session.set_ready();
+                        result
+                    })
                     .ok_or_else(|| session.lost_or(Error::HandleEnded)),
                 Err(error) => Err(error),
             }
@@ -78,5 +83,31 @@ impl Drop for InterruptOnDrop<'_> {
             self.abandoned.store(true, Ordering::SeqCst);
             self.session.conn.interrupt(self.job);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::engine::session::Access;
+    use crate::test_support::{engine_of, run};
+
+    #[test]
+    fn a_call_is_not_idle_while_the_library_works_for_it() {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let engine = engine_of(Config::in_memory().max_write_idle(Duration::from_secs(1)));
+        let conn = Arc::clone(&engine.writer.conn);
+        let session = Session::new(conn, next_id(), Access::Write, "waits", false, &COUNT);
+        let session = Arc::new(session);
+        session.take(&mut session.conn.lock()).unwrap();
+        run(async {
+            let begins = Session::control_on_lane(&session, |_, _| Instant::now());
+            let begun = begins.await.unwrap();
+            assert!(session.idle_since().is_some_and(|since| since >= begun));
+        });
     }
 }

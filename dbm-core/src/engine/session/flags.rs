@@ -99,10 +99,19 @@ impl Session {
         }
     }
 
-    /// A statement that waited for its caller goes on.
+    /// A statement that has not ended waits for the body, so the call counts as idle.
+    pub(crate) fn set_waits(&self) {
+        if let Some(activity) = &self.activity {
+            activity.ends();
+            activity.set_waits(true);
+        }
+    }
+
+    /// A statement that waited for the body goes on.
     pub(crate) fn set_busy(&self) {
         if let Some(activity) = &self.activity {
             activity.begins();
+            activity.set_waits(false);
         }
     }
 
@@ -113,9 +122,12 @@ impl Session {
         }
     }
 
-    /// Since when the call has not used its connection; `None` while it does.
+    /// Since when the call has not used its connection; `None` while it does. What its worker thread has not finished is
+    /// use, unless it waits for the body.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
-        self.activity.as_ref()?.idle_since()
+        let activity = self.activity.as_ref()?;
+        let is_idle = activity.waits() || !self.conn.has_pending();
+        is_idle.then(|| activity.idle_since()).flatten()
     }
 
     pub(crate) fn set_shared(&self, shared: bool) {

@@ -164,15 +164,15 @@ impl Session {
                 if self.conn.take(self.id) {
                     return self.check();
                 }
-            } else if let Some(slot) = self.conn.lock_open() {
-                return self.take(slot);
+            } else if let Some(mut slot) = self.conn.lock_open() {
+                return self.take(&mut slot);
             }
             // Until the session owns it, the connection may be closed again and must then be reopened.
             Box::pin(self.conn.open_on_worker()).await?;
         }
     }
 
-    pub(crate) fn take(&self, mut slot: SlotGuard<'_>) -> Result<()> {
+    pub(crate) fn take(&self, slot: &mut SlotGuard<'_>) -> Result<()> {
         self.check()?;
         slot.give_to(self.id)?;
         if let Some(db) = slot.db() {

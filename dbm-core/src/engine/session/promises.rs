@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Session;
 use crate::after_commit::Ticket;
+use crate::engine::commit_outcome::Aftermath;
 
 impl Session {
     pub(crate) fn promise(&self, ticket: Ticket) {
@@ -20,9 +21,13 @@ impl Session {
         drop(self.take_promises(mark));
     }
 
-    /// The promises, for the batch that the call's work becomes part of.
-    pub(crate) fn take_all_promises(&self) -> Vec<Ticket> {
-        self.take_promises(0)
+    /// The promises and what was written, for the batch that the call's work becomes part of.
+    pub(crate) fn take_aftermath(&self) -> Option<Box<Aftermath>> {
+        self.rare.get()?;
+        Some(Box::new(Aftermath {
+            promises: self.take_promises(0),
+            written: self.take_written(),
+        }))
     }
 
     fn take_promises(&self, mark: usize) -> Vec<Ticket> {

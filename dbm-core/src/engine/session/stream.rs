@@ -18,6 +18,8 @@ use crate::row::{self, Chunks};
 
 /// A chunk is sent when it has about as many bytes. Three exist at a time: one is produced, one waits, one is read.
 const CHUNK: usize = 64 * 1024;
+/// A result of fewer bytes is one chunk where the task is. Few short statements have more, and theirs are produced twice.
+const WHOLE: usize = 1024 * 1024;
 /// Slow rows are sent before a chunk is full.
 const CHUNK_TIME: Duration = Duration::from_millis(1);
 
@@ -35,7 +37,7 @@ pub(crate) struct RowChannel<T> {
 pub(crate) enum Produced {
     /// All of it was sent.
     All,
-    /// It is larger than a chunk, and nothing was sent: the statement must run where it may wait.
+    /// It is too large for one chunk, and nothing was sent: the statement must run where it may wait.
     TooMuch,
 }
 
@@ -100,7 +102,7 @@ impl<T: DeserializeOwned + Send + 'static> Producer<T> {
     fn read(&mut self, connection: &Connection, mut rows: Chunks<'_>) -> Result<Produced> {
         if !self.channel.may_wait.load(Ordering::Relaxed) {
             let mut chunk = Vec::new();
-            let read = rows.fill(&mut chunk, usize::MAX, CHUNK);
+            let read = rows.fill(&mut chunk, usize::MAX, WHOLE);
             let is_last = match &read {
                 Ok(more) => !more,
                 // A statement that was stopped runs again.
@@ -149,7 +151,7 @@ impl<T: DeserializeOwned + Send + 'static> Producer<T> {
             }
             if full_since.is_none() {
                 full_since = Some(Instant::now());
-                self.session.session().set_ready();
+                self.session.session().set_waits();
             }
             // Who interrupts the statement unparks the thread as well.
             if connection.is_interrupted() {

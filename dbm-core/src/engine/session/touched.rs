@@ -90,12 +90,13 @@ impl Session {
         }
     }
 
-    /// All that the call has written, for its batch.
-    pub(crate) fn take_written(&self) -> Tables {
-        // What ran before there were live reads is not recorded.
-        if !self.tracks.load(Ordering::Relaxed) || !self.live().is_active() {
-            return Tables::All;
-        }
+    /// Whether all that the call has written is recorded. What ran before there were live reads is not.
+    pub(crate) fn records(&self) -> bool {
+        self.tracks.load(Ordering::Relaxed) && self.live().is_active()
+    }
+
+    /// All that is recorded.
+    pub(super) fn take_written(&self) -> Tables {
         let mut tables = Tables::default();
         if let Some(rare) = self.rare.get() {
             for touched in lock(&rare.written).drain(..) {

@@ -22,7 +22,7 @@ struct Request<'a, S> {
 }
 
 enum Acquired<'a> {
-    AtOnce(WriterPermit),
+    AtOnce(WriterPermit<'a>),
     Queued(PlaceInQueue<'a>),
 }
 
@@ -30,16 +30,16 @@ enum Acquired<'a> {
 struct PlaceInQueue<'a> {
     writer: &'a Writer,
     arrival: Arrival,
-    grant: oneshot::Receiver<Result<WriterPermit>>,
+    grant: oneshot::Receiver<Result<WriterPermit<'static>>>,
 }
 
 impl Writer {
     /// Waits for the writer, first come first served. Dropping the future leaves the queue undisturbed.
-    pub(crate) async fn acquire(
-        self: &Arc<Self>,
+    pub(crate) async fn acquire<'a>(
+        self: &'a Arc<Self>,
         session: &Arc<impl HasSession>,
         share_policy: Option<&'static SharePolicy>,
-    ) -> Result<WriterPermit> {
+    ) -> Result<WriterPermit<'a>> {
         let request = Request {
             session,
             share_policy,
@@ -56,7 +56,7 @@ impl Writer {
         self: &'a Arc<Self>,
         mut request: Request<'_, impl HasSession>,
         mut place: PlaceInQueue<'a>,
-    ) -> Result<WriterPermit> {
+    ) -> Result<WriterPermit<'a>> {
         let (since, mut claim_within) = (Instant::now(), POLICY.claim_within);
         let method = request.method();
         loop {
@@ -81,7 +81,10 @@ impl Writer {
         }
     }
 
-    fn arrive(self: &Arc<Self>, request: &Request<'_, impl HasSession>) -> Result<Acquired<'_>> {
+    fn arrive<'a>(
+        self: &'a Arc<Self>,
+        request: &Request<'_, impl HasSession>,
+    ) -> Result<Acquired<'a>> {
         let (id, method) = (request.id(), request.method());
         let exclusive = is_exclusive(request.share_policy);
         let mut spin = Spin::default();
@@ -131,7 +134,7 @@ impl Writer {
     }
 
     /// Whether the caller still has the writer that it was granted.
-    fn claim(&self, request: &Request<'_, impl HasSession>, permit: &mut WriterPermit) -> bool {
+    fn claim(&self, request: &Request<'_, impl HasSession>, permit: &mut WriterPermit<'_>) -> bool {
         let caller = request.caller(is_exclusive(request.share_policy));
         let joins = self.note(|scheduler| {
             let joins = scheduler.claim(caller, Instant::now())?;

@@ -64,7 +64,7 @@ impl Writer {
             drop(finished);
         }
         session.set_shared(false);
-        session.take(session.conn.lock())
+        session.take(&mut session.conn.lock())
     }
 }
 

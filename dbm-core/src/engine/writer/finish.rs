@@ -1,6 +1,7 @@
 //! How a call whose work is part of the open transaction ends: it commits, leads, or waits for the commit of another
 //! call.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ impl Writer {
     /// committed.
     pub(crate) async fn finish(
         self: &Arc<Self>,
-        permit: WriterPermit,
+        permit: WriterPermit<'_>,
         session: &Session,
     ) -> Result<()> {
         match self.try_finish(permit, session).await {
@@ -34,17 +35,18 @@ impl Writer {
         }
     }
 
-    async fn try_finish(self: &Arc<Self>, permit: WriterPermit, session: &Session) -> Result<()> {
+    async fn try_finish(
+        self: &Arc<Self>,
+        permit: WriterPermit<'_>,
+        session: &Session,
+    ) -> Result<()> {
         let (id, exclusive) = (permit.id, permit.exclusive);
         // Whatever the answer is, the call no longer has the writer.
         permit.disarm();
         let finished =
             self.step(|scheduler, effects| scheduler.finish(id, exclusive, Instant::now, effects));
         match finished {
-            Finished::Commit(followers) => {
-                let permit = LibraryPermit::of_task(self);
-                self.commit(permit, id, followers).await
-            }
+            Finished::Commit(followers) => self.commit(id, followers).await,
             Finished::Lead(outcome) => Box::pin(self.lead(id, &outcome)).await,
             Finished::Wait(outcome) => self.wait_for(&outcome).await,
             Finished::Lost => Err(Error::HandleEnded),
@@ -59,10 +61,10 @@ impl Writer {
     async fn lead(self: &Arc<Self>, id: CallId, outcome: &CommitOutcome) -> Result<()> {
         let leader = Leader { writer: self, id };
         match leader.gather().await {
-            Some((permit, followers)) => {
+            Some(followers) => {
                 let owner = next_id();
                 let _ = self.conn.lock().give_to(owner);
-                self.commit(permit, owner, followers).await
+                self.commit(owner, followers).await
             }
             None => {
                 self.stay_awake_for(outcome).await;
@@ -71,15 +73,12 @@ impl Writer {
         }
     }
 
-    /// Commits the open transaction, where the task is or on the worker thread, and then passes the writer on.
-    async fn commit(
-        self: &Arc<Self>,
-        mut permit: LibraryPermit,
-        owner: OwnerId,
-        followers: Followers,
-    ) -> Result<()> {
+    /// Commits the open transaction, where the task is or on the worker thread, and then passes the writer on. The
+    /// library holds the writer since an event has answered `Commit`.
+    async fn commit(self: &Arc<Self>, owner: OwnerId, followers: Followers) -> Result<()> {
         let here = self.committer.run_on() == RunOn::Task && !self.conn.has_pending();
         if here || !self.conn.has_worker() {
+            let mut permit = LibraryPermit::of_task(Cow::Borrowed(self));
             let finished = permit.commit(owner, followers, RunOn::Task);
             let result = finished.result.clone();
             // The next call starts before the members are told.
@@ -87,12 +86,13 @@ impl Writer {
             drop(finished);
             return result;
         }
+        let permit = LibraryPermit::of_task(Cow::Owned(Arc::clone(self)));
         Box::pin(self.commit_on_thread(permit, owner, followers)).await
     }
 
     async fn commit_on_thread(
         self: &Arc<Self>,
-        mut permit: LibraryPermit,
+        mut permit: LibraryPermit<'static>,
         owner: OwnerId,
         followers: Followers,
     ) -> Result<()> {
@@ -150,7 +150,7 @@ struct Leader<'a> {
 impl Leader<'_> {
     /// Lets other tasks run: calls that were just told of a commit together are likely to call again. If none of them
     /// comes, it waits for as long as one more commit would take. `None` if the batch is committed elsewhere.
-    async fn gather(&self) -> Option<(LibraryPermit, Followers)> {
+    async fn gather(&self) -> Option<Followers> {
         let limit = self.writer.committer.latency.typical().min(POLICY.max_age);
         let (mut members, mut since) = (0, Instant::now());
         let mut looked = since;
@@ -169,9 +169,7 @@ impl Leader<'_> {
                     (members, since) = (now, looked);
                 }
                 Looked::Keep { .. } => {}
-                Looked::Commit(followers) => {
-                    return Some((LibraryPermit::of_task(self.writer), followers));
-                }
+                Looked::Commit(followers) => return Some(followers),
                 Looked::Relieved => return None,
             }
         }

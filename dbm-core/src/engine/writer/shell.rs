@@ -1,5 +1,6 @@
 //! The thin shell around the scheduler: it locks, steps, unlocks, and then carries the effects out.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,9 +14,8 @@ use super::latency::RunOn;
 use super::policy::{POLICY, Policy};
 use super::scheduler::{self, CallId, Effects, Follow, Reason, RunningCall, Waiting};
 use super::watchdog::{StallWatchdog, Watched};
-use crate::after_commit::Ticket;
 use crate::engine::checkpoint::Checkpointer;
-use crate::engine::commit_outcome::{CommitOutcome, FinishedBatch, Followers};
+use crate::engine::commit_outcome::{Aftermath, CommitOutcome, FinishedBatch, Followers};
 use crate::engine::connection::{Conn, OwnerId};
 use crate::engine::db::Db;
 use crate::engine::open::SharedOpener;
@@ -65,7 +65,7 @@ pub(super) struct QueuedCall {
     pub(super) id: CallId,
     pub(super) method: &'static str,
     pub(super) share_policy: Option<&'static SharePolicy>,
-    pub(super) grant: oneshot::Sender<Result<WriterPermit>>,
+    pub(super) grant: oneshot::Sender<Result<WriterPermit<'static>>>,
 }
 
 impl Waiting for QueuedCall {
@@ -84,10 +84,7 @@ impl Waiting for QueuedCall {
 
 impl RunningCall for SharedSession {
     fn idle_since(&self) -> Option<Instant> {
-        let session = self.session();
-        // What its worker thread has not finished is not idleness.
-        let is_idle = !session.conn.has_pending();
-        is_idle.then(|| session.idle_since()).flatten()
+        self.session().idle_since()
     }
 }
 
@@ -109,8 +106,8 @@ pub(super) fn is_exclusive(share_policy: Option<&'static SharePolicy>) -> bool {
 }
 
 /// A call's right to use the writer. When it is dropped, the writer goes to the next call.
-pub(crate) struct WriterPermit {
-    writer: Arc<Writer>,
+pub(crate) struct WriterPermit<'a> {
+    writer: Cow<'a, Arc<Writer>>,
     pub(super) id: CallId,
     /// The transaction is open already; this call gets a savepoint in it.
     pub(crate) joins: bool,
@@ -118,10 +115,10 @@ pub(crate) struct WriterPermit {
     armed: bool,
 }
 
-impl WriterPermit {
-    pub(super) fn new(writer: &Arc<Writer>, id: CallId, joins: bool, exclusive: bool) -> Self {
+impl<'a> WriterPermit<'a> {
+    pub(super) fn new(writer: &'a Arc<Writer>, id: CallId, joins: bool, exclusive: bool) -> Self {
         Self {
-            writer: Arc::clone(writer),
+            writer: Cow::Borrowed(writer),
             id,
             joins,
             exclusive,
@@ -137,13 +134,25 @@ impl WriterPermit {
         self.exclusive = true;
     }
 
+    /// The same permit, with its own handle on the writer.
+    pub(crate) fn into_owned(mut self) -> WriterPermit<'static> {
+        self.armed = false;
+        WriterPermit {
+            writer: Cow::Owned(Arc::clone(&self.writer)),
+            id: self.id,
+            joins: self.joins,
+            exclusive: self.exclusive,
+            armed: true,
+        }
+    }
+
     /// The scheduler has already taken the writer back.
     pub(super) fn disarm(mut self) {
         self.armed = false;
     }
 }
 
-impl Drop for WriterPermit {
+impl Drop for WriterPermit<'_> {
     fn drop(&mut self) {
         if self.armed {
             let (id, exclusive) = (self.id, self.exclusive);
@@ -155,27 +164,29 @@ impl Drop for WriterPermit {
 }
 
 /// The library's right to use the writer, which is never evicted. When it is dropped, the writer goes to the next call.
-pub(super) struct LibraryPermit {
-    writer: Arc<Writer>,
+pub(super) struct LibraryPermit<'a> {
+    writer: Cow<'a, Arc<Writer>>,
     restart_log: bool,
     /// Where the library's next job runs, if there is one before the next call.
     next_job: RunOn,
 }
 
-impl LibraryPermit {
+impl LibraryPermit<'static> {
+    /// For a job of the worker thread. The next job runs there at once: it may be a close.
+    fn of_thread(writer: &Arc<Writer>) -> Self {
+        Self::new(Cow::Owned(Arc::clone(writer)), RunOn::Task)
+    }
+}
+
+impl<'a> LibraryPermit<'a> {
     /// For the caller of an event that has answered `Commit`.
-    pub(super) fn of_task(writer: &Arc<Writer>) -> Self {
+    pub(super) fn of_task(writer: Cow<'a, Arc<Writer>>) -> Self {
         Self::new(writer, RunOn::WorkerThread)
     }
 
-    /// For a job of the worker thread. The next job runs there at once: it may be a close.
-    fn of_thread(writer: &Arc<Writer>) -> Self {
-        Self::new(writer, RunOn::Task)
-    }
-
-    fn new(writer: &Arc<Writer>, next_job: RunOn) -> Self {
+    fn new(writer: Cow<'a, Arc<Writer>>, next_job: RunOn) -> Self {
         Self {
-            writer: Arc::clone(writer),
+            writer,
             restart_log: false,
             next_job,
         }
@@ -190,17 +201,17 @@ impl LibraryPermit {
     ) -> FinishedBatch {
         let Writer {
             committer, conn, ..
-        } = &*self.writer;
+        } = &**self.writer;
         let (mut finished, restart_log) = committer.commit(conn, owner, followers, run_on);
         // While nobody else can commit, so that what runs after the commits is in their order.
         finished.keep_promises();
-        self.writer.tell_live_reads(finished.take_written());
+        self.writer.tell_live_reads(|| finished.take_written());
         self.restart_log |= restart_log;
         finished
     }
 }
 
-impl Drop for LibraryPermit {
+impl Drop for LibraryPermit<'_> {
     fn drop(&mut self) {
         let restart_log = self.restart_log;
         self.writer.step_on(self.next_job, |scheduler, effects| {
@@ -301,7 +312,7 @@ impl Writer {
                     conn,
                     readers,
                     ..
-                } = &*permit.writer;
+                } = &**permit.writer;
                 let still_read = {
                     let mut slot = conn.lock();
                     slot.db()
@@ -318,7 +329,7 @@ impl Writer {
             self.evict(session, reason);
         }
         if let Some(call) = grant {
-            let permit = WriterPermit::new(self, call.id, false, call.is_exclusive());
+            let permit = WriterPermit::new(self, call.id, false, call.is_exclusive()).into_owned();
             // A call that went away at this moment drops the permit.
             contained(|| drop(call.grant.send(Ok(permit))));
         }
@@ -335,7 +346,7 @@ impl Writer {
     fn run_as_library(
         self: &Arc<Self>,
         run_on: RunOn,
-        job: impl FnOnce(&mut LibraryPermit) -> Option<FinishedBatch> + Send + 'static,
+        job: impl FnOnce(&mut LibraryPermit<'static>) -> Option<FinishedBatch> + Send + 'static,
     ) {
         let mut permit = LibraryPermit::of_thread(self);
         let job = move || {
@@ -368,7 +379,7 @@ impl Writer {
             .post_or_run(move || writer.reclaim(shared.session()), drop);
     }
 
-    fn reclaim(self: &Arc<Self>, session: &Session) -> Option<LibraryPermit> {
+    fn reclaim(self: &Arc<Self>, session: &Session) -> Option<LibraryPermit<'static>> {
         let mut slot = self.conn.lock();
         // Slot, then state: whether the work is included changes only under the slot's lock.
         self.note(|scheduler| {
@@ -391,7 +402,7 @@ impl Writer {
         }
         drop(slot);
         if session.access == Access::Connection {
-            self.tell_live_reads(Tables::All);
+            self.tell_live_reads(|| Tables::All);
         }
         Some(permit)
     }
@@ -429,12 +440,15 @@ impl Writer {
     }
 
     /// Makes the work of the running call part of the open transaction. Runs under the slot's lock.
-    pub(crate) fn include(&self, promises: Vec<Ticket>, written: &Tables) {
-        self.note(|scheduler| scheduler.include(Instant::now).promise(promises, written));
+    pub(crate) fn include(&self, aftermath: Option<Box<Aftermath>>, recorded: bool) {
+        self.note(|scheduler| {
+            let followers = scheduler.include(Instant::now);
+            followers.leave(aftermath, recorded);
+        });
     }
 
     /// Wakes the live reads that a commit concerns, on a thread: there may be many.
-    pub(crate) fn tell_live_reads(&self, written: Tables) {
+    pub(crate) fn tell_live_reads(&self, written: impl FnOnce() -> Tables) {
         if self.opener.live.note_commit(written) {
             let live = Arc::clone(&self.opener.live);
             if self.herald.post(move || live.tell()).is_err() {

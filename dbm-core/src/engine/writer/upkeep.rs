@@ -85,7 +85,7 @@ impl Writer {
         let writer = Arc::clone(self);
         let posted = self.conn.post(look, move |found| {
             if found == Some(true) {
-                writer.tell_live_reads(Tables::All);
+                writer.tell_live_reads(|| Tables::All);
             }
         });
         // A writer that is closed has no live reads.

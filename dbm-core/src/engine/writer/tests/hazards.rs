@@ -12,7 +12,6 @@ use crate::engine::session::Session;
 use crate::engine::share_policy::SharePolicy;
 use crate::engine::writer::{Writer, WriterPermit};
 use crate::error::{Error, Result};
-use crate::tables::Tables;
 use crate::test_support::{is_told_of_no_file, run, starts};
 
 /// The policy of a method whose calls share transactions.
@@ -30,7 +29,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<()>>>>;
 struct Two {
     writer: Arc<Writer>,
     first: Answer,
-    _permit: WriterPermit,
+    _permit: WriterPermit<'static>,
     second: Arc<Session>,
 }
 
@@ -41,17 +40,23 @@ impl Two {
         let permit = writer
             .acquire(&session_of_first, Some(shares()))
             .await
-            .unwrap();
+            .unwrap()
+            .into_owned();
         session_of_first.take_connection().await.unwrap();
         Session::begin(&session_of_first).await.unwrap();
         let second = session(&writer, "second");
         let mut waits = Box::pin({
             let (writer, second) = (Arc::clone(&writer), Arc::clone(&second));
-            async move { writer.acquire(&second, Some(shares())).await }
+            async move {
+                writer
+                    .acquire(&second, Some(shares()))
+                    .await
+                    .map(WriterPermit::into_owned)
+            }
         });
         starts(waits.as_mut(), Waker::noop());
         session_of_first.resolve();
-        writer.include(Vec::new(), &Tables::All);
+        writer.include(None, false);
         let mut first: Answer = Box::pin({
             let writer = Arc::clone(&writer);
             async move { writer.finish(permit, &session_of_first).await }
@@ -137,7 +142,7 @@ fn a_commit_is_told_whatever_the_waker_of_the_next_call_does() {
         let mut waits = pin!(writer.acquire(&second, None));
         starts(waits.as_mut(), &Waker::from(Arc::new(Panics)));
         first.resolve();
-        writer.include(Vec::new(), &Tables::All);
+        writer.include(None, false);
         let told = writer.finish(permit, &first).await;
         assert!(is_told_of_no_file(&told), "{told:?}");
         // It has the writer and can pass it on.

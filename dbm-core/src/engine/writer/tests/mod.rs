@@ -15,7 +15,6 @@ use crate::engine::open::{Opener, Role};
 use crate::engine::readers::Readers;
 use crate::engine::session::{Access, Session};
 use crate::error::Error;
-use crate::tables::Tables;
 use crate::test_support::{hold_up, is_told_of_no_file, run, starts};
 use crate::unique_id::next_id;
 
@@ -45,16 +44,16 @@ fn session(writer: &Writer, method: &'static str) -> Arc<Session> {
 pub(super) async fn begin(
     writer: &Arc<Writer>,
     method: &'static str,
-) -> (WriterPermit, Arc<Session>) {
+) -> (WriterPermit<'static>, Arc<Session>) {
     let session = session(writer, method);
     let permit = writer.acquire(&session, None).await.unwrap();
     session.take_connection().await.unwrap();
     Session::begin_write(&session).await.unwrap();
-    writer.include(Vec::new(), &Tables::All);
-    (permit, session)
+    writer.include(None, false);
+    (permit.into_owned(), session)
 }
 
-async fn in_transaction() -> (Arc<Writer>, WriterPermit, Arc<Session>) {
+async fn in_transaction() -> (Arc<Writer>, WriterPermit<'static>, Arc<Session>) {
     let writer = writer(Config::in_memory());
     let (permit, session) = begin(&writer, "first").await;
     (writer, permit, session)

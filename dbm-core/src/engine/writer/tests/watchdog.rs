@@ -28,7 +28,10 @@ fn member(writer: &Arc<Writer>, waker: &Waker) -> Answer {
 }
 
 /// A call that commits, on the worker thread, and whose task does not run any more.
-fn commits(writer: &Arc<Writer>, (permit, session): (WriterPermit, Arc<Session>)) -> Answer {
+fn commits(
+    writer: &Arc<Writer>,
+    (permit, session): (WriterPermit<'static>, Arc<Session>),
+) -> Answer {
     let writer = Arc::clone(writer);
     let commits = async move { writer.finish(permit, &session).await };
     started(commits, Waker::noop())
