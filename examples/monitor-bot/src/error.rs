@@ -7,7 +7,7 @@ pub enum Error {
     #[error("{0}")]
     Refused(String),
     /// The database failed.
-    #[error("The database did not answer: {0}")]
+    #[error("The database failed: {0}")]
     Database(#[from] dbm_core::Error),
 }
 

@@ -25,7 +25,6 @@ mod store;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Parser;
 use dbm_core::prelude::*;
@@ -40,11 +39,9 @@ use front::script::Script;
 use front::{Ending, Screen};
 use options::Options;
 use sampler::Sampler;
+use serve::PATIENCE;
 use settings::Settings;
 use store::Store;
-
-/// How long calls that run when the bot is told to stop may go on.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -97,7 +94,14 @@ async fn run(options: &Options) -> Result<Ending> {
     let config = data_dir
         .as_ref()
         .map_or_else(Config::in_memory, Config::new);
-    let store = Store::open(config.db_name("monitor.db"), settings.keep);
+    #[cfg(feature = "discord")]
+    let tell = front::discord::Discord::from_env(settings.discord.clone())
+        .filter(|_| options.is_lasting())
+        .and_then(|discord| discord.tell());
+    #[cfg(not(feature = "discord"))]
+    let tell = None;
+    let config = config.db_name("monitor.db").private_files(true);
+    let store = Store::open(config, settings.keep, tell);
     store.ensure_ready().await.map_err(|error| {
         let place = data_dir.map_or_else(String::new, |folder| format!(" in {}", folder.display()));
         Error::refused(format!("The database{place} cannot be opened: {error}"))

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::env;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -72,6 +73,16 @@ impl Options {
                 .with_default(LevelFilter::WARN)
                 .with_target("dbm_core::lifecycle::start", LevelFilter::OFF)
         })
+    }
+
+    /// Whether someone types at a prompt.
+    pub fn has_prompt(&self) -> bool {
+        std::io::stdin().is_terminal() && self.script.is_none() && !self.headless
+    }
+
+    /// Whether it runs until it is told to stop.
+    pub fn is_lasting(&self) -> bool {
+        self.headless || self.has_prompt()
     }
 
     /// Where the data are; none for a made-up machine that need not be remembered.

@@ -1,11 +1,10 @@
 //! Which front ends run, and until when.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbm_core::prelude::*;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use crate::app::App;
 use crate::error::Result;
@@ -16,8 +15,8 @@ use crate::front::script::Script;
 use crate::front::{Ending, FrontEnd, Screen};
 use crate::options::Options;
 
-/// How long a reading that is being stored is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long calls that run when the bot is told to stop may go on.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs one front end, with sampling and others beside it, until whoever is served or the operating system has
 /// had enough.
@@ -32,8 +31,7 @@ pub async fn serve(
     script: Option<Script>,
     screen: Screen,
 ) -> Result<Ending> {
-    let prompt = std::io::stdin().is_terminal() && script.is_none() && !options.headless;
-    let lasting = options.headless || prompt;
+    let (prompt, lasting) = (options.has_prompt(), options.is_lasting());
     #[cfg(feature = "web")]
     if let Some(web) = page(options, app, lasting).await? {
         beside.spawn(ignore_ending(web.run(Arc::clone(app))));
@@ -46,8 +44,9 @@ pub async fn serve(
         beside.spawn(ignore_ending(discord.run(Arc::clone(app))));
     }
     // The time of a script with made-up metrics passes only where it says so.
-    let collector =
-        (!app.clock.is_virtual() || lasting).then(|| tokio::spawn(Arc::clone(app).collect()));
+    if !app.clock.is_virtual() || lasting {
+        beside.spawn(Arc::clone(app).collect());
+    }
     let served = async {
         let app = Arc::clone(app);
         match script {
@@ -63,22 +62,16 @@ pub async fn serve(
             None => Ok(Lines { screen }.run(app).await),
         }
     };
-    let ending = tokio::select! {
+    tokio::select! {
         ending = served => ending,
-        () = told_to_stop() => {
+        closed = app.store.close_on_signal(PATIENCE) => {
             if prompt {
                 // What comes now does not belong behind what was being typed.
                 let _ = screen.write("\n");
             }
-            Ok(Ending::Done)
+            Ok(closed.map(|()| Ending::Done)?)
         }
-    };
-    app.stop();
-    if let Some(collector) = collector {
-        // If it takes longer, closing the database ends it.
-        let _ = timeout(PATIENCE, collector).await;
     }
-    ending
 }
 
 /// A front end that fails has said why, and the bot goes on without it.
@@ -114,27 +107,4 @@ async fn page(
         let _ = app.page.set(address);
     }
     Ok(Some(web))
-}
-
-/// Ctrl-C, what a service manager sends, or the end of the terminal.
-#[cfg(unix)]
-async fn told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let told = async |kind| match signal(kind) {
-        Ok(mut signal) => drop(signal.recv().await),
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        () = told(SignalKind::interrupt()) => {}
-        () = told(SignalKind::terminate()) => {}
-        () = told(SignalKind::hangup()) => {}
-    }
-}
-
-/// Ctrl-C.
-#[cfg(not(unix))]
-async fn told_to_stop() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }

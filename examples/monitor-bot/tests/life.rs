@@ -107,7 +107,7 @@ fn a_backup_is_a_database_of_its_own() {
     let (out, ok) = script(
         &mut fake_bot(data.path()),
         data.path(),
-        "watch add nginx\nwait 1m\ndb backup\nexpect Copied\nfails db backup\nexpect not written over\nstatus\n",
+        "watch add nginx\nwait 1m\ndb backup\nexpect Copied\nfails db backup\nexpect exists already\nstatus\n",
     );
     assert!(ok, "{out}");
     let backup = std::fs::read_dir(data.path().join("backups"))

@@ -23,16 +23,16 @@ pub(super) async fn version(app: &App) -> Result<Reply> {
 }
 
 pub(super) async fn check(app: &App) -> Result<Reply> {
-    let faults = app.store.check().await?;
-    if faults.is_empty() {
-        return Ok(Reply::with_data(json!({ "faults": faults })).toned(
+    let found = app.store.verify().await?;
+    if found.is_sound() {
+        return Ok(Reply::with_data(json!({ "faults": [] })).toned(
             "The database is sound: every page and every reference was looked at.",
             Tone::Good,
         ));
     }
     Err(Error::refused(format!(
         "The database is damaged: {}.",
-        faults.join("; ")
+        found.to_string().replace('\n', "; ")
     )))
 }
 
@@ -48,13 +48,8 @@ pub(super) async fn backup(app: &App) -> Result<Reply> {
     };
     std::fs::create_dir_all(&folder).map_err(unusable)?;
     let file = folder.join(app.clock.show(app.clock.now(), "monitor-%Y%m%d-%H%M%S.db"));
-    if file.exists() {
-        return Err(Error::refused(format!(
-            "{} is there already; it is not written over.",
-            file.display()
-        )));
-    }
-    app.store.backup(&file).await?;
+    let made = app.store.back_up(&file).await;
+    made.map_err(|error| Error::refused(format!("No copy was made. {error}.")))?;
     let size = std::fs::metadata(&file).map_err(unusable)?.len();
     Ok(
         Reply::with_data(json!({ "file": file, "bytes": size })).text(format!(

@@ -202,15 +202,11 @@ mod tests {
             ("admin list", "admins"),
             ("admin remove 7", "remove_admin"),
             ("db version", "facts"),
-            ("db check", "check"),
             ("wait 5s", "record"),
         ] {
             fail_next(&app.store, method, full());
             let failed = answer(&app, &caller, line).await.unwrap_err();
-            assert_eq!(
-                failed.to_string(),
-                "The database did not answer: the disk is full"
-            );
+            assert_eq!(failed.to_string(), "The database failed: the disk is full");
             fail_next(&app.store, method, Fault::Timeout);
             let failed = answer(&app, &caller, line).await.unwrap_err().to_string();
             assert!(
@@ -228,7 +224,7 @@ mod tests {
         let reply = answer(&app, &Caller::console(), "status").await.unwrap();
         let shown = crate::render::text(&reply, crate::render::Style::PLAIN);
         assert!(shown.contains("CPU"), "{shown}");
-        let problem = "The database did not answer: the disk is full";
+        let problem = "The database failed: the disk is full";
         assert!(
             shown.contains(&format!("Alerts cannot be shown. {problem}")),
             "{shown}"

@@ -31,6 +31,23 @@ pub struct Sample {
     pub note: String,
 }
 
+#[cfg(test)]
+impl Reading {
+    /// What a test measures.
+    pub fn of<const N: usize>(at: i64, values: [(&str, f64); N]) -> Self {
+        let samples = values.map(|(metric, value)| Sample {
+            metric: metric.parse().unwrap(),
+            value,
+            note: String::new(),
+        });
+        Self {
+            at,
+            host: String::new(),
+            samples: samples.into(),
+        }
+    }
+}
+
 impl Reading {
     /// The value of a metric, if it was measured.
     pub fn value(&self, metric: &Metric) -> Option<f64> {

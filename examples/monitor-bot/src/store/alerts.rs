@@ -285,6 +285,7 @@ async fn tell(
         (alert, at, what.name(), value),
     )
     .await?;
+    db.enqueue(Store::deliver_job()).await?;
     Ok(())
 }
 

@@ -26,10 +26,11 @@ const HOURS: &str = sql!(
 
 impl Store {
     /// Rolls up what is old, all in one transaction: a value is never counted twice nor lost.
+    #[job(every = "1m")]
     #[database_safe]
-    #[fail_with_exception]
     #[timed(slow = "1s")]
-    pub async fn roll_up(&self, db: &mut WriteTransaction, now: i64) -> Result<()> {
+    pub async fn roll_up(&self, db: &mut WriteTransaction) -> Result<()> {
+        let now = self.now().await?;
         let minutes = before(now, self.keep.samples, 60);
         db.execute(MINUTES, (minutes,)).await?;
         db.execute(
@@ -44,6 +45,14 @@ impl Store {
             (hours,),
         )
         .await?;
+        Ok(())
+    }
+
+    /// Forgets hours and alerts that are too old.
+    #[job(every = "1h")]
+    #[database_safe]
+    pub async fn forget(&self, db: &mut WriteTransaction) -> Result<()> {
+        let now = self.now().await?;
         let end = now - self.keep.hours.as_secs();
         db.execute(
             "DELETE FROM hour WHERE metric_id IN (SELECT id FROM metric) AND at < ?1",
@@ -53,6 +62,14 @@ impl Store {
         db.execute("DELETE FROM alert WHERE cleared_at < ?1", (end,))
             .await?;
         Ok(())
+    }
+
+    /// The time of the newest reading, for a made-up machine has its own; of one from the future, it is the clock's.
+    #[database_safe]
+    async fn now(&self, db: &mut ReadTransaction) -> Result<i64> {
+        let newest = self.last_sample().await?;
+        db.query_one("SELECT coalesce(min(?1, unixepoch()), 0)", (newest,))
+            .await
     }
 }
 
@@ -65,7 +82,7 @@ fn before(now: i64, keep: Span, unit: i64) -> i64 {
 mod tests {
     use dbm_core::prelude::*;
 
-    use crate::sampler::{Reading, Sample};
+    use crate::sampler::Reading;
     use crate::settings::Retention;
     use crate::span::Span;
     use crate::store::Store;
@@ -77,29 +94,21 @@ mod tests {
             minutes: Span::hours(2),
             hours: Span::days(1),
         };
-        let store = Store::open(Config::in_memory(), keep);
+        let store = Store::open(Config::in_memory().job_workers(0), keep, None);
         let cpu: crate::metric::Metric = "cpu".parse().unwrap();
+        let add = async |metric: &str, at: i32| {
+            let reading = Reading::of(at.into(), [(metric, f64::from(at % 1_000))]);
+            store.add_samples(&reading).await.unwrap();
+        };
         // Three hours of a value every ten seconds, then three hours of roll-ups.
         for at in (10..=10_800).step_by(10) {
-            let value = f64::from(u32::try_from(at).unwrap() % 1_000);
-            let samples = vec![Sample {
-                metric: cpu.clone(),
-                value,
-                note: String::new(),
-            }];
-            store
-                .add_samples(&Reading {
-                    at,
-                    host: String::new(),
-                    samples,
-                })
-                .await
-                .unwrap();
+            add("cpu", at).await;
         }
         let before = store.history(&cpu, 0, 10_800, 1).await.unwrap();
         for now in (10_800..21_600).step_by(600) {
-            store.roll_up(now).await.unwrap();
-            store.roll_up(now).await.unwrap();
+            add("load", now).await;
+            store.roll_up().await.unwrap();
+            store.roll_up().await.unwrap();
             let after = store.history(&cpu, 0, 10_800, 1).await.unwrap();
             assert_eq!(after.len(), 1);
             assert_eq!(
@@ -108,7 +117,9 @@ mod tests {
             );
             assert!((after[0].average - before[0].average).abs() < 1e-6);
         }
-        store.roll_up(200_000).await.unwrap();
+        add("load", 200_000).await;
+        store.roll_up().await.unwrap();
+        store.forget().await.unwrap();
         assert!(
             store.history(&cpu, 0, 200_000, 1).await.unwrap().is_empty(),
             "hours are forgotten in the end"

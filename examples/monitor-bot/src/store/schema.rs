@@ -27,7 +27,7 @@ mod tests {
 
     use super::*;
     use crate::metric::{Kind, Metric};
-    use crate::sampler::{Reading, Sample};
+    use crate::sampler::Reading;
     use crate::settings::Retention;
     use crate::store::EventKind;
 
@@ -38,6 +38,7 @@ mod tests {
             .check_with(|core| Store {
                 core,
                 keep: Retention::default(),
+                tell: None,
             })
             .await
             .unwrap()
@@ -111,22 +112,11 @@ mod tests {
         // Default rules that were removed do not come back.
         assert_eq!(rules(&store).await, ["memory > 85", "cpu > 50 for 1m"]);
         assert!(store.is_admin("ada").await);
-        #[cfg(feature = "discord")]
-        assert_eq!(
-            store.pending("discord", 0).await.unwrap()[0].what,
-            EventKind::Acknowledged
-        );
+        let untold = store.untold().await.unwrap();
+        assert_eq!(untold.len(), 1, "what was told is not told again");
+        assert_eq!(untold[0].what, EventKind::Acknowledged);
 
-        let sample = |kind, value| Sample {
-            metric: Metric::whole(kind),
-            value,
-            note: String::new(),
-        };
-        let reading = Reading {
-            at: 1_060,
-            host: String::new(),
-            samples: vec![sample(Kind::Memory, 92.0), sample(Kind::Cpu, 60.0)],
-        };
+        let reading = Reading::of(1_060, [("memory", 92.0), ("cpu", 60.0)]);
         let events = store.record(&reading).await.unwrap();
         assert_eq!(events.len(), 1, "an alert that was seen is not told again");
         assert_eq!(
@@ -145,7 +135,7 @@ mod tests {
     /// What was released never changes: another table is a step of its own, and shows here.
     #[tokio::test]
     async fn the_tables_are_those_that_were_reviewed() {
-        let new = Store::open(Config::in_memory(), Retention::default());
+        let new = Store::open(Config::in_memory(), Retention::default(), None);
         assert_eq!(rules(&new).await, DEFAULTS);
         let now = schema(&new).await.unwrap().to_string();
         assert!(

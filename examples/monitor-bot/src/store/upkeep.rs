@@ -1,7 +1,5 @@
 //! Looking after the database file itself.
 
-use std::path::Path;
-
 use dbm_core::prelude::*;
 use serde::Serialize;
 
@@ -31,32 +29,5 @@ impl Store {
             bytes: pages * size,
             samples,
         })
-    }
-
-    /// Looks at every page and every reference; what is wrong, or nothing.
-    #[database_safe(timeout = "60s")]
-    pub async fn check(&self, db: &mut ReadTransaction) -> Result<Vec<String>> {
-        let mut faults: Vec<String> = db
-            .query("SELECT integrity_check FROM pragma_integrity_check", ())
-            .await?;
-        faults.retain(|line| line != "ok");
-        let dangling = db
-            .query_map("PRAGMA foreign_key_check", (), |row| row.get::<String>(0))
-            .await?;
-        faults.extend(
-            dangling
-                .into_iter()
-                .map(|table| format!("a row of {table} refers to nothing")),
-        );
-        Ok(faults)
-    }
-
-    /// Copies the whole database into a new file.
-    #[database_safe(timeout = "60s")]
-    #[timed]
-    pub async fn backup(&self, db: &mut Connection, file: &Path) -> Result<()> {
-        db.execute("VACUUM INTO ?1", (file.to_string_lossy(),))
-            .await?;
-        Ok(())
     }
 }

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::render::{self, Style};
 use crate::reply::Reply;
 use crate::settings;
+use crate::store::Tell;
 
 type Context<'a> = poise::Context<'a, Arc<App>, Error>;
 
@@ -42,6 +43,19 @@ impl Discord {
         Some(Self { token, settings })
     }
 
+    /// How alerts are told, if a channel is named.
+    pub fn tell(&self) -> Option<Tell> {
+        let channel = serenity::ChannelId::new(self.settings.channel?);
+        let http = Arc::new(self.http());
+        Some(Box::new(move |event| {
+            let http = Arc::clone(&http);
+            Box::pin(async move {
+                let sent = channel.send_message(&http, alerts::message(&event)).await;
+                sent.map(drop).map_err(|error| failed(&error))
+            })
+        }))
+    }
+
     fn http(&self) -> serenity::Http {
         let builder = serenity::HttpBuilder::new(self.token.trim());
         match &self.settings.proxy {
@@ -53,7 +67,6 @@ impl Discord {
     fn framework(&self, app: Arc<App>, telling: Telling) -> poise::Framework<Arc<App>, Error> {
         let prefix = self.settings.prefix.clone();
         let prefixed = !prefix.is_empty();
-        let channel = self.settings.channel.map(serenity::ChannelId::new);
         let options = poise::FrameworkOptions {
             commands: commands::all(),
             on_error: |error| Box::pin(explain(error)),
@@ -76,7 +89,7 @@ impl Discord {
                     {
                         tracing::warn!(%error, "Discord keeps the slash commands it knew before");
                     }
-                    telling.spawn(alerts::tell(context, Arc::clone(&app), channel));
+                    telling.spawn(alerts::present(context, Arc::clone(&app)));
                     Ok(app)
                 })
             })
@@ -111,6 +124,10 @@ impl Discord {
 
 impl FrontEnd for Discord {
     async fn run(self, app: Arc<App>) -> Ending {
+        // What happened while there was no channel; what happens from now on is a job of its own.
+        if let Err(error) = app.store.deliver().await {
+            tracing::warn!(%error, "alerts that wait are told on Discord with the next one");
+        }
         loop {
             match self.connect(&app).await {
                 Ok(()) => return Ending::Done,

@@ -5,9 +5,9 @@
 mod prometheus;
 mod view;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -118,42 +118,42 @@ async fn history(
     Ok(Json(history))
 }
 
-/// The status again with every reading, until the page is closed or the bot stops.
+/// The status again with every reading and every change of an alert, until the page is closed or the bot stops.
 async fn events(
     State(app): State<Arc<App>>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
+) -> Result<Sse<impl Stream<Item = Result<Event, axum::Error>>>, Failure> {
     let seat = LIVE.try_acquire().map_err(|_| Failure::Busy)?;
-    let mut readings = app.readings();
-    // The page need not wait for the next one.
-    readings.mark_changed();
-    let stream = stream::unfold((app, readings, seat), async |(app, mut readings, seat)| {
-        tokio::select! {
-            changed = readings.changed() => changed.ok()?,
-            () = app.stopping() => return None,
-        }
-        let event = Event::default()
-            .json_data(view::status(&app).await)
-            .unwrap_or_default();
-        Some((Ok(event), (app, readings, seat)))
+    let store = Arc::clone(&app.store);
+    let mut statuses = store.live(move |_| {
+        let app = Arc::clone(&app);
+        async move { view::status(&app).await }
+    });
+    statuses = statuses.other_processes(Duration::from_secs(1));
+    let stream = stream::poll_fn(move |context| {
+        let _taken = &seat;
+        let event = |status| Event::default().json_data(status);
+        statuses.poll_next(context).map(|status| status.map(event))
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
 
-/// 200 only while the database takes calls.
+/// 200 only while the database takes calls and readings are stored.
 async fn health(State(app): State<Arc<App>>) -> Response {
     let status = app.store.status();
-    let code = if status == Status::Running {
+    let age = app.clock.now() - app.stored_at();
+    let code = if status == Status::Running && age <= 3 * app.settings.collect.every.as_secs() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (code, format!("{status:?}\n")).into_response()
+    let text = format!("{status:?}; the last reading was stored {age} s ago\n");
+    (code, text).into_response()
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     let (alerts, problem) = app.store.open_alerts().await;
-    let open_alerts = problem.is_none().then_some(alerts.len());
-    let text = prometheus::text(&app.reading(), open_alerts, app.stored());
+    let open_alerts = problem.is_none().then_some(alerts.len() as i64);
+    let text = prometheus::text(&app.reading(), open_alerts, app.stored(), app.stored_at());
     (
         [(
             header::CONTENT_TYPE,
@@ -216,8 +216,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_healthy_only_while_the_database_takes_calls() {
+    async fn it_is_healthy_only_while_readings_are_stored() {
         let app = App::fake().await;
+        app.clock.advance(crate::span::Span::seconds(16));
+        fail_next(&app.store, "record", dbm_core::Error::other("full"));
+        app.sample().await.unwrap_err();
+        assert_eq!(
+            health(State(Arc::clone(&app))).await.status(),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        app.sample().await.unwrap();
         assert_eq!(
             health(State(Arc::clone(&app))).await.status(),
             StatusCode::OK
@@ -241,7 +249,7 @@ mod tests {
         assert_eq!(failed.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(
             body(failed).await,
-            r#"{"error":"The database did not answer: history: timed out after 10s"}"#
+            r#"{"error":"The database failed: history: timed out after 10s"}"#
         );
         assert_eq!(ask_history(&app).await.status(), StatusCode::OK);
     }
@@ -252,7 +260,7 @@ mod tests {
         let failing = || fail_next(&app.store, "open_alerts", dbm_core::Error::other("no luck"));
         failing();
         let shown = body(status(State(Arc::clone(&app))).await).await;
-        assert!(shown.contains("The database did not answer: no luck"));
+        assert!(shown.contains("The database failed: no luck"));
         failing();
         let text = body(metrics(State(Arc::clone(&app))).await).await;
         assert!(text.contains("monitor_cpu_percent ") && !text.contains("monitor_open_alerts"));

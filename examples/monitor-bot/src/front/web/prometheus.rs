@@ -5,7 +5,12 @@ use std::fmt::Write;
 use crate::metric::{Kind, Unit};
 use crate::sampler::Reading;
 
-pub(super) fn text(reading: &Reading, open_alerts: Option<usize>, stored: u64) -> String {
+pub(super) fn text(
+    reading: &Reading,
+    open_alerts: Option<i64>,
+    stored: i64,
+    stored_at: i64,
+) -> String {
     let mut out = String::new();
     let mut described: Vec<Kind> = Vec::new();
     // All lines of one name must stand together.
@@ -26,22 +31,22 @@ pub(super) fn text(reading: &Reading, open_alerts: Option<usize>, stored: u64) -
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{name}{} {}", label.unwrap_or_default(), sample.value);
     }
-    if let Some(open_alerts) = open_alerts {
-        header(
-            &mut out,
-            "monitor_open_alerts",
-            "Alerts that are open",
-            "gauge",
-        );
-        let _ = writeln!(out, "monitor_open_alerts {open_alerts}");
+    let mut figure = |name: &str, help: &str, value: i64| {
+        let kind = if name.ends_with("_total") {
+            "counter"
+        } else {
+            "gauge"
+        };
+        header(&mut out, name, help, kind);
+        let _ = writeln!(out, "{name} {value}");
+    };
+    if let Some(count) = open_alerts {
+        figure("monitor_open_alerts", "Alerts that are open", count);
     }
-    header(
-        &mut out,
-        "monitor_readings_total",
-        "Readings stored since the start",
-        "counter",
-    );
-    let _ = writeln!(out, "monitor_readings_total {stored}");
+    let help = "Readings stored since the start";
+    figure("monitor_readings_total", help, stored);
+    let help = "When a reading was stored last";
+    figure("monitor_last_reading_timestamp_seconds", help, stored_at);
     out
 }
 
@@ -71,26 +76,12 @@ fn escaped(label: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::Metric;
-    use crate::sampler::Sample;
 
     #[test]
     fn labels_are_escaped_and_names_stand_together() {
-        let sample = |metric: Metric, value| Sample {
-            metric,
-            value,
-            note: String::new(),
-        };
-        let reading = Reading {
-            at: 0,
-            host: String::new(),
-            samples: vec![
-                sample(Metric::part(Kind::Disk, "/a\"b\\c"), 5.0),
-                sample(Metric::whole(Kind::Cpu), 1.5),
-                sample(Metric::part(Kind::Disk, "/"), 6.0),
-            ],
-        };
-        let text = text(&reading, Some(2), 7);
+        let values = [("disk:/a\"b\\c", 5.0), ("cpu", 1.5), ("disk:/", 6.0)];
+        let reading = Reading::of(0, values);
+        let text = text(&reading, Some(2), 7, 60);
         assert!(text.contains("monitor_cpu_percent 1.5\n"));
         assert!(text.contains(
             "monitor_disk_percent{part=\"/a\\\"b\\\\c\"} 5\nmonitor_disk_percent{part=\"/\"} 6\n"

@@ -13,6 +13,8 @@ use crate::store::{Alert, Slot};
 #[derive(Serialize)]
 pub(super) struct Status {
     at: i64,
+    /// When a reading was stored last: it is older than `at` while none can be.
+    stored_at: Option<i64>,
     /// The seconds between two readings.
     every: i64,
     host: String,
@@ -57,6 +59,8 @@ pub(super) struct History {
 
 pub(super) async fn status(app: &App) -> Status {
     let reading = app.reading();
+    // A live read of the status is woken by what is read here.
+    let stored_at = app.store.last_sample().await.ok().flatten();
     let (alerts, problem) = app.store.open_alerts().await;
     let cards = reading
         .samples
@@ -76,6 +80,7 @@ pub(super) async fn status(app: &App) -> Status {
         });
     Status {
         at: reading.at,
+        stored_at,
         every: app.settings.collect.every.as_secs(),
         host: reading.host.clone(),
         version: env!("CARGO_PKG_VERSION"),
