@@ -7,7 +7,7 @@ use dbm_tests::run;
 use super::{Store, logged_by};
 
 /// Another worker has claimed the job while it ran, because this process seemed to have ended.
-const TAKEN_OVER: &str = "UPDATE _dbm_job SET token = token + 1";
+const TAKEN_OVER: &str = "UPDATE _dbm_job SET token = token + 1, owner = owner + 1";
 
 #[test]
 fn a_run_whose_job_was_taken_over_is_undone_in_a_transaction() {
