@@ -292,7 +292,7 @@ pub fn during_init(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///         Ok(())
 ///     }
 /// }
-/// # #[tokio::main]
+/// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<()> {
 /// # let store = Store::create(Config::in_memory()).await?;
 /// # store.add_user("Ada".into()).await?;
