@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::task::Poll;
 
 use tokio::runtime::Handle;
@@ -19,6 +19,7 @@ use tracing::{error, warn};
 
 use crate::error::{Error, Result};
 use crate::panicked::panicked;
+use crate::sync::lock;
 use crate::unique_id::next_id;
 use crate::waking::contained;
 
@@ -176,7 +177,7 @@ impl AfterCommit {
     }
 
     fn lock(&self) -> MutexGuard<'_, Runner> {
-        self.runner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.runner)
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::mem::take;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
 
 use crate::status::Status;
+use crate::sync::lock;
 use crate::waking::{Bell, contained};
 
 /// Listeners are told after unlocking, and each in isolation: a `watch` channel whose receiver panics in its waker
@@ -81,7 +82,7 @@ impl Announced {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

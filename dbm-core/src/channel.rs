@@ -4,7 +4,7 @@
 use std::task::{Context, Poll};
 use std::thread::{self, Thread};
 
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::waking::Bell;
 
 pub(crate) struct Channel<T> {
@@ -92,7 +92,7 @@ impl<T> Channel<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Faults that a test has ordered, kept until the call that each is meant for.
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
+use crate::sync::lock;
 
 /// What happens to a call instead of its body.
 ///
@@ -40,7 +41,7 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn add(&self, method: &'static str, fault: Fault) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         waiting.push_back((method, fault));
         self.any.store(true, Ordering::Release);
     }
@@ -50,7 +51,7 @@ impl Faults {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         let place = waiting.iter().position(|(name, _)| *name == method)?;
         let (_, fault) = waiting.remove(place)?;
         self.any.store(!waiting.is_empty(), Ordering::Release);

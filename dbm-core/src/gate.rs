@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::{Notify, watch};
 
@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::live::LiveReads;
 use crate::sharded::thread_number;
 use crate::status::Status;
+use crate::sync::lock;
 use crate::turnstile::Turnstile;
 use crate::unique_id::next_id;
 
@@ -125,11 +126,11 @@ impl Gate {
     }
 
     pub(crate) fn set_check(&self, check: Option<Check>) {
-        *self.check.lock().unwrap_or_else(PoisonError::into_inner) = check;
+        *lock(&self.check) = check;
     }
 
     pub(crate) fn take_check(&self) -> Option<Check> {
-        let mut check = self.check.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut check = lock(&self.check);
         check.take()
     }
 

@@ -7,11 +7,12 @@ use std::hash::BuildHasher as _;
 #[cfg(feature = "testing")]
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::after_commit::Rings;
 use crate::metrics::JobRuns;
+use crate::sync::lock;
 use crate::waking::Bell;
 
 /// How often a process that runs jobs writes that it lives.
@@ -93,13 +94,13 @@ impl JobBoard {
 
     /// Whether it is time to write that this process lives.
     pub(crate) fn must_beat(&self) -> bool {
-        let beaten = *self.beaten.lock().unwrap_or_else(PoisonError::into_inner);
+        let beaten = *lock(&self.beaten);
         beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT_EVERY)
     }
 
     /// Notes that this has been written, durably.
     pub(crate) fn set_beaten(&self) {
-        let mut beaten = self.beaten.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut beaten = lock(&self.beaten);
         *beaten = Some(Instant::now());
     }
 
@@ -116,7 +117,7 @@ impl JobBoard {
     }
 
     fn in_hand(&self) -> MutexGuard<'_, BTreeSet<i64>> {
-        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.in_hand)
     }
 
     pub(crate) fn set_claims(&self) {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::process_thread::start_thread;
+use crate::sync::lock;
 use crate::waking::contained;
 
 /// The thread ends after this long without a wait.
@@ -160,7 +161,7 @@ impl Timer {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waits> {
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waits)
     }
 }
 

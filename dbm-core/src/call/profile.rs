@@ -1,10 +1,11 @@
 //! What the library has learned about the methods of this program.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use super::site::Site;
 use crate::engine::Sharing;
+use crate::sync::lock;
 
 /// Every method that has been called. The one with the number `n` is at `n - 1`.
 static SITES: Mutex<Vec<&'static Site>> = Mutex::new(Vec::new());
@@ -66,7 +67,7 @@ pub fn profiles() -> Vec<Profile> {
 
 /// Every method that has been called, in the order of their numbers.
 pub(super) fn sites() -> Vec<&'static Site> {
-    lock().clone()
+    lock(&SITES).clone()
 }
 
 /// The number of a method, which it has from its first call on.
@@ -80,7 +81,7 @@ pub(super) fn number_of(site: &'static Site) -> u32 {
 
 #[cold]
 fn note(site: &'static Site) -> u32 {
-    let mut sites = lock();
+    let mut sites = lock(&SITES);
     // Another thread may have been first.
     let mut number = site.number.load(Ordering::Relaxed);
     if number == 0 {
@@ -89,8 +90,4 @@ fn note(site: &'static Site) -> u32 {
         site.number.store(number, Ordering::Relaxed);
     }
     number
-}
-
-fn lock() -> MutexGuard<'static, Vec<&'static Site>> {
-    SITES.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
@@ -16,6 +16,7 @@ use super::read_mark::ReadMark;
 use super::wal::{copy_log, empty_log};
 use super::worker_thread::WorkerThread;
 use crate::error::Result;
+use crate::sync::lock;
 use crate::waking::contained;
 
 /// A checkpoint runs beside the writer each time the log has grown by this many pages.
@@ -305,7 +306,7 @@ fn warn_of_old_sqlite() {
 
 impl Progress {
     fn lock(&self) -> MutexGuard<'_, Own> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.own)
     }
 }
 

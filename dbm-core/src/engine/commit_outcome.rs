@@ -1,11 +1,12 @@
 //! How a transaction ended, for every call that is part of it.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use crate::after_commit::Ticket;
 use crate::error::{Error, Result};
+use crate::sync::lock;
 use crate::tables::Tables;
 use crate::waking::contained;
 
@@ -166,7 +167,7 @@ impl CommitOutcome {
     }
 
     fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wakers)
     }
 }
 

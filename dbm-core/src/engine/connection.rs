@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread::{self, Thread};
 
 use rusqlite::InterruptHandle;
@@ -18,6 +18,7 @@ use super::worker_thread::WorkerThread;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::live::LiveReads;
+use crate::sync::lock;
 use crate::waking::contained;
 
 /// Identifies the owner of a connection; never used twice. Two values are no call's id.
@@ -116,7 +117,7 @@ impl Conn {
             (&self.nobodys, &NOBODYS)
         };
         SlotGuard {
-            slot: slot.lock().unwrap_or_else(PoisonError::into_inner),
+            slot: lock(slot),
             owner,
             _inside: inside,
         }
@@ -423,7 +424,7 @@ impl Conn {
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.running)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The copies of a database that are being made beside its calls: how they are ended, and waited for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
+
+use crate::sync::lock;
 
 /// Ends a copy before it is complete. Whoever waits in [`Stop::wait`] is woken.
 #[derive(Default)]
@@ -25,7 +27,7 @@ impl Stop {
 
     /// Waits, unless the copy is to end.
     pub(super) fn wait(&self, time: Duration) {
-        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = lock(&self.lock);
         let _ = self
             .bell
             .wait_timeout_while(guard, time, |()| !self.is_set());
@@ -49,7 +51,7 @@ struct State {
 
 impl Copies {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// `None` once they are to end.

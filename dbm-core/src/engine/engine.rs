@@ -7,7 +7,7 @@ mod tests;
 #[cfg(feature = "jobs")]
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 #[cfg(feature = "jobs")]
 use crate::job_board::JobBoard;
 use crate::metrics::Metrics;
+use crate::sync::lock;
 use crate::temporary::TemporaryDirectory;
 
 /// The open connections of one running manager.
@@ -118,8 +119,7 @@ impl Engine {
 
     /// Whether the database is removed with its manager.
     pub(crate) fn is_temporary(&self) -> bool {
-        let temporary = self.temporary.lock();
-        temporary.unwrap_or_else(PoisonError::into_inner).is_some()
+        lock(&self.temporary).is_some()
     }
 
     /// Closes everything: readers first and the writer last, or SQLite would leave its side files behind.
@@ -127,10 +127,7 @@ impl Engine {
         self.copies.close();
         self.readers.close();
         self.writer.close();
-        self.temporary
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        lock(&self.temporary).take();
     }
 
     /// Closes where the task is, if that takes no more than a moment: no call is inside, and nothing was written. False
@@ -173,7 +170,7 @@ impl Engine {
     /// Closes so that no side files are left. That takes a writer, even if nothing was written. Without the right to
     /// write, they stay.
     pub(crate) fn close_tidily(&self) {
-        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut closed = lock(&self.closed);
         if !std::mem::replace(&mut *closed, true) {
             self.readers.close();
             if !self.reads_only() {

@@ -2,7 +2,7 @@
 //! connection, because setting them again would expire every cached statement. Flags control what they do.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use dbm_sql::Refusal;
@@ -11,6 +11,7 @@ use rusqlite::hooks::{Action, AuthAction, AuthContext, Authorization};
 
 use super::touched::Seen;
 use crate::error::{Error, Result};
+use crate::sync::lock;
 
 /// Virtual machine instructions between two checks of the flags; about 10 µs.
 const PROGRESS_EVERY: i32 = 1_000;
@@ -212,7 +213,7 @@ impl Guard {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 
     pub(crate) fn set_migrating(&self, migrating: bool) {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::process_thread::start_thread;
+use crate::sync::lock;
 
 /// The time between two checks. What was not used in between is closed.
 const LOOK_EVERY: Duration = Duration::from_millis(700);
@@ -74,6 +75,6 @@ impl Caretaker {
     }
 
     fn lock(&self) -> MutexGuard<'_, Watched> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.watched)
     }
 }

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
@@ -19,6 +19,7 @@ use crate::config::{Config, Durability};
 use crate::error::{Error, Result};
 use crate::live::LiveReads;
 use crate::on_open::OpenHook;
+use crate::sync::lock;
 #[cfg(any(test, feature = "testing"))]
 use crate::unique_id::next_id;
 
@@ -125,7 +126,7 @@ impl Opener {
             let connection = {
                 // Closing a file drops all locks that this process has on it (<https://sqlite.org/howtocorrupt.html>,
                 // section 2.2). So no other thread may open the file in between.
-                let _alone = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+                let _alone = lock(&CREATING);
                 self.create_private()?;
                 connect(&self.path, flags)?
             };

@@ -18,6 +18,7 @@ use super::open::SharedOpener;
 use super::worker_thread::WorkerThread;
 use crate::error::Result;
 use crate::sharded::{Sharded, thread_number};
+use crate::sync::lock;
 
 /// How long the mark is held before the reads are counted again.
 const MOMENT: Duration = Duration::from_millis(10);
@@ -148,7 +149,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Holder> {
-        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.holder)
     }
 }
 

@@ -4,10 +4,11 @@ use std::future::Future as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Waker};
 
 use crate::error::{Error, Result};
+use crate::sync::lock;
 use crate::waking::contained;
 
 /// Jobs run one after the other, in the order in which they were posted.
@@ -105,7 +106,7 @@ impl WorkerThread {
     }
 
     fn state(&self) -> MutexGuard<'_, ThreadState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

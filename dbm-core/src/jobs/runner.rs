@@ -1,7 +1,7 @@
 //! What the tasks that run the jobs of one manager share: its kinds of jobs, its workers, and how they claim.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use super::job::JobKind;
@@ -11,6 +11,7 @@ use crate::call::site::Site;
 use crate::error::Result;
 use crate::job_board::JobBoard;
 use crate::manager_core::ManagerCore;
+use crate::sync::lock;
 use crate::transaction::WriteTransaction;
 
 /// The jobs that a manager lists.
@@ -152,7 +153,7 @@ impl<M: Send + Sync + 'static> Runner<M> {
     }
 
     fn workers(&self) -> MutexGuard<'_, Workers> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.workers)
     }
 
     /// Another job may be due: if a worker is free, it should look.
@@ -259,11 +260,7 @@ pub(super) struct Place<M>(pub(super) Arc<Runner<M>>);
 impl<M> Drop for Place<M> {
     fn drop(&mut self) {
         let missed = {
-            let mut workers = self
-                .0
-                .workers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut workers = lock(&self.0.workers);
             workers.running -= 1;
             std::mem::take(&mut workers.missed)
         };

@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -27,6 +27,7 @@ use crate::manager_core::ManagerCore;
 use crate::panicked::panicked;
 use crate::schema::Schema;
 use crate::status::Status;
+use crate::sync::lock;
 use crate::transaction::{NewHandle as _, ReadTransaction, WriteTransaction};
 use crate::version::Version;
 
@@ -229,7 +230,7 @@ pub(super) async fn check_beside(gate: Weak<Gate>, mut status: watch::Receiver<S
 /// once, and opening many files for a moment each costs nothing.
 fn is_first<M: 'static>() -> bool {
     static CHECKED: Mutex<BTreeSet<TypeId>> = Mutex::new(BTreeSet::new());
-    let mut checked = CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut checked = lock(&CHECKED);
     checked.insert(TypeId::of::<M>())
 }
 

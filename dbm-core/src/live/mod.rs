@@ -9,8 +9,9 @@ mod stream;
 pub(crate) use registry::LiveReads;
 pub use stream::Live;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::sync::lock;
 use crate::tables::Tables;
 
 tokio::task_local! {
@@ -40,6 +41,6 @@ impl Collector {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

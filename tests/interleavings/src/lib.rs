@@ -11,7 +11,10 @@
 
 mod sync {
     pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic};
-    pub(crate) use std::sync::PoisonError;
+
+    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 #[path = "../../../dbm-core/src/baton.rs"]

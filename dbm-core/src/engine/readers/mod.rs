@@ -6,7 +6,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use self::pool::{NEW, Pool};
@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::limited::limited;
 use crate::metrics::Metrics;
 use crate::sharded::thread_number;
+use crate::sync::lock;
 
 /// How long new reads are held back when every connection must be reopened.
 const QUIESCE_WAIT: Duration = Duration::from_millis(100);
@@ -233,7 +234,7 @@ impl Readers {
 
 impl Reader {
     fn serving(&self) -> MutexGuard<'_, Serving> {
-        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.serving)
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::waking::Bell;
 
 pub(super) struct Pool<T: 'static> {
@@ -231,7 +231,7 @@ impl<T: 'static> Default for Queue<T> {
 
 impl<T: 'static> Queue<T> {
     pub(super) fn lock(&self) -> MutexGuard<'_, Waiters<T>> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiters)
     }
 
     /// Keeps a freed reader for a late call, or tells a waiting call of it.
@@ -280,7 +280,7 @@ impl<T: 'static> Waiters<T> {
 
 impl<T: 'static> Waiter<T> {
     fn news(&self) -> MutexGuard<'_, News<T>> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.news)
     }
 }
 

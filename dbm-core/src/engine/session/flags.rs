@@ -2,7 +2,7 @@
 //! has spoilt the connection.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rusqlite::ErrorCode;
@@ -12,6 +12,7 @@ use crate::config::Execution;
 use crate::engine::commit_outcome::CommitOutcome;
 use crate::engine::db::Db;
 use crate::error::{Error, Result};
+use crate::sync::lock;
 
 impl Session {
     /// Whether an error or a closure has spoilt the connection.
@@ -36,20 +37,13 @@ impl Session {
             self.tainted.store(true, Ordering::Relaxed);
         }
         let newest = Some(error.clone());
-        let failure = self.rare().failure.lock();
-        let mut failure = failure.unwrap_or_else(PoisonError::into_inner);
-        let older = std::mem::replace(&mut *failure, newest);
-        drop(failure);
+        let older = std::mem::replace(&mut *lock(&self.rare().failure), newest);
         // Dropping the older error may run code of the program, so it comes after unlocking.
         drop(older);
     }
 
     pub(crate) fn take_failure(&self) -> Option<Error> {
-        let failure = &self.rare.get()?.failure;
-        failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        lock(&self.rare.get()?.failure).take()
     }
 
     /// Notes that the call's work was included or undone. True if it was before.
@@ -61,7 +55,7 @@ impl Session {
     }
 
     pub(crate) fn is_resolved(&self) -> bool {
-        // Acquire: the partner of the swap in `resolve`.
+        // Acquire: the partner of the store in `resolve`.
         self.resolved.load(Ordering::Acquire)
     }
 
@@ -77,19 +71,12 @@ impl Session {
 
     /// Notes the outcome that this call's answer comes from, because another call commits its work.
     pub(crate) fn set_late_answer(&self, answer: Arc<CommitOutcome>) {
-        let late_answer = self.rare().late_answer.lock();
-        let older = late_answer
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace(answer);
+        let older = lock(&self.rare().late_answer).replace(answer);
         drop(older);
     }
 
     pub(crate) fn take_late_answer(&self) -> Option<Arc<CommitOutcome>> {
-        let late_answer = &self.rare.get()?.late_answer;
-        late_answer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        lock(&self.rare.get()?.late_answer).take()
     }
 
     /// From here on the call counts as idle while it runs no statement.

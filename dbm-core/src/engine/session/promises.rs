@@ -1,10 +1,9 @@
 //! What a body has promised to run after the commit of its transaction.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use super::Session;
 use crate::after_commit::Ticket;
 use crate::engine::commit_outcome::Aftermath;
+use crate::sync::lock;
 
 impl Session {
     pub(crate) fn promise(&self, ticket: Ticket) {
@@ -38,8 +37,4 @@ impl Session {
         let mark = mark.min(promises.len());
         promises.split_off(mark)
     }
-}
-
-fn lock(promises: &Mutex<Vec<Ticket>>) -> MutexGuard<'_, Vec<Ticket>> {
-    promises.lock().unwrap_or_else(PoisonError::into_inner)
 }

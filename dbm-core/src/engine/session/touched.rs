@@ -1,13 +1,14 @@
 //! Which tables a session has read or written, for live reads.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::{Access, Session};
 use crate::engine::db::Db;
 use crate::engine::statement::Work;
 use crate::engine::touched::Touched;
 use crate::live::{Collector, LiveReads};
+use crate::sync::lock;
 use crate::tables::Tables;
 
 impl Session {
@@ -105,8 +106,4 @@ impl Session {
         }
         tables
     }
-}
-
-fn lock(written: &Mutex<Vec<Arc<Touched>>>) -> MutexGuard<'_, Vec<Arc<Touched>>> {
-    written.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -26,6 +26,7 @@ use crate::engine::worker_thread::WorkerThread;
 use crate::error::{Error, Result};
 use crate::limited::limited;
 use crate::metrics::Metrics;
+use crate::sync::lock;
 use crate::tables::Tables;
 use crate::unique_id::next_id;
 use crate::waking::contained;
@@ -530,7 +531,7 @@ impl Writer {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

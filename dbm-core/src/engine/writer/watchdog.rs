@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::policy::POLICY;
 use crate::process_thread::start_thread;
+use crate::sync::lock;
 use crate::waking::contained;
 
 /// What the watchdog watches.
@@ -87,6 +88,6 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.closed)
     }
 }
