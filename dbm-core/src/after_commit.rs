@@ -6,11 +6,8 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
-use std::task::Poll;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -18,7 +15,7 @@ use tokio::task::AbortHandle;
 use tracing::{error, warn};
 
 use crate::error::{Error, Result};
-use crate::panicked::panicked;
+use crate::panicked::{caught, panicked};
 use crate::sync::lock;
 use crate::unique_id::next_id;
 use crate::waking::contained;
@@ -240,21 +237,12 @@ async fn run(mut messages: UnboundedReceiver<Message>) {
 }
 
 impl Promise {
-    async fn keep(self) {
-        let Self {
-            method, mut future, ..
-        } = self;
-        let ended = poll_fn(|context| {
-            let Some(future) = &mut future.0 else {
-                return Poll::Ready(Ok(()));
-            };
-            match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-                Ok(Poll::Pending) => Poll::Pending,
-                Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
-                Err(panic) => Poll::Ready(Err(panic)),
-            }
-        });
-        if let Err(panic) = ended.await {
+    async fn keep(mut self) {
+        let Some(future) = &mut self.future.0 else {
+            return;
+        };
+        if let Err(panic) = caught(future).await {
+            let method = self.method;
             let error = panicked(method, &*panic);
             contained(|| error!(method, %error, "after its commit"));
             contained(|| drop(panic));

@@ -152,11 +152,14 @@ impl Rings for JobBoard {
 
 /// A time in milliseconds since 1970; negative before.
 pub(crate) fn milliseconds(time: SystemTime) -> i64 {
-    let of = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => of(after),
-        Err(before) => -of(before.duration()),
+        Ok(after) => millis(after),
+        Err(before) => -millis(before.duration()),
     }
+}
+
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A number that nobody else has. Not for secrets.

@@ -1,7 +1,7 @@
 //! What the library has learned about the methods of this program.
 
-use std::sync::atomic::Ordering;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 
 use super::site::Site;
 use crate::engine::Sharing;

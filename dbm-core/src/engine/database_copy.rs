@@ -240,12 +240,16 @@ pub(super) fn with_ending(file: &Path, ending: &str) -> PathBuf {
 fn remove(database: &Path) -> io::Result<()> {
     let sides = SIDES.map(|side| side_of(database, side));
     for path in std::iter::once(database).chain(sides.iter().map(PathBuf::as_path)) {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_if_there(path)?;
     }
     Ok(())
+}
+
+pub(super) fn remove_if_there(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Keeps the copy private until it has its mode.

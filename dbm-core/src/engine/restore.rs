@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::database_copy::{Check, DatabaseCopy, is_taken, sync_directory, with_ending};
+use super::database_copy::{
+    Check, DatabaseCopy, is_taken, remove_if_there, sync_directory, with_ending,
+};
 use super::foreign_log::refuse_foreign_log;
 use super::guard::Patience;
 use super::inspect::{Contents, look, not_a_database};
@@ -247,10 +249,7 @@ impl<'a> Old<'a> {
         sync_directory(database).map_err(failed)?;
         // From here on the database is without a log, whichever file has its name.
         for side in ["-wal", "-journal", "-shm"] {
-            match fs::remove_file(side_of(database, side)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
-                _ => {}
-            }
+            remove_if_there(&side_of(database, side)).map_err(failed)?;
         }
         if has_sides {
             sync_directory(database).map_err(failed)?;

@@ -66,22 +66,10 @@ impl Seen {
         match context.action {
             // Only this connection sees them.
             _ if is_temp => {}
-            AuthAction::Read { table_name, .. } => {
-                if is_schema(table_name) {
-                    *reads = Tables::All;
-                } else {
-                    reads.add(table_name);
-                }
-            }
+            AuthAction::Read { table_name, .. } => add(reads, table_name),
             AuthAction::Insert { table_name }
             | AuthAction::Update { table_name, .. }
-            | AuthAction::Delete { table_name } => {
-                if is_schema(table_name) {
-                    *writes = Tables::All;
-                } else {
-                    writes.add(table_name);
-                }
-            }
+            | AuthAction::Delete { table_name } => add(writes, table_name),
             // A running statement of a full-text index asks for the version of the data.
             AuthAction::Pragma { .. } if runs => {}
             AuthAction::Pragma { pragma_value, .. } => {
@@ -96,8 +84,13 @@ impl Seen {
     }
 }
 
-fn is_schema(table: &str) -> bool {
-    table.starts_with("sqlite_")
+/// A table of SQLite's own says something about all others.
+fn add(tables: &mut Tables, name: &str) {
+    if name.starts_with("sqlite_") {
+        *tables = Tables::All;
+    } else {
+        tables.add(name);
+    }
 }
 
 /// What is known about the texts that one connection has run.

@@ -12,13 +12,13 @@ use tokio::sync::watch;
 use tracing::Dispatch;
 use tracing::instrument::WithSubscriber as _;
 
-use super::runner::{Kinds, Runner, millis};
+use super::runner::{Kinds, Runner};
 use super::statements::{self, Sight};
 use super::{tell, worker};
 use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::error::{Error, Result};
-use crate::job_board::JobBoard;
+use crate::job_board::{JobBoard, millis};
 use crate::manager_core::ManagerCore;
 use crate::status::Status;
 use crate::timer::sleep;

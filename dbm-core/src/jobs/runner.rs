@@ -2,14 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::Duration;
 
 use super::job::JobKind;
 use super::statements::{self, Claimed};
 use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::error::Result;
-use crate::job_board::JobBoard;
+use crate::job_board::{JobBoard, millis};
 use crate::manager_core::ManagerCore;
 use crate::sync::lock;
 use crate::transaction::WriteTransaction;
@@ -248,10 +247,6 @@ impl<M: Send + Sync + 'static> Runner<M> {
             .await
             .fail_with_exception()
     }
-}
-
-pub(super) fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A worker's place among those that may run at the same time.

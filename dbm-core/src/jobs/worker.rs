@@ -3,7 +3,6 @@
 //! The end of a job and the claim of the next one are one transaction, so that a durable job costs one commit.
 
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,17 +10,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::job::{JobFailure, JobKind};
-use super::runner::{Claim, Place, Runner, Turn, millis};
+use super::runner::{Claim, Place, Runner, Turn};
 use super::statements::{self, Claimed, Ending};
 use super::tell;
 use crate::after_commit::as_part_of;
 use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::error::{Error, Result};
-use crate::job_board::{JobBoard, random};
+use crate::job_board::{JobBoard, millis, random};
 use crate::limited::limited;
 use crate::manager_core::ManagerCore;
-use crate::panicked::panicked;
+use crate::panicked::{caught, panicked};
 use crate::status::Status;
 use crate::timer::sleep;
 use crate::transaction::WriteTransaction;
@@ -162,7 +161,11 @@ async fn alone<M: Send + Sync + 'static>(
 ) -> Result<(), JobFailure> {
     let core = runner.core(manager);
     let limit = kind.site.timeout.unwrap_or(Duration::MAX);
-    let body = limited(limit, caught(kind, (kind.run)(manager, &job.arguments)));
+    let body = async {
+        let ended = caught((kind.run)(manager, &job.arguments)).await;
+        ended.unwrap_or_else(|panic| Err(panicked(kind.name, &*panic).into()))
+    };
+    let body = limited(limit, body);
     let mut signs = pin!(live(&runner.board, core));
     let mut body = pin!(body);
     let ended = unless_stopped(
@@ -214,19 +217,6 @@ async fn unless_stopped<T>(
         }
         let closed = || JobFailure::Failed(Error::Closed { method: METHOD });
         stopped.as_mut().poll(context).map(|_| Err(closed()))
-    })
-    .await
-}
-
-/// A panic of the body is a failure.
-async fn caught<M>(
-    kind: &JobKind<M>,
-    body: impl Future<Output = Result<(), JobFailure>>,
-) -> Result<(), JobFailure> {
-    let mut body = pin!(body);
-    poll_fn(|context| {
-        catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(context)))
-            .unwrap_or_else(|panic| Poll::Ready(Err(panicked(kind.name, &*panic).into())))
     })
     .await
 }

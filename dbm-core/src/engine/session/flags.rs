@@ -1,8 +1,8 @@
 //! What is recorded about a session while it lasts: how far it has come, whether it shares its transaction, whether it
 //! has spoilt the connection.
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use rusqlite::ErrorCode;

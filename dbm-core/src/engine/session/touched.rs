@@ -1,7 +1,7 @@
 //! Which tables a session has read or written, for live reads.
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Access, Session};
 use crate::engine::db::Db;
