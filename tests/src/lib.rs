@@ -42,9 +42,29 @@ macro_rules! manager {
     };
 }
 
-/// A schema without tables.
+/// A schema without tables, or one of two scripts: what makes it, and what leads to it.
 #[macro_export]
 macro_rules! schema {
+    ($name:ident, $init:expr, $migrate:expr) => {
+        impl ::dbm_core::Schema for $name {
+            async fn init_db(
+                &self,
+                db: &mut ::dbm_core::WriteTransaction,
+            ) -> ::dbm_core::Result<()> {
+                db.execute_batch($init).await
+            }
+
+            async fn migrate_db(
+                &self,
+                db: &mut ::dbm_core::WriteTransaction,
+                _current: &::dbm_core::Version,
+                _target: &::dbm_core::Version,
+            ) -> ::dbm_core::Result<bool> {
+                db.execute_batch($migrate).await?;
+                Ok(true)
+            }
+        }
+    };
     ($name:ident) => {
         impl ::dbm_core::Schema for $name {
             async fn init_db(
@@ -70,6 +90,7 @@ macro_rules! schema {
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/faq.md")]
 mod faq {}
+
 /// Compiles the code of the guide whose crates dbm does without.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/types.md")]

@@ -39,21 +39,7 @@ macro_rules! store {
             go_on: Notify,
         }
 
-        impl Schema for $name {
-            async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
-                db.execute_batch($init).await
-            }
-
-            async fn migrate_db(
-                &self,
-                db: &mut WriteTransaction,
-                _: &Version,
-                _: &Version,
-            ) -> Result<bool> {
-                db.execute_batch($migrate).await?;
-                Ok(true)
-            }
-        }
+        dbm_tests::schema!($name, $init, $migrate);
 
         #[allow(dead_code)]
         impl $name {

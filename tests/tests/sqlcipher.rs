@@ -19,21 +19,7 @@ macro_rules! store {
             core: ManagerCore,
         }
 
-        impl Schema for $name {
-            async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
-                db.execute_batch($init).await
-            }
-
-            async fn migrate_db(
-                &self,
-                db: &mut WriteTransaction,
-                _: &Version,
-                _: &Version,
-            ) -> Result<bool> {
-                db.execute_batch($migrate).await?;
-                Ok(true)
-            }
-        }
+        dbm_tests::schema!($name, $init, $migrate);
 
         #[allow(dead_code)]
         impl $name {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_core::testing::TestDirectory;
-use dbm_tests::{poll_once, run};
+use dbm_tests::{eventually, poll_once, run};
 
 use super::{Store, logged_by};
 
@@ -155,9 +155,7 @@ fn a_manager_that_is_dropped_ends_its_jobs() {
         store.may_end.add_permits(2);
         drop(store);
         // A temporary database goes with its manager, which nobody keeps but two jobs.
-        while file.exists() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        eventually(|| !file.exists()).await;
     });
 }
 
