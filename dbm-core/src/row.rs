@@ -1,5 +1,7 @@
 //! Rows read from the database: [`Row`], and reading a query's rows straight into a user's type.
 
+#[cfg(feature = "remote")]
+mod answer;
 mod buffered;
 mod column;
 mod fault;
@@ -22,6 +24,8 @@ use serde_core::de::{Deserialize, DeserializeOwned};
 use crate::error::{Error, Result};
 use crate::value::{Value, bounded};
 
+#[cfg(feature = "remote")]
+pub use answer::Answer;
 pub use buffered::column;
 use heading::{Heading, Names};
 use record::Record;

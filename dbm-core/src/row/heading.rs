@@ -59,6 +59,21 @@ impl Names {
     }
 }
 
+#[cfg(feature = "remote")]
+impl<'n> FromIterator<&'n str> for Names {
+    fn from_iter<I: IntoIterator<Item = &'n str>>(names: I) -> Self {
+        let mut all = Self {
+            text: String::new(),
+            ends: Vec::new(),
+        };
+        for name in names {
+            all.text.push_str(name);
+            all.ends.push(all.text.len());
+        }
+        all
+    }
+}
+
 /// The name of a column, as SQLite reports it.
 pub(super) fn column_name<'s>(statement: &'s Statement<'_>, index: usize) -> Result<&'s str> {
     // rusqlite panics if a name is not UTF-8, and a file's schema can contain such a name.
