@@ -67,6 +67,25 @@ const TRACES: &[&str] = &[
     "pg_try_advisory_lock_shared",
 ];
 
+/// Whether the number of rows that the server tells is of rows that were changed, and not of rows that were found.
+pub(crate) fn changes_rows(sql: &str) -> bool {
+    let mut depth = 0_usize;
+    let verb = tokens(sql).find_map(|(token, _)| {
+        match token {
+            Token::Open => depth += 1,
+            Token::Close => depth = depth.saturating_sub(1),
+            Token::Word(word) if depth == 0 => {
+                let is_change = is_one_of(word, &["insert", "update", "delete", "merge"]);
+                return (is_change || is_one_of(word, &["select", "values", "table"]))
+                    .then_some(is_change);
+            }
+            _ => {}
+        }
+        None
+    });
+    verb.unwrap_or(true)
+}
+
 fn is_one_of(word: &str, wanted: &[&str]) -> bool {
     wanted.iter().any(|wanted| word.eq_ignore_ascii_case(wanted))
 }
@@ -114,6 +133,14 @@ mod tests {
             assert_eq!(kind(sql), Kind::Plain, "{sql}");
         }
         assert_eq!(kind("PREPARE transaction AS SELECT 1"), Kind::Lasting);
+    }
+
+    #[test]
+    fn changes_are_told_from_what_is_found() {
+        assert!(changes_rows("WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a"));
+        assert!(changes_rows("DELETE FROM t WHERE a IN (SELECT 1)"));
+        assert!(!changes_rows("WITH a AS (DELETE FROM t RETURNING b) SELECT * FROM a"));
+        assert!(!changes_rows("(VALUES (1))"));
     }
 
     #[test]

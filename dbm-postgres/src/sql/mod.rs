@@ -5,6 +5,6 @@ mod placeholders;
 mod script;
 mod token;
 
-pub(crate) use kind::{Kind, kind};
-pub(crate) use placeholders::{Translated, translate};
+pub(crate) use kind::{Kind, changes_rows, kind};
+pub(crate) use placeholders::translate;
 pub(crate) use script::statements;
