@@ -419,7 +419,7 @@ mod tests {
         let mut looks = Work::Statement {
             sql: "SELECT 1".into(),
             params: ().into_params().unwrap(),
-            finish: |_, _| Ok(FRAME.take().unwrap().statement_permit.try_take().is_some()),
+            finish: |_| Ok(FRAME.take().unwrap().statement_permit.try_take().is_some()),
         };
         let Started::Done(was_free) = frame.try_statement(&mut looks) else {
             panic!("it runs here");

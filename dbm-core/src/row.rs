@@ -3,6 +3,7 @@
 #[cfg(feature = "remote")]
 mod answer;
 mod buffered;
+mod cells;
 mod column;
 mod fault;
 mod heading;
@@ -17,7 +18,6 @@ use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
 
-use rusqlite::Rows;
 use rusqlite::types::ValueRef;
 use serde_core::de::{Deserialize, DeserializeOwned};
 
@@ -27,6 +27,7 @@ use crate::value::{Value, bounded};
 #[cfg(feature = "remote")]
 pub use answer::Answer;
 pub use buffered::column;
+pub(crate) use cells::Rows;
 use heading::{Heading, Names};
 use record::Record;
 
@@ -207,12 +208,13 @@ fn read<T: DeserializeOwned>(record: Record<'_>) -> Result<T> {
 }
 
 /// Every row, as `T`.
-pub(crate) fn all<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Vec<T>> {
+pub(crate) fn all<'r, T: DeserializeOwned>(rows: impl Into<Rows<'r>>) -> Result<Vec<T>> {
+    let mut rows = rows.into();
     let heading = Heading::default();
     let mut all = Vec::new();
-    while let Some(row) = rows.next()? {
+    while let Some(cells) = rows.next()? {
         let record = Record {
-            row,
+            cells,
             heading: Some(&heading),
             instead: None,
             respelled: &[],
@@ -242,9 +244,9 @@ pub(crate) struct Chunks<'s> {
 }
 
 impl<'s> Chunks<'s> {
-    pub(crate) fn of(rows: Rows<'s>) -> Self {
+    pub(crate) fn of(rows: impl Into<Rows<'s>>) -> Self {
         Self {
-            rows,
+            rows: rows.into(),
             heading: Heading::default(),
             before: 0,
         }
@@ -263,11 +265,11 @@ impl<'s> Chunks<'s> {
             self.heading.bytes.set(0);
         }
         while chunk.len() < most && self.heading.bytes.get() + chunk.len() * row_size < bytes {
-            let Some(row) = self.rows.next()? else {
+            let Some(cells) = self.rows.next()? else {
                 return Ok(false);
             };
             let record = Record {
-                row,
+                cells,
                 heading: Some(&self.heading),
                 instead: None,
                 respelled: &[],
@@ -280,18 +282,19 @@ impl<'s> Chunks<'s> {
 }
 
 /// The only row, as `T`.
-pub(crate) fn one<T: DeserializeOwned>(rows: Rows<'_>) -> Result<T> {
+pub(crate) fn one<'r, T: DeserializeOwned>(rows: impl Into<Rows<'r>>) -> Result<T> {
     optional(rows)?.ok_or(Error::NoRows)
 }
 
 /// The only row, as `T`, or `None` if there is none. A second row is an error: returning an arbitrary one would hide a
 /// mistake.
-pub(crate) fn optional<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Option<T>> {
-    let Some(row) = rows.next()? else {
+pub(crate) fn optional<'r, T: DeserializeOwned>(rows: impl Into<Rows<'r>>) -> Result<Option<T>> {
+    let mut rows = rows.into();
+    let Some(cells) = rows.next()? else {
         return Ok(None);
     };
     let value = read(Record {
-        row,
+        cells,
         heading: None,
         instead: None,
         respelled: &[],
@@ -303,14 +306,15 @@ pub(crate) fn optional<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Option
     }
 }
 
-/// Every row, owned, with the types that SQLite reported.
-pub(crate) fn owned(mut rows: Rows<'_>) -> Result<Vec<Row>> {
+/// Every row, owned, with the types that the database reported.
+pub(crate) fn owned<'r>(rows: impl Into<Rows<'r>>) -> Result<Vec<Row>> {
+    let mut rows = rows.into();
     let heading = Heading::default();
     let mut all = Vec::new();
-    while let Some(row) = rows.next()? {
-        let names = heading.names(row)?;
+    while let Some(cells) = rows.next()? {
+        let names = heading.names(|| cells.names())?;
         let value = |index| {
-            value_of(row.get_ref(index)?).map_err(|message| Error::Column {
+            value_of(cells.get(index)?).map_err(|message| Error::Column {
                 column: names.label(index),
                 message,
             })

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::engine::{Access, Finish, Work, execute};
+use crate::engine::{Access, Finish, Work};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, Started, StatementPermit};
 use crate::params::Params;
@@ -235,7 +235,7 @@ impl ReadTransaction {
     where
         T: FromRow,
     {
-        self.statement(sql, params, |_, statement| row::all(statement.raw_query()))
+        self.statement(sql, params, |found| row::all(found.rows()))
     }
 
     /// The one row of the result.
@@ -255,7 +255,7 @@ impl ReadTransaction {
     where
         T: FromRow,
     {
-        self.statement(sql, params, |_, statement| row::one(statement.raw_query()))
+        self.statement(sql, params, |found| row::one(found.rows()))
     }
 
     /// The row of the result, if there is one.
@@ -286,9 +286,7 @@ impl ReadTransaction {
     where
         T: FromRow,
     {
-        self.statement(sql, params, |_, statement| {
-            row::optional(statement.raw_query())
-        })
+        self.statement(sql, params, |found| row::optional(found.rows()))
     }
 
     /// All rows through a closure, which runs in the body and may borrow from it.
@@ -309,9 +307,7 @@ impl ReadTransaction {
         params: impl Params,
         mut map: impl FnMut(&Row) -> Result<T> + Send + 'a,
     ) -> Statement<'a, Vec<T>> {
-        let rows = self.statement(sql, params, |_, statement| {
-            row::owned(statement.raw_query())
-        });
+        let rows = self.statement(sql, params, |found| row::owned(found.rows()));
         Statement::waiting(async move { rows.await?.iter().map(&mut map).collect() })
     }
 
@@ -464,7 +460,7 @@ impl ReadTransaction {
     }
 
     fn write<'a>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, usize> {
-        self.statement(sql, params, execute)
+        self.statement(sql, params, |done| done.changed())
     }
 
     fn write_batch<'a>(&'a mut self, sql: &'a str) -> Statement<'a, ()> {

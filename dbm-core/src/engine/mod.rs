@@ -104,7 +104,9 @@ pub(crate) use session::{
 };
 pub(crate) use share_policy::SharePolicy;
 pub use share_policy::Sharing;
-pub(crate) use statement::{Finish, Work, execute};
+#[cfg(feature = "remote")]
+pub(crate) use statement::Yield;
+pub(crate) use statement::{Finish, Work};
 pub(crate) use verify::verify;
 pub use verify::{ForeignKeyFault, Verification};
 pub(crate) use worker_thread::WorkerThread;
