@@ -14,12 +14,6 @@ pub(crate) fn of_statement(error: &tokio_postgres::Error, server: &str) -> Error
     }
 }
 
-/// What a failure to connect means: a server that answers and refuses (a wrong password, no such database) is told by its
-/// own words.
-pub(crate) fn of_connecting(error: &tokio_postgres::Error, server: &str) -> Error {
-    Error::disconnected(server, causes(error))
-}
-
 /// Whether the server says goodbye with it.
 pub(crate) fn ends_connection(error: &DbError) -> bool {
     matches!(

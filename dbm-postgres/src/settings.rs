@@ -245,7 +245,7 @@ mod tests {
         ] {
             let postgres = Postgres::new(server).unwrap();
             assert_eq!(postgres.name(), "a:5433,b:5434/shop");
-            let shown = format!("{postgres:?} {:?}", Config::from(postgres));
+            let shown = format!("{postgres:?} {:?}", Config::from(postgres.clone()));
             assert!(!shown.contains("s3cret"), "{shown}");
         }
         assert_eq!(Postgres::new("user=u").unwrap().name(), "localhost:5432/u");

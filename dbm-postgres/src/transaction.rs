@@ -9,6 +9,7 @@ use tokio_postgres::RowStream;
 
 use crate::batch::Batch;
 use crate::connection::{Conn, Prepared};
+use crate::fault::is_disconnected;
 use crate::pool::Lent;
 use crate::server::Shared;
 use crate::turns::Turn;
@@ -20,7 +21,7 @@ const CHUNK: usize = 64 * 1024;
 pub(crate) enum Hold {
     Read(Lent),
     Write(Box<Batch>),
-    Connection(Lent, #[expect(dead_code, reason = "passed on when it is dropped")] Turn),
+    Connection(Lent, Turn),
 }
 
 pub(crate) struct Transaction {
@@ -68,44 +69,73 @@ impl Transaction {
     /// Remembers what ends a transaction on the server; what this crate itself refuses does not.
     fn judge<T>(&mut self, result: Result<T>) -> Result<T> {
         let is_bare = matches!(self.hold, Some(Hold::Connection(..)));
-        let result = result.map_err(|error| match (&self.hold, error.server_state()) {
-            // In a read-only transaction. That the server is none that writes was seen before.
-            (Some(Hold::Read(_)), Some("25006")) => Error::Refused {
+        let is_read = matches!(self.hold, Some(Hold::Read(_)));
+        // A transaction that only reads is meant; that the server is one that writes was seen before.
+        let is_write = is_read
+            && matches!(&result, Err(error) if error.server_state() == Some("25006"));
+        let result = result.map_err(|error| match error {
+            _ if is_write => Error::Refused {
                 what: "a write",
                 why: "this method has `db: &mut ReadTransaction`",
             },
-            _ => error,
+            error => error,
         });
         if let Err(error) = &result
             && !is_bare
-            && matches!(
-                error,
-                Error::Server { .. } | Error::Disconnected { .. } | Error::Refused { what: "a write", .. }
-            )
+            && (error.server_state().is_some() || is_write || is_disconnected(error))
         {
             self.failed = Some(error.clone());
         }
         result
     }
 
-    /// Runs the first request of a read again if the connection was lost while it was idle.
-    async fn attempt<T>(
-        &mut self,
-        mut request: impl AsyncFnMut(&mut Conn) -> Result<T>,
-    ) -> Result<T> {
-        self.check()?;
+    /// Whether the first request of a read is to be made again, on another connection: the one that it had was lost while it
+    /// was idle.
+    async fn is_renewed<T: Sync>(&mut self, result: &Result<T>) -> Result<bool> {
+        let is_lost = matches!(result, Err(Error::Disconnected { .. }));
         let is_new = std::mem::take(&mut self.is_new);
-        let is_read = matches!(self.hold, Some(Hold::Read(_)));
-        let mut result = request(self.lent()?).await;
-        if is_new && is_read && matches!(result, Err(Error::Disconnected { .. })) {
-            let shared = Arc::clone(&self.shared);
-            let lent = self.lent()?;
-            result = match shared.renew_read(lent).await {
-                Ok(()) => request(lent).await,
-                Err(error) => Err(error),
-            };
+        let shared = Arc::clone(&self.shared);
+        match &mut self.hold {
+            Some(Hold::Read(lent)) if is_new && is_lost => {
+                shared.renew_read(lent).await?;
+                Ok(true)
+            }
+            _ => Ok(false),
         }
-        self.judge(result)
+    }
+
+    async fn run_one(&mut self, sql: &str, params: &BoundParams) -> Result<Answer> {
+        self.check()?;
+        let mut answer = self.lent()?.run(sql, params).await;
+        if self.is_renewed(&answer).await? {
+            answer = self.lent()?.run(sql, params).await;
+        }
+        self.judge(answer)
+    }
+
+    async fn begin_rows(&mut self, sql: &str, params: &BoundParams) -> Result<Rows<'_>> {
+        self.check()?;
+        let mut begun = self.lent()?.query(sql, params).await;
+        if self.is_renewed(&begun).await? {
+            begun = self.lent()?.query(sql, params).await;
+        }
+        let (prepared, rows) = self.judge(begun)?;
+        Ok(Rows {
+            transaction: self,
+            prepared,
+            rows: Some(Box::pin(rows)),
+        })
+    }
+
+    async fn look_around(&mut self) -> Result<Contents> {
+        self.check()?;
+        let schema = self.shared.pool.connector.settings.schema.clone();
+        let writes = matches!(self.hold, Some(Hold::Write(_)));
+        let mut found = look(self.lent()?, &schema, writes).await;
+        if self.is_renewed(&found).await? {
+            found = look(self.lent()?, &schema, writes).await;
+        }
+        self.judge(found)
     }
 
     async fn end(mut self: Box<Self>, promises: Promises) -> Result<()> {
@@ -164,17 +194,23 @@ impl Drop for Transaction {
 
 impl RemoteTransaction for Transaction {
     fn run<'a>(&'a mut self, sql: &'a str, params: &'a BoundParams) -> Waiting<'a, Answer> {
-        Box::pin(self.attempt(async |conn| conn.run(sql, params).await))
+        Box::pin(self.run_one(sql, params))
     }
 
     fn run_many<'a>(&'a mut self, sql: &'a str, rows: &'a [BoundParams]) -> Waiting<'a, u64> {
-        Box::pin(self.attempt(async |conn| conn.run_many(sql, rows).await))
+        Box::pin(async move {
+            self.check()?;
+            let changed = self.lent()?.run_many(sql, rows).await;
+            self.judge(changed)
+        })
     }
 
     fn script<'a>(&'a mut self, sql: &'a str) -> Waiting<'a, ()> {
         Box::pin(async move {
+            self.check()?;
             self.shared.set_schema_known(false);
-            self.attempt(async |conn| conn.script(sql).await).await
+            let done = self.lent()?.script(sql).await;
+            self.judge(done)
         })
     }
 
@@ -184,13 +220,7 @@ impl RemoteTransaction for Transaction {
         params: &'a BoundParams,
     ) -> Waiting<'a, Box<dyn RemoteRows + 'a>> {
         Box::pin(async move {
-            let begun = self.attempt(async |conn| conn.query(sql, params).await).await;
-            let (prepared, rows) = begun?;
-            let rows = Rows {
-                transaction: self,
-                prepared,
-                rows: Some(Box::pin(rows)),
-            };
+            let rows = self.begin_rows(sql, params).await?;
             Ok(Box::new(rows) as Box<dyn RemoteRows>)
         })
     }
@@ -218,11 +248,7 @@ impl RemoteTransaction for Transaction {
     }
 
     fn look(&mut self) -> Waiting<'_, Contents> {
-        Box::pin(async move {
-            let writes = matches!(self.hold, Some(Hold::Write(_)));
-            let schema = self.shared.pool.connector.settings.schema.clone();
-            self.attempt(async |conn| look(conn, &schema, writes).await).await
-        })
+        Box::pin(self.look_around())
     }
 
     fn commit(self: Box<Self>, promises: Promises) -> Waiting<'static, ()> {
