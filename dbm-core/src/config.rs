@@ -466,6 +466,23 @@ impl Config {
         }
     }
 
+    /// The kind of database, as OpenTelemetry spells it.
+    pub(crate) fn system(&self) -> &'static str {
+        match &self.location {
+            #[cfg(feature = "remote")]
+            Location::Server(backend) => backend.system(),
+            Location::Directory(_) | Location::Temporary => "sqlite",
+        }
+    }
+
+    pub(crate) fn is_on_server(&self) -> bool {
+        match &self.location {
+            #[cfg(feature = "remote")]
+            Location::Server(_) => true,
+            Location::Directory(_) | Location::Temporary => false,
+        }
+    }
+
     /// The path of the file according to the settings, valid or not.
     pub(crate) fn path_as_given(&self) -> PathBuf {
         match &self.location {

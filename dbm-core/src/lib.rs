@@ -146,6 +146,7 @@ mod after_commit;
 mod channel;
 mod checked;
 mod config;
+mod database;
 #[expect(
     clippy::disallowed_types,
     reason = "connections, threads and files belong here"
@@ -178,6 +179,8 @@ mod process_thread;
 pub mod remote;
 mod row;
 mod schema;
+#[cfg(feature = "remote")]
+mod server;
 mod sharded;
 mod status;
 mod steps;

@@ -208,8 +208,12 @@ fn read<T: DeserializeOwned>(record: Record<'_>) -> Result<T> {
 }
 
 /// Every row, as `T`.
-pub(crate) fn all<'r, T: DeserializeOwned>(rows: impl Into<Rows<'r>>) -> Result<Vec<T>> {
-    let mut rows = rows.into();
+pub(crate) fn all<T: DeserializeOwned>(rows: Rows<'_>) -> Result<Vec<T>> {
+    all_after(rows, 0)
+}
+
+/// The same, of rows that follow so many others of the same result.
+pub(crate) fn all_after<T: DeserializeOwned>(mut rows: Rows<'_>, before: usize) -> Result<Vec<T>> {
     let heading = Heading::default();
     let mut all = Vec::new();
     while let Some(cells) = rows.next()? {
@@ -219,7 +223,7 @@ pub(crate) fn all<'r, T: DeserializeOwned>(rows: impl Into<Rows<'r>>) -> Result<
             instead: None,
             respelled: &[],
         };
-        all.push(read(record).map_err(|error| in_row(error, all.len()))?);
+        all.push(read(record).map_err(|error| in_row(error, before + all.len()))?);
     }
     Ok(all)
 }
@@ -244,9 +248,9 @@ pub(crate) struct Chunks<'s> {
 }
 
 impl<'s> Chunks<'s> {
-    pub(crate) fn of(rows: impl Into<Rows<'s>>) -> Self {
+    pub(crate) fn of(rows: Rows<'s>) -> Self {
         Self {
-            rows: rows.into(),
+            rows,
             heading: Heading::default(),
             before: 0,
         }
@@ -282,14 +286,13 @@ impl<'s> Chunks<'s> {
 }
 
 /// The only row, as `T`.
-pub(crate) fn one<'r, T: DeserializeOwned>(rows: impl Into<Rows<'r>>) -> Result<T> {
+pub(crate) fn one<T: DeserializeOwned>(rows: Rows<'_>) -> Result<T> {
     optional(rows)?.ok_or(Error::NoRows)
 }
 
 /// The only row, as `T`, or `None` if there is none. A second row is an error: returning an arbitrary one would hide a
 /// mistake.
-pub(crate) fn optional<'r, T: DeserializeOwned>(rows: impl Into<Rows<'r>>) -> Result<Option<T>> {
-    let mut rows = rows.into();
+pub(crate) fn optional<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Option<T>> {
     let Some(cells) = rows.next()? else {
         return Ok(None);
     };
@@ -307,8 +310,7 @@ pub(crate) fn optional<'r, T: DeserializeOwned>(rows: impl Into<Rows<'r>>) -> Re
 }
 
 /// Every row, owned, with the types that the database reported.
-pub(crate) fn owned<'r>(rows: impl Into<Rows<'r>>) -> Result<Vec<Row>> {
-    let mut rows = rows.into();
+pub(crate) fn owned(mut rows: Rows<'_>) -> Result<Vec<Row>> {
     let heading = Heading::default();
     let mut all = Vec::new();
     while let Some(cells) = rows.next()? {

@@ -4,12 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::engine::{Access, Finish, Work};
 use crate::error::{Error, Result};
-use crate::frame::{Frame, Started, StatementPermit};
+use crate::frame::{AnyFrame, Started, StatementPermit, Waiting};
 use crate::params::Params;
 use crate::row::{self, FromRow, Row};
 use crate::stream::RowStream;
@@ -52,7 +51,7 @@ use crate::stream::RowStream;
 /// # store.close().await }
 /// ```
 pub struct ReadTransaction {
-    frame: Arc<Frame>,
+    frame: AnyFrame,
 }
 
 /// The one write transaction of a manager: it commits when the body returns `Ok`, and rolls back on `Err`, a panic,
@@ -159,7 +158,7 @@ pub struct Statement<'a, T>(Stage<'a, T>);
 
 enum Stage<'a, T> {
     New {
-        frame: &'a Arc<Frame>,
+        frame: &'a AnyFrame,
         work: Work<'a, T>,
         /// A function pointer, because only what can be sent to a thread can wait. The closure of `query_map` cannot be
         /// sent.
@@ -169,8 +168,7 @@ enum Stage<'a, T> {
     Ended,
 }
 
-type Wait<'a, T> = fn(&'a Arc<Frame>, Work<'a, T>, Option<StatementPermit<'a>>) -> Waiting<'a, T>;
-type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+type Wait<'a, T> = fn(&'a AnyFrame, Work<'a, T>, Option<StatementPermit<'a>>) -> Waiting<'a, T>;
 
 impl<'a, T> Statement<'a, T> {
     fn waiting(future: impl Future<Output = Result<T>> + Send + 'a) -> Self {
@@ -431,7 +429,7 @@ impl ReadTransaction {
         Statement::waiting(std::future::pending())
     }
 
-    pub(crate) fn new(frame: Arc<Frame>) -> Self {
+    pub(crate) fn new(frame: AnyFrame) -> Self {
         Self { frame }
     }
 
@@ -455,7 +453,7 @@ impl ReadTransaction {
         Statement(Stage::New {
             frame: &self.frame,
             work,
-            wait: |frame, work, turn| Box::pin(frame.statement(work, turn)),
+            wait: |frame, work, turn| frame.statement(work, turn),
         })
     }
 
@@ -473,7 +471,7 @@ impl ReadTransaction {
 
 #[cfg(feature = "jobs")]
 impl WriteTransaction {
-    pub(crate) fn frame(&self) -> &Arc<Frame> {
+    pub(crate) fn frame(&self) -> &AnyFrame {
         &self.read.frame
     }
 }
@@ -683,7 +681,7 @@ mod sealed {
         const ACCESS: super::Access;
         #[doc(hidden)]
         #[allow(private_interfaces)]
-        fn new(frame: std::sync::Arc<super::Frame>) -> Self;
+        fn new(frame: super::AnyFrame) -> Self;
     }
 }
 
@@ -698,7 +696,7 @@ macro_rules! handle {
         impl sealed::Sealed for $handle {
             const ACCESS: Access = Access::$access;
 
-            fn new($frame: Arc<Frame>) -> Self {
+            fn new($frame: AnyFrame) -> Self {
                 $new
             }
         }

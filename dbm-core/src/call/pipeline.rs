@@ -14,9 +14,9 @@ use super::failure::{Failure, Fallible, Outcome};
 use super::lease::Lease;
 use super::site::Site;
 use super::{arguments, trace};
-use crate::engine::{Access, HasSession as _};
+use crate::engine::Access;
 use crate::error::{Error, Result};
-use crate::frame::Frame;
+use crate::frame::AnyFrame;
 use crate::gate::Gate;
 use crate::live;
 use crate::manager_core::ManagerCore;
@@ -38,7 +38,7 @@ pub struct Call<'a> {
 pub struct CallOn<'a, H> {
     call: Call<'a>,
     access: Access,
-    handle: fn(Arc<Frame>) -> H,
+    handle: fn(AnyFrame) -> H,
 }
 
 /// A call whose result type is known, too.
@@ -108,7 +108,7 @@ impl<H, R> TypedCall<'_, H, R> {
             is_ok,
         } = self;
         let site = call.site;
-        let span = trace::span(site, access, call.core.database());
+        let span = trace::span(site, access, call.core);
         // Not inside: what has to be dropped there makes the compiler copy that large future.
         let mut counted = CountedCall::new(call.core, site);
         let execute = async {
@@ -147,7 +147,7 @@ async fn execute<R>(
     call: &Call<'_>,
     access: Access,
     counted: &mut CountedCall<'_>,
-    body: impl AsyncFnOnce(Arc<Frame>) -> R,
+    body: impl AsyncFnOnce(AnyFrame) -> R,
     is_ok: fn(&R) -> bool,
 ) -> Result<R, Failure> {
     let site = call.site;
@@ -163,7 +163,7 @@ async fn execute<R>(
             Ok(value)
         }
         BodyOutcome::Returned(value) => {
-            trace::body_failed(lease.frame.session().take_failure().as_ref());
+            trace::body_failed(lease.take_failure().as_ref());
             // The caller gets the body's own error, whether or not the rollback succeeds.
             let _ = lease.undo(site).await;
             Ok(value)
@@ -200,13 +200,13 @@ async fn acquire<'a>(
     gate: &'a Arc<Gate>,
     access: Access,
 ) -> Result<Lease<'a>> {
-    if let Some(outer) = Frame::of_manager(gate.id) {
-        if outer.during_init && !site.during_init {
+    if let Some(outer) = AnyFrame::of_manager(gate.id) {
+        if outer.is_during_init() && !site.during_init {
             return Err(Error::NotDuringInit {
                 method: site.method,
             });
         }
-        let _active = outer.session().enter();
+        let _active = outer.enter();
         return Lease::join(&outer, site, access).await;
     }
     if access == Access::Read && is_last_of_turn() {
@@ -214,14 +214,14 @@ async fn acquire<'a>(
     }
     tokio::task::coop::consume_budget().await;
     let token = gate.enter(site.method)?;
-    let engine = gate.engine(site.method).await?;
+    let database = gate.database(site.method).await?;
     if access != Access::Read && gate.live.is_active() && live::collector(gate.id).is_some() {
         return Err(Error::Refused {
             what: "a write in a live read",
             why: "it would be made again after each commit, its own included",
         });
     }
-    Lease::acquire(gate, engine, site, access, Some(token)).await
+    Lease::acquire(gate, database, site, access, Some(token)).await
 }
 
 /// Runs the other tasks that are ready. tokio's `yield_now` also asks the system for events each time, which takes as long

@@ -100,7 +100,7 @@ pub use restore::Restored;
 pub(crate) use restore::restore;
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
 pub(crate) use session::{
-    Access, HasSession, Many, Produced, Producer, RowChannel, Session, SharedSession, Tried,
+    Access, Active, HasSession, Many, Produced, Producer, RowChannel, Session, SharedSession, Tried,
 };
 pub(crate) use share_policy::SharePolicy;
 pub use share_policy::Sharing;

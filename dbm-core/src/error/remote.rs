@@ -34,6 +34,17 @@ impl Error {
         self.in_row(index)
     }
 
+    /// The same error, of rows that follow so many others.
+    pub(crate) fn after_rows(self, before: usize) -> Self {
+        match self {
+            Self::Row { index, cause } => Self::Row {
+                index: before + index,
+                cause,
+            },
+            other => other,
+        }
+    }
+
     /// The SQLSTATE, if a server's error is the cause, at any depth.
     ///
     /// ```

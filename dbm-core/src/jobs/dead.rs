@@ -10,7 +10,7 @@ use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::engine::HELD;
 use crate::error::{Error, Result};
-use crate::frame::Frame;
+use crate::frame::AnyFrame;
 use crate::job_board::JobBoard;
 use crate::manager_core::ManagerCore;
 use crate::transaction::{ReadTransaction, WriteTransaction};
@@ -191,10 +191,10 @@ impl<'a> Jobs<'a> {
     async fn board(&self) -> Result<Option<Arc<JobBoard>>> {
         let gate = self.core.gate();
         // In the hooks of start-up, which this would wait for.
-        if let (None, Some(frame)) = (gate.answer(), Frame::of_manager(gate.id)) {
+        if let (None, Some(frame)) = (gate.answer(), AnyFrame::of_manager(gate.id)) {
             return Err(Error::FromInside {
                 operation: "jobs",
-                method: frame.method,
+                method: frame.method(),
             });
         }
         let engine = gate.engine("jobs").await?;

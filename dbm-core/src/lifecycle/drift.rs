@@ -12,9 +12,10 @@ use tracing::warn;
 use super::close::finish;
 use super::foreign_keys::set_foreign_keys;
 use super::{in_transaction, tell, version_row};
-use crate::call::lease::Lease;
+use crate::call::lease::{FileLease, Lease};
 use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
+use crate::database::Database;
 use crate::engine::{Access, Engine, SchemaDiff, SchemaDump, Session, read_schema};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Check, Gate};
@@ -75,7 +76,7 @@ impl<M> Drift<M> {
             .is_none_or(|version| *version == newest);
         Self {
             config: config.clone(),
-            reaction: if is_newest {
+            reaction: if is_newest && !config.is_on_server() {
                 config.schema_drift.unwrap_or(model.default_reaction())
             } else {
                 SchemaDrift::Ignore
@@ -127,7 +128,7 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
         let expected = self.expected().await;
         let Some(gate) = gate.upgrade() else { return };
         let token = token.or_else(|| gate.enter(READ.method).ok().map(CallToken::into_owned));
-        if let (Some(Ok(engine)), Some(token)) = (gate.answer(), token) {
+        if let (Some(Ok(Database::File(engine))), Some(token)) = (gate.answer(), token) {
             let found = found(&gate, engine, Some(token)).await;
             let _ = self.compare(engine, found, expected);
         }
@@ -199,7 +200,7 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
         let mut expected = Err(Error::HandleEnded);
         let making = in_transaction(&gate, &engine, &INIT, async |frame| {
             version_row::create(frame, &self.newest).await?;
-            let db = &mut WriteTransaction::new(Arc::clone(frame));
+            let db = &mut WriteTransaction::new(Arc::clone(frame).into());
             #[cfg(feature = "jobs")]
             make_tables(frame).await?;
             model.init_db(db).await?;
@@ -240,8 +241,9 @@ async fn found(
     engine: &Arc<Engine>,
     token: Option<CallToken<'_>>,
 ) -> Result<SchemaDump> {
-    let mut lease = Lease::acquire(gate, engine, &READ, Access::Read, token).await?;
-    let mut db = ReadTransaction::new(Arc::clone(&lease.frame));
+    let lease = FileLease::acquire(gate, engine, &READ, Access::Read, token).await?;
+    let mut lease = Lease::File(lease);
+    let mut db = ReadTransaction::new(lease.frame());
     let schema = limited(LIMIT, db.call(read_schema)).await;
     lease.keep(&READ).await?;
     schema.unwrap_or(Err(Error::Timeout {

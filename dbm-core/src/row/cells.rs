@@ -45,7 +45,10 @@ impl<'r> From<rusqlite::Rows<'r>> for Rows<'r> {
 impl<'r> From<&'r Answer> for Rows<'r> {
     fn from(answer: &'r Answer) -> Self {
         let (names, width) = (&answer.names, answer.names.len());
-        let values = answer.values.get(..answer.len() * width).unwrap_or_default();
+        let values = answer
+            .values
+            .get(..answer.len() * width)
+            .unwrap_or_default();
         Self::Answer {
             names,
             rows: values.chunks(width.max(1)),
@@ -59,7 +62,9 @@ impl Rows<'_> {
         match self {
             Self::Statement(rows) => Ok(rows.next()?.map(Cells::Statement)),
             #[cfg(feature = "remote")]
-            Self::Answer { names, rows } => Ok(rows.next().map(|values| Cells::Answer { names, values })),
+            Self::Answer { names, rows } => {
+                Ok(rows.next().map(|values| Cells::Answer { names, values }))
+            }
         }
     }
 }

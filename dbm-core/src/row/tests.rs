@@ -4,20 +4,16 @@ use rusqlite::Connection;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Row, all, one, optional, owned};
+use super::{Row, Rows, all, one, optional, owned};
 use crate::error::{Error, Result};
 use crate::params::Params;
 use crate::value::Value;
 
-fn query<T>(
-    sql: &str,
-    params: impl Params,
-    read: impl FnOnce(rusqlite::Rows<'_>) -> Result<T>,
-) -> Result<T> {
+fn query<T>(sql: &str, params: impl Params, read: impl FnOnce(Rows<'_>) -> Result<T>) -> Result<T> {
     let connection = Connection::open_in_memory()?;
     let mut statement = connection.prepare(sql)?;
     params.into_params()?.bind(&mut statement)?;
-    read(statement.raw_query())
+    read(statement.raw_query().into())
 }
 
 fn select<T: DeserializeOwned>(sql: &str) -> Result<T> {
@@ -711,13 +707,15 @@ fn a_column_name_that_is_not_utf8_is_an_error() {
         .execute_batch("PRAGMA writable_schema = RESET")
         .unwrap();
     let mut statement = connection.prepare("SELECT * FROM t").unwrap();
-    assert_eq!(one::<i64>(statement.raw_query()).unwrap(), 1);
+    assert_eq!(one::<i64>(statement.raw_query().into()).unwrap(), 1);
     assert!(
-        matches!(one::<String>(statement.raw_query()), Err(Error::Column { column, .. }) if column == "#0")
+        matches!(one::<String>(statement.raw_query().into()), Err(Error::Column { column, .. }) if column == "#0")
     );
-    let message = one::<User>(statement.raw_query()).unwrap_err().to_string();
+    let message = one::<User>(statement.raw_query().into())
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("not UTF-8"), "{message}");
-    assert!(owned(statement.raw_query()).is_err());
+    assert!(owned(statement.raw_query().into()).is_err());
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod stream;
 mod touched;
 
 use self::activity::Activity;
+pub(crate) use self::flags::Active;
 pub(crate) use self::many::Many;
 pub(crate) use self::run::Tried;
 pub(crate) use self::stream::{Produced, Producer, RowChannel};
