@@ -83,7 +83,7 @@ pub(crate) fn changes_rows(sql: &str) -> bool {
         }
         None
     });
-    verb.unwrap_or(true)
+    verb.unwrap_or(false)
 }
 
 fn is_one_of(word: &str, wanted: &[&str]) -> bool {

@@ -47,12 +47,16 @@ fn read(of: &Type, bytes: &[u8]) -> Result<Value, String> {
         }
         Type::DATE => {
             let days = i64::from(i32::from_be_bytes(exactly(bytes)?));
-            let mut text = time(days * DAY)?;
+            let mut text = time(days.saturating_mul(DAY))?;
             text.truncate("2000-01-01".len());
             Value::Text(text)
         }
         Type::TIME => {
-            let text = time(i64::from_be_bytes(exactly(bytes)?))?;
+            let of_day = i64::from_be_bytes(exactly(bytes)?);
+            if of_day == DAY {
+                return Err("24:00 is no time of a day; cast it to text".to_owned());
+            }
+            let text = time(of_day)?;
             Value::Text(text["2000-01-01 ".len()..].to_owned())
         }
         // Behind the number of a version.

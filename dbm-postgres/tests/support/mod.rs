@@ -137,19 +137,20 @@ impl Server {
         pid.trim().to_owned()
     }
 
-    /// Sends a signal to the server and all its processes.
-    pub fn signal_all(&self, signal: &str) {
-        let postmaster = self.postmaster();
-        let children = children(&postmaster);
-        kill(signal, std::iter::once(postmaster).chain(children));
-    }
-
     /// `kill -9` of all its processes at once.
     pub fn kill(&self) {
-        self.signal_all("-KILL");
+        let postmaster = self.postmaster();
+        // Stopped first, so that it starts no other one meanwhile.
+        kill("-STOP", [postmaster.clone()]);
+        let mut all = children(&postmaster);
+        all.push(postmaster);
+        kill("-KILL", all.clone());
         if let Some(mut child) = self.child().take() {
             drop(child.stdin.take());
             child.wait().unwrap();
+        }
+        while all.iter().any(|process| Path::new("/proc").join(process).join("fd").exists()) {
+            std::thread::sleep(Duration::from_millis(1));
         }
         let _ = fs::remove_file(self.data().join("postmaster.pid"));
     }
