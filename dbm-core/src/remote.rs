@@ -24,7 +24,8 @@
 //!
 //! - [`Remote::begin`]: nobody wants the transaction any more. The place in the queue is given up.
 //! - [`RemoteTransaction::run`] and the like: the statement is to be stopped. Nothing but the drop of the transaction
-//!   follows, unless the statement had not begun.
+//!   follows.
+//! - [`RemoteRows::next`], or the rows themselves: the statement is to be stopped, and the transaction goes on.
 //! - [`RemoteTransaction::commit`]: once polled, the commit goes on all the same, and `promises` are kept if it succeeds.
 //! - A transaction that is dropped is rolled back, without anybody waiting for it.
 //!
@@ -154,7 +155,7 @@ pub trait RemoteTransaction: Send {
     /// Sets a savepoint. They are nested: `depth` counts from 1.
     fn savepoint(&mut self, depth: usize) -> Waiting<'_, ()>;
 
-    /// Ends the newest savepoint, which has this `depth`: keeps what was done since, or undoes it.
+    /// Ends the savepoint of this `depth`, and those inside it: keeps what was done since, or undoes it.
     ///
     /// # Errors
     ///

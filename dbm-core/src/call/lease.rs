@@ -96,13 +96,13 @@ impl<'a> Lease<'a> {
     }
 
     /// The body has succeeded: commits, and returns once that is durable.
-    pub(crate) async fn keep(&mut self, site: &'static Site) -> Result<()> {
-        self.end(true, site).await
+    pub(crate) fn keep(&mut self, site: &'static Site) -> impl Future<Output = Result<()>> {
+        self.end(true, site)
     }
 
     /// The body has failed: rolls back.
-    pub(crate) async fn undo(&mut self, site: &'static Site) -> Result<()> {
-        self.end(false, site).await
+    pub(crate) fn undo(&mut self, site: &'static Site) -> impl Future<Output = Result<()>> {
+        self.end(false, site)
     }
 
     async fn end(&mut self, keep: bool, site: &'static Site) -> Result<()> {
