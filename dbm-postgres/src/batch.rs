@@ -86,8 +86,8 @@ impl Batch {
 
     /// Undoes the work of the call that runs, and nothing else.
     pub(crate) fn leave(mut self: Box<Self>, method: &'static str) {
-        if self.members.is_empty() {
-            return;
+        if self.members.is_empty() || self.lent.is_closed() {
+            return self.tell(&Err(Error::BatchLost { by: method }));
         }
         let undo = format!("ROLLBACK TO {SAVEPOINT}; RELEASE {SAVEPOINT}");
         self.has_savepoint = false;

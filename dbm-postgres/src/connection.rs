@@ -117,6 +117,10 @@ impl Conn {
         !self.busy && !self.has_traces && !self.client.is_closed()
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
     pub(crate) fn is_busy(&self) -> bool {
         self.busy
     }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -40,6 +40,7 @@ struct Outcomes {
     acknowledged: BTreeSet<i64>,
     failed: BTreeSet<i64>,
     unknown: BTreeSet<i64>,
+    why: BTreeMap<String, usize>,
 }
 
 /// Calls of several tasks and managers, until they are told to stop.
@@ -66,7 +67,10 @@ impl Load {
                             acknowledged.fetch_add(1, Ordering::Relaxed);
                         }
                         Err(Error::CommitUnknown { .. }) => drop(outcomes.unknown.insert(id)),
-                        Err(_) => drop(outcomes.failed.insert(id)),
+                        Err(error) => {
+                            outcomes.failed.insert(id);
+                            *outcomes.why.entry(error.to_string()).or_default() += 1;
+                        }
                     }
                 }
                 outcomes
@@ -95,6 +99,9 @@ impl Load {
             all.acknowledged.extend(outcomes.acknowledged);
             all.failed.extend(outcomes.failed);
             all.unknown.extend(outcomes.unknown);
+            for (why, count) in outcomes.why {
+                *all.why.entry(why).or_default() += count;
+            }
         }
         all
     }
@@ -113,6 +120,9 @@ fn check(database: &Database<'_>, outcomes: &Outcomes, what: &str) {
         lost.len(),
         revived.len(),
     );
+    for (why, count) in &outcomes.why {
+        println!("{count:8} {why}");
+    }
     assert!(lost.is_empty(), "lost: {lost:?}");
     assert!(revived.is_empty(), "failed, but there: {revived:?}");
     assert_eq!(database.ask("SELECT n FROM total"), there.len().to_string());
