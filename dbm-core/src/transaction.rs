@@ -469,8 +469,13 @@ impl ReadTransaction {
     }
 }
 
-#[cfg(feature = "jobs")]
 impl WriteTransaction {
+    /// The kind of database, as OpenTelemetry spells it.
+    pub(crate) fn system(&self) -> &'static str {
+        self.read.frame.system()
+    }
+
+    #[cfg(feature = "jobs")]
     pub(crate) fn frame(&self) -> &AnyFrame {
         &self.read.frame
     }
