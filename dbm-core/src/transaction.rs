@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::engine::{Access, Finish, Work};
+use crate::engine::{Access, Finish, Work, changed};
 use crate::error::{Error, Result};
 use crate::frame::{AnyFrame, Started, StatementPermit, Waiting};
 use crate::params::Params;
@@ -458,7 +458,7 @@ impl ReadTransaction {
     }
 
     fn write<'a>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, usize> {
-        self.statement(sql, params, |done| done.changed())
+        self.statement(sql, params, changed)
     }
 
     fn write_batch<'a>(&'a mut self, sql: &'a str) -> Statement<'a, ()> {
@@ -469,8 +469,13 @@ impl ReadTransaction {
     }
 }
 
-#[cfg(feature = "jobs")]
 impl WriteTransaction {
+    /// The kind of database, as OpenTelemetry spells it.
+    pub(crate) fn system(&self) -> &'static str {
+        self.read.frame.system()
+    }
+
+    #[cfg(feature = "jobs")]
     pub(crate) fn frame(&self) -> &AnyFrame {
         &self.read.frame
     }

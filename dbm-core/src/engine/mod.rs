@@ -106,7 +106,7 @@ pub(crate) use share_policy::SharePolicy;
 pub use share_policy::Sharing;
 #[cfg(feature = "remote")]
 pub(crate) use statement::Yield;
-pub(crate) use statement::{Finish, Work};
+pub(crate) use statement::{Finish, Work, changed};
 pub(crate) use verify::verify;
 pub use verify::{ForeignKeyFault, Verification};
 pub(crate) use worker_thread::WorkerThread;

@@ -54,15 +54,15 @@ impl<'a> Yield<'a, '_> {
             Self::Answer(answer) => answer.into(),
         }
     }
+}
 
-    /// Counts the rows that it has changed, once it has run to its end.
-    #[inline]
-    pub(crate) fn changed(self) -> Result<usize> {
-        match self {
-            Self::Statement(connection, statement) => execute(connection, statement),
-            #[cfg(feature = "remote")]
-            Self::Answer(answer) => Ok(usize::try_from(answer.changed()).unwrap_or(usize::MAX)),
-        }
+/// Counts the rows that a statement has changed, once it has run to its end.
+#[inline]
+pub(crate) fn changed(yielded: Yield<'_, '_>) -> Result<usize> {
+    match yielded {
+        Yield::Statement(connection, statement) => execute(connection, statement),
+        #[cfg(feature = "remote")]
+        Yield::Answer(answer) => Ok(usize::try_from(answer.changed()).unwrap_or(usize::MAX)),
     }
 }
 

@@ -65,6 +65,15 @@ impl AnyFrame {
         CURRENT.scope(self, body)
     }
 
+    /// The kind of database, as OpenTelemetry spells it.
+    pub(crate) fn system(&self) -> &'static str {
+        match self {
+            Self::File(_) => "sqlite",
+            #[cfg(feature = "remote")]
+            Self::Server(frame) => frame.session().server.system,
+        }
+    }
+
     pub(crate) fn method(&self) -> &'static str {
         either!(self, frame => frame.method)
     }

@@ -56,6 +56,7 @@ impl Seat for ServerSession {
 impl Frame<ServerSession> {
     pub(super) async fn statement<T>(self: &Arc<Self>, work: Work<'_, T>) -> Result<T> {
         let _permit = self.take_statement_permit().await?;
+        self.check()?;
         let result = match work {
             Work::Statement {
                 sql,
@@ -86,6 +87,7 @@ impl Frame<ServerSession> {
             return self.check().map(|()| 0);
         }
         let _permit = self.take_statement_permit().await?;
+        self.check()?;
         let (session, depth) = (self.session(), self.depth + 1);
         let all = async {
             session.savepoint(depth).await?;
@@ -145,7 +147,6 @@ impl Frame<ServerSession> {
 
     /// What must not be dropped before it has ended: then nobody knows what it has done.
     pub(crate) async fn whole<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.check()?;
         let mut dropped = AbandonOnDrop(Some(self));
         let result = work.await;
         dropped.0 = None;

@@ -16,7 +16,10 @@ mod migrate;
 mod prepare;
 mod restore;
 #[cfg(feature = "remote")]
-#[expect(clippy::disallowed_methods, reason = "it tells of a start")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it has the task that closes the connections, and tells of a start"
+)]
 mod server;
 #[cfg(feature = "signal")]
 mod signal;

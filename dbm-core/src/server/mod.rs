@@ -29,6 +29,7 @@ pub(crate) struct Server {
     pub(crate) remote: Arc<dyn Remote>,
     /// The host and the database.
     pub(crate) name: Box<str>,
+    pub(crate) system: &'static str,
     limits: Limits,
     pub(crate) after_commit: AfterCommit,
     live: Arc<LiveReads>,
@@ -59,6 +60,7 @@ impl Server {
         let server = Self {
             remote,
             name: config.name().into(),
+            system: config.system(),
             limits: config.limits(),
             after_commit: AfterCommit::default(),
             live,
