@@ -1,4 +1,7 @@
 //! PostgreSQL servers of these tests alone: made in a temporary directory, reached by a socket in it, gone with the process.
+#![allow(dead_code, unreachable_pub, reason = "each binary of tests uses a part of it")]
+
+pub mod proxy;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -178,11 +181,12 @@ pub struct Database<'s> {
 impl Database<'_> {
     /// How it is described to this library.
     pub fn description(&self) -> String {
-        format!(
-            "host={} user=tester dbname={}",
-            self.server.directory().display(),
-            self.name
-        )
+        self.behind(self.server.directory())
+    }
+
+    /// The same, by the socket in another directory.
+    pub fn behind(&self, directory: &Path) -> String {
+        format!("host={} user=tester dbname={}", directory.display(), self.name)
     }
 
     pub fn ask(&self, sql: &str) -> String {
