@@ -158,6 +158,23 @@ impl Server {
         let _ = fs::remove_file(self.data().join("postmaster.pid"));
     }
 
+    /// Ends it as an operator does.
+    pub fn stop(&self) {
+        kill("-INT", [self.postmaster()]);
+        if let Some(mut child) = self.child().take() {
+            while Path::new("/proc").join(self.postmaster()).join("fd").exists() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            drop(child.stdin.take());
+            child.wait().unwrap();
+        }
+    }
+
+    /// A file of its data directory.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.data().join(name)
+    }
+
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
