@@ -1,6 +1,7 @@
 //! PostgreSQL servers of these tests alone: made in a temporary directory, reached by a socket in it, gone with the process.
 #![allow(dead_code, unreachable_pub, reason = "each binary of tests uses a part of it")]
 
+pub mod load;
 pub mod proxy;
 
 use std::fs;
@@ -217,7 +218,7 @@ pub fn kill(signal: &str, processes: impl IntoIterator<Item = String>) {
 }
 
 /// The processes that a process has started, as Linux tells them.
-fn children(parent: &str) -> Vec<String> {
+pub fn children(parent: &str) -> Vec<String> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let processes = processes.filter_map(|entry| {
         let pid = entry.file_name().into_string().ok()?;
@@ -229,7 +230,7 @@ fn children(parent: &str) -> Vec<String> {
     processes.collect()
 }
 
-fn binaries() -> Option<PathBuf> {
+pub fn binaries() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|folder| folder.join("postgres"));
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -239,7 +240,7 @@ fn binaries() -> Option<PathBuf> {
 }
 
 /// Who runs the server if these tests are root: the user that Debian's package makes, or nobody.
-fn unprivileged() -> Option<(u32, u32)> {
+pub fn unprivileged() -> Option<(u32, u32)> {
     if fs::metadata("/proc/self").ok()?.uid() != 0 {
         return None;
     }
