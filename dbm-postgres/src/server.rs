@@ -124,7 +124,11 @@ impl Shared {
             None
         } else {
             let joins = access == Access::Write && self.shares();
-            match self.turns.acquire(method, joins, &self.limits, deadline).await? {
+            match self
+                .turns
+                .acquire(method, joins, &self.limits, deadline)
+                .await?
+            {
                 Place::Turn(turn) => Some(turn),
                 Place::Batch(handed) => {
                     let mut batch = handed.take().ok_or(Error::HandleEnded)?;
@@ -160,7 +164,8 @@ impl Shared {
 
     /// A read begins again, with another connection.
     pub(crate) async fn renew_read(&self, lent: &mut Lent) -> Result<()> {
-        lent.renew(Instant::now() + self.limits.acquire_timeout).await?;
+        lent.renew(Instant::now() + self.limits.acquire_timeout)
+            .await?;
         begin_read(lent);
         Ok(())
     }
@@ -245,7 +250,10 @@ impl Shared {
                  SELECT pg_advisory_xact_lock({key}); SET LOCAL lock_timeout TO DEFAULT"
             )
         };
-        lent.command(&format!("{begin}; {own_lock}; SELECT {defers}, pg_backend_pid()")).await
+        lent.command(&format!(
+            "{begin}; {own_lock}; SELECT {defers}, pg_backend_pid()"
+        ))
+        .await
     }
 }
 
