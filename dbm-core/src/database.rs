@@ -40,7 +40,7 @@ impl Database {
         match self {
             Self::File(engine) => engine.metrics(),
             #[cfg(feature = "remote")]
-            Self::Server(_) => Metrics::default(),
+            Self::Server(server) => server.metrics(),
         }
     }
 
@@ -50,7 +50,7 @@ impl Database {
         match self {
             Self::File(engine) => engine.jobs.get(),
             #[cfg(feature = "remote")]
-            Self::Server(_) => None,
+            Self::Server(server) => server.jobs.get(),
         }
     }
 
