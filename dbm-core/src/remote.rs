@@ -57,6 +57,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::params::BoundParams;
 pub use crate::row::Answer;
+pub use crate::value::time::time_text;
 
 /// What the methods of these traits return.
 pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
