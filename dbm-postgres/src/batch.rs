@@ -132,7 +132,10 @@ impl Batch {
             Ok(answered) => answered,
             Err(_) => {
                 let late = "COMMIT was not answered in time";
-                (Err(Error::disconnected(&self.shared.pool.connector.name, late)), false)
+                (
+                    Err(Error::disconnected(&self.shared.pool.connector.name, late)),
+                    false,
+                )
             }
         };
         let outcome = match answer {

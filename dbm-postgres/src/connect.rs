@@ -50,9 +50,15 @@ impl Connector {
             .keepalives_retries(PROBES)
             .tcp_user_timeout(KEEPALIVE * (PROBES + 1));
         // Of several hosts, one that does not answer must not use up the time of all.
-        let hosts = server.get_hosts().len().max(server.get_hostaddrs().len()).max(1);
+        let hosts = server
+            .get_hosts()
+            .len()
+            .max(server.get_hostaddrs().len())
+            .max(1);
         let share = u32::try_from(hosts).map_or(idle, |hosts| idle / hosts);
-        let limit = server.get_connect_timeout().map_or(share, |limit| share.min(*limit));
+        let limit = server
+            .get_connect_timeout()
+            .map_or(share, |limit| share.min(*limit));
         server.connect_timeout(limit);
         Ok(Self {
             name: settings.name.as_str().into(),
@@ -86,7 +92,9 @@ impl Connector {
             .await;
         let about = about.map_err(|error| match error {
             // A server that only speaks the protocol has not all of these.
-            Error::Server { message, .. } => self.unfit(&format!("it is not PostgreSQL: {message}")),
+            Error::Server { message, .. } => {
+                self.unfit(&format!("it is not PostgreSQL: {message}"))
+            }
             error => error,
         })?;
         let [Some(version), Some(number), Some(in_recovery)] = about.as_slice() else {

@@ -61,7 +61,10 @@ fn words(error: &DbError) -> String {
             let _ = write!(text, "\"{part}\"");
         } else if is_about_data {
             // Numbers, too: `value 300 is out of range`.
-            text.extend(part.chars().map(|sign| if sign.is_ascii_digit() { '…' } else { sign }));
+            text.extend(
+                part.chars()
+                    .map(|sign| if sign.is_ascii_digit() { '…' } else { sign }),
+            );
         } else {
             text.push_str(part);
         }
@@ -72,6 +75,8 @@ fn words(error: &DbError) -> String {
 
 fn is_name(text: &str) -> bool {
     let mut signs = text.chars();
-    let begins = signs.next().is_some_and(|sign| sign.is_alphabetic() || sign == '_');
+    let begins = signs
+        .next()
+        .is_some_and(|sign| sign.is_alphabetic() || sign == '_');
     begins && signs.all(|sign| sign.is_alphanumeric() || "_$.".contains(sign))
 }

@@ -120,7 +120,11 @@ impl Shared {
             None
         } else {
             let joins = access == Access::Write && self.shares();
-            match self.turns.acquire(method, joins, &self.limits, deadline).await? {
+            match self
+                .turns
+                .acquire(method, joins, &self.limits, deadline)
+                .await?
+            {
                 Place::Turn(turn) => Some(turn),
                 Place::Batch(handed) => {
                     let mut batch = handed.take().ok_or(Error::HandleEnded)?;
@@ -156,7 +160,8 @@ impl Shared {
 
     /// A read begins again, with another connection.
     pub(crate) async fn renew_read(&self, lent: &mut Lent) -> Result<()> {
-        lent.renew(Instant::now() + self.limits.acquire_timeout).await?;
+        lent.renew(Instant::now() + self.limits.acquire_timeout)
+            .await?;
         begin_read(lent);
         Ok(())
     }

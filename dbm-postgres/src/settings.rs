@@ -156,7 +156,11 @@ impl Postgres {
     }
 
     fn check(&self) -> Result<()> {
-        let Settings { schema, connections, .. } = &self.0;
+        let Settings {
+            schema,
+            connections,
+            ..
+        } = &self.0;
         if !(2..=1_000).contains(connections) {
             return Err(invalid("connections must be from 2 to 1,000"));
         }
@@ -225,11 +229,20 @@ fn name(server: &tokio_postgres::Config) -> String {
     });
     let mut hosts: Vec<String> = named.collect();
     if hosts.is_empty() {
-        hosts = server.get_hostaddrs().iter().map(ToString::to_string).collect();
+        hosts = server
+            .get_hostaddrs()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
     }
     let hosts = hosts.iter().enumerate();
-    let hosts: Vec<_> = hosts.map(|(place, host)| format!("{host}:{}", port(place))).collect();
-    let database = server.get_dbname().or(server.get_user()).unwrap_or_default();
+    let hosts: Vec<_> = hosts
+        .map(|(place, host)| format!("{host}:{}", port(place)))
+        .collect();
+    let database = server
+        .get_dbname()
+        .or(server.get_user())
+        .unwrap_or_default();
     format!("{}/{database}", hosts.join(","))
 }
 
@@ -253,7 +266,11 @@ mod tests {
 
     #[test]
     fn a_description_that_cannot_be_read_is_told_without_the_password() {
-        for server in ["password=s3cret prot=1", "password=s3cret port=x", "host='a password=s3cret"] {
+        for server in [
+            "password=s3cret prot=1",
+            "password=s3cret port=x",
+            "host='a password=s3cret",
+        ] {
             let error = Postgres::new(server).unwrap_err();
             assert!(matches!(error, Error::Config { .. }));
             assert!(!error.to_string().contains("s3cret"), "{error}");

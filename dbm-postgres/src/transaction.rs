@@ -71,8 +71,8 @@ impl Transaction {
         let is_bare = matches!(self.hold, Some(Hold::Connection(..)));
         let is_read = matches!(self.hold, Some(Hold::Read(_)));
         // A transaction that only reads is meant; that the server is one that writes was seen before.
-        let is_write = is_read
-            && matches!(&result, Err(error) if error.server_state() == Some("25006"));
+        let is_write =
+            is_read && matches!(&result, Err(error) if error.server_state() == Some("25006"));
         let result = result.map_err(|error| match error {
             _ if is_write => Error::Refused {
                 what: "a write",
@@ -240,7 +240,8 @@ impl RemoteTransaction for Transaction {
                 self.check()?;
                 self.lent()?.push(&format!("RELEASE {name}"));
             } else {
-                self.lent()?.push(&format!("ROLLBACK TO {name}; RELEASE {name}"));
+                self.lent()?
+                    .push(&format!("ROLLBACK TO {name}; RELEASE {name}"));
                 self.failed = None;
             }
             Ok(())
@@ -280,7 +281,8 @@ async fn look(conn: &mut Conn, schema: &str, writes: bool) -> Result<Contents> {
     };
     if writes && is_missing == Some("t") {
         let name = schema.replace('"', "\"\"");
-        conn.command(&format!("CREATE SCHEMA IF NOT EXISTS \"{name}\"")).await?;
+        conn.command(&format!("CREATE SCHEMA IF NOT EXISTS \"{name}\""))
+            .await?;
     }
     Ok(match is_version {
         None => Contents::Nothing,

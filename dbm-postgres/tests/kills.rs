@@ -131,7 +131,9 @@ fn check(database: &Database<'_>, outcomes: &Outcomes, what: &str) {
 async fn stores(database: &Database<'_>, count: usize, writers: Writers) -> Vec<Arc<Store>> {
     let mut stores = Vec::new();
     for _ in 0..count {
-        let postgres = Postgres::new(&database.description()).unwrap().writers(writers);
+        let postgres = Postgres::new(&database.description())
+            .unwrap()
+            .writers(writers);
         let config = Config::from(postgres).acquire_timeout(Duration::from_secs(20));
         stores.push(Store::create(config).await.unwrap());
     }
@@ -139,11 +141,15 @@ async fn stores(database: &Database<'_>, count: usize, writers: Writers) -> Vec<
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, work).await.expect("the test has hung")
+    tokio::time::timeout(LIMIT, work)
+        .await
+        .expect("the test has hung")
 }
 
 async fn kill_the_server(writers: Writers) {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = Server::start(&[]) else {
+        return;
+    };
     let database = server.database();
     let stores = stores(&database, 2, writers).await;
     let load = Load::start(&stores, 16);
@@ -155,8 +161,15 @@ async fn kill_the_server(writers: Writers) {
     }
     load.progress(50).await;
     let outcomes = load.end().await;
-    check(&database, &outcomes, &format!("kill -9 of the server, {writers:?}"));
-    assert!(outcomes.unknown.is_empty(), "the server was there again, so each outcome can be told");
+    check(
+        &database,
+        &outcomes,
+        &format!("kill -9 of the server, {writers:?}"),
+    );
+    assert!(
+        outcomes.unknown.is_empty(),
+        "the server was there again, so each outcome can be told"
+    );
     for store in stores {
         store.close().await.unwrap();
     }

@@ -179,7 +179,10 @@ mod tests {
             (Value::from(1), Type::TIMESTAMPTZ),
             (Value::from(1.5), Type::BYTEA),
         ] {
-            assert!(sent(value.clone(), of.clone()).is_err(), "{value:?} as {of}");
+            assert!(
+                sent(value.clone(), of.clone()).is_err(),
+                "{value:?} as {of}"
+            );
         }
     }
 
