@@ -74,6 +74,15 @@ impl Database {
         }
     }
 
+    /// Looks whether another process has committed, for live reads.
+    pub(crate) fn look_for_foreign_commits(&self) {
+        match self {
+            Self::File(engine) => engine.writer.look_for_foreign_commits(),
+            #[cfg(feature = "remote")]
+            Self::Server(server) => server.want_look(),
+        }
+    }
+
     /// Ends every call that is running or waiting.
     pub(crate) fn shut(&self) {
         match self {

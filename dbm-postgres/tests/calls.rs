@@ -437,6 +437,26 @@ async fn a_live_read_is_made_again_after_each_commit() {
     .await;
 }
 
+#[tokio::test]
+async fn a_live_read_that_looks_for_them_is_told_of_the_commits_of_others() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    limited(async {
+        let (store, other) = (
+            store_with(&database, None).await,
+            store_with(&database, None).await,
+        );
+        let counts = store.live(|store| async move { store.count().await });
+        let mut counts = counts.distinct().other_processes(Duration::from_millis(20));
+        assert_eq!(counts.next().await.transpose().unwrap(), Some(1));
+        other.add(1, "one").await.unwrap();
+        assert_eq!(counts.next().await.transpose().unwrap(), Some(2));
+        store.close().await.unwrap();
+        other.close().await.unwrap();
+    })
+    .await;
+}
+
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0", jobs(work, tick))]
 struct Worker {

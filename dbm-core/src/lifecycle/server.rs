@@ -102,9 +102,16 @@ async fn unless_given_up<T>(gate: &Gate, start: impl Future<Output = Result<T>>)
     .await
 }
 
-/// Closes the connections once the last call has left after `close`.
+/// Closes the connections once the last call has left after `close`. Until then it looks for the commits of other processes.
 async fn close_when_told(server: Arc<Server>, told: oneshot::Receiver<()>, gate: Weak<Gate>) {
-    let _ = told.await;
+    {
+        let (mut told, mut looks) = (pin!(told), pin!(server.look_for_commits()));
+        poll_fn(|context| {
+            let _ = looks.as_mut().poll(context);
+            told.as_mut().poll(context).map(drop)
+        })
+        .await;
+    }
     // Also if the runtime ends meanwhile, and the connections with it.
     let _ends = StoppedOnDrop(gate);
     if let Err(cause) = server.close().await {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 pub(crate) use session::ServerSession;
 
@@ -44,6 +44,9 @@ pub(crate) struct Server {
     limits: Limits,
     pub(crate) after_commit: AfterCommit,
     live: Arc<LiveReads>,
+    /// Asks the task that closes the connections to look for the commits of other processes.
+    wants_look: Notify,
+    mark: Mutex<Option<String>>,
     /// True once `close_within` ends the calls.
     shut: watch::Sender<bool>,
     /// What calls use at the moment.
@@ -78,6 +81,8 @@ impl Server {
             limits: config.limits(),
             after_commit: AfterCommit::default(),
             live,
+            wants_look: Notify::new(),
+            mark: Mutex::default(),
             shut: watch::Sender::new(false),
             open: Mutex::default(),
             #[cfg(feature = "jobs")]
@@ -140,6 +145,25 @@ impl Server {
         // Which tables a statement touches is known to the server alone.
         if self.live.note_commit(|| Tables::All) {
             self.live.tell();
+        }
+    }
+
+    /// For a live read that looks for the commits of other processes.
+    pub(crate) fn want_look(&self) {
+        self.wants_look.notify_one();
+    }
+
+    /// Looks for them whenever that is wanted.
+    pub(crate) async fn look_for_commits(&self) {
+        loop {
+            self.wants_look.notified().await;
+            // A server that does not answer is told of by the reads themselves.
+            if let Ok(mark) = self.remote.mark().await {
+                let older = lock(&self.mark).replace(mark.clone());
+                if older != Some(mark) {
+                    self.tell_live_reads();
+                }
+            }
         }
     }
 
