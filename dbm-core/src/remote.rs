@@ -111,6 +111,10 @@ pub trait Remote: Send + Sync + 'static {
         method: &'static str,
     ) -> Waiting<'a, Box<dyn RemoteTransaction>>;
 
+    /// A mark that is another one once anything was committed, by any process. It may change without that, too. Live reads that
+    /// look for the commits of other processes compare it with the one before.
+    fn mark(&self) -> Waiting<'_, String>;
+
     /// Closes all connections. No transaction is open any more, except for those that are being rolled back.
     fn close(&self) -> Waiting<'_, ()>;
 }

@@ -277,6 +277,23 @@ impl Remote for Server {
         Box::pin(self.0.begin(access, method))
     }
 
+    fn mark(&self) -> Waiting<'_, String> {
+        Box::pin(async {
+            let (began, method) = (Instant::now(), "look for commits");
+            let deadline = began + self.0.limits.acquire_timeout;
+            let Some(permit) = self.0.pool.permit(deadline).await else {
+                return Err(self.0.too_late(method, began, "all connections"));
+            };
+            let mut lent = self.0.pool.connection(permit, deadline).await?;
+            // Which transactions have ended, and which run: one that commits is in another snapshot from then on.
+            let answer = lent.command("SELECT pg_current_snapshot()").await?;
+            match answer.into_iter().next() {
+                Some(Some(mark)) => Ok(mark),
+                _ => Err(Error::NoRows),
+            }
+        })
+    }
+
     fn close(&self) -> Waiting<'_, ()> {
         Box::pin(async {
             self.0.pool.close().await;

@@ -93,11 +93,20 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
     /// Lets calls on this engine enqueue jobs, if the manager lists any.
     pub(super) fn set_jobs(&self, engine: &Engine) {
         #[cfg(feature = "jobs")]
-        if self.jobs && !engine.reads_only() {
-            let _ = engine.jobs.set(Arc::new(JobBoard::new(TypeId::of::<M>())));
+        if !engine.reads_only()
+            && let Some(board) = self.job_board()
+        {
+            let _ = engine.jobs.set(board);
         }
         #[cfg(not(feature = "jobs"))]
         let _ = engine;
+    }
+
+    /// For a manager that lists jobs.
+    #[cfg(feature = "jobs")]
+    pub(super) fn job_board(&self) -> Option<Arc<JobBoard>> {
+        self.jobs
+            .then(|| Arc::new(JobBoard::new(TypeId::of::<M>())))
     }
 
     /// Before the manager runs, if drift is an error.

@@ -175,7 +175,7 @@ async fn start_up<M: Schema + Send + Sync + 'static>(
     let required = required?;
     #[cfg(feature = "remote")]
     if config.backend().is_some() {
-        return server::start_up(manager, &required, &config, gate).await;
+        return server::start_up(manager, &required, &config, gate, drift).await;
     }
     let (path, temporary) = config.resolve()?;
     let opener = Opener::of_manager(gate.id, path, config, Arc::clone(&gate.live));
