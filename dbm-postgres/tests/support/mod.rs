@@ -4,6 +4,12 @@
     unreachable_pub,
     reason = "each binary of tests uses a part of it"
 )]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests"
+)]
 
 pub mod load;
 pub mod proxy;
