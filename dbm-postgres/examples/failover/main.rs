@@ -72,9 +72,9 @@ async fn run(rounds: usize, partitions: bool) -> Result<bool> {
         );
         load.progress(BETWEEN).await?;
         if partitions {
-            network.heal(leader)?
+            network.heal(leader)?;
         } else {
-            cluster.revive(leader)?
+            cluster.revive(leader)?;
         }
         cluster.all_follow().await?;
     }
