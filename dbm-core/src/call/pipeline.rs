@@ -1,9 +1,7 @@
 //! The stages of a call, composed by one function, [`execute`].
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 
 use tokio::task::{Id, try_id};
 use tracing::Instrument as _;
@@ -210,7 +208,7 @@ async fn acquire<'a>(
         return Lease::join(&outer, site, access).await;
     }
     if access == Access::Read && is_last_of_turn() {
-        let_others_run().await;
+        tokio::task::yield_now().await;
     }
     tokio::task::coop::consume_budget().await;
     let token = gate.enter(site.method)?;
@@ -222,20 +220,6 @@ async fn acquire<'a>(
         });
     }
     Lease::acquire(gate, engine, site, access, Some(token)).await
-}
-
-/// Runs the other tasks that are ready. tokio's `yield_now` also asks the system for events each time, which takes as long
-/// as seven reads.
-async fn let_others_run() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Reads that a task makes on a thread before it lets others run.
