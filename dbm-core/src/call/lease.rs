@@ -82,7 +82,10 @@ impl<'a> Lease<'a> {
         site: &'static Site,
         token: Option<CallToken<'a>>,
     ) -> Result<Self> {
-        let permit = engine.readers.acquire(site.method).await?;
+        let permit = match engine.readers.take_free() {
+            Some(permit) => permit,
+            None => Box::pin(engine.readers.acquire(site.method)).await?,
+        };
         let session = new_session(permit.conn(), Access::Read, site);
         if gate.live.is_active()
             && let Some(collector) = live::collector(gate.id)
@@ -90,7 +93,9 @@ impl<'a> Lease<'a> {
             session.set_collector(collector);
         }
         let frame = Frame::outermost(gate.id, engine, session, false);
-        frame.session().take_connection().await?;
+        if !frame.session().take_vacant()? {
+            Box::pin(frame.session().take_connection()).await?;
+        }
         let mut lease = Self {
             frame,
             hold: Some(Hold::Read { permit, token }),

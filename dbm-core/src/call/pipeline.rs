@@ -150,7 +150,12 @@ async fn execute<R>(
 ) -> Result<R, Failure> {
     let site = call.site;
     arguments::check(site, call.arguments)?;
-    let mut lease = lease(site, call.core, access).await?;
+    let mut lease = acquire(site, call.core.gate(), access).await?;
+    #[cfg(feature = "testing")]
+    if let Some(fault) = call.core.faults().next(site.method) {
+        // Boxed, so that the feature costs nested calls no stack.
+        return Err(Box::pin(super::fault::strike(fault, lease, site)).await);
+    }
     counted.leased();
     match body::run(&mut lease, site, body).await {
         BodyOutcome::Returned(value) if is_ok(&value) => {
@@ -179,20 +184,6 @@ async fn execute<R>(
 
 /// Passes the gate and takes the lease. An outermost call waits for both. A nested call uses those of the call around
 /// it.
-async fn lease<'a>(
-    site: &'static Site,
-    core: &'a ManagerCore,
-    access: Access,
-) -> Result<Lease<'a>, Failure> {
-    let lease = acquire(site, core.gate(), access).await?;
-    #[cfg(feature = "testing")]
-    if let Some(fault) = core.faults().next(site.method) {
-        // Boxed, so that the feature costs nested calls no stack.
-        return Err(Box::pin(super::fault::strike(fault, lease, site)).await);
-    }
-    Ok(lease)
-}
-
 async fn acquire<'a>(
     site: &'static Site,
     gate: &'a Arc<Gate>,
@@ -212,7 +203,10 @@ async fn acquire<'a>(
     }
     tokio::task::coop::consume_budget().await;
     let token = gate.enter(site.method)?;
-    let engine = gate.engine(site.method).await?;
+    let engine = match gate.answer() {
+        Some(Ok(engine)) => engine,
+        _ => Box::pin(gate.engine(site.method)).await?,
+    };
     if access != Access::Read && gate.live.is_active() && live::collector(gate.id).is_some() {
         return Err(Error::Refused {
             what: "a write in a live read",

@@ -491,7 +491,10 @@ impl SlotGuard<'_> {
             return Err(Error::HandleEnded);
         }
         self.slot.used = true;
-        self.slot.db.as_mut().ok_or(Error::HandleEnded)
+        match &mut self.slot.db {
+            Some(db) => Ok(db),
+            None => Err(Error::HandleEnded),
+        }
     }
 
     /// The same, taken from its owner, who cannot give it back any more.
