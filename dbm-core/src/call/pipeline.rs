@@ -207,13 +207,16 @@ async fn acquire<'a>(
         Some(Ok(engine)) => engine,
         _ => Box::pin(gate.engine(site.method)).await?,
     };
-    if access != Access::Read && gate.live.is_active() && live::collector(gate.id).is_some() {
+    if access == Access::Read {
+        return Lease::read(gate, engine, site, Some(token)).await;
+    }
+    if gate.live.is_active() && live::collector(gate.id).is_some() {
         return Err(Error::Refused {
             what: "a write in a live read",
             why: "it would be made again after each commit, its own included",
         });
     }
-    Lease::acquire(gate, engine, site, access, Some(token)).await
+    Lease::write(gate, engine, site, access, Some(token)).await
 }
 
 /// Reads that a task makes on a thread before it lets others run.

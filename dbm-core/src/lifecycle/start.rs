@@ -279,7 +279,7 @@ async fn job_tables(gate: &Gate, engine: &Arc<Engine>) -> Result<()> {
     let Some(board) = engine.jobs.get() else {
         return Ok(());
     };
-    let mut lease = Lease::acquire(gate, engine, &LOOK, Access::Read, None).await?;
+    let mut lease = Lease::read(gate, engine, &LOOK, None).await?;
     let are_missing = jobs::are_missing(board, &lease.frame).await;
     lease.keep(&LOOK).await?;
     if are_missing? {
