@@ -19,8 +19,6 @@ use super::{create::create, migrate::migrate, not_from_inside, reached, tell};
 #[cfg(feature = "jobs")]
 use crate::call::{lease::Lease, site::Site};
 use crate::config::Config;
-#[cfg(feature = "jobs")]
-use crate::engine::Access;
 use crate::engine::{Engine, Opener};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Gate};
