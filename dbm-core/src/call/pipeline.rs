@@ -225,8 +225,8 @@ const READS_A_TURN: u32 = 8;
 const READS_ALONE: u32 = 128;
 
 /// Whether the task should let others run. A short read never waits, and tokio lets a task make 128 of them in a row: those
-/// of 64 tasks on two threads take 20 ms. A task that is alone has longer turns: to let others run wakes another thread,
-/// which takes as long as five reads.
+/// of 64 tasks on two threads take 20 ms. A task that is alone has longer turns: to let others run asks the system
+/// for events and may wake another thread, which takes as long as some reads.
 fn is_last_of_turn() -> bool {
     thread_local! {
         /// Whose turn it is, how many reads it has made, and how long it is.
