@@ -16,7 +16,7 @@ use crate::call::lease::{FileLease, Lease};
 use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
 use crate::database::Database;
-use crate::engine::{Access, Engine, SchemaDiff, SchemaDump, Session, read_schema};
+use crate::engine::{Engine, SchemaDiff, SchemaDump, Session, read_schema};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Check, Gate};
 #[cfg(feature = "jobs")]
@@ -250,7 +250,7 @@ async fn found(
     engine: &Arc<Engine>,
     token: Option<CallToken<'_>>,
 ) -> Result<SchemaDump> {
-    let lease = FileLease::acquire(gate, engine, &READ, Access::Read, token).await?;
+    let lease = FileLease::read(gate, engine, &READ, token).await?;
     let mut lease = Lease::File(lease);
     let mut db = ReadTransaction::new(lease.frame());
     let schema = limited(LIMIT, db.call(read_schema)).await;

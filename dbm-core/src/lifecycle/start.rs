@@ -25,8 +25,6 @@ use crate::call::{
 };
 use crate::config::Config;
 use crate::database::Database;
-#[cfg(feature = "jobs")]
-use crate::engine::Access;
 use crate::engine::{Engine, Opener};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Gate};
@@ -289,7 +287,7 @@ async fn job_tables(gate: &Gate, engine: &Arc<Engine>) -> Result<()> {
     let Some(board) = engine.jobs.get() else {
         return Ok(());
     };
-    let lease = FileLease::acquire(gate, engine, &LOOK, Access::Read, None).await?;
+    let lease = FileLease::read(gate, engine, &LOOK, None).await?;
     let are_missing = jobs::are_missing(board, &lease.frame).await;
     Lease::File(lease).keep(&LOOK).await?;
     if are_missing? {

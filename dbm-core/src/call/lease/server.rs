@@ -59,7 +59,7 @@ impl<'a> ServerLease<'a> {
     }
 
     /// A call inside another call of the same manager: it joins the transaction that is running.
-    pub(super) fn join<'c>(
+    pub(crate) fn join<'c>(
         outer: &'c Arc<Frame<ServerSession>>,
         site: &'static Site,
         access: Access,
