@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     limits: Limits,
     turns: Arc<Turns>,
     number: AtomicI64,
+    /// The lock of all writers.
+    lock_key: String,
     /// The table of commits is there, and it is known whether a constraint can be deferred.
     schema_known: AtomicBool,
     defers: AtomicBool,
@@ -45,6 +47,7 @@ impl Server {
         if process.process == other.process {
             return Err(connector.pooled());
         }
+        let schema = connector.settings.schema.replace('\'', "''");
         let pool = Pool::new(connector);
         pool.add(first, process);
         pool.add(second, other);
@@ -53,6 +56,7 @@ impl Server {
             limits,
             turns: Turns::new(),
             number: AtomicI64::new(0),
+            lock_key: format!("{LOCKS}, hashtext('{schema}')"),
             schema_known: AtomicBool::new(false),
             defers: AtomicBool::new(false),
         })))
@@ -187,15 +191,8 @@ impl Shared {
         began: Instant,
     ) -> Result<()> {
         let deadline = began + self.limits.acquire_timeout;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let sql = if access == Access::Connection {
-            "SELECT false, pg_backend_pid()".to_owned()
-        } else {
-            // A transaction that is being begun has to be rolled back, too.
-            lent.set_in_transaction();
-            self.begin_sql(&lent.identity.id, left)
-        };
-        let Ok(answer) = timeout_at(deadline + ANSWER, lent.command(&sql)).await else {
+        let opened = timeout_at(deadline + ANSWER, self.send_begin(lent, access, deadline));
+        let Ok(answer) = opened.await else {
             let late = "the server does not answer in time";
             return Err(Error::disconnected(&self.pool.connector.name, late));
         };
@@ -215,34 +212,48 @@ impl Shared {
         }
     }
 
-    /// READ COMMITTED, because the snapshot of any other level may be older than the lock.
-    fn begin_sql(&self, connection: &str, wait: Duration) -> String {
-        let isolation = match self.writers() {
-            Writers::Serializable => "SERIALIZABLE",
-            Writers::Sharing | Writers::InTurn => "READ COMMITTED",
-        };
+    /// READ COMMITTED where writers take turns, because the snapshot of any other level may be older than the lock.
+    async fn send_begin(
+        &self,
+        lent: &mut Lent,
+        access: Access,
+        deadline: Instant,
+    ) -> Result<Vec<Option<String>>> {
+        if access == Access::Connection {
+            return lent.command("SELECT false, pg_backend_pid()").await;
+        }
+        // From here on, a transaction that is being begun has to be rolled back, too.
+        lent.set_in_transaction();
+        let wait = deadline.saturating_duration_since(Instant::now());
+        let wait = wait.as_millis().max(1);
+        let own_lock = own_lock(&lent.identity.id);
+        let key = &self.lock_key;
         let known = self.is_schema_known();
-        // Side by side they write only into tables that are there.
-        let lock = if self.writers() == Writers::Serializable && known {
-            String::new()
-        } else {
-            let schema = &self.pool.connector.settings.schema;
-            let schema = schema.replace('\'', "''");
-            let wait = wait.as_millis().max(1);
-            format!(
-                "SET LOCAL lock_timeout TO {wait}; SELECT pg_advisory_xact_lock({LOCKS}, hashtext('{schema}')); \
-                 SET LOCAL lock_timeout TO DEFAULT; "
-            )
-        };
         let defers = if known {
             "false"
         } else {
-            "EXISTS (SELECT FROM pg_constraint WHERE condeferrable AND connamespace = to_regnamespace(current_schema()))"
+            "EXISTS (SELECT FROM pg_constraint WHERE condeferrable AND connamespace = to_regnamespace(quote_ident(current_schema())))"
         };
-        format!(
-            "BEGIN ISOLATION LEVEL {isolation}; {lock}{}; SELECT {defers}, pg_backend_pid()",
-            own_lock(connection)
-        )
+        let begin = if self.writers() == Writers::Serializable {
+            if !known {
+                // Tables may be made. The lock comes before the snapshot, so it is one of the session, and ends with it.
+                lent.set_traces();
+                lent.command(&format!(
+                    "SET lock_timeout TO {wait}; SELECT pg_advisory_lock({key}); SET lock_timeout TO DEFAULT"
+                ))
+                .await?;
+            }
+            "BEGIN ISOLATION LEVEL SERIALIZABLE".to_owned()
+        } else {
+            format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout TO {wait}; \
+                 SELECT pg_advisory_xact_lock({key}); SET LOCAL lock_timeout TO DEFAULT"
+            )
+        };
+        lent.command(&format!(
+            "{begin}; {own_lock}; SELECT {defers}, pg_backend_pid()"
+        ))
+        .await
     }
 }
 

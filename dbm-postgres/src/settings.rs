@@ -102,8 +102,13 @@ impl Postgres {
         if parsed.get_hosts().is_empty() && parsed.get_hostaddrs().is_empty() {
             parsed.host("localhost");
         }
-        if parsed.get_application_name().is_none() {
-            parsed.application_name("dbm");
+        let (hosts, addresses) = (parsed.get_hosts().len(), parsed.get_hostaddrs().len());
+        let ports = parsed.get_ports().len();
+        if hosts > 0 && addresses > 0 && hosts != addresses {
+            return Err(invalid("host and hostaddr are not as many"));
+        }
+        if ports > 1 && ports != hosts.max(addresses) {
+            return Err(invalid("there are not as many ports as hosts"));
         }
         let name = name(&parsed);
         Ok(Self(Settings {
@@ -274,6 +279,12 @@ mod tests {
             let error = Postgres::new(server).unwrap_err();
             assert!(matches!(error, Error::Config { .. }));
             assert!(!error.to_string().contains("s3cret"), "{error}");
+        }
+        for uneven in ["host=a,b port=1,2,3", "host=a,b hostaddr=127.0.0.1"] {
+            assert!(
+                matches!(Postgres::new(uneven), Err(Error::Config { .. })),
+                "{uneven}"
+            );
         }
         let error = Postgres::new("prot=1").unwrap_err().to_string();
         assert!(error.contains("prot"), "{error}");

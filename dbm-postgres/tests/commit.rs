@@ -1,4 +1,10 @@
 //! A COMMIT whose answer does not come: the call tells the truth, or that nobody knows it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! The whole way once: start, init, write, read, nest, commit, close.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests"
+)]
 
 mod support;
 

@@ -4,7 +4,14 @@
     unreachable_pub,
     reason = "each binary of tests uses a part of it"
 )]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests"
+)]
 
+pub mod load;
 pub mod proxy;
 
 use std::fs;
@@ -206,6 +213,27 @@ impl Server {
         let _ = fs::remove_file(self.data().join("postmaster.pid"));
     }
 
+    /// Ends it as an operator does.
+    pub fn stop(&self) {
+        kill("-INT", [self.postmaster()]);
+        if let Some(mut child) = self.child().take() {
+            while Path::new("/proc")
+                .join(self.postmaster())
+                .join("fd")
+                .exists()
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            drop(child.stdin.take());
+            child.wait().unwrap();
+        }
+    }
+
+    /// A file of its data directory.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.data().join(name)
+    }
+
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -257,7 +285,7 @@ pub fn kill(signal: &str, processes: impl IntoIterator<Item = String>) {
 }
 
 /// The processes that a process has started, as Linux tells them.
-fn children(parent: &str) -> Vec<String> {
+pub fn children(parent: &str) -> Vec<String> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let processes = processes.filter_map(|entry| {
         let pid = entry.file_name().into_string().ok()?;
@@ -274,7 +302,7 @@ fn children(parent: &str) -> Vec<String> {
     processes.collect()
 }
 
-fn binaries() -> Option<PathBuf> {
+pub fn binaries() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|folder| folder.join("postgres"));
     let debian = fs::read_dir("/usr/lib/postgresql")
@@ -287,7 +315,7 @@ fn binaries() -> Option<PathBuf> {
 }
 
 /// Who runs the server if these tests are root: the user that Debian's package makes, or nobody.
-fn unprivileged() -> Option<(u32, u32)> {
+pub fn unprivileged() -> Option<(u32, u32)> {
     if fs::metadata("/proc/self").ok()?.uid() != 0 {
         return None;
     }
