@@ -172,8 +172,8 @@ async fn start_up<M: Schema + Send + Sync + 'static>(
 ) -> Result<(Database, Step)> {
     let required = required?;
     #[cfg(feature = "remote")]
-    if config.backend().is_some() {
-        return server::start_up(manager, &required, &config, gate, drift).await;
+    if let Some(backend) = config.backend() {
+        return server::start_up(manager, &required, &config, &**backend, gate, drift).await;
     }
     let (path, temporary) = config.resolve()?;
     let opener = Opener::of_manager(gate.id, path, config, Arc::clone(&gate.live));
