@@ -31,6 +31,8 @@
 //!
 //! # Errors
 //!
+//! Where an error of the start has the path of a file, it has [`Backend::name`] instead.
+//!
 //! No text of an error may hold a value, a row, a literal of the SQL, or a password.
 //!
 //! | what has happened | the error |

@@ -16,7 +16,7 @@ use crate::call::lease::{FileLease, Lease};
 use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
 use crate::database::Database;
-use crate::engine::{Access, Engine, SchemaDiff, SchemaDump, Session, read_schema};
+use crate::engine::{Engine, SchemaDiff, SchemaDump, Session, read_schema};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Check, Gate};
 #[cfg(feature = "jobs")]
@@ -27,6 +27,8 @@ use crate::limited::limited;
 use crate::manager_core::ManagerCore;
 use crate::panicked::panicked;
 use crate::schema::Schema;
+#[cfg(feature = "remote")]
+use crate::server::Server;
 use crate::status::Status;
 use crate::sync::lock;
 use crate::transaction::{NewHandle as _, ReadTransaction, WriteTransaction};
@@ -102,9 +104,19 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
         let _ = engine;
     }
 
-    /// For a manager that lists jobs.
+    /// The same on a server.
+    #[cfg(feature = "remote")]
+    pub(super) fn set_jobs_on(&self, server: &Server) {
+        #[cfg(feature = "jobs")]
+        if let Some(board) = self.job_board() {
+            let _ = server.jobs.set(board);
+        }
+        #[cfg(not(feature = "jobs"))]
+        let _ = server;
+    }
+
     #[cfg(feature = "jobs")]
-    pub(super) fn job_board(&self) -> Option<Arc<JobBoard>> {
+    fn job_board(&self) -> Option<Arc<JobBoard>> {
         self.jobs
             .then(|| Arc::new(JobBoard::new(TypeId::of::<M>())))
     }
@@ -250,7 +262,7 @@ async fn found(
     engine: &Arc<Engine>,
     token: Option<CallToken<'_>>,
 ) -> Result<SchemaDump> {
-    let lease = FileLease::acquire(gate, engine, &READ, Access::Read, token).await?;
+    let lease = FileLease::read(gate, engine, &READ, token).await?;
     let mut lease = Lease::File(lease);
     let mut db = ReadTransaction::new(lease.frame());
     let schema = limited(LIMIT, db.call(read_schema)).await;

@@ -27,7 +27,7 @@ use crate::gate::Gate;
 #[cfg(feature = "jobs")]
 use crate::jobs;
 use crate::params::Params as _;
-use crate::remote;
+use crate::remote::{self, Backend};
 use crate::schema::Schema;
 use crate::server::{Server, ServerSession};
 use crate::transaction::{NewHandle as _, ReadTransaction, WriteTransaction};
@@ -44,6 +44,7 @@ pub(super) async fn start_up<M: Schema + Send + Sync + 'static>(
     manager: &M,
     required: &Version,
     config: &Config,
+    backend: &dyn Backend,
     gate: &Arc<Gate>,
     drift: &Drift<M>,
 ) -> Result<(Database, Step)> {
@@ -52,15 +53,11 @@ pub(super) async fn start_up<M: Schema + Send + Sync + 'static>(
         version::to_row(version)?;
     }
     let start = async {
-        let (server, told) = connect(config, gate).await?;
+        let remote = backend.connect(config.limits()).await?;
+        let (server, told) = Server::new(remote, config, Arc::clone(&gate.live));
         let admits: Weak<Gate> = Arc::downgrade(gate);
         server.after_commit.run_for(gate.id, admits);
-        #[cfg(feature = "jobs")]
-        if let Some(board) = drift.job_board() {
-            let _ = server.jobs.set(board);
-        }
-        #[cfg(not(feature = "jobs"))]
-        let _ = drift;
+        drift.set_jobs_on(&server);
         let start = Starting {
             gate,
             server: &server,
@@ -80,14 +77,6 @@ pub(super) async fn start_up<M: Schema + Send + Sync + 'static>(
     let closing = close_when_told(Arc::clone(&server), told, Arc::downgrade(gate));
     tokio::spawn(closing);
     Ok((Database::Server(server), step))
-}
-
-async fn connect(config: &Config, gate: &Gate) -> Result<(Arc<Server>, oneshot::Receiver<()>)> {
-    let Some(backend) = config.backend() else {
-        return Err(Error::HandleEnded);
-    };
-    let remote = backend.connect(config.limits()).await?;
-    Ok(Server::new(remote, config, Arc::clone(&gate.live)))
 }
 
 async fn unless_given_up<T>(gate: &Gate, start: impl Future<Output = Result<T>>) -> Result<T> {

@@ -168,16 +168,15 @@ impl Server {
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
-        #[allow(
-            unused_mut,
-            reason = "without the feature `jobs` nothing is counted here"
-        )]
-        let mut metrics = Metrics::default();
-        #[cfg(feature = "jobs")]
-        if let Some(board) = self.jobs.get() {
-            metrics.jobs = board.runs();
+        Metrics {
+            #[cfg(feature = "jobs")]
+            jobs: self
+                .jobs
+                .get()
+                .map(|board| board.runs())
+                .unwrap_or_default(),
+            ..Metrics::default()
         }
-        metrics
     }
 
     /// Closes all connections. Jobs that were ended by `close_within` are given back before: the next start runs them at once.
