@@ -1,4 +1,10 @@
 //! What a call promises, on PostgreSQL: its rows, its end in every way, nesting, streams, promises, jobs and live reads.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests"
+)]
 
 mod support;
 
@@ -392,7 +398,7 @@ async fn a_setting_that_is_about_a_file_fails_the_start_by_its_name() {
         };
         match limited(Store::create_with(config, make)).await.err() {
             Some(Error::Config { message }) => {
-                assert!(message.contains(&format!("`{name}`")), "{message}")
+                assert!(message.contains(&format!("`{name}`")), "{message}");
             }
             other => panic!("{name}: {other:?}"),
         }
