@@ -348,6 +348,15 @@ impl Conn {
         Ok(if prepared.changes { changed } else { 0 })
     }
 
+    /// Whether a prepared statement had another result than its table has now. It is prepared anew the next time.
+    pub(crate) fn forgets_outdated(&mut self, error: &Error) -> bool {
+        let is_outdated = error.server_state() == Some("0A000") && !self.prepared.is_empty();
+        if is_outdated {
+            self.prepared.clear();
+        }
+        is_outdated
+    }
+
     /// An error of this connection. If it has ended, the reason was told to the driver.
     pub(crate) fn fault(&self, error: &tokio_postgres::Error) -> Error {
         match self.ended.get() {

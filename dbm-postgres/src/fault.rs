@@ -50,6 +50,10 @@ pub(crate) fn causes(error: &tokio_postgres::Error) -> String {
 
 /// What the server said, without values and literals. It quotes both in `"…"`, as it quotes names.
 fn words(error: &DbError) -> String {
+    // What a RAISE says may be made of values. Its SQLSTATE is the program's, too.
+    if error.routine() == Some("exec_stmt_raise") {
+        return "raised by a function or a trigger".to_owned();
+    }
     // Class 22 is about data: what it quotes are values. Other classes quote names, and pieces of the statement.
     let is_about_data = error.code().code().starts_with("22");
     let mut text = String::new();

@@ -258,7 +258,7 @@ impl Shared {
 }
 
 /// Sent with the first statement.
-fn begin_read(lent: &mut Lent) {
+pub(crate) fn begin_read(lent: &mut Lent) {
     lent.set_in_transaction();
     lent.push("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 }

@@ -182,7 +182,7 @@ impl Store {
         for write in &step.writes {
             // What fails ends this call, and what it has done.
             let (sql, values) = write;
-            told.push(format!("{} rows", db.execute(*sql, *values).await?));
+            told.push(format!("{} rows", db.execute(sql, *values).await?));
         }
         for inner in &step.inside {
             match Box::pin(self.walk(inner)).await {
@@ -347,7 +347,6 @@ async fn the_attributes_do_the_same() {
                 .find(|method| method.method == name)
                 .unwrap()
                 .calls
-                .clone()
         };
         assert_eq!((of("open").ok, of("wait").ok), (1, 0));
     })

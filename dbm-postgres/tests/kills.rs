@@ -41,7 +41,7 @@ async fn kill_the_server(writers: Writers) {
     let database = server.database();
     let stores = stores(&database, 2, writers).await;
     let load = Load::start(&stores, 16);
-    for round in 0..8 {
+    for round in 0..5 {
         // Each time at another moment of a call.
         load.progress(50 + 7 * round).await;
         server.kill();
@@ -81,7 +81,7 @@ async fn a_terminated_process_of_the_server_loses_nothing_that_was_acknowledged(
             let database = server.database();
             let stores = stores(&database, 2, writers).await;
             let load = Load::start(&stores, 16);
-            for _ in 0..30 {
+            for _ in 0..20 {
                 load.progress(20).await;
                 database.ask(
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'dbm' \

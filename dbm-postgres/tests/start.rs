@@ -413,3 +413,79 @@ async fn a_process_that_is_frozen_with_the_lock_loses_it() {
     })
     .await;
 }
+
+/// A certificate for `localhost` that nobody but itself has signed.
+fn certificate(server: &Server) -> Option<std::path::PathBuf> {
+    let (certificate, key) = (server.file("server.crt"), server.file("server.key"));
+    let made = server
+        .command("/usr/bin/openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args([
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=CA:FALSE",
+        ])
+        .arg("-keyout")
+        .arg(key)
+        .arg("-out")
+        .arg(&certificate)
+        .output();
+    if made.is_ok_and(|made| made.status.success()) {
+        return Some(certificate);
+    }
+    println!("SKIPPED: OpenSSL is not installed");
+    None
+}
+
+#[tokio::test]
+async fn a_connection_is_encrypted_and_the_certificate_is_verified() {
+    // An address of this process alone: the port is part of the socket's name.
+    let process = std::process::id();
+    let address = format!("127.{}.{}.2", process >> 8 & 255, process & 255);
+    let Some(server) = Server::start(&[]) else {
+        return;
+    };
+    let Some(certificate) = certificate(&server) else {
+        return;
+    };
+    let database = server.database();
+    server.stop();
+    server.run_with(&["-c", "ssl=on", "-c", &format!("listen_addresses={address}")]);
+    let describe = |host: &str, mode: &str| {
+        format!(
+            "host={host} hostaddr={address} user=tester dbname={} sslmode={mode}",
+            database.name
+        )
+    };
+    let trusted = |description: &str| {
+        Postgres::new(description)
+            .unwrap()
+            .root_certificates(&certificate)
+    };
+    let store = Store::create(trusted(&describe("localhost", "require")).into())
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    // For another name, and by nobody that the system trusts.
+    let other = Store::create(trusted(&describe("example.org", "require")).into()).await;
+    assert!(other.is_err_and(|error| error.to_string().contains("certificate")));
+    for mode in ["require", "prefer"] {
+        let error = refusal(&describe("localhost", mode)).await;
+        assert!(error.to_string().contains("certificate"), "{error}");
+    }
+    let plain = Store::create(config(&describe("localhost", "disable")))
+        .await
+        .unwrap();
+    plain.close().await.unwrap();
+}

@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dbm_core::prelude::*;
@@ -89,6 +90,12 @@ impl Store {
         db.execute("INSERT INTO parent VALUES (100)", ()).await?;
         let _ = db.execute("INSERT INTO parent VALUES (100)", ()).await;
         Ok(())
+    }
+
+    /// Whatever columns there are.
+    #[database_safe]
+    async fn all(&self, db: &mut ReadTransaction) -> Result<Vec<BTreeMap<String, i64>>> {
+        db.query("SELECT * FROM parent", ()).await
     }
 
     #[database_safe]
@@ -327,5 +334,35 @@ async fn what_a_call_leaves_in_a_connection_no_other_call_finds() {
         "{error}"
     );
     assert_eq!(database.ask("SELECT count(*) FROM parent"), "0");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_goes_on_when_another_process_has_changed_its_table() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let store = store(&database).await;
+    store.many(vec![1]).await.unwrap();
+    assert_eq!(store.all().await.unwrap()[0].len(), 1);
+    database.ask("ALTER TABLE parent ADD COLUMN more bigint NOT NULL DEFAULT 2");
+    assert_eq!(store.all().await.unwrap()[0]["more"], 2);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_trigger_raises_is_known_by_its_state() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let store = store(&database).await;
+    database.ask(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no %', NEW.id USING ERRCODE = 'AB123'; END $$; \
+         CREATE TRIGGER refuses BEFORE INSERT ON parent FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    let error = store
+        .write("INSERT INTO parent VALUES (?1)", one(4711))
+        .await
+        .unwrap_err();
+    assert_eq!(error.server_state(), Some("AB123"));
+    assert!(!error.to_string().contains("4711"), "{error}");
     store.close().await.unwrap();
 }
