@@ -72,7 +72,7 @@ impl Schema for BrokenRelease {
         _: &Version,
         _: &Version,
     ) -> dbm_core::Result<bool> {
-        db.execute(sql!("DELETE FROM sample"), ()).await?;
+        db.execute(sql!("DELETE FROM reading"), ()).await?;
         db.execute_batch("DROP TABLE watch; INSERT INTO no_such_table VALUES (1)")
             .await?;
         Ok(true)
@@ -211,8 +211,8 @@ impl Demo<'_> {
 async fn contents(store: &Store) -> Result<String> {
     let (facts, watches) = (store.facts().await?, store.watches().await?);
     Ok(format!(
-        "{} values, {} watched process",
-        facts.samples,
+        "{} readings, {} watched process",
+        facts.readings,
         watches.len()
     ))
 }

@@ -65,9 +65,9 @@ fn the_demo_walks_through() {
     assert!(output.status.success(), "{out}");
     for line in [
         "Schema 1.0.0",
-        "Schema 1.3.0: 90 values",
+        "Schema 1.4.0: 30 readings",
         "It did not start",
-        "as before: 90 values",
+        "as before: 30 readings",
         "seen by console",
         "Status: Stopped",
     ] {
