@@ -151,7 +151,15 @@ impl Demo<'_> {
             .await?;
         let store = Store::open(self.config.clone(), Settings::default().keep, None);
         let clock = Clock::virtual_after(store.last_sample().await?);
-        let app = App::start(store, Sampler::fake(1), clock, Settings::default(), None).await?;
+        let app = App::start(
+            store,
+            Sampler::fake(1),
+            clock,
+            Settings::default(),
+            None,
+            false,
+        )
+        .await?;
         for line in [
             "fake memory 97",
             "wait 30s",

@@ -36,7 +36,10 @@ fn a_signal_closes_in_order() {
             .map(|file| file.unwrap().file_name())
             .collect();
         files.sort();
-        assert_eq!(files, ["log.txt", "monitor-bot.toml", "monitor.db"]);
+        assert_eq!(
+            files,
+            ["log.txt", "monitor-bot.toml", "monitor.db", "monitor.lock"]
+        );
     }
 }
 
@@ -56,6 +59,40 @@ fn a_killed_bot_loses_nothing_it_had_stored() {
             "one of each start: {out}"
         );
     }
+}
+
+#[test]
+fn a_second_bot_on_a_folder_is_refused_and_commands_are_answered() {
+    let data = tempfile::tempdir().unwrap();
+    let service = service(data.path());
+    for mode in ["--headless", "--fake-metrics"] {
+        let output = bot()
+            .arg(mode)
+            .arg("--data-dir")
+            .arg(data.path())
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        let folder = data.path().display().to_string();
+        assert!(
+            told.contains(&folder) && told.contains("--data-dir"),
+            "{told}"
+        );
+    }
+    // One that only asks stores nothing, and what it changes is there for the other one.
+    let mut guest = bot();
+    guest.arg("--data-dir").arg(data.path());
+    let lines = "watch add nginx\ndb backup\nexpect Copied\nhistory cpu 400d\nstatus\nexpect CPU\n";
+    let (out, ok) = script(&mut guest, data.path(), lines);
+    assert!(
+        ok && out.contains("closed in order, 0 readings stored."),
+        "{out}"
+    );
+    service.kill();
+    let lines = "watch list\nexpect nginx\nhistory cpu 1h\nexpect 2 values\n";
+    let (out, ok) = script(&mut fake_bot(data.path()), data.path(), lines);
+    assert!(ok, "one of the service, one of now: {out}");
 }
 
 #[test]
