@@ -5,8 +5,8 @@ use dbm_core::prelude::*;
 
 use super::Store;
 
-/// An hour of readings, if they are made every five seconds: the fewer there are at a time, the more is written.
-const READINGS_AT_A_TIME: u32 = 720;
+/// Half an hour of readings, if they are made every five seconds: the fewer there are at a time, the more is written.
+const READINGS_AT_A_TIME: u32 = 360;
 
 const MINUTES: &str = sql!(
     "
@@ -28,7 +28,7 @@ const HOURS: &str = sql!(
 
 impl Store {
     /// Makes minutes of old readings.
-    #[job(every = "1h")]
+    #[job(every = "1h", timeout = "1h")]
     pub async fn roll_up(&self) -> Result<()> {
         let old = self.now().await? - self.keep.samples.as_secs();
         while self.roll_up_readings(old).await? {}
@@ -36,7 +36,7 @@ impl Store {
     }
 
     /// Makes hours of old minutes, and forgets old hours and alerts.
-    #[job(every = "24h")]
+    #[job(every = "24h", timeout = "1h")]
     pub async fn forget(&self) -> Result<()> {
         let now = self.now().await?;
         let (old, oldest) = (
@@ -176,7 +176,7 @@ mod tests {
         while store.roll_up_readings(i64::MAX).await.unwrap() {
             left.push(store.facts().await.unwrap().readings);
         }
-        assert_eq!(left, [2_000, 1_280, 560, 0]);
+        assert_eq!(left, [2_000, 1_640, 1_280, 920, 560, 200, 0]);
         let cpu = "cpu".parse().unwrap();
         assert_eq!(
             store.history(&cpu, -1, 2_000, 1).await.unwrap()[0].count,
