@@ -27,7 +27,7 @@ const HOURS: &str = sql!(
 );
 
 impl Store {
-    /// Makes minutes of old readings.
+    /// Makes minutes of old readings. After a long pause of the bot that takes a while.
     #[job(every = "1h", timeout = "1h")]
     pub async fn roll_up(&self) -> Result<()> {
         let old = self.now().await? - self.keep.samples.as_secs();
