@@ -12,6 +12,7 @@ use dbm_core::{BoundParams, Error, Result};
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, MaybeDone, join, poll_immediate};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::types::ToSql;
@@ -37,6 +38,8 @@ pub(crate) struct Conn {
     client: Client,
     tls: MakeRustlsConnect,
     driver: JoinHandle<()>,
+    /// Its sender is dropped when the connection has ended.
+    end: watch::Receiver<()>,
     /// Why the connection ended.
     ended: Arc<OnceLock<String>>,
     warned: Arc<AtomicBool>,
@@ -69,7 +72,9 @@ impl Conn {
         let (ended, warned) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
         let (set_ended, set_warned, name) =
             (Arc::clone(&ended), Arc::clone(&warned), Arc::clone(&server));
+        let (lives, end) = watch::channel(());
         let driver = tokio::spawn(async move {
+            let _lives = lives;
             loop {
                 match poll_fn(|context| connection.poll_message(context)).await {
                     Some(Ok(AsyncMessage::Notice(notice))) if is_doubt(&notice) => {
@@ -89,6 +94,7 @@ impl Conn {
             client,
             tls,
             driver,
+            end,
             ended,
             warned,
             server,
@@ -108,6 +114,12 @@ impl Conn {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Waits until the connection has ended.
+    pub(crate) fn end(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut end = self.end.clone();
+        async move { while end.changed().await.is_ok() {} }
     }
 
     pub(crate) fn is_busy(&self) -> bool {

@@ -138,7 +138,7 @@ impl Shared {
                 Place::Turn(turn) => Some(turn),
                 Place::Batch(handed) => {
                     let mut batch = handed.take().ok_or(Error::HandleEnded)?;
-                    batch.join();
+                    batch.join(method);
                     return Ok(self.transaction(Hold::Write(batch), method));
                 }
             }

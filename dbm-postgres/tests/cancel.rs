@@ -17,11 +17,14 @@ use dbm_core::prelude::*;
 use dbm_postgres::{Postgres, Writers};
 use futures_util::FutureExt as _;
 use support::{Database, LIMIT, shared};
+use tokio::sync::Notify;
 
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0")]
 struct Store {
     core: ManagerCore,
+    entered: Notify,
+    go_on: Notify,
 }
 
 impl Schema for Store {
@@ -56,6 +59,14 @@ impl Store {
     }
 
     #[database_safe]
+    async fn hold(&self, db: &mut WriteTransaction, id: i64) -> Result<()> {
+        db.execute("INSERT INTO item VALUES (?1)", (id,)).await?;
+        self.entered.notify_one();
+        self.go_on.notified().await;
+        Ok(())
+    }
+
+    #[database_safe]
     async fn insert_and(&self, db: &mut WriteTransaction, id: i64, fail: bool) -> Result<()> {
         db.execute("INSERT INTO item VALUES (?1)", (id,)).await?;
         if fail {
@@ -72,10 +83,18 @@ impl Store {
 
 const ALL: [Writers; 3] = [Writers::Sharing, Writers::InTurn, Writers::Serializable];
 
+fn make(core: ManagerCore) -> Store {
+    Store {
+        core,
+        entered: Notify::new(),
+        go_on: Notify::new(),
+    }
+}
+
 async fn store(database: &Database<'_>, writers: Writers) -> Arc<Store> {
     let postgres = Postgres::new(&database.description()).unwrap();
     let config = Config::from(postgres.writers(writers).connections(4));
-    Store::create(config.acquire_timeout(Duration::from_secs(30)))
+    Store::create_with(config.acquire_timeout(Duration::from_secs(30)), make)
         .await
         .unwrap()
 }
@@ -185,19 +204,17 @@ async fn share<T>(database: &Database<'_>, other: impl AsyncFnOnce(&Store) -> T)
     let store = store(database, Writers::Sharing).await;
     let holder = tokio::spawn({
         let store = Arc::clone(&store);
-        async move { store.sleep(1, 0.2).await }
+        async move { store.hold(1).await }
     });
-    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND datname = current_database()";
-    while database.ask(sleeping) == "0" {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    store.entered.notified().await;
     let mut first = Box::pin(store.insert(2));
     let mut second = Box::pin(other(&store));
     // Both wait now, in this order.
     assert!((&mut first).now_or_never().is_none());
     assert!((&mut second).now_or_never().is_none());
-    holder.await.unwrap()?;
-    let (outcome, _) = tokio::join!(first, second);
+    store.go_on.notify_one();
+    let (held, outcome, _) = tokio::join!(holder, first, second);
+    held.unwrap()?;
     store.close().await.unwrap();
     outcome
 }
@@ -246,12 +263,43 @@ async fn those_who_share_with_a_call_that_cannot_be_stopped_can_try_again() {
         let error = share(&database, other).await.unwrap_err();
         assert!(matches!(error, Error::BatchLost { by: "sleep" }), "{error}");
         assert!(error.is_retryable());
-        assert_eq!(database.ask("SELECT id FROM item ORDER BY id"), "1");
+        assert_eq!(database.ask("SELECT id FROM item"), "");
     })
     .await;
 }
 
-/// The call that only sleeps counts nothing.
+/// It keeps the transaction open until the server ends that; its own end may be far away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_share_with_a_body_that_waits_for_ever_are_told_once_the_server_has_had_enough() {
+    let Some(server) = shared() else { return };
+    within(async {
+        let database = server.database();
+        let postgres = Postgres::new(&database.description()).unwrap();
+        let config = Config::from(postgres).acquire_timeout(Duration::from_secs(1));
+        let store = Store::create_with(config, make).await.unwrap();
+        let mut waits = Box::pin(store.insert_and(3, false));
+        let holds = async {
+            store.entered.notified().await;
+            assert!((&mut waits).now_or_never().is_none());
+            store.go_on.notify_one();
+            (&mut waits).await.unwrap_err()
+        };
+        tokio::select! {
+            held = store.hold(1) => {
+                let error = held.unwrap_err();
+                assert!(matches!(error, Error::BatchLost { by: "insert_and" }), "{error}");
+            }
+            error = holds => panic!("the body has ended: {error}"),
+        }
+        drop(waits);
+        assert_eq!(database.ask("SELECT id FROM item"), "");
+        store.insert(4).await.unwrap();
+        store.close().await.unwrap();
+    })
+    .await;
+}
+
+/// The call that holds the turn counts nothing.
 fn check_but_one(database: &Database<'_>) {
     assert_eq!(
         database.ask("SELECT count(*) - (SELECT n FROM total) FROM item"),
