@@ -55,6 +55,15 @@ impl Store {
         db.query_one::<()>("SELECT pg_sleep(?1)", (seconds,)).await
     }
 
+    #[database_safe]
+    async fn insert_and(&self, db: &mut WriteTransaction, id: i64, fail: bool) -> Result<()> {
+        db.execute("INSERT INTO item VALUES (?1)", (id,)).await?;
+        if fail {
+            return Err(Error::other("as it was told"));
+        }
+        std::future::pending().await
+    }
+
     #[database_safe(timeout = "200ms")]
     async fn sleep_in_a_read(&self, db: &mut ReadTransaction) -> Result<()> {
         db.query_one::<()>("SELECT pg_sleep(60)", ()).await
@@ -171,38 +180,58 @@ async fn a_statement_that_runs_is_stopped_on_the_server_when_its_call_is_dropped
     .await;
 }
 
-/// `first` has done its work, and waits for the transaction that it shares with the call that is dropped.
-async fn drop_one_of_two(database: &Database<'_>, seconds: f64) -> Result<()> {
+/// A call that has done its work waits for the transaction that it shares with another one. Its outcome.
+async fn share<T>(database: &Database<'_>, other: impl AsyncFnOnce(&Store) -> T) -> Result<()> {
     let store = store(database, Writers::Sharing).await;
     let holder = tokio::spawn({
         let store = Arc::clone(&store);
         async move { store.sleep(1, 0.2).await }
     });
-    while database.ask("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")
-        == "0"
-    {
+    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND datname = current_database()";
+    while database.ask(sleeping) == "0" {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let mut first = Box::pin(store.insert(2));
-    let mut second = Box::pin(store.sleep(3, seconds));
+    let mut second = Box::pin(other(&store));
     // Both wait now, in this order.
     assert!((&mut first).now_or_never().is_none());
     assert!((&mut second).now_or_never().is_none());
     holder.await.unwrap()?;
-    let second = tokio::time::timeout(Duration::from_millis(200), second);
     let (outcome, _) = tokio::join!(first, second);
     store.close().await.unwrap();
     outcome
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dropped_call_takes_only_its_own_work_out_of_a_shared_transaction() {
+async fn a_call_takes_only_its_own_work_out_of_a_shared_transaction() {
     let Some(server) = shared() else { return };
+    let limit = Duration::from_millis(200);
     within(async {
-        let database = server.database();
-        drop_one_of_two(&database, 0.6).await.unwrap();
-        assert_eq!(database.ask("SELECT id FROM item ORDER BY id"), "1\n2");
-        check_but_one(&database);
+        for fails in [
+            "it returns an error",
+            "it waits for something else",
+            "it sleeps",
+        ] {
+            let database = server.database();
+            let other = async |store: &Store| match fails {
+                "it returns an error" => store.insert_and(3, true).await.unwrap_err(),
+                "it sleeps" => {
+                    let dropped = tokio::time::timeout(limit, store.sleep(3, 0.6)).await;
+                    Error::other(dropped.unwrap_err())
+                }
+                _ => {
+                    let dropped = tokio::time::timeout(limit, store.insert_and(3, false)).await;
+                    Error::other(dropped.unwrap_err())
+                }
+            };
+            share(&database, other).await.unwrap();
+            assert_eq!(
+                database.ask("SELECT id FROM item ORDER BY id"),
+                "1\n2",
+                "{fails}"
+            );
+            check_but_one(&database);
+        }
     })
     .await;
 }
@@ -212,7 +241,9 @@ async fn those_who_share_with_a_call_that_cannot_be_stopped_can_try_again() {
     let Some(server) = shared() else { return };
     within(async {
         let database = server.database();
-        let error = drop_one_of_two(&database, 60.0).await.unwrap_err();
+        let limit = Duration::from_millis(200);
+        let other = async |store: &Store| tokio::time::timeout(limit, store.sleep(3, 60.0)).await;
+        let error = share(&database, other).await.unwrap_err();
         assert!(matches!(error, Error::BatchLost { by: "sleep" }), "{error}");
         assert!(error.is_retryable());
         assert_eq!(database.ask("SELECT id FROM item ORDER BY id"), "1");
