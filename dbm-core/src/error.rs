@@ -242,8 +242,8 @@ pub enum Error {
         method: &'static str,
     },
 
-    /// The database itself ended the transaction; nothing of it is kept. On a server that does not forget a failed statement,
-    /// also: the body has gone on after one, and has returned `Ok`.
+    /// The database itself ended the transaction; nothing of it is kept. With a server also: a statement has failed, and the
+    /// body has returned `Ok` all the same.
     #[error("the transaction was lost: {cause}")]
     TransactionLost {
         /// What made SQLite roll back.
