@@ -9,10 +9,10 @@
 //! Meanwhile a read may see a commit that is told later. It is then made once more, for nothing.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
-use crate::sync::lock;
+use crate::sync::atomic::{AtomicUsize, Ordering, fence};
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tables::Tables;
 use crate::waking::Bell;
 
@@ -234,124 +234,5 @@ impl Drop for Subscription {
         drop(state);
         drop(read);
         self.live.active.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A reader and a writer of one number, and every order of their steps.
-    struct World {
-        live: Arc<LiveReads>,
-        place: Subscription,
-        state: u32,
-        committed: u32,
-        untold: bool,
-        reader: Reader,
-        value: u32,
-    }
-
-    #[derive(Clone, Copy, PartialEq)]
-    enum Reader {
-        Looks,
-        Reads(u64),
-        Settles(u64),
-        Waits,
-    }
-
-    const COMMITS: u32 = 2;
-
-    fn table() -> Tables {
-        let mut tables = Tables::default();
-        tables.add("t");
-        tables
-    }
-
-    impl World {
-        fn new() -> Self {
-            let live = Arc::<LiveReads>::default();
-            Self {
-                place: live.subscribe(),
-                live,
-                state: 0,
-                committed: 0,
-                untold: false,
-                reader: Reader::Looks,
-                value: 0,
-            }
-        }
-
-        /// False if that step is not possible now.
-        fn step(&mut self, who: usize) -> bool {
-            match who {
-                // The commit, and afterwards its note.
-                0 if self.state == self.committed && self.state < COMMITS => self.state += 1,
-                0 if self.state > self.committed => {
-                    self.committed += 1;
-                    self.untold |= self.live.note_commit(table);
-                }
-                1 if self.untold => {
-                    self.untold = false;
-                    self.live.tell();
-                }
-                2 => match self.reader {
-                    Reader::Looks => self.reader = Reader::Reads(self.place.begin()),
-                    Reader::Reads(began_at) => {
-                        self.value = self.state;
-                        self.reader = Reader::Settles(began_at);
-                    }
-                    Reader::Settles(began_at) => {
-                        self.place.settle(began_at, table());
-                        self.reader = Reader::Waits;
-                    }
-                    Reader::Waits if self.place.next() == Next::Read => {
-                        self.reader = Reader::Looks;
-                    }
-                    Reader::Waits => return false,
-                },
-                _ => return false,
-            }
-            true
-        }
-    }
-
-    /// Runs the first steps as given, and counts the orders that begin like that.
-    fn explore(steps: &mut Vec<usize>) -> usize {
-        let mut orders = 0;
-        let mut is_over = true;
-        for who in 0..3 {
-            let mut world = World::new();
-            assert!(steps.iter().all(|who| world.step(*who)));
-            if world.step(who) {
-                is_over = false;
-                steps.push(who);
-                orders += explore(steps);
-                steps.pop();
-            } else if who == 2 && is_over {
-                assert_eq!(
-                    world.value, COMMITS,
-                    "an old value is the last one: {steps:?}"
-                );
-                orders += 1;
-            }
-        }
-        orders
-    }
-
-    #[test]
-    fn in_every_order_of_steps_the_last_value_is_that_of_the_last_commit() {
-        assert!(explore(&mut Vec::new()) > 1_000);
-    }
-
-    #[test]
-    fn nothing_is_recorded_while_nobody_reads() {
-        let live = Arc::<LiveReads>::default();
-        assert!(!live.note_commit(|| Tables::All));
-        let place = live.subscribe();
-        assert!(live.note_commit(table) && !live.note_commit(table));
-        live.tell();
-        drop(place);
-        assert!(!live.is_active() && live.lock().by_table.is_empty());
     }
 }
