@@ -2,6 +2,7 @@
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::db::Db;
 use super::idle;
 use super::open::SharedOpener;
 use super::read_mark::ReadMark;
-use super::wal::{copy_log, empty_log};
+use super::wal::{copy_log, empty_log, limit_log};
 use super::worker_thread::WorkerThread;
 use crate::error::Result;
 use crate::sync::lock;
@@ -30,6 +31,16 @@ const TRUNCATE_ABOVE_PAGES: u32 = 8_000;
 pub(crate) const TRUNCATE_WAIT: Duration = Duration::from_millis(100);
 /// …or a smaller one.
 const RESTART_WAIT: Duration = Duration::from_millis(2);
+/// If checkpoints have copied more pages than this, the disk may take long to sync them. The writer is not held for that.
+const SETTLE_ABOVE_PAGES: u32 = 4_000;
+/// It is held so long for a checkpoint that reads the last pages…
+const SETTLE_WAIT: Duration = Duration::from_millis(20);
+/// …and so often. After that it is held until everything is synced.
+const SETTLE_ATTEMPTS: u32 = 5;
+/// A log of up to this many bytes is emptied in one step. Giving more space back takes the disk longer than a call should wait.
+const EMPTY_AT_ONCE: u64 = 64 << 20;
+/// So a longer one gets shorter by this much each time it starts over.
+const SHRINK_BY: u64 = 16 << 20;
 
 const NOT_DRAINING: u32 = u32::MAX;
 
@@ -72,6 +83,9 @@ pub(crate) struct Checkpointer {
     /// The log is as long as a copy has made it. It is copied into the file beside the writer, which is held for the last
     /// pages only. How many pages had been copied at the last look, or [`NOT_DRAINING`].
     draining: AtomicU32,
+    /// How many pages checkpoints have copied since the log last started over, and how often the writer was held to settle that.
+    copied_in_all: AtomicU32,
+    settled: AtomicU32,
 }
 
 #[derive(Default)]
@@ -107,6 +121,8 @@ impl Checkpointer {
             truncate_above: AtomicU32::new(TRUNCATE_ABOVE_PAGES),
             copies: AtomicU32::new(0),
             draining: AtomicU32::new(NOT_DRAINING),
+            copied_in_all: AtomicU32::new(0),
+            settled: AtomicU32::new(0),
         }
     }
 
@@ -120,6 +136,7 @@ impl Checkpointer {
         self.pages.store(pages, Ordering::Relaxed);
         // What was written during the checkpoint and by this commit is also left to copy.
         let copied = self.state.copied.swap(0, Ordering::Relaxed);
+        self.copied_in_all.fetch_max(copied, Ordering::Relaxed);
         let is_copied = copied > 0 && pages.saturating_sub(copied) <= RESTART_WITHIN_PAGES;
         let is_due = self.is_due(pages);
         if self.copies.load(Ordering::Acquire) > 0 || self.is_draining() {
@@ -152,7 +169,6 @@ impl Checkpointer {
             let before = self.draining.load(Ordering::Relaxed);
             let is_stuck = copied > 0 && copied <= before;
             if is_copied || is_stuck || !self.beside_writer {
-                self.draining.store(NOT_DRAINING, Ordering::Relaxed);
                 return true;
             }
             self.draining.store(before.max(copied), Ordering::Relaxed);
@@ -204,16 +220,10 @@ impl Checkpointer {
         }
         self.passive_above
             .store(pages.saturating_add(PASSIVE_EVERY_PAGES), Ordering::Relaxed);
-        let (opener, state) = (Arc::clone(&self.opener), Arc::clone(&self.state));
-        let mark = Arc::clone(&self.mark);
+        let state = Arc::clone(&self.state);
+        let run = self.passive();
         let posted = self.worker.post(move || {
-            let mut own = state.lock();
-            if !own.closed {
-                opener.counts.checkpoints.add(1);
-                // A failure here costs nothing: a later commit tries again.
-                let copied = mark.while_released(|| own.passive(&opener)).unwrap_or(0);
-                state.copied.store(copied, Ordering::Relaxed);
-            }
+            run();
             state.wanted.store(false, Ordering::Release);
         });
         if posted.is_err() {
@@ -221,26 +231,77 @@ impl Checkpointer {
         }
     }
 
+    /// A checkpoint beside the writer, for the thread.
+    fn passive(&self) -> impl FnOnce() + Send + use<> {
+        let (opener, state) = (Arc::clone(&self.opener), Arc::clone(&self.state));
+        let mark = Arc::clone(&self.mark);
+        move || {
+            let mut own = state.lock();
+            if !own.closed {
+                opener.counts.checkpoints.add(1);
+                // A failure here costs nothing: a later commit tries again.
+                let copied = mark.while_released(|| own.passive(&opener)).unwrap_or(0);
+                state.copied.store(copied, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Has the disk sync what was copied, if that may take long. SQLite syncs the file at the end of a checkpoint, and only if
+    /// nobody has committed while it copied. So the writer is held for as long as that should take, and not for the sync. False
+    /// if it is not over yet: the end of that checkpoint is seen like that of any other.
+    fn settle(&self) -> bool {
+        if !self.beside_writer
+            || self.copied_in_all.load(Ordering::Relaxed) <= SETTLE_ABOVE_PAGES
+            || self.settled.fetch_add(1, Ordering::Relaxed) >= SETTLE_ATTEMPTS
+        {
+            return true;
+        }
+        let (ended, is_ended) = channel();
+        let run = self.passive();
+        let posted = self.worker.post(move || {
+            run();
+            let _ = ended.send(());
+        });
+        posted.is_err() || is_ended.recv_timeout(SETTLE_WAIT).is_ok()
+    }
+
     /// Makes the log start over. If a read still needs it, a later commit tries again, once the log has grown. For the
     /// owner of the writer, on the worker thread: it blocks. Reports a log that is too large and could not start over.
     #[must_use]
     pub(crate) fn restart_log(&self, db: &Db) -> Option<StillRead> {
+        if !self.settle() {
+            self.draining.store(0, Ordering::Relaxed);
+            return None;
+        }
+        self.draining.store(NOT_DRAINING, Ordering::Relaxed);
         let too_large = self.is_too_large();
         // It was too large before, and could not start over then.
         let was_too_large = self.truncate_above.load(Ordering::Relaxed) > TRUNCATE_ABOVE_PAGES;
         self.opener.counts.checkpoints.add(1);
-        let connection = &db.connection;
-        let started_over = self
-            .mark
-            .while_released(|| match (too_large, was_too_large) {
-                (true, _) => empty_log(connection, TRUNCATE_WAIT),
-                (_, true) => copy_log(connection, "TRUNCATE", RESTART_WAIT),
-                _ => copy_log(connection, "RESTART", RESTART_WAIT),
-            });
+        let patience = if too_large {
+            TRUNCATE_WAIT
+        } else {
+            RESTART_WAIT
+        };
+        let length = self.opener.log_length();
+        let empties = (too_large || was_too_large) && length <= EMPTY_AT_ONCE;
+        let started_over = self.mark.while_released(|| {
+            if empties {
+                empty_log(&db.connection, patience)
+            } else {
+                copy_log(&db.connection, "RESTART", patience)
+            }
+        });
         if started_over.unwrap_or(false) {
             self.pages.store(0, Ordering::Relaxed);
+            self.copied_in_all.store(0, Ordering::Relaxed);
+            self.settled.store(0, Ordering::Relaxed);
             self.truncate_above
                 .store(TRUNCATE_ABOVE_PAGES, Ordering::Relaxed);
+            if !empties && length > EMPTY_AT_ONCE {
+                // A failure here costs nothing: the log stays as long as it is until it starts over again.
+                let _ = limit_log(&db.connection, length - SHRINK_BY);
+            }
             return None;
         }
         if !too_large {
@@ -334,7 +395,7 @@ impl Own {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::mpsc::{Receiver, Sender};
 
     use super::*;
     use crate::config::Config;
@@ -468,12 +529,77 @@ mod tests {
             assert!(began.elapsed() < LIMIT, "never copied");
             std::thread::yield_now();
         }
-        assert!(!checkpointer.is_draining());
         assert!(checkpointer.restart_log(&fixture.db).is_none());
+        assert!(!checkpointer.is_draining());
         assert!(
             checkpointer.after_commit(TRUNCATE_ABOVE_PAGES + 1),
             "as before"
         );
+    }
+
+    #[test]
+    fn the_writer_is_not_held_while_the_disk_syncs_a_long_log() {
+        let fixture = fixture();
+        let checkpointer = &fixture.checkpointer;
+        let copied = SETTLE_ABOVE_PAGES + 1;
+        checkpointer.state.copied.store(copied, Ordering::Relaxed);
+        assert!(checkpointer.after_commit(copied));
+        // It takes longer than the writer is held for it.
+        let syncs = checkpointer.state.lock();
+        assert!(checkpointer.restart_log(&fixture.db).is_none());
+        assert_ne!(checkpointer.pages(), 0, "it has not started over");
+        assert!(
+            !checkpointer.after_commit(copied),
+            "nobody is held meanwhile"
+        );
+        drop(syncs);
+        let began = Instant::now();
+        // Afterwards it starts over. (The fixture's log is shorter than it says.)
+        while checkpointer.pages() != 0 {
+            assert!(began.elapsed() < LIMIT, "the end of it is not seen");
+            if checkpointer.after_commit(RESTART_WITHIN_PAGES) {
+                let _ = checkpointer.restart_log(&fixture.db);
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_never_quick_enough_is_waited_for_in_the_end() {
+        let fixture = fixture();
+        let checkpointer = &fixture.checkpointer;
+        let all = &checkpointer.copied_in_all;
+        all.store(SETTLE_ABOVE_PAGES + 1, Ordering::Relaxed);
+        checkpointer.pages.store(100, Ordering::Relaxed);
+        let syncs = checkpointer.state.lock();
+        for _ in 0..SETTLE_ATTEMPTS {
+            assert!(checkpointer.restart_log(&fixture.db).is_none());
+            assert_ne!(checkpointer.pages(), 0);
+        }
+        drop(syncs);
+        assert!(checkpointer.restart_log(&fixture.db).is_none());
+        assert_eq!(checkpointer.pages(), 0, "the writer was held");
+    }
+
+    #[test]
+    fn a_very_long_log_gives_the_space_back_in_steps() {
+        let fixture = fixture();
+        let connection = &fixture.db.connection;
+        let fill = FILL.replace("LIMIT 100", "LIMIT 20000");
+        connection.execute_batch(&fill).unwrap();
+        let length = fixture.length_of_log();
+        assert!(length > EMPTY_AT_ONCE);
+        assert!(fixture.checkpointer.after_commit(wal_pages()));
+        assert!(fixture.checkpointer.restart_log(&fixture.db).is_none());
+        assert_eq!(
+            fixture.length_of_log(),
+            length,
+            "not while the writer is held"
+        );
+        let insert = "INSERT INTO t VALUES (1)";
+        connection.execute_batch(insert).unwrap();
+        assert!(wal_pages() < 10, "it has started over");
+        assert_eq!(fixture.length_of_log(), length - SHRINK_BY);
     }
 
     #[test]
@@ -490,6 +616,7 @@ mod tests {
             assert!(began.elapsed() < LIMIT, "it never gives up");
             std::thread::yield_now();
         }
+        let _ = checkpointer.restart_log(&fixture.db);
         assert!(!checkpointer.is_draining());
     }
 

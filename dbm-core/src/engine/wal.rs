@@ -37,6 +37,13 @@ pub(crate) fn empty_log(connection: &Connection, patience: Duration) -> Result<b
     copy_log(connection, "TRUNCATE", patience)
 }
 
+/// The next commit after the log has started over cuts it to this many bytes.
+pub(crate) fn limit_log(connection: &Connection, bytes: u64) -> Result<()> {
+    let sql = format!("PRAGMA main.journal_size_limit = {bytes}");
+    connection.query_row(&sql, (), |_| Ok(()))?;
+    Ok(())
+}
+
 /// Each attempt copies as many pages into the file as the open reads allow (sqlite.org/wal.html#concurrency). Once all
 /// are copied, new reads no longer need the log, so only the reads that began before have to end.
 pub(crate) fn copy_log(connection: &Connection, mode: &str, patience: Duration) -> Result<bool> {
