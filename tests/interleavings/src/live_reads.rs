@@ -105,7 +105,6 @@ fn the_last_value_of_a_live_read_is_that_of_the_last_commit() {
             assert!(value == 1 || place.next() == Next::Read, "an old value");
         });
     }
-    in_many_orders(|| beside(1, 1));
     in_many_orders(|| beside(2, 1));
     in_many_orders(|| beside(3, 2));
 }
