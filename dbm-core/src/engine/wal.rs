@@ -37,8 +37,9 @@ pub(crate) fn empty_log(connection: &Connection, patience: Duration) -> Result<b
     copy_log(connection, "TRUNCATE", patience)
 }
 
-/// The next commit after the log has started over cuts it to this many bytes.
-pub(crate) fn limit_log(connection: &Connection, bytes: u64) -> Result<()> {
+/// The first commit after the log has started over cuts it to this many bytes.
+pub(crate) fn limit_log(connection: &Connection, bytes: Option<u64>) -> Result<()> {
+    let bytes = bytes.map_or_else(|| "-1".to_owned(), |bytes| bytes.to_string());
     let sql = format!("PRAGMA main.journal_size_limit = {bytes}");
     connection.query_row(&sql, (), |_| Ok(()))?;
     Ok(())
