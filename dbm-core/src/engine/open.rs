@@ -219,7 +219,8 @@ impl Opener {
         std::fs::canonicalize(&self.path).and_then(|path| std::fs::metadata(log_of(&path)))
     }
 
-    /// Removes an empty log and what belongs to it, unless another process still uses the file after `patience`.
+    /// Removes an empty log and what belongs to it: SQLite does, when it closes a connection that has opened the log, unless
+    /// another process uses the file.
     pub(crate) fn remove_log(&self, patience: Duration) {
         let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
         // If `on_open` fails, most files can do without.
@@ -233,8 +234,8 @@ impl Opener {
             let _ = connection
                 .busy_timeout(patience)
                 .map_err(Error::from)
-                .and_then(|()| wal::empty_log(&connection, patience))
-                .and_then(|_| keep_log_on_close(&connection, false));
+                .and_then(|()| wal::open_log(&connection))
+                .and_then(|()| keep_log_on_close(&connection, false));
         }
     }
 

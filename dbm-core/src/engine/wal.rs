@@ -32,8 +32,8 @@ pub(crate) fn wal_pages() -> u32 {
 /// Empties the log; true if nothing is left in it. It blocks, so the writer's owner calls it on the worker thread.
 pub(crate) fn empty_log(connection: &Connection, patience: Duration) -> Result<bool> {
     // A connection that has not opened the log yet opens it for a checkpoint by running PRAGMA table_list. That
-    // compiles every view of the file, which can take any time. Reading the schema version opens the log first.
-    connection.query_row("PRAGMA main.schema_version", (), |_| Ok(()))?;
+    // compiles every view of the file, which can take any time.
+    open_log(connection)?;
     copy_log(connection, "TRUNCATE", patience)
 }
 
@@ -41,8 +41,12 @@ pub(crate) fn empty_log(connection: &Connection, patience: Duration) -> Result<b
 pub(crate) fn limit_log(connection: &Connection, bytes: Option<u64>) -> Result<()> {
     let bytes = bytes.map_or_else(|| "-1".to_owned(), |bytes| bytes.to_string());
     let sql = format!("PRAGMA main.journal_size_limit = {bytes}");
-    connection.query_row(&sql, (), |_| Ok(()))?;
-    Ok(())
+    Ok(connection.query_row(&sql, (), |_| Ok(()))?)
+}
+
+/// Opens the log by the cheapest read: it loads no schema, which a checkpoint does.
+pub(crate) fn open_log(connection: &Connection) -> Result<()> {
+    Ok(connection.query_row("PRAGMA main.schema_version", (), |_| Ok(()))?)
 }
 
 /// Each attempt copies as many pages into the file as the open reads allow (sqlite.org/wal.html#concurrency). Once all
