@@ -1,5 +1,9 @@
 //! PostgreSQL servers of these tests alone: made in a temporary directory, reached by a socket in it, gone with the process.
-#![allow(dead_code, unreachable_pub, reason = "each binary of tests uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each binary of tests uses a part of it"
+)]
 
 pub mod load;
 pub mod proxy;
@@ -51,11 +55,25 @@ impl Server {
         }
         let made = server
             .command("initdb")
-            .args(["-U", "tester", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
+            .args([
+                "-U",
+                "tester",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--no-sync",
+                "-D",
+            ])
             .arg(server.data())
             .output()
             .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         server.run();
         Some(server)
     }
@@ -90,7 +108,14 @@ impl Server {
             .arg(self.data())
             .arg("-k")
             .arg(self.directory.path())
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"])
+            .args([
+                "-c",
+                "listen_addresses=",
+                "-c",
+                "fsync=off",
+                "-c",
+                "max_connections=200",
+            ])
             .args(&self.options)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -106,7 +131,9 @@ impl Server {
     }
 
     fn child(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
-        self.postmaster.lock().unwrap_or_else(PoisonError::into_inner)
+        self.postmaster
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn log(&self) -> String {
@@ -115,7 +142,21 @@ impl Server {
 
     pub fn psql(&self, database: &str, sql: &str) -> std::process::Output {
         Command::new("psql")
-            .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "tester", "-d", database, "-c", sql, "-h"])
+            .args([
+                "-X",
+                "-A",
+                "-t",
+                "-q",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-U",
+                "tester",
+                "-d",
+                database,
+                "-c",
+                sql,
+                "-h",
+            ])
             .arg(self.directory.path())
             .output()
             .unwrap()
@@ -124,7 +165,11 @@ impl Server {
     /// What a statement answers, without this library.
     pub fn ask(&self, database: &str, sql: &str) -> String {
         let output = self.psql(database, sql);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
@@ -153,7 +198,10 @@ impl Server {
             drop(child.stdin.take());
             child.wait().unwrap();
         }
-        while all.iter().any(|process| Path::new("/proc").join(process).join("fd").exists()) {
+        while all
+            .iter()
+            .any(|process| Path::new("/proc").join(process).join("fd").exists())
+        {
             std::thread::sleep(Duration::from_millis(1));
         }
         let _ = fs::remove_file(self.data().join("postmaster.pid"));
@@ -163,7 +211,11 @@ impl Server {
     pub fn stop(&self) {
         kill("-INT", [self.postmaster()]);
         if let Some(mut child) = self.child().take() {
-            while Path::new("/proc").join(self.postmaster()).join("fd").exists() {
+            while Path::new("/proc")
+                .join(self.postmaster())
+                .join("fd")
+                .exists()
+            {
                 std::thread::sleep(Duration::from_millis(1));
             }
             drop(child.stdin.take());
@@ -204,7 +256,11 @@ impl Database<'_> {
 
     /// The same, by the socket in another directory.
     pub fn behind(&self, directory: &Path) -> String {
-        format!("host={} user=tester dbname={}", directory.display(), self.name)
+        format!(
+            "host={} user=tester dbname={}",
+            directory.display(),
+            self.name
+        )
     }
 
     pub fn ask(&self, sql: &str) -> String {
@@ -214,7 +270,12 @@ impl Database<'_> {
 
 /// Sends a signal to processes that a test has started.
 pub fn kill(signal: &str, processes: impl IntoIterator<Item = String>) {
-    Command::new("kill").arg(signal).args(processes).stderr(Stdio::null()).status().unwrap();
+    Command::new("kill")
+        .arg(signal)
+        .args(processes)
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
 }
 
 /// The processes that a process has started, as Linux tells them.
@@ -224,7 +285,12 @@ pub fn children(parent: &str) -> Vec<String> {
         let pid = entry.file_name().into_string().ok()?;
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
         // Behind the name, which is in parentheses: the state, and the parent.
-        let parent_of = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.to_owned();
+        let parent_of = stat
+            .rsplit_once(')')?
+            .1
+            .split_whitespace()
+            .nth(1)?
+            .to_owned();
         (parent_of == parent).then_some(pid)
     });
     processes.collect()
@@ -233,7 +299,10 @@ pub fn children(parent: &str) -> Vec<String> {
 pub fn binaries() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|folder| folder.join("postgres"));
-    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let debian = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
     let debian = debian.map(|release| release.path().join("bin/postgres"));
     let found = in_path.chain(debian).find(|program| program.exists())?;
     Some(found.canonicalize().ok()?.parent()?.to_owned())
@@ -246,7 +315,9 @@ pub fn unprivileged() -> Option<(u32, u32)> {
     }
     let users = fs::read_to_string("/etc/passwd").ok()?;
     let id = |user: &str| {
-        let line = users.lines().find(|line| line.split(':').next() == Some(user))?;
+        let line = users
+            .lines()
+            .find(|line| line.split(':').next() == Some(user))?;
         let mut fields = line.split(':').skip(2);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };

@@ -103,12 +103,17 @@ async fn pass(
 }
 
 fn has(message: &[u8], text: &str) -> bool {
-    message.windows(text.len()).any(|part| part == text.as_bytes())
+    message
+        .windows(text.len())
+        .any(|part| part == text.as_bytes())
 }
 
 fn replace(message: &mut [u8], from: &str, to: &str) {
     assert_eq!(from.len(), to.len());
-    if let Some(at) = message.windows(from.len()).position(|part| part == from.as_bytes()) {
+    if let Some(at) = message
+        .windows(from.len())
+        .position(|part| part == from.as_bytes())
+    {
         message[at..at + to.len()].copy_from_slice(to.as_bytes());
     }
 }
