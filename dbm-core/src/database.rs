@@ -40,7 +40,7 @@ impl Database {
         match self {
             Self::File(engine) => engine.metrics(),
             #[cfg(feature = "remote")]
-            Self::Server(_) => Metrics::default(),
+            Self::Server(server) => server.metrics(),
         }
     }
 
@@ -50,7 +50,7 @@ impl Database {
         match self {
             Self::File(engine) => engine.jobs.get(),
             #[cfg(feature = "remote")]
-            Self::Server(_) => None,
+            Self::Server(server) => server.jobs.get(),
         }
     }
 
@@ -71,6 +71,15 @@ impl Database {
             Self::Server(server) => {
                 server.begin_closing();
             }
+        }
+    }
+
+    /// Looks whether another process has committed, for live reads.
+    pub(crate) fn look_for_foreign_commits(&self) {
+        match self {
+            Self::File(engine) => engine.writer.look_for_foreign_commits(),
+            #[cfg(feature = "remote")]
+            Self::Server(server) => server.want_look(),
         }
     }
 

@@ -10,7 +10,6 @@ use crate::call::count;
 use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::config::Config;
-use crate::database::Database;
 use crate::engine::{Restored, Verification};
 #[expect(unused_imports, reason = "the documentation links to it")]
 use crate::error::Error;
@@ -426,9 +425,9 @@ pub trait DbManager: Shareable + Sized {
             },
             move || {
                 if let Some(gate) = place.upgrade()
-                    && let Some(Ok(Database::File(engine))) = gate.answer()
+                    && let Some(Ok(database)) = gate.answer()
                 {
-                    engine.writer.look_for_foreign_commits();
+                    database.look_for_foreign_commits();
                 }
             },
         )

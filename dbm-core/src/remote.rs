@@ -31,6 +31,8 @@
 //!
 //! # Errors
 //!
+//! Where an error of the start has the path of a file, it has [`Backend::name`] instead.
+//!
 //! No text of an error may hold a value, a row, a literal of the SQL, or a password.
 //!
 //! | what has happened | the error |
@@ -110,6 +112,10 @@ pub trait Remote: Send + Sync + 'static {
         access: Access,
         method: &'static str,
     ) -> Waiting<'a, Box<dyn RemoteTransaction>>;
+
+    /// A mark that is another one once anything was committed, by any process. It may change without that, too. Live reads that
+    /// look for the commits of other processes compare it with the one before.
+    fn mark(&self) -> Waiting<'_, String>;
 
     /// Closes all connections. No transaction is open any more, except for those that are being rolled back.
     fn close(&self) -> Waiting<'_, ()>;

@@ -109,7 +109,7 @@ impl Batch {
     /// Lets the next call join, or commits.
     fn go_on(self: Box<Self>) {
         let has_room = self.members.len() < MOST && self.begun.elapsed() < LONGEST;
-        let rest = if self.shared.shares() && has_room {
+        let rest = if self.shared.shares() && has_room && !self.lent.is_closed() {
             Turn::hand_over(self)
         } else {
             Some(self)
@@ -132,7 +132,10 @@ impl Batch {
             Ok(answered) => answered,
             Err(_) => {
                 let late = "COMMIT was not answered in time";
-                (Err(Error::disconnected(&self.shared.pool.connector.name, late)), false)
+                (
+                    Err(Error::disconnected(&self.shared.pool.connector.name, late)),
+                    false,
+                )
             }
         };
         let outcome = match answer {

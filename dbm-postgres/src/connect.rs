@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dbm_core::{Error, Result};
 use tokio::time::{Instant, timeout_at};
+use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -15,16 +16,22 @@ use crate::settings::{Settings, invalid};
 /// The oldest release that has `pg_current_xact_id`, and `gen_random_uuid` without an extension.
 const OLDEST: u32 = 130_000;
 
-/// After how many seconds of silence the other side is asked whether it is there, on both sides of a connection.
-const KEEPALIVE: Duration = Duration::from_secs(5);
+/// After how much silence the other side is asked whether it is there, on both sides of a connection, and how often. A machine
+/// that is cut off is given up after four times as long: before a standby has been made the primary in its place.
+const KEEPALIVE: Duration = Duration::from_secs(2);
 const PROBES: u32 = 3;
+
+/// How long one host may take to accept a connection, and to answer on it.
+const ACCEPT: Duration = Duration::from_secs(3);
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// How connections are made.
 pub(crate) struct Connector {
     pub(crate) settings: Settings,
     pub(crate) name: Arc<str>,
     tls: MakeRustlsConnect,
-    server: tokio_postgres::Config,
+    /// Each host by itself, in the order in which they were named.
+    hosts: Vec<tokio_postgres::Config>,
     set_up: String,
 }
 
@@ -42,42 +49,42 @@ impl Connector {
     /// `idle` is how long a transaction may wait for its next statement: whoever it keeps waiting gives up after that.
     pub(crate) fn new(settings: Settings, idle: Duration) -> Result<Self> {
         let tls = crate::tls::connector(&settings)?;
-        let mut server = settings.server.clone();
-        server
-            .keepalives(true)
-            .keepalives_idle(KEEPALIVE)
-            .keepalives_interval(KEEPALIVE)
-            .keepalives_retries(PROBES)
-            .tcp_user_timeout(KEEPALIVE * (PROBES + 1));
-        // Of several hosts, one that does not answer must not use up the time of all.
-        let hosts = server.get_hosts().len().max(server.get_hostaddrs().len()).max(1);
-        let share = u32::try_from(hosts).map_or(idle, |hosts| idle / hosts);
-        let limit = server.get_connect_timeout().map_or(share, |limit| share.min(*limit));
-        server.connect_timeout(limit);
         Ok(Self {
             name: settings.name.as_str().into(),
             set_up: set_up(&settings.schema, idle),
+            hosts: hosts(&settings.server),
             settings,
             tls,
-            server,
         })
     }
 
-    /// Connects to a primary.
+    /// Connects to a primary: the first of the hosts that is one.
     ///
     /// # Errors
     ///
     /// [`Error::Disconnected`] for what may pass; [`Error::Config`] for what will not.
     pub(crate) async fn connect(&self, deadline: Instant) -> Result<(Conn, Identity)> {
-        let connected = timeout_at(deadline, async {
-            let connected = self.server.connect(self.tls.clone()).await;
-            let (client, connection) = connected.map_err(|error| self.refused(&error))?;
-            let tls = self.tls.clone();
-            let conn = Conn::drive(client, connection, tls, Arc::clone(&self.name));
-            self.check(conn).await
-        });
-        let late = |_| Error::disconnected(&self.name, "the server does not answer in time");
-        connected.await.map_err(late)?
+        let mut refusal = None;
+        for host in &self.hosts {
+            // One that accepts connections and says nothing must not use up the time of all.
+            let limit = deadline.min(Instant::now() + ANSWER);
+            let late = |_| Error::disconnected(&self.name, "the server does not answer in time");
+            let connected = timeout_at(limit, self.connect_to(host)).await;
+            match connected.map_err(late).flatten() {
+                Ok(connected) => return Ok(connected),
+                Err(error @ Error::Config { .. }) => refusal = Some(error),
+                Err(error) => drop(refusal.get_or_insert(error)),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| self.unfit("there is no host")))
+    }
+
+    async fn connect_to(&self, host: &tokio_postgres::Config) -> Result<(Conn, Identity)> {
+        let connected = host.connect(self.tls.clone()).await;
+        let (client, connection) = connected.map_err(|error| self.refused(&error))?;
+        let tls = self.tls.clone();
+        let conn = Conn::drive(client, connection, tls, Arc::clone(&self.name));
+        self.check(conn).await
     }
 
     async fn check(&self, mut conn: Conn) -> Result<(Conn, Identity)> {
@@ -86,7 +93,9 @@ impl Connector {
             .await;
         let about = about.map_err(|error| match error {
             // A server that only speaks the protocol has not all of these.
-            Error::Server { message, .. } => self.unfit(&format!("it is not PostgreSQL: {message}")),
+            Error::Server { message, .. } => {
+                self.unfit(&format!("it is not PostgreSQL: {message}"))
+            }
             error => error,
         })?;
         let [Some(version), Some(number), Some(in_recovery)] = about.as_slice() else {
@@ -148,6 +157,52 @@ impl Connector {
              or use pool_mode=session",
         )
     }
+}
+
+/// The settings for each host. Those of this library come in the place of the system's, which notice a dead machine after hours.
+fn hosts(all: &tokio_postgres::Config) -> Vec<tokio_postgres::Config> {
+    let count = all.get_hosts().len().max(all.get_hostaddrs().len());
+    let hosts = (0..count).map(|place| {
+        let mut one = tokio_postgres::Config::new();
+        match all.get_hosts().get(place) {
+            Some(Host::Tcp(host)) => drop(one.host(host)),
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => drop(one.host_path(path)),
+            None => {}
+        }
+        if let Some(address) = all.get_hostaddrs().get(place) {
+            one.hostaddr(*address);
+        }
+        let ports = all.get_ports();
+        if let Some(port) = ports.get(place).or(ports.first()) {
+            one.port(*port);
+        }
+        if let Some(user) = all.get_user() {
+            one.user(user);
+        }
+        if let Some(password) = all.get_password() {
+            one.password(password);
+        }
+        if let Some(database) = all.get_dbname() {
+            one.dbname(database);
+        }
+        if let Some(options) = all.get_options() {
+            one.options(options);
+        }
+        one.application_name(all.get_application_name().unwrap_or("dbm"))
+            .ssl_mode(all.get_ssl_mode())
+            .ssl_negotiation(all.get_ssl_negotiation())
+            .channel_binding(all.get_channel_binding())
+            .target_session_attrs(all.get_target_session_attrs())
+            .connect_timeout(all.get_connect_timeout().copied().unwrap_or(ACCEPT))
+            .keepalives(true)
+            .keepalives_idle(KEEPALIVE)
+            .keepalives_interval(KEEPALIVE)
+            .keepalives_retries(PROBES)
+            .tcp_user_timeout(KEEPALIVE * (PROBES + 1));
+        one
+    });
+    hosts.collect()
 }
 
 /// Names PostgreSQL's defaults, too: a server, a database or a role may have others.

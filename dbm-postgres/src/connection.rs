@@ -168,7 +168,9 @@ impl Conn {
             _ => None,
         });
         let last = rows.last();
-        let columns = last.iter().flat_map(|row| (0..row.len()).map(|at| row.get(at)));
+        let columns = last
+            .iter()
+            .flat_map(|row| (0..row.len()).map(|at| row.get(at)));
         Ok(columns.map(|column| column.map(str::to_owned)).collect())
     }
 
@@ -219,7 +221,9 @@ impl Conn {
         let parameters = prepared.parameters(given)?;
         let unsent = std::mem::take(&mut self.unsent);
         self.has_traces |= prepared.leaves_traces;
-        let parameters = parameters.iter().map(|parameter| parameter as &(dyn ToSql + Sync));
+        let parameters = parameters
+            .iter()
+            .map(|parameter| parameter as &(dyn ToSql + Sync));
         let query = self.client.query_raw(&prepared.statement, parameters);
         let rows = self.behind(&unsent, query).await?;
         Ok((prepared, rows))
@@ -344,12 +348,19 @@ impl Conn {
         Ok(if prepared.changes { changed } else { 0 })
     }
 
+    /// Whether a prepared statement had another result than its table has now. It is prepared anew the next time.
+    pub(crate) fn forgets_outdated(&mut self, error: &Error) -> bool {
+        let is_outdated = error.server_state() == Some("0A000") && !self.prepared.is_empty();
+        if is_outdated {
+            self.prepared.clear();
+        }
+        is_outdated
+    }
+
     /// An error of this connection. If it has ended, the reason was told to the driver.
     pub(crate) fn fault(&self, error: &tokio_postgres::Error) -> Error {
         match self.ended.get() {
-            Some(reason) if error.is_closed() => {
-                Error::disconnected(&self.server, reason.as_str())
-            }
+            Some(reason) if error.is_closed() => Error::disconnected(&self.server, reason.as_str()),
             _ => fault::of_statement(error, &self.server),
         }
     }
@@ -448,7 +459,9 @@ impl Prepared {
 
     fn read_row(&self, row: &Row, values: &mut Vec<Value>) -> Result<()> {
         for (at, column) in self.statement.columns().iter().enumerate() {
-            let cell = row.try_get(at).unwrap_or_else(|error| Cell(Err(error.to_string())));
+            let cell = row
+                .try_get(at)
+                .unwrap_or_else(|error| Cell(Err(error.to_string())));
             values.push(cell.0.map_err(|message| Error::Column {
                 column: column.name().to_owned(),
                 message,

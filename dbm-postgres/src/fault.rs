@@ -50,6 +50,10 @@ pub(crate) fn causes(error: &tokio_postgres::Error) -> String {
 
 /// What the server said, without values and literals. It quotes both in `"…"`, as it quotes names.
 fn words(error: &DbError) -> String {
+    // What a RAISE says may be made of values. Its SQLSTATE is the program's, too.
+    if error.routine() == Some("exec_stmt_raise") {
+        return "raised by a function or a trigger".to_owned();
+    }
     // Class 22 is about data: what it quotes are values. Other classes quote names, and pieces of the statement.
     let is_about_data = error.code().code().starts_with("22");
     let mut text = String::new();
@@ -61,7 +65,10 @@ fn words(error: &DbError) -> String {
             let _ = write!(text, "\"{part}\"");
         } else if is_about_data {
             // Numbers, too: `value 300 is out of range`.
-            text.extend(part.chars().map(|sign| if sign.is_ascii_digit() { '…' } else { sign }));
+            text.extend(
+                part.chars()
+                    .map(|sign| if sign.is_ascii_digit() { '…' } else { sign }),
+            );
         } else {
             text.push_str(part);
         }
@@ -72,6 +79,8 @@ fn words(error: &DbError) -> String {
 
 fn is_name(text: &str) -> bool {
     let mut signs = text.chars();
-    let begins = signs.next().is_some_and(|sign| sign.is_alphabetic() || sign == '_');
+    let begins = signs
+        .next()
+        .is_some_and(|sign| sign.is_alphabetic() || sign == '_');
     begins && signs.all(|sign| sign.is_alphanumeric() || "_$.".contains(sign))
 }

@@ -1,4 +1,4 @@
-//! PostgreSQL for dbm.
+#![doc = include_str!("../README.md")]
 
 mod batch;
 mod connect;

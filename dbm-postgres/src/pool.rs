@@ -117,7 +117,9 @@ impl Pool {
     }
 }
 
-pub(crate) struct Permit(#[expect(dead_code, reason = "given back when it is dropped")] OwnedSemaphorePermit);
+pub(crate) struct Permit(
+    #[expect(dead_code, reason = "given back when it is dropped")] OwnedSemaphorePermit,
+);
 
 /// A connection that is lent to one transaction. Dropped, it is given back: rolled back if it is idle, and otherwise stopped
 /// and thrown away, so that what comes too late meets nobody else.

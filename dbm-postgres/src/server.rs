@@ -124,7 +124,11 @@ impl Shared {
             None
         } else {
             let joins = access == Access::Write && self.shares();
-            match self.turns.acquire(method, joins, &self.limits, deadline).await? {
+            match self
+                .turns
+                .acquire(method, joins, &self.limits, deadline)
+                .await?
+            {
                 Place::Turn(turn) => Some(turn),
                 Place::Batch(handed) => {
                     let mut batch = handed.take().ok_or(Error::HandleEnded)?;
@@ -160,7 +164,8 @@ impl Shared {
 
     /// A read begins again, with another connection.
     pub(crate) async fn renew_read(&self, lent: &mut Lent) -> Result<()> {
-        lent.renew(Instant::now() + self.limits.acquire_timeout).await?;
+        lent.renew(Instant::now() + self.limits.acquire_timeout)
+            .await?;
         begin_read(lent);
         Ok(())
     }
@@ -245,12 +250,15 @@ impl Shared {
                  SELECT pg_advisory_xact_lock({key}); SET LOCAL lock_timeout TO DEFAULT"
             )
         };
-        lent.command(&format!("{begin}; {own_lock}; SELECT {defers}, pg_backend_pid()")).await
+        lent.command(&format!(
+            "{begin}; {own_lock}; SELECT {defers}, pg_backend_pid()"
+        ))
+        .await
     }
 }
 
 /// Sent with the first statement.
-fn begin_read(lent: &mut Lent) {
+pub(crate) fn begin_read(lent: &mut Lent) {
     lent.set_in_transaction();
     lent.push("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 }
@@ -267,6 +275,23 @@ impl Remote for Server {
         method: &'static str,
     ) -> Waiting<'a, Box<dyn RemoteTransaction>> {
         Box::pin(self.0.begin(access, method))
+    }
+
+    fn mark(&self) -> Waiting<'_, String> {
+        Box::pin(async {
+            let (began, method) = (Instant::now(), "look for commits");
+            let deadline = began + self.0.limits.acquire_timeout;
+            let Some(permit) = self.0.pool.permit(deadline).await else {
+                return Err(self.0.too_late(method, began, "all connections"));
+            };
+            let mut lent = self.0.pool.connection(permit, deadline).await?;
+            // Which transactions have ended, and which run: one that commits is in another snapshot from then on.
+            let answer = lent.command("SELECT pg_current_snapshot()").await?;
+            match answer.into_iter().next() {
+                Some(Some(mark)) => Ok(mark),
+                _ => Err(Error::NoRows),
+            }
+        })
     }
 
     fn close(&self) -> Waiting<'_, ()> {

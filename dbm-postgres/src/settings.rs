@@ -102,8 +102,13 @@ impl Postgres {
         if parsed.get_hosts().is_empty() && parsed.get_hostaddrs().is_empty() {
             parsed.host("localhost");
         }
-        if parsed.get_application_name().is_none() {
-            parsed.application_name("dbm");
+        let (hosts, addresses) = (parsed.get_hosts().len(), parsed.get_hostaddrs().len());
+        let ports = parsed.get_ports().len();
+        if hosts > 0 && addresses > 0 && hosts != addresses {
+            return Err(invalid("host and hostaddr are not as many"));
+        }
+        if ports > 1 && ports != hosts.max(addresses) {
+            return Err(invalid("there are not as many ports as hosts"));
         }
         let name = name(&parsed);
         Ok(Self(Settings {
@@ -156,7 +161,11 @@ impl Postgres {
     }
 
     fn check(&self) -> Result<()> {
-        let Settings { schema, connections, .. } = &self.0;
+        let Settings {
+            schema,
+            connections,
+            ..
+        } = &self.0;
         if !(2..=1_000).contains(connections) {
             return Err(invalid("connections must be from 2 to 1,000"));
         }
@@ -225,11 +234,20 @@ fn name(server: &tokio_postgres::Config) -> String {
     });
     let mut hosts: Vec<String> = named.collect();
     if hosts.is_empty() {
-        hosts = server.get_hostaddrs().iter().map(ToString::to_string).collect();
+        hosts = server
+            .get_hostaddrs()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
     }
     let hosts = hosts.iter().enumerate();
-    let hosts: Vec<_> = hosts.map(|(place, host)| format!("{host}:{}", port(place))).collect();
-    let database = server.get_dbname().or(server.get_user()).unwrap_or_default();
+    let hosts: Vec<_> = hosts
+        .map(|(place, host)| format!("{host}:{}", port(place)))
+        .collect();
+    let database = server
+        .get_dbname()
+        .or(server.get_user())
+        .unwrap_or_default();
     format!("{}/{database}", hosts.join(","))
 }
 
@@ -253,10 +271,20 @@ mod tests {
 
     #[test]
     fn a_description_that_cannot_be_read_is_told_without_the_password() {
-        for server in ["password=s3cret prot=1", "password=s3cret port=x", "host='a password=s3cret"] {
+        for server in [
+            "password=s3cret prot=1",
+            "password=s3cret port=x",
+            "host='a password=s3cret",
+        ] {
             let error = Postgres::new(server).unwrap_err();
             assert!(matches!(error, Error::Config { .. }));
             assert!(!error.to_string().contains("s3cret"), "{error}");
+        }
+        for uneven in ["host=a,b port=1,2,3", "host=a,b hostaddr=127.0.0.1"] {
+            assert!(
+                matches!(Postgres::new(uneven), Err(Error::Config { .. })),
+                "{uneven}"
+            );
         }
         let error = Postgres::new("prot=1").unwrap_err().to_string();
         assert!(error.contains("prot"), "{error}");

@@ -11,7 +11,7 @@ use crate::batch::Batch;
 use crate::connection::{Conn, Prepared};
 use crate::fault::is_disconnected;
 use crate::pool::Lent;
-use crate::server::Shared;
+use crate::server::{Shared, begin_read};
 use crate::turns::Turn;
 
 /// How many bytes of rows are handed over at a time.
@@ -71,8 +71,8 @@ impl Transaction {
         let is_bare = matches!(self.hold, Some(Hold::Connection(..)));
         let is_read = matches!(self.hold, Some(Hold::Read(_)));
         // A transaction that only reads is meant; that the server is one that writes was seen before.
-        let is_write = is_read
-            && matches!(&result, Err(error) if error.server_state() == Some("25006"));
+        let is_write =
+            is_read && matches!(&result, Err(error) if error.server_state() == Some("25006"));
         let result = result.map_err(|error| match error {
             _ if is_write => Error::Refused {
                 what: "a write",
@@ -89,19 +89,25 @@ impl Transaction {
         result
     }
 
-    /// Whether the first request of a read is to be made again, on another connection: the one that it had was lost while it
-    /// was idle.
+    /// Whether the first request of a read is to be made again: the connection was lost while it was idle, or what was
+    /// prepared on it is outdated.
     async fn is_renewed<T: Sync>(&mut self, result: &Result<T>) -> Result<bool> {
-        let is_lost = matches!(result, Err(Error::Disconnected { .. }));
         let is_new = std::mem::take(&mut self.is_new);
+        let Err(error) = result else { return Ok(false) };
         let shared = Arc::clone(&self.shared);
-        match &mut self.hold {
-            Some(Hold::Read(lent)) if is_new && is_lost => {
-                shared.renew_read(lent).await?;
-                Ok(true)
-            }
-            _ => Ok(false),
+        let is_read = matches!(self.hold, Some(Hold::Read(_)));
+        let lent = self.lent()?;
+        let (is_lost, is_outdated) = (is_disconnected(error), lent.forgets_outdated(error));
+        if !(is_read && is_new && (is_lost || is_outdated)) {
+            return Ok(false);
         }
+        if is_outdated {
+            lent.roll_back_behind();
+            begin_read(lent);
+        } else {
+            shared.renew_read(lent).await?;
+        }
+        Ok(true)
     }
 
     async fn run_one(&mut self, sql: &str, params: &BoundParams) -> Result<Answer> {
@@ -240,7 +246,8 @@ impl RemoteTransaction for Transaction {
                 self.check()?;
                 self.lent()?.push(&format!("RELEASE {name}"));
             } else {
-                self.lent()?.push(&format!("ROLLBACK TO {name}; RELEASE {name}"));
+                self.lent()?
+                    .push(&format!("ROLLBACK TO {name}; RELEASE {name}"));
                 self.failed = None;
             }
             Ok(())
@@ -280,7 +287,8 @@ async fn look(conn: &mut Conn, schema: &str, writes: bool) -> Result<Contents> {
     };
     if writes && is_missing == Some("t") {
         let name = schema.replace('"', "\"\"");
-        conn.command(&format!("CREATE SCHEMA IF NOT EXISTS \"{name}\"")).await?;
+        conn.command(&format!("CREATE SCHEMA IF NOT EXISTS \"{name}\""))
+            .await?;
     }
     Ok(match is_version {
         None => Contents::Nothing,

@@ -1,4 +1,10 @@
 //! A call that is dropped, wherever it is: nothing of it is half done, and nobody else notices.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests"
+)]
 
 mod support;
 
@@ -60,11 +66,15 @@ const ALL: [Writers; 3] = [Writers::Sharing, Writers::InTurn, Writers::Serializa
 async fn store(database: &Database<'_>, writers: Writers) -> Arc<Store> {
     let postgres = Postgres::new(&database.description()).unwrap();
     let config = Config::from(postgres.writers(writers).connections(4));
-    Store::create(config.acquire_timeout(Duration::from_secs(30))).await.unwrap()
+    Store::create(config.acquire_timeout(Duration::from_secs(30)))
+        .await
+        .unwrap()
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, work).await.expect("the test has hung")
+    tokio::time::timeout(LIMIT, work)
+        .await
+        .expect("the test has hung")
 }
 
 /// Polls a call so many times at most, and drops it then. Whether it has ended.
@@ -82,7 +92,10 @@ async fn dropped_after<T>(polls: usize, call: impl Future<Output = T>) -> Option
 
 /// What is written always belongs together: a row and its count.
 fn check(database: &Database<'_>) {
-    assert_eq!(database.ask("SELECT count(*) - (SELECT n FROM total) FROM item"), "0");
+    assert_eq!(
+        database.ask("SELECT count(*) - (SELECT n FROM total) FROM item"),
+        "0"
+    );
 }
 
 /// Waits until the server runs nothing of a kind any more.
@@ -165,7 +178,9 @@ async fn drop_one_of_two(database: &Database<'_>, seconds: f64) -> Result<()> {
         let store = Arc::clone(&store);
         async move { store.sleep(1, 0.2).await }
     });
-    while database.ask("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'") == "0" {
+    while database.ask("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")
+        == "0"
+    {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let mut first = Box::pin(store.insert(2));
@@ -207,5 +222,8 @@ async fn those_who_share_with_a_call_that_cannot_be_stopped_can_try_again() {
 
 /// The call that only sleeps counts nothing.
 fn check_but_one(database: &Database<'_>) {
-    assert_eq!(database.ask("SELECT count(*) - (SELECT n FROM total) FROM item"), "1");
+    assert_eq!(
+        database.ask("SELECT count(*) - (SELECT n FROM total) FROM item"),
+        "1"
+    );
 }

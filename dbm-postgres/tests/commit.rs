@@ -1,4 +1,10 @@
 //! A COMMIT whose answer does not come: the call tells the truth, or that nobody knows it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests"
+)]
 
 mod support;
 
@@ -17,7 +23,8 @@ struct Store {
 
 impl Schema for Store {
     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
-        db.execute_batch("CREATE TABLE item (id bigint PRIMARY KEY)").await
+        db.execute_batch("CREATE TABLE item (id bigint PRIMARY KEY)")
+            .await
     }
 }
 
@@ -37,7 +44,9 @@ fn config(description: &str, writers: Writers, patience: Duration) -> Config {
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, work).await.expect("the test has hung")
+    tokio::time::timeout(LIMIT, work)
+        .await
+        .expect("the test has hung")
 }
 
 #[tokio::test]
@@ -48,7 +57,9 @@ async fn a_commit_whose_answer_is_lost_is_acknowledged() {
             let database = server.database();
             let proxy = Proxy::start(server.directory(), None);
             let description = database.behind(proxy.directory());
-            let store = Store::create(config(&description, writers, LIMIT)).await.unwrap();
+            let store = Store::create(config(&description, writers, LIMIT))
+                .await
+                .unwrap();
             proxy.set(Fate::AnswerIsLost);
             store.insert(1).await.unwrap();
             // Also the very first one, with which the table of commits comes.
@@ -68,7 +79,9 @@ async fn a_commit_that_did_not_arrive_is_a_definite_error() {
             let database = server.database();
             let proxy = Proxy::start(server.directory(), None);
             let description = database.behind(proxy.directory());
-            let store = Store::create(config(&description, writers, LIMIT)).await.unwrap();
+            let store = Store::create(config(&description, writers, LIMIT))
+                .await
+                .unwrap();
             proxy.set(Fate::NeverArrives);
             let error = store.insert(1).await.unwrap_err();
             assert!(matches!(error, Error::Disconnected { .. }), "{error}");
@@ -89,7 +102,9 @@ async fn a_commit_that_nobody_can_ask_about_is_unknown_once_the_patience_is_over
         let proxy = Proxy::start(server.directory(), None);
         let description = database.behind(proxy.directory());
         let patience = Duration::from_millis(500);
-        let store = Store::create(config(&description, Writers::Sharing, patience)).await.unwrap();
+        let store = Store::create(config(&description, Writers::Sharing, patience))
+            .await
+            .unwrap();
         proxy.set(Fate::ThenUnreachable);
         let error = store.insert(1).await.unwrap_err();
         assert!(matches!(error, Error::CommitUnknown { .. }), "{error}");
@@ -104,7 +119,9 @@ async fn a_commit_that_nobody_can_ask_about_is_unknown_once_the_patience_is_over
 /// The server has committed, and says so, but the standby that it has to wait for does not have it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_warning_on_commit_is_no_acknowledgement() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = Server::start(&[]) else {
+        return;
+    };
     within(async {
         let database = server.database();
         let patience = Duration::from_secs(1);

@@ -1,4 +1,10 @@
 //! The whole way once: start, init, write, read, nest, commit, close.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests"
+)]
 
 mod support;
 
@@ -36,14 +42,21 @@ impl Store {
     }
 
     #[database_safe]
-    async fn transfer(&self, _db: &mut WriteTransaction, from: i64, to: i64, amount: i64) -> Result<bool> {
+    async fn transfer(
+        &self,
+        _db: &mut WriteTransaction,
+        from: i64,
+        to: i64,
+        amount: i64,
+    ) -> Result<bool> {
         self.add(to, amount).await?;
         Ok(self.add(from, -amount).await.is_ok())
     }
 
     #[database_safe]
     async fn balances(&self, db: &mut ReadTransaction) -> Result<Vec<(String, i64)>> {
-        db.query("SELECT name, balance FROM account ORDER BY id", ()).await
+        db.query("SELECT name, balance FROM account ORDER BY id", ())
+            .await
     }
 
     #[database_safe]
@@ -60,7 +73,13 @@ async fn a_manager_on_postgresql_starts_writes_nests_reads_and_closes() {
     let store = Store::create(config()).await.unwrap();
     store.open(1, "Ada").await.unwrap();
     store.open(2, "Bob").await.unwrap();
-    assert!(store.open(3, "Ada").await.unwrap_err().is_unique_violation());
+    assert!(
+        store
+            .open(3, "Ada")
+            .await
+            .unwrap_err()
+            .is_unique_violation()
+    );
     assert_eq!(store.add(1, 10).await.unwrap(), 10);
     assert!(store.transfer(1, 2, 4).await.unwrap());
     // The inner call fails and is undone by itself; the outer one goes on.

@@ -1,4 +1,10 @@
 //! Starts: many at once, of several versions, and against servers that are not the right ones.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests"
+)]
 
 mod support;
 
@@ -19,7 +25,8 @@ struct Store {
 
 impl Schema for Store {
     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
-        db.execute_batch("CREATE TABLE item (id bigint PRIMARY KEY); INSERT INTO item VALUES (1)").await
+        db.execute_batch("CREATE TABLE item (id bigint PRIMARY KEY); INSERT INTO item VALUES (1)")
+            .await
     }
 }
 
@@ -32,12 +39,19 @@ struct Newer {
 
 impl Schema for Newer {
     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
-        db.execute_batch("CREATE TABLE item (id bigint PRIMARY KEY, name text)").await
+        db.execute_batch("CREATE TABLE item (id bigint PRIMARY KEY, name text)")
+            .await
     }
 
-    async fn migrate_db(&self, db: &mut WriteTransaction, from: &Version, _: &Version) -> Result<bool> {
+    async fn migrate_db(
+        &self,
+        db: &mut WriteTransaction,
+        from: &Version,
+        _: &Version,
+    ) -> Result<bool> {
         assert_eq!(*from, Version::new(1, 0, 0));
-        db.execute_batch("ALTER TABLE item ADD COLUMN name text").await?;
+        db.execute_batch("ALTER TABLE item ADD COLUMN name text")
+            .await?;
         Ok(true)
     }
 }
@@ -54,7 +68,12 @@ impl Schema for Failing {
         Ok(())
     }
 
-    async fn migrate_db(&self, db: &mut WriteTransaction, _: &Version, _: &Version) -> Result<bool> {
+    async fn migrate_db(
+        &self,
+        db: &mut WriteTransaction,
+        _: &Version,
+        _: &Version,
+    ) -> Result<bool> {
         db.execute_batch("DROP TABLE item").await?;
         db.execute_batch("DROP TABLE nothing").await?;
         Ok(true)
@@ -62,7 +81,9 @@ impl Schema for Failing {
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, work).await.expect("the test has hung")
+    tokio::time::timeout(LIMIT, work)
+        .await
+        .expect("the test has hung")
 }
 
 fn config(description: &str) -> Config {
@@ -113,7 +134,9 @@ async fn of_two_releases_that_start_at_once_the_newer_one_migrates_and_the_older
     let Some(server) = shared() else { return };
     within(async {
         let database = server.database();
-        let old = Store::create(config(&database.description())).await.unwrap();
+        let old = Store::create(config(&database.description()))
+            .await
+            .unwrap();
         let starts = (0..10).map(|number| {
             let config = config(&database.description());
             tokio::spawn(async move {
@@ -144,9 +167,15 @@ async fn of_two_releases_that_start_at_once_the_newer_one_migrates_and_the_older
 async fn a_migration_that_fails_changes_nothing() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    let store = Store::create(config(&database.description())).await.unwrap();
+    let store = Store::create(config(&database.description()))
+        .await
+        .unwrap();
     store.close().await.unwrap();
-    assert!(Failing::create(config(&database.description())).await.is_err());
+    assert!(
+        Failing::create(config(&database.description()))
+            .await
+            .is_err()
+    );
     assert_eq!(database.ask("SELECT * FROM version"), "1|0|0");
     assert_eq!(database.ask("SELECT id FROM item"), "1");
 }
@@ -158,7 +187,10 @@ async fn the_schema_of_somebody_else_is_refused() {
     database.ask("CREATE TABLE theirs (a int)");
     let error = refusal(&database.description()).await;
     assert!(matches!(error, Error::ForeignDatabase { .. }), "{error}");
-    assert_eq!(database.ask("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "1");
+    assert_eq!(
+        database.ask("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"),
+        "1"
+    );
 }
 
 #[tokio::test]
@@ -166,19 +198,27 @@ async fn a_server_that_is_not_there_or_does_not_answer_is_told() {
     let error = refusal("host=127.0.0.1 port=1 user=u password=s3cret dbname=d").await;
     assert!(matches!(error, Error::Disconnected { .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("127.0.0.1:1/d") && text.contains("refused"), "{text}");
+    assert!(
+        text.contains("127.0.0.1:1/d") && text.contains("refused"),
+        "{text}"
+    );
 
     // It accepts connections, as a machine that is out of memory still does, and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let error = refusal(&format!("host=127.0.0.1 port={port} user=u dbname=d")).await;
     assert!(matches!(error, Error::Disconnected { .. }), "{error}");
-    assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+    assert!(
+        error.to_string().contains(&format!("127.0.0.1:{port}")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_wrong_password_and_a_missing_database_are_matters_of_the_configuration() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = Server::start(&[]) else {
+        return;
+    };
     let database = server.database();
     database.ask("CREATE ROLE guarded LOGIN PASSWORD 'right'");
     let rules = server.file("pg_hba.conf");
@@ -203,7 +243,9 @@ async fn a_wrong_password_and_a_missing_database_are_matters_of_the_configuratio
 
 #[tokio::test]
 async fn a_standby_is_refused() {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = Server::start(&[]) else {
+        return;
+    };
     let database = server.database();
     server.stop();
     std::fs::write(server.file("standby.signal"), "").unwrap();
@@ -228,14 +270,19 @@ async fn a_server_that_only_speaks_the_protocol_is_refused() {
 /// pgbouncer, in a mode.
 fn bouncer(database: &Database<'_>, mode: &str) -> Option<std::process::Child> {
     let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"];
-    let program = program.into_iter().find(|program| std::path::Path::new(program).exists());
+    let program = program
+        .into_iter()
+        .find(|program| std::path::Path::new(program).exists());
     let Some(program) = program else {
         println!("SKIPPED: pgbouncer is not installed (apt-get install pgbouncer)");
         return None;
     };
     let directory = database.server.directory();
     let folder = directory.display();
-    let (users, settings) = (directory.join("users"), directory.join(format!("{mode}.ini")));
+    let (users, settings) = (
+        directory.join("users"),
+        directory.join(format!("{mode}.ini")),
+    );
     std::fs::write(&users, "\"tester\" \"\"\n").unwrap();
     std::fs::write(
         &settings,
@@ -247,11 +294,24 @@ fn bouncer(database: &Database<'_>, mode: &str) -> Option<std::process::Child> {
     )
     .unwrap();
     let mut command = database.server.command(program);
-    command.arg(&settings).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg(&settings)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let child = command.spawn().unwrap();
     let answers = || {
         let mut psql = Command::new("psql");
-        let psql = psql.args(["-U", "tester", "-p", "6000", "-c", "SELECT 1", "-d", &database.name, "-h"]);
+        let psql = psql.args([
+            "-U",
+            "tester",
+            "-p",
+            "6000",
+            "-c",
+            "SELECT 1",
+            "-d",
+            &database.name,
+            "-h",
+        ]);
         psql.arg(directory).output().unwrap().status.success()
     };
     while !answers() {
@@ -265,13 +325,17 @@ async fn a_pooler_that_shares_connections_is_refused_and_one_that_does_not_is_no
     let Some(server) = shared() else { return };
     let database = server.database();
     let description = format!("{} port=6000", database.description());
-    let Some(mut child) = bouncer(&database, "transaction") else { return };
+    let Some(mut child) = bouncer(&database, "transaction") else {
+        return;
+    };
     let error = refusal(&description).await;
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(matches!(error, Error::Config { .. }), "{error}");
     assert!(error.to_string().contains("pool_mode"), "{error}");
-    let Some(mut child) = bouncer(&database, "session") else { return };
+    let Some(mut child) = bouncer(&database, "session") else {
+        return;
+    };
     let outcome = Store::create(config(&description)).await;
     let closed = match outcome {
         Ok(store) => store.close().await,
@@ -285,7 +349,9 @@ async fn a_pooler_that_shares_connections_is_refused_and_one_that_does_not_is_no
 /// What a process does that holds the lock of all writers and is frozen: see the test.
 #[tokio::test]
 async fn hold_the_lock() {
-    let Ok(description) = std::env::var("DBM_HOLD_THE_LOCK") else { return };
+    let Ok(description) = std::env::var("DBM_HOLD_THE_LOCK") else {
+        return;
+    };
     let config = config(&description).acquire_timeout(Duration::from_secs(2));
     let store: Arc<Holder> = Holder::create(config).await.unwrap();
     let _ = store.hold().await;
@@ -299,7 +365,8 @@ struct Holder {
 
 impl Schema for Holder {
     async fn init_db(&self, db: &mut WriteTransaction) -> Result<()> {
-        db.execute_batch("CREATE TABLE item (id bigint PRIMARY KEY)").await
+        db.execute_batch("CREATE TABLE item (id bigint PRIMARY KEY)")
+            .await
     }
 }
 
@@ -325,7 +392,9 @@ async fn a_process_that_is_frozen_with_the_lock_loses_it() {
     let Some(server) = shared() else { return };
     within(async {
         let database = server.database();
-        let store = Holder::create(config(&database.description())).await.unwrap();
+        let store = Holder::create(config(&database.description()))
+            .await
+            .unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "hold_the_lock", "--nocapture"])
             .env("DBM_HOLD_THE_LOCK", database.description())
@@ -343,4 +412,80 @@ async fn a_process_that_is_frozen_with_the_lock_loses_it() {
         store.close().await.unwrap();
     })
     .await;
+}
+
+/// A certificate for `localhost` that nobody but itself has signed.
+fn certificate(server: &Server) -> Option<std::path::PathBuf> {
+    let (certificate, key) = (server.file("server.crt"), server.file("server.key"));
+    let made = server
+        .command("/usr/bin/openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args([
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=CA:FALSE",
+        ])
+        .arg("-keyout")
+        .arg(key)
+        .arg("-out")
+        .arg(&certificate)
+        .output();
+    if made.is_ok_and(|made| made.status.success()) {
+        return Some(certificate);
+    }
+    println!("SKIPPED: OpenSSL is not installed");
+    None
+}
+
+#[tokio::test]
+async fn a_connection_is_encrypted_and_the_certificate_is_verified() {
+    // An address of this process alone: the port is part of the socket's name.
+    let process = std::process::id();
+    let address = format!("127.{}.{}.2", process >> 8 & 255, process & 255);
+    let Some(server) = Server::start(&[]) else {
+        return;
+    };
+    let Some(certificate) = certificate(&server) else {
+        return;
+    };
+    let database = server.database();
+    server.stop();
+    server.run_with(&["-c", "ssl=on", "-c", &format!("listen_addresses={address}")]);
+    let describe = |host: &str, mode: &str| {
+        format!(
+            "host={host} hostaddr={address} user=tester dbname={} sslmode={mode}",
+            database.name
+        )
+    };
+    let trusted = |description: &str| {
+        Postgres::new(description)
+            .unwrap()
+            .root_certificates(&certificate)
+    };
+    let store = Store::create(trusted(&describe("localhost", "require")).into())
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    // For another name, and by nobody that the system trusts.
+    let other = Store::create(trusted(&describe("example.org", "require")).into()).await;
+    assert!(other.is_err_and(|error| error.to_string().contains("certificate")));
+    for mode in ["require", "prefer"] {
+        let error = refusal(&describe("localhost", mode)).await;
+        assert!(error.to_string().contains("certificate"), "{error}");
+    }
+    let plain = Store::create(config(&describe("localhost", "disable")))
+        .await
+        .unwrap();
+    plain.close().await.unwrap();
 }

@@ -1,7 +1,14 @@
 //! Statements and values on a real server.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests"
+)]
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dbm_core::prelude::*;
@@ -31,12 +38,22 @@ impl Schema for Store {
 
 impl Store {
     #[database_safe]
-    async fn write(&self, db: &mut WriteTransaction, sql: &str, given: BoundParams) -> Result<usize> {
+    async fn write(
+        &self,
+        db: &mut WriteTransaction,
+        sql: &str,
+        given: BoundParams,
+    ) -> Result<usize> {
         db.execute(sql, given).await
     }
 
     #[database_safe]
-    async fn read(&self, db: &mut ReadTransaction, sql: &str, given: BoundParams) -> Result<Vec<Value>> {
+    async fn read(
+        &self,
+        db: &mut ReadTransaction,
+        sql: &str,
+        given: BoundParams,
+    ) -> Result<Vec<Value>> {
         db.query(sql, given).await
     }
 
@@ -44,8 +61,12 @@ impl Store {
     async fn many(&self, db: &mut WriteTransaction, ids: Vec<i64>) -> Result<usize> {
         let rows = ids.into_iter().map(|id| (id,));
         // What fails is undone by itself.
-        let _ = db.execute_many("INSERT INTO parent VALUES (?1)", [(-1,), (-1,)]).await.unwrap_err();
-        db.execute_many("INSERT INTO parent VALUES (?1)", rows).await
+        let _ = db
+            .execute_many("INSERT INTO parent VALUES (?1)", [(-1,), (-1,)])
+            .await
+            .unwrap_err();
+        db.execute_many("INSERT INTO parent VALUES (?1)", rows)
+            .await
     }
 
     #[database_safe]
@@ -71,9 +92,16 @@ impl Store {
         Ok(())
     }
 
+    /// Whatever columns there are.
+    #[database_safe]
+    async fn all(&self, db: &mut ReadTransaction) -> Result<Vec<BTreeMap<String, i64>>> {
+        db.query("SELECT * FROM parent", ()).await
+    }
+
     #[database_safe]
     async fn temporary(&self, db: &mut WriteTransaction) -> Result<i64> {
-        db.execute_batch("CREATE TEMP TABLE mine (a int); INSERT INTO mine VALUES (1)").await?;
+        db.execute_batch("CREATE TEMP TABLE mine (a int); INSERT INTO mine VALUES (1)")
+            .await?;
         db.query_one("SELECT count(*) FROM mine", ()).await
     }
 
@@ -84,7 +112,9 @@ impl Store {
 }
 
 async fn store(database: &Database<'_>) -> Arc<Store> {
-    Store::create(dbm_postgres::config(&database.description()).unwrap()).await.unwrap()
+    Store::create(dbm_postgres::config(&database.description()).unwrap())
+        .await
+        .unwrap()
 }
 
 fn one(value: impl Into<Value>) -> BoundParams {
@@ -126,7 +156,10 @@ async fn a_value_is_read_as_it_was_written_or_refused() {
         store.write("DELETE FROM every", none()).await.unwrap();
         let insert = format!("INSERT INTO every ({column}) VALUES (?1)");
         store.write(&insert, one(value.clone())).await.unwrap();
-        let read = store.read(&format!("SELECT {column} FROM every"), none()).await.unwrap();
+        let read = store
+            .read(&format!("SELECT {column} FROM every"), none())
+            .await
+            .unwrap();
         assert_eq!(read, [value], "{column}");
     }
     let refused: [(&str, Value); 9] = [
@@ -143,12 +176,23 @@ async fn a_value_is_read_as_it_was_written_or_refused() {
     for (column, value) in refused {
         let insert = format!("INSERT INTO every ({column}) VALUES (?1)");
         let error = store.write(&insert, one(value.clone())).await.unwrap_err();
-        assert!(matches!(error, Error::Parameter { .. }), "{column} {value:?}: {error}");
+        assert!(
+            matches!(error, Error::Parameter { .. }),
+            "{column} {value:?}: {error}"
+        );
         assert!(error.to_string().contains("?1"), "{error}");
     }
     let sum = "SELECT sum(n) FROM (VALUES (9000000000::bigint), (1)) AS a (n)";
-    assert_eq!(store.read(sum, none()).await.unwrap(), [Value::Integer(9_000_000_001)]);
-    for lossy in ["SELECT 1::numeric / 3", "SELECT 'NaN'::float8", "SELECT ARRAY[1]", "SELECT 'infinity'::date"] {
+    assert_eq!(
+        store.read(sum, none()).await.unwrap(),
+        [Value::Integer(9_000_000_001)]
+    );
+    for lossy in [
+        "SELECT 1::numeric / 3",
+        "SELECT 'NaN'::float8",
+        "SELECT ARRAY[1]",
+        "SELECT 'infinity'::date",
+    ] {
         let error = store.read(lossy, none()).await.unwrap_err();
         assert!(matches!(error, Error::Column { .. }), "{lossy}: {error}");
     }
@@ -163,11 +207,17 @@ async fn errors_are_told_without_values_and_can_be_told_apart() {
     let insert = "INSERT INTO every (of) VALUES (?1)";
     let error = store.write(insert, one(4711)).await.unwrap_err();
     assert!(error.is_foreign_key_violation(), "{error}");
-    assert!(error.to_string().contains("every_of_fkey") && !error.to_string().contains("4711"), "{error}");
+    assert!(
+        error.to_string().contains("every_of_fkey") && !error.to_string().contains("4711"),
+        "{error}"
+    );
 
     for (sql, value) in [
         ("INSERT INTO every (u) VALUES (?1)", "s3cret"),
-        ("INSERT INTO every (i4) VALUES (cast(?1 AS text)::int)", "s3cret"),
+        (
+            "INSERT INTO every (i4) VALUES (cast(?1 AS text)::int)",
+            "s3cret",
+        ),
         ("INSERT INTO every (m) VALUES (?1)", "s3cret"),
         ("INSERT INTO every (v) VALUES (?1)", "s3cret"),
         ("SELECT 's3cret' 's3cret', ?1", "s3cret"),
@@ -178,7 +228,10 @@ async fn errors_are_told_without_values_and_can_be_told_apart() {
         assert!(matches!(error, Error::Server { .. }), "{sql}: {error}");
         assert!(!text.contains("s3cret"), "{text}");
     }
-    let error = store.write("SELECT nothing FROM every", none()).await.unwrap_err();
+    let error = store
+        .write("SELECT nothing FROM every", none())
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("nothing"), "{error}");
     for (sql, why) in [
         ("COMMIT", "transaction control"),
@@ -194,9 +247,27 @@ async fn errors_are_told_without_values_and_can_be_told_apart() {
         assert!(matches!(error, Error::SqlText { .. }), "{sql}: {error}");
     }
     let error = store.write("SELECT ?1, ?2", one(1)).await.unwrap_err();
-    assert!(matches!(error, Error::ParameterCount { expected: 2, given: 1 }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::ParameterCount {
+                expected: 2,
+                given: 1
+            }
+        ),
+        "{error}"
+    );
     let error = store.read("DELETE FROM every", none()).await.unwrap_err();
-    assert!(matches!(error, Error::Refused { what: "a write", .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::Refused {
+                what: "a write",
+                ..
+            }
+        ),
+        "{error}"
+    );
     store.close().await.unwrap();
 }
 
@@ -211,8 +282,17 @@ async fn many_rows_go_in_at_once_and_come_out_as_a_stream() {
     assert_eq!(database.ask("SELECT count(*) FROM parent"), "1000");
     assert_eq!(store.stream(5_000).await.unwrap(), (2_001_000, 7));
     assert_eq!(store.stream(3).await.unwrap(), (6, 7));
-    assert_eq!(store.write("DELETE FROM parent WHERE id < ?1", one(10)).await.unwrap(), 10);
-    assert_eq!(store.write("SELECT * FROM parent", none()).await.unwrap(), 0);
+    assert_eq!(
+        store
+            .write("DELETE FROM parent WHERE id < ?1", one(10))
+            .await
+            .unwrap(),
+        10
+    );
+    assert_eq!(
+        store.write("SELECT * FROM parent", none()).await.unwrap(),
+        0
+    );
     store.close().await.unwrap();
 }
 
@@ -234,13 +314,55 @@ async fn what_a_call_leaves_in_a_connection_no_other_call_finds() {
     let store = store(&database).await;
     assert_eq!(store.temporary().await.unwrap(), 1);
     assert_eq!(store.temporary().await.unwrap(), 1);
-    store.vacuum("VACUUM every; SET work_mem = '64kB'; CREATE INDEX CONCURRENTLY i ON every (i2)").await.unwrap();
+    store
+        .vacuum("VACUUM every; SET work_mem = '64kB'; CREATE INDEX CONCURRENTLY i ON every (i2)")
+        .await
+        .unwrap();
     for _ in 0..3 {
-        let settings = store.read("SELECT current_setting('work_mem')", none()).await.unwrap();
+        let settings = store
+            .read("SELECT current_setting('work_mem')", none())
+            .await
+            .unwrap();
         assert_ne!(settings, [Value::from("64kB")]);
     }
-    let error = store.vacuum("BEGIN; INSERT INTO parent VALUES (1)").await.unwrap_err();
-    assert!(matches!(error, Error::TransactionLeftOpen { .. }), "{error}");
+    let error = store
+        .vacuum("BEGIN; INSERT INTO parent VALUES (1)")
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::TransactionLeftOpen { .. }),
+        "{error}"
+    );
     assert_eq!(database.ask("SELECT count(*) FROM parent"), "0");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_goes_on_when_another_process_has_changed_its_table() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let store = store(&database).await;
+    store.many(vec![1]).await.unwrap();
+    assert_eq!(store.all().await.unwrap()[0].len(), 1);
+    database.ask("ALTER TABLE parent ADD COLUMN more bigint NOT NULL DEFAULT 2");
+    assert_eq!(store.all().await.unwrap()[0]["more"], 2);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_trigger_raises_is_known_by_its_state() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let store = store(&database).await;
+    database.ask(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no %', NEW.id USING ERRCODE = 'AB123'; END $$; \
+         CREATE TRIGGER refuses BEFORE INSERT ON parent FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    let error = store
+        .write("INSERT INTO parent VALUES (?1)", one(4711))
+        .await
+        .unwrap_err();
+    assert_eq!(error.server_state(), Some("AB123"));
+    assert!(!error.to_string().contains("4711"), "{error}");
     store.close().await.unwrap();
 }

@@ -5,13 +5,9 @@ mod file;
 mod server;
 
 use super::site::Site;
-use crate::database::Database;
 use crate::engine::{Access, MAX_DEPTH};
 use crate::error::{Error, Result};
 use crate::frame::{AnyFrame, Frame, Seat};
-use crate::gate::{CallToken, Gate};
-use crate::live;
-use crate::tables::Tables;
 
 pub(crate) use file::FileLease;
 #[cfg(feature = "remote")]
@@ -24,50 +20,7 @@ pub(crate) enum Lease<'a> {
     Server(ServerLease<'a>),
 }
 
-impl<'a> Lease<'a> {
-    /// A lease of its own: waits for its turn.
-    pub(crate) async fn acquire(
-        gate: &Gate,
-        database: &'a Database,
-        site: &'static Site,
-        access: Access,
-        token: Option<CallToken<'a>>,
-    ) -> Result<Self> {
-        let lease = match database {
-            Database::File(engine) => FileLease::acquire(gate, engine, site, access, token)
-                .await
-                .map(Self::File),
-            #[cfg(feature = "remote")]
-            Database::Server(server) => {
-                ServerLease::acquire(gate, server, site, access, token, false)
-                    .await
-                    .map(Self::Server)
-            }
-        };
-        if lease.is_err()
-            && let Some(collector) = live::collector(gate.id)
-        {
-            // Nobody knows what it would have read.
-            collector.add(&Tables::All);
-        }
-        lease
-    }
-
-    /// A call inside another call of the same manager: it joins the transaction that is running.
-    pub(crate) async fn join(
-        outer: &AnyFrame,
-        site: &'static Site,
-        access: Access,
-    ) -> Result<Self> {
-        match outer {
-            AnyFrame::File(outer) => FileLease::join(outer, site, access).await.map(Self::File),
-            #[cfg(feature = "remote")]
-            AnyFrame::Server(outer) => ServerLease::join(outer, site, access)
-                .await
-                .map(Self::Server),
-        }
-    }
-
+impl Lease<'_> {
     pub(crate) fn frame(&self) -> AnyFrame {
         match self {
             Self::File(lease) => AnyFrame::File(lease.frame.clone()),

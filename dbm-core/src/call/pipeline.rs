@@ -1,9 +1,7 @@
 //! The stages of a call, composed by one function, [`execute`].
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 
 use tokio::task::{Id, try_id};
 use tracing::Instrument as _;
@@ -11,9 +9,12 @@ use tracing::Instrument as _;
 use super::body::{self, BodyOutcome};
 use super::count::CountedCall;
 use super::failure::{Failure, Fallible, Outcome};
-use super::lease::Lease;
+#[cfg(feature = "remote")]
+use super::lease::ServerLease;
+use super::lease::{FileLease, Lease};
 use super::site::Site;
 use super::{arguments, trace};
+use crate::database::Database;
 use crate::engine::Access;
 use crate::error::{Error, Result};
 use crate::frame::AnyFrame;
@@ -152,7 +153,12 @@ async fn execute<R>(
 ) -> Result<R, Failure> {
     let site = call.site;
     arguments::check(site, call.arguments)?;
-    let mut lease = lease(site, call.core, access).await?;
+    let mut lease = acquire(site, call.core.gate(), access).await?;
+    #[cfg(feature = "testing")]
+    if let Some(fault) = call.core.faults().next(site.method) {
+        // Boxed, so that the feature costs nested calls no stack.
+        return Err(Box::pin(super::fault::strike(fault, lease, site)).await);
+    }
     counted.leased();
     match body::run(&mut lease, site, body).await {
         BodyOutcome::Returned(value) if is_ok(&value) => {
@@ -181,20 +187,6 @@ async fn execute<R>(
 
 /// Passes the gate and takes the lease. An outermost call waits for both. A nested call uses those of the call around
 /// it.
-async fn lease<'a>(
-    site: &'static Site,
-    core: &'a ManagerCore,
-    access: Access,
-) -> Result<Lease<'a>, Failure> {
-    let lease = acquire(site, core.gate(), access).await?;
-    #[cfg(feature = "testing")]
-    if let Some(fault) = core.faults().next(site.method) {
-        // Boxed, so that the feature costs nested calls no stack.
-        return Err(Box::pin(super::fault::strike(fault, lease, site)).await);
-    }
-    Ok(lease)
-}
-
 async fn acquire<'a>(
     site: &'static Site,
     gate: &'a Arc<Gate>,
@@ -207,35 +199,45 @@ async fn acquire<'a>(
             });
         }
         let _active = outer.enter();
-        return Lease::join(&outer, site, access).await;
+        return match &outer {
+            AnyFrame::File(outer) => FileLease::join(outer, site, access).await.map(Lease::File),
+            #[cfg(feature = "remote")]
+            AnyFrame::Server(outer) => {
+                let lease = ServerLease::join(outer, site, access).await;
+                lease.map(Lease::Server)
+            }
+        };
     }
     if access == Access::Read && is_last_of_turn() {
-        let_others_run().await;
+        tokio::task::yield_now().await;
     }
     tokio::task::coop::consume_budget().await;
     let token = gate.enter(site.method)?;
-    let database = gate.database(site.method).await?;
+    let database = match gate.answer() {
+        Some(Ok(database)) => database,
+        _ => Box::pin(gate.database(site.method)).await?,
+    };
     if access != Access::Read && gate.live.is_active() && live::collector(gate.id).is_some() {
         return Err(Error::Refused {
             what: "a write in a live read",
             why: "it would be made again after each commit, its own included",
         });
     }
-    Lease::acquire(gate, database, site, access, Some(token)).await
-}
-
-/// Runs the other tasks that are ready. tokio's `yield_now` also asks the system for events each time, which takes as long
-/// as seven reads.
-async fn let_others_run() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
+    match database {
+        Database::File(engine) if access == Access::Read => {
+            let lease = FileLease::read(gate, engine, site, Some(token)).await;
+            lease.map(Lease::File)
         }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+        Database::File(engine) => {
+            let lease = FileLease::write(gate, engine, site, access, Some(token)).await;
+            lease.map(Lease::File)
+        }
+        #[cfg(feature = "remote")]
+        Database::Server(server) => {
+            let lease = ServerLease::acquire(gate, server, site, access, Some(token), false).await;
+            lease.map(Lease::Server)
+        }
+    }
 }
 
 /// Reads that a task makes on a thread before it lets others run.
@@ -244,8 +246,8 @@ const READS_A_TURN: u32 = 8;
 const READS_ALONE: u32 = 128;
 
 /// Whether the task should let others run. A short read never waits, and tokio lets a task make 128 of them in a row: those
-/// of 64 tasks on two threads take 20 ms. A task that is alone has longer turns: to let others run wakes another thread,
-/// which takes as long as five reads.
+/// of 64 tasks on two threads take 20 ms. A task that is alone has longer turns: to let others run asks the system
+/// for events and may wake another thread, which takes as long as some reads.
 fn is_last_of_turn() -> bool {
     thread_local! {
         /// Whose turn it is, how many reads it has made, and how long it is.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::{Frame, Started, StatementPermit, StreamPermit};
 #[cfg(feature = "jobs")]
 use crate::after_commit::Rings;
-#[cfg(feature = "jobs")]
-use crate::engine::Engine;
 use crate::engine::{Active, RowChannel, Work};
 use crate::error::Result;
+#[cfg(feature = "jobs")]
+use crate::job_board::JobBoard;
 use crate::params::{BoundParams, Params};
 use crate::row::FromRow;
 #[cfg(feature = "remote")]
@@ -82,14 +82,10 @@ impl AnyFrame {
         either!(self, frame => frame.during_init)
     }
 
-    /// The engine of SQLite that a write is made on.
+    /// Present for a manager that lists jobs.
     #[cfg(feature = "jobs")]
-    pub(crate) fn engine(&self) -> Result<&Arc<Engine>> {
-        match self {
-            Self::File(frame) => frame.engine(),
-            #[cfg(feature = "remote")]
-            Self::Server(_) => Err(crate::server::refused("a job")),
-        }
+    pub(crate) fn jobs(&self) -> Result<Option<&Arc<JobBoard>>> {
+        Ok(either!(self, frame => frame.engine()?.jobs.get()))
     }
 
     /// Runs a statement here and now, if it may run here and need not wait for anything.

@@ -127,8 +127,11 @@ impl<'a> Jobs<'a> {
         let Some(board) = self.board().await? else {
             return Ok(false);
         };
-        let sql = "UPDATE OR IGNORE _dbm_job SET due = ?3, attempts = 0, died = NULL, cause = NULL
-             WHERE id = ?1 AND token = ?2 AND died IS NOT NULL";
+        let sql = "UPDATE _dbm_job SET due = ?3, attempts = 0, died = NULL, cause = NULL
+             WHERE id = ?1 AND token = ?2 AND died IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM _dbm_job AS other
+                WHERE other.kind = _dbm_job.kind AND other.key = _dbm_job.key AND other.due IS NOT NULL
+             )";
         let row = (id.row, id.token, board.now());
         Call::new(&SITE, self.core)
             .on::<WriteTransaction>()
@@ -197,8 +200,7 @@ impl<'a> Jobs<'a> {
                 method: frame.method(),
             });
         }
-        let engine = gate.engine("jobs").await?;
-        let board = engine.jobs.get().cloned();
+        let board = gate.database("jobs").await?.jobs().cloned();
         board.as_deref().map_or(Ok(()), check_format)?;
         Ok(board)
     }

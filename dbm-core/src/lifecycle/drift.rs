@@ -16,7 +16,7 @@ use crate::call::lease::{FileLease, Lease};
 use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
 use crate::database::Database;
-use crate::engine::{Access, Engine, SchemaDiff, SchemaDump, Session, read_schema};
+use crate::engine::{Engine, SchemaDiff, SchemaDump, Session, read_schema};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Check, Gate};
 #[cfg(feature = "jobs")]
@@ -27,6 +27,8 @@ use crate::limited::limited;
 use crate::manager_core::ManagerCore;
 use crate::panicked::panicked;
 use crate::schema::Schema;
+#[cfg(feature = "remote")]
+use crate::server::Server;
 use crate::status::Status;
 use crate::sync::lock;
 use crate::transaction::{NewHandle as _, ReadTransaction, WriteTransaction};
@@ -93,11 +95,30 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
     /// Lets calls on this engine enqueue jobs, if the manager lists any.
     pub(super) fn set_jobs(&self, engine: &Engine) {
         #[cfg(feature = "jobs")]
-        if self.jobs && !engine.reads_only() {
-            let _ = engine.jobs.set(Arc::new(JobBoard::new(TypeId::of::<M>())));
+        if !engine.reads_only()
+            && let Some(board) = self.job_board()
+        {
+            let _ = engine.jobs.set(board);
         }
         #[cfg(not(feature = "jobs"))]
         let _ = engine;
+    }
+
+    /// The same on a server.
+    #[cfg(feature = "remote")]
+    pub(super) fn set_jobs_on(&self, server: &Server) {
+        #[cfg(feature = "jobs")]
+        if let Some(board) = self.job_board() {
+            let _ = server.jobs.set(board);
+        }
+        #[cfg(not(feature = "jobs"))]
+        let _ = server;
+    }
+
+    #[cfg(feature = "jobs")]
+    fn job_board(&self) -> Option<Arc<JobBoard>> {
+        self.jobs
+            .then(|| Arc::new(JobBoard::new(TypeId::of::<M>())))
     }
 
     /// Before the manager runs, if drift is an error.
@@ -241,7 +262,7 @@ async fn found(
     engine: &Arc<Engine>,
     token: Option<CallToken<'_>>,
 ) -> Result<SchemaDump> {
-    let lease = FileLease::acquire(gate, engine, &READ, Access::Read, token).await?;
+    let lease = FileLease::read(gate, engine, &READ, token).await?;
     let mut lease = Lease::File(lease);
     let mut db = ReadTransaction::new(lease.frame());
     let schema = limited(LIMIT, db.call(read_schema)).await;

@@ -62,7 +62,7 @@ async fn in_transaction(
     site: &'static Site,
     step: impl AsyncFnOnce(&Arc<Frame>) -> Result<bool>,
 ) -> Result<bool> {
-    let lease = FileLease::write(gate, engine, site, Access::Write, None, true).await?;
+    let lease = FileLease::take_writer(gate, engine, site, Access::Write, None, true).await?;
     let frame = Arc::clone(&lease.frame);
     commit_if(Lease::File(lease), site, async || step(&frame).await).await
 }

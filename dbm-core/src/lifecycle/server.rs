@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::close::stopped;
+use super::drift::Drift;
 use super::prepare::{Step, step_for};
 use super::{commit_if, migrate, tell, version_row};
 use crate::call::lease::{Lease, ServerLease};
@@ -23,8 +24,10 @@ use crate::engine::{Access, Contents};
 use crate::error::{Error, Result};
 use crate::frame::{AnyFrame, Frame};
 use crate::gate::Gate;
+#[cfg(feature = "jobs")]
+use crate::jobs;
 use crate::params::Params as _;
-use crate::remote;
+use crate::remote::{self, Backend};
 use crate::schema::Schema;
 use crate::server::{Server, ServerSession};
 use crate::transaction::{NewHandle as _, ReadTransaction, WriteTransaction};
@@ -37,20 +40,24 @@ static MIGRATE: Site = Site::new(module_path!(), "migrate_db").during_init();
 /// How often start-up looks again after another process has changed the database meanwhile.
 const ATTEMPTS: usize = 10;
 
-pub(super) async fn start_up<M: Schema>(
+pub(super) async fn start_up<M: Schema + Send + Sync + 'static>(
     manager: &M,
     required: &Version,
     config: &Config,
+    backend: &dyn Backend,
     gate: &Arc<Gate>,
+    drift: &Drift<M>,
 ) -> Result<(Database, Step)> {
     config.check_for_server()?;
     if let Some(version) = &config.adopt {
         version::to_row(version)?;
     }
     let start = async {
-        let (server, told) = connect(config, gate).await?;
+        let remote = backend.connect(config.limits()).await?;
+        let (server, told) = Server::new(remote, config, Arc::clone(&gate.live));
         let admits: Weak<Gate> = Arc::downgrade(gate);
         server.after_commit.run_for(gate.id, admits);
+        drift.set_jobs_on(&server);
         let start = Starting {
             gate,
             server: &server,
@@ -61,7 +68,7 @@ pub(super) async fn start_up<M: Schema>(
             Ok(step) => Ok((server, told, step)),
             Err(error) => {
                 // A failed start must have closed its connections before any caller learns of the failure.
-                let _ = server.remote.close().await;
+                let _ = server.close().await;
                 Err(error.at(Path::new(&*server.name)))
             }
         }
@@ -70,14 +77,6 @@ pub(super) async fn start_up<M: Schema>(
     let closing = close_when_told(Arc::clone(&server), told, Arc::downgrade(gate));
     tokio::spawn(closing);
     Ok((Database::Server(server), step))
-}
-
-async fn connect(config: &Config, gate: &Gate) -> Result<(Arc<Server>, oneshot::Receiver<()>)> {
-    let Some(backend) = config.backend() else {
-        return Err(Error::HandleEnded);
-    };
-    let remote = backend.connect(config.limits()).await?;
-    Ok(Server::new(remote, config, Arc::clone(&gate.live)))
 }
 
 async fn unless_given_up<T>(gate: &Gate, start: impl Future<Output = Result<T>>) -> Result<T> {
@@ -92,12 +91,19 @@ async fn unless_given_up<T>(gate: &Gate, start: impl Future<Output = Result<T>>)
     .await
 }
 
-/// Closes the connections once the last call has left after `close`.
+/// Closes the connections once the last call has left after `close`. Until then it looks for the commits of other processes.
 async fn close_when_told(server: Arc<Server>, told: oneshot::Receiver<()>, gate: Weak<Gate>) {
-    let _ = told.await;
+    {
+        let (mut told, mut looks) = (pin!(told), pin!(server.look_for_commits()));
+        poll_fn(|context| {
+            let _ = looks.as_mut().poll(context);
+            told.as_mut().poll(context).map(drop)
+        })
+        .await;
+    }
     // Also if the runtime ends meanwhile, and the connections with it.
     let _ends = StoppedOnDrop(gate);
-    if let Err(cause) = server.remote.close().await {
+    if let Err(cause) = server.close().await {
         tell(|| warn!(database = %server.name, %cause, "the connections were not closed"));
     }
 }
@@ -128,7 +134,7 @@ impl Starting<'_> {
             lease.end(false).await?;
             let step = self.step_for(found?)?;
             let done = match step {
-                Step::Nothing => true,
+                Step::Nothing => self.make_job_tables().await?,
                 Step::Create => self.create(manager).await?,
                 Step::Migrate => self.migrate(manager).await?,
             };
@@ -161,6 +167,8 @@ impl Starting<'_> {
                 return Ok(false);
             }
             self.make_version_table(&frame, self.required).await?;
+            #[cfg(feature = "jobs")]
+            jobs::make_tables_on_server(&frame).await?;
             let db = &mut WriteTransaction::new(AnyFrame::Server(Arc::clone(&frame)));
             manager.init_db(db).await?;
             if look(&frame).await? != Contents::Version(self.required.clone()) {
@@ -187,6 +195,8 @@ impl Starting<'_> {
                 }
                 _ => return Ok(false),
             };
+            #[cfg(feature = "jobs")]
+            jobs::make_tables_on_server(&frame).await?;
             if from < *self.required {
                 tell(|| info!("no backup is made before the migration: that is up to the server's own tools"));
                 let db = &mut WriteTransaction::new(AnyFrame::Server(Arc::clone(&frame)));
@@ -196,6 +206,23 @@ impl Starting<'_> {
             Ok(true)
         })
         .await
+    }
+
+    /// A database that needs no other step may be without the tables of jobs.
+    async fn make_job_tables(&self) -> Result<bool> {
+        #[cfg(feature = "jobs")]
+        if let Some(board) = self.server.jobs.get() {
+            let mut lease = self.lease(&LOOK, Access::Read).await?;
+            let are_missing = jobs::are_missing_on_server(board, &lease.frame).await;
+            lease.end(false).await?;
+            if are_missing? {
+                let lease = self.lease(&LOOK, Access::Write).await?;
+                let frame = Arc::clone(&lease.frame);
+                let make = async || jobs::make_tables_on_server(&frame).await.map(|()| true);
+                return commit_if(Lease::Server(lease), &LOOK, make).await;
+            }
+        }
+        Ok(true)
     }
 
     /// The library's own work: a body may not create a table of this name.

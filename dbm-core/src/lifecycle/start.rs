@@ -25,8 +25,6 @@ use crate::call::{
 };
 use crate::config::Config;
 use crate::database::Database;
-#[cfg(feature = "jobs")]
-use crate::engine::Access;
 use crate::engine::{Engine, Opener};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Gate};
@@ -174,8 +172,8 @@ async fn start_up<M: Schema + Send + Sync + 'static>(
 ) -> Result<(Database, Step)> {
     let required = required?;
     #[cfg(feature = "remote")]
-    if config.backend().is_some() {
-        return server::start_up(manager, &required, &config, gate).await;
+    if let Some(backend) = config.backend() {
+        return server::start_up(manager, &required, &config, &**backend, gate, drift).await;
     }
     let (path, temporary) = config.resolve()?;
     let opener = Opener::of_manager(gate.id, path, config, Arc::clone(&gate.live));
@@ -289,7 +287,7 @@ async fn job_tables(gate: &Gate, engine: &Arc<Engine>) -> Result<()> {
     let Some(board) = engine.jobs.get() else {
         return Ok(());
     };
-    let lease = FileLease::acquire(gate, engine, &LOOK, Access::Read, None).await?;
+    let lease = FileLease::read(gate, engine, &LOOK, None).await?;
     let are_missing = jobs::are_missing(board, &lease.frame).await;
     Lease::File(lease).keep(&LOOK).await?;
     if are_missing? {

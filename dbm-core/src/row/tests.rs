@@ -746,3 +746,46 @@ fn many_rows_of_structs() {
     let rows = query(sql, (), owned).unwrap();
     assert_eq!(rows[999].get::<String>("name").unwrap(), "user 1000");
 }
+
+/// The same rows from both sources, as values and as errors.
+#[cfg(feature = "remote")]
+#[test]
+fn an_answer_is_read_like_a_statement() {
+    fn shown<T: std::fmt::Debug>(read: Result<T>) -> String {
+        read.map_or_else(|error| error.to_string(), |read| format!("{read:?}"))
+    }
+
+    fn same<T: DeserializeOwned + std::fmt::Debug>(sql: &str) {
+        let rows = query(sql, (), owned).unwrap();
+        let values = rows.iter().flat_map(|row| row.values.clone()).collect();
+        let names = rows.iter().take(1).flat_map(Row::column_names);
+        let answer = super::Answer::of_rows(names, values);
+        assert_eq!(answer.len(), rows.len());
+        let of_answer = shown(one::<T>((&answer).into()));
+        assert_eq!(of_answer, shown(query(sql, (), one::<T>)), "{sql}");
+        let of_answer = shown(all::<T>((&answer).into()));
+        assert_eq!(of_answer, shown(query(sql, (), all::<T>)), "{sql}");
+        assert_eq!(owned((&answer).into()).unwrap(), rows, "{sql}");
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code, reason = "it is shown")]
+    struct Thing {
+        id: u8,
+        name: Option<String>,
+    }
+
+    same::<Thing>("SELECT 1 AS id, 'a' AS name");
+    same::<Thing>("SELECT 1 AS ID, NULL AS name UNION ALL SELECT 2, 'b'");
+    same::<Thing>("SELECT 1 AS id, 'a' AS name UNION ALL SELECT 256, 'b'");
+    same::<Thing>("SELECT 1 AS id, 'a' AS id");
+    same::<Thing>("SELECT 1 AS other");
+    same::<(i64, String)>("SELECT 1, 'a' UNION ALL SELECT 2, 'b'");
+    same::<(i64, String)>("SELECT 1 AS a, 2 AS b");
+    same::<(i64, String)>("SELECT 1");
+    same::<i64>("SELECT 1 UNION ALL SELECT 2");
+    same::<i64>("SELECT 1 WHERE FALSE");
+    same::<Vec<u8>>("SELECT x'00ff'");
+    same::<bool>("SELECT 1");
+    same::<bool>("SELECT 2 AS flag");
+}

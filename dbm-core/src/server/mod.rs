@@ -4,19 +4,30 @@ mod session;
 
 use std::future::poll_fn;
 use std::pin::pin;
+#[cfg(feature = "jobs")]
+use std::sync::OnceLock;
 use std::sync::{Arc, Mutex, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 pub(crate) use session::ServerSession;
 
 use crate::access::Access;
 use crate::after_commit::AfterCommit;
 use crate::config::Config;
+#[cfg(feature = "jobs")]
+use crate::engine::RELEASE;
 use crate::error::{Error, Result};
+#[cfg(feature = "jobs")]
+use crate::job_board::JobBoard;
 use crate::live::LiveReads;
+use crate::metrics::Metrics;
+#[cfg(feature = "jobs")]
+use crate::params::Params as _;
+#[cfg(feature = "jobs")]
+use crate::remote::Promises;
 use crate::remote::{Limits, Remote, RemoteTransaction};
 use crate::sync::lock;
 use crate::tables::Tables;
@@ -33,10 +44,16 @@ pub(crate) struct Server {
     limits: Limits,
     pub(crate) after_commit: AfterCommit,
     live: Arc<LiveReads>,
+    /// Asks the task that closes the connections to look for the commits of other processes.
+    wants_look: Notify,
+    mark: Mutex<Option<String>>,
     /// True once `close_within` ends the calls.
     shut: watch::Sender<bool>,
     /// What calls use at the moment.
     open: Mutex<Vec<Weak<Slot>>>,
+    /// Set at start-up, for a manager that lists jobs.
+    #[cfg(feature = "jobs")]
+    pub(crate) jobs: OnceLock<Arc<JobBoard>>,
     /// Tells the task that closes the connections.
     closing: Mutex<Option<oneshot::Sender<()>>>,
 }
@@ -64,8 +81,12 @@ impl Server {
             limits: config.limits(),
             after_commit: AfterCommit::default(),
             live,
+            wants_look: Notify::new(),
+            mark: Mutex::default(),
             shut: watch::Sender::new(false),
             open: Mutex::default(),
+            #[cfg(feature = "jobs")]
+            jobs: OnceLock::new(),
             closing: Mutex::new(Some(closing)),
         };
         (Arc::new(server), told)
@@ -125,6 +146,57 @@ impl Server {
         if self.live.note_commit(|| Tables::All) {
             self.live.tell();
         }
+    }
+
+    /// For a live read that looks for the commits of other processes.
+    pub(crate) fn want_look(&self) {
+        self.wants_look.notify_one();
+    }
+
+    /// Looks for them whenever that is wanted.
+    pub(crate) async fn look_for_commits(&self) {
+        loop {
+            self.wants_look.notified().await;
+            // A server that does not answer is told of by the reads themselves.
+            if let Ok(mark) = self.remote.mark().await {
+                let older = lock(&self.mark).replace(mark.clone());
+                if older != Some(mark) {
+                    self.tell_live_reads();
+                }
+            }
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics {
+            #[cfg(feature = "jobs")]
+            jobs: self
+                .jobs
+                .get()
+                .map(|board| board.runs())
+                .unwrap_or_default(),
+            ..Metrics::default()
+        }
+    }
+
+    /// Closes all connections. Jobs that were ended by `close_within` are given back before: the next start runs them at once.
+    pub(crate) async fn close(&self) -> Result<()> {
+        #[cfg(feature = "jobs")]
+        if let Some(board) = self.jobs.get().filter(|board| board.has_claims()) {
+            // Otherwise they wait until this process counts as ended.
+            let _ = self.release_jobs(board).await;
+        }
+        self.remote.close().await
+    }
+
+    #[cfg(feature = "jobs")]
+    async fn release_jobs(&self, board: &JobBoard) -> Result<()> {
+        let mut transaction = self.remote.begin(Access::Write, "close").await?;
+        for sql in RELEASE {
+            let worker = (board.worker,).into_params()?;
+            transaction.run(sql, &worker).await?;
+        }
+        transaction.commit(Promises::new(|| ())).await
     }
 
     /// Has the connections closed. False if nobody does it any more: the runtime is gone, and the connections with it.

@@ -32,7 +32,21 @@ pub(crate) fn kind(sql: &str) -> Kind {
     }
     let is = |place: usize, wanted: &[&str]| is_one_of(words[place], wanted);
     let is_control = match () {
-        () if is(0, &["begin", "commit", "end", "rollback", "abort", "savepoint", "release"]) => true,
+        () if is(
+            0,
+            &[
+                "begin",
+                "commit",
+                "end",
+                "rollback",
+                "abort",
+                "savepoint",
+                "release",
+            ],
+        ) =>
+        {
+            true
+        }
         () if is(0, &["start"]) => is(1, &["transaction"]),
         // `PREPARE transaction AS …` is a statement of that name.
         () if is(0, &["prepare"]) => is(1, &["transaction"]) && words[2].ends_with('\''),
@@ -52,7 +66,13 @@ pub(crate) fn kind(sql: &str) -> Kind {
 }
 
 const LASTING: &[&str] = &[
-    "reset", "discard", "listen", "unlisten", "prepare", "deallocate", "load",
+    "reset",
+    "discard",
+    "listen",
+    "unlisten",
+    "prepare",
+    "deallocate",
+    "load",
 ];
 
 const TRACES: &[&str] = &[
@@ -87,7 +107,9 @@ pub(crate) fn changes_rows(sql: &str) -> bool {
 }
 
 fn is_one_of(word: &str, wanted: &[&str]) -> bool {
-    wanted.iter().any(|wanted| word.eq_ignore_ascii_case(wanted))
+    wanted
+        .iter()
+        .any(|wanted| word.eq_ignore_ascii_case(wanted))
 }
 
 #[cfg(test)]
@@ -137,9 +159,13 @@ mod tests {
 
     #[test]
     fn changes_are_told_from_what_is_found() {
-        assert!(changes_rows("WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a"));
+        assert!(changes_rows(
+            "WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a"
+        ));
         assert!(changes_rows("DELETE FROM t WHERE a IN (SELECT 1)"));
-        assert!(!changes_rows("WITH a AS (DELETE FROM t RETURNING b) SELECT * FROM a"));
+        assert!(!changes_rows(
+            "WITH a AS (DELETE FROM t RETURNING b) SELECT * FROM a"
+        ));
         assert!(!changes_rows("(VALUES (1))"));
     }
 

@@ -139,10 +139,7 @@ mod tests {
 
     #[test]
     fn a_word_behind_a_number_stays_a_word() {
-        assert_eq!(
-            translate("SELECT ?1and").unwrap().sql,
-            "SELECT $1 and"
-        );
+        assert_eq!(translate("SELECT ?1and").unwrap().sql, "SELECT $1 and");
         assert_eq!(sql("SELECT ?1||?2"), "SELECT$1||$2");
     }
 

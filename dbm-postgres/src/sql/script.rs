@@ -53,7 +53,11 @@ impl Statement {
     }
 
     fn add_word(&mut self, word: &str) {
-        let is = |wanted: &[&str]| wanted.iter().any(|wanted| word.eq_ignore_ascii_case(wanted));
+        let is = |wanted: &[&str]| {
+            wanted
+                .iter()
+                .any(|wanted| word.eq_ignore_ascii_case(wanted))
+        };
         match self.words {
             0 => self.creates = is(&["create"]),
             1 | 3 if self.creates && is(&["function", "procedure"]) => self.is_routine = true,

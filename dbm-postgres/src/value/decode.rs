@@ -63,7 +63,12 @@ fn read(of: &Type, bytes: &[u8]) -> Result<Value, String> {
         Type::JSONB => text(bytes.get(1..).unwrap_or_default())?,
         Type::VOID => Value::Null,
         _ if is_text(of) => text(bytes)?,
-        _ => return Err(format!("the type {} is not read; cast it to text", of.name())),
+        _ => {
+            return Err(format!(
+                "the type {} is not read; cast it to text",
+                of.name()
+            ));
+        }
     })
 }
 
@@ -136,7 +141,10 @@ mod tests {
     #[test]
     fn a_type_that_is_not_known_is_told() {
         let refusal = read(&Type::INT4_ARRAY, &[]).unwrap_err();
-        assert!(refusal.contains("_int4") && refusal.contains("cast"), "{refusal}");
+        assert!(
+            refusal.contains("_int4") && refusal.contains("cast"),
+            "{refusal}"
+        );
         assert!(read(&Type::INT4, &[0]).is_err());
         assert!(read(&Type::FLOAT8, &f64::NAN.to_be_bytes()).is_err());
     }

@@ -145,8 +145,8 @@ mod tests {
     use super::*;
 
     /// What is sent, as text, or the refusal.
-    fn sent(value: impl Into<Value>, of: Type) -> Result<String, String> {
-        Ok(match encode(&value.into(), &of)? {
+    fn sent(value: impl Into<Value>, of: &Type) -> Result<String, String> {
+        Ok(match encode(&value.into(), of)? {
             Parameter::Null => "null".to_owned(),
             Parameter::Number(bytes, length) => format!("{:?}", &bytes[..length]),
             Parameter::Bytes(bytes) => format!("{bytes:?}"),
@@ -157,13 +157,13 @@ mod tests {
 
     #[test]
     fn a_number_fits_its_type_or_is_refused() {
-        assert_eq!(sent(-2, Type::INT2).unwrap(), "[255, 254]");
-        assert_eq!(sent(1, Type::BOOL).unwrap(), "[1]");
-        assert_eq!(sent(2.0, Type::INT4).unwrap(), "[0, 0, 0, 2]");
-        assert_eq!(sent(0.5, Type::FLOAT4).unwrap(), "[63, 0, 0, 0]");
-        assert_eq!(sent(0.1, Type::NUMERIC).unwrap(), "0.1");
-        assert_eq!(sent(7, Type::TEXT).unwrap(), "7");
-        assert!(sent(1_i64 << 53, Type::FLOAT8).is_ok());
+        assert_eq!(sent(-2, &Type::INT2).unwrap(), "[255, 254]");
+        assert_eq!(sent(1, &Type::BOOL).unwrap(), "[1]");
+        assert_eq!(sent(2.0, &Type::INT4).unwrap(), "[0, 0, 0, 2]");
+        assert_eq!(sent(0.5, &Type::FLOAT4).unwrap(), "[63, 0, 0, 0]");
+        assert_eq!(sent(0.1, &Type::NUMERIC).unwrap(), "0.1");
+        assert_eq!(sent(7, &Type::TEXT).unwrap(), "7");
+        assert!(sent(1_i64 << 53, &Type::FLOAT8).is_ok());
         for (value, of) in [
             (Value::from(40_000), Type::INT2),
             (Value::from(1_i64 << 31), Type::INT4),
@@ -179,18 +179,18 @@ mod tests {
             (Value::from(1), Type::TIMESTAMPTZ),
             (Value::from(1.5), Type::BYTEA),
         ] {
-            assert!(sent(value.clone(), of.clone()).is_err(), "{value:?} as {of}");
+            assert!(sent(value.clone(), &of).is_err(), "{value:?} as {of}");
         }
     }
 
     #[test]
     fn a_text_is_read_by_the_server_and_a_blob_is_bytes() {
-        assert_eq!(sent("2026-01-31", Type::DATE).unwrap(), "2026-01-31");
-        assert_eq!(sent(vec![1_u8], Type::BYTEA).unwrap(), "[1]");
-        assert!(sent(vec![1_u8; 16], Type::UUID).is_ok());
-        assert!(sent(vec![1_u8], Type::UUID).is_err());
-        assert!(sent(vec![1_u8], Type::TEXT).is_err());
-        assert!(sent("\\x00", Type::BYTEA).is_err());
-        assert!(sent("a\0b", Type::TEXT).is_err());
+        assert_eq!(sent("2026-01-31", &Type::DATE).unwrap(), "2026-01-31");
+        assert_eq!(sent(vec![1_u8], &Type::BYTEA).unwrap(), "[1]");
+        assert!(sent(vec![1_u8; 16], &Type::UUID).is_ok());
+        assert!(sent(vec![1_u8], &Type::UUID).is_err());
+        assert!(sent(vec![1_u8], &Type::TEXT).is_err());
+        assert!(sent("\\x00", &Type::BYTEA).is_err());
+        assert!(sent("a\0b", &Type::TEXT).is_err());
     }
 }

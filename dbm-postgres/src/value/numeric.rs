@@ -11,7 +11,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
     let text = decimal(bytes).ok_or("no number, or a form of numeric that is not known")?;
     if !text.contains('.') {
         let number = text.parse().map(Value::Integer);
-        return number.map_err(|_| "the numeric is out of the range of i64; cast it to text".into());
+        return number
+            .map_err(|_| "the numeric is out of the range of i64; cast it to text".into());
     }
     let number: f64 = text
         .parse()
@@ -34,7 +35,9 @@ fn shortest(number: f64) -> String {
 /// The digits, with as many behind the point as the server shows. `None` for NaN, infinity, and what is cut off.
 fn decimal(bytes: &[u8]) -> Option<String> {
     const NEGATIVE: u16 = 0x4000;
-    let mut words = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+    let mut words = bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let count = usize::from(words.next()?);
     let weight = i32::from(words.next()?.cast_signed());
     let sign = words.next()?;
@@ -49,7 +52,10 @@ fn decimal(bytes: &[u8]) -> Option<String> {
     // Each group is four decimal digits; the first one counts 10,000 to the power of `weight`.
     let group = |place: i32| {
         let index = usize::try_from(weight - place).ok();
-        index.and_then(|index| groups.get(index)).copied().unwrap_or(0)
+        index
+            .and_then(|index| groups.get(index))
+            .copied()
+            .unwrap_or(0)
     };
     let mut text = String::new();
     for place in (0..=weight.max(0)).rev() {
@@ -81,7 +87,10 @@ mod tests {
     fn numeric(weight: i16, sign: u16, scale: u16, groups: &[u16]) -> Vec<u8> {
         let count = u16::try_from(groups.len()).unwrap();
         let head = [count, weight.cast_unsigned(), sign, scale];
-        head.iter().chain(groups).flat_map(|word| word.to_be_bytes()).collect()
+        head.iter()
+            .chain(groups)
+            .flat_map(|word| word.to_be_bytes())
+            .collect()
     }
 
     #[test]

@@ -4,6 +4,12 @@
     unreachable_pub,
     reason = "each binary of tests uses a part of it"
 )]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests"
+)]
 
 pub mod load;
 pub mod proxy;
@@ -94,6 +100,11 @@ impl Server {
 
     /// Starts it, and returns once it answers.
     pub fn run(&self) {
+        self.run_with(&[]);
+    }
+
+    /// The same, with other options than before.
+    pub fn run_with(&self, options: &[&str]) {
         // The shell ends the server when this process has ended, however that came: then its input is closed.
         let script = r#""$@" >> log 2>&1 & server=$!; echo $server > pid; cat; kill -QUIT $server; wait $server"#;
         let mut command = Command::new("/bin/sh");
@@ -117,6 +128,7 @@ impl Server {
                 "max_connections=200",
             ])
             .args(&self.options)
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -59,7 +59,7 @@ impl<'a> ServerLease<'a> {
     }
 
     /// A call inside another call of the same manager: it joins the transaction that is running.
-    pub(super) fn join<'c>(
+    pub(crate) fn join<'c>(
         outer: &'c Arc<Frame<ServerSession>>,
         site: &'static Site,
         access: Access,
@@ -110,6 +110,10 @@ impl<'a> ServerLease<'a> {
     async fn end_outermost(&self, keep: bool, token: Option<CallToken<'_>>) -> Result<()> {
         let session = self.frame.session();
         let (transaction, tickets) = (session.take(), session.take_promises(0));
+        if session.access == Access::Connection {
+            // Each statement has committed by itself.
+            session.server.tell_live_reads();
+        }
         session.check().and(self.frame.check_whole())?;
         let mut transaction = transaction.ok_or(Error::HandleEnded)?;
         if !keep {
@@ -140,6 +144,9 @@ impl Drop for ServerLease<'_> {
         let session = self.frame.session();
         match &hold {
             Hold::Outermost(_) => {
+                if session.access == Access::Connection {
+                    session.server.tell_live_reads();
+                }
                 drop(session.take());
                 drop(session.take_promises(0));
             }
