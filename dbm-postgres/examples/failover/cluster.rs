@@ -248,14 +248,18 @@ postgresql:
     }
 
     /// What a statement answers, without this library.
-    pub(crate) fn ask(&self, node: usize, sql: &str) -> String {
+    pub(crate) fn ask(&self, node: usize, sql: &str) -> Result<String> {
         let output = Command::new("psql")
-            .args(["-X", "-A", "-t", "-q", "-U", "tester", "-d", "postgres", "-c", sql, "-h"])
+            .args([
+                "-X", "-A", "-t", "-q", "-U", "tester", "-d", "postgres", "-c", sql, "-h",
+            ])
             .args([&self.network.address(node), "-p", &POSTGRES.to_string()])
             .output();
-        let output = output.expect("psql is there, as PostgreSQL is");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        let output = output?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into());
+        }
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 }
 

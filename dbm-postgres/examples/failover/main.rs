@@ -8,7 +8,12 @@
 //! is lost, or one that failed is there.
 
 mod cluster;
-#[allow(dead_code, unreachable_pub, reason = "the tests use another part of it")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "it belongs to the tests, which use more of it"
+)]
 #[path = "../../tests/support/load.rs"]
 mod load;
 mod network;
@@ -83,7 +88,12 @@ async fn main() -> Result<()> {
         store.close().await?;
     }
     let leader = cluster.leader().await?;
-    check(|sql| cluster.ask(leader, sql), &outcomes, "failovers");
+    let ask = |sql: &str| {
+        cluster
+            .ask(leader, sql)
+            .unwrap_or_else(|error| error.to_string())
+    };
+    check(ask, &outcomes, "failovers");
     Ok(())
 }
 
