@@ -1,6 +1,5 @@
 //! etcd, and three nodes that Patroni runs.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -248,35 +247,19 @@ postgresql:
         ask().unwrap_or(false)
     }
 
-    /// The rows, read without this library.
-    pub(crate) fn ids(&self, node: usize) -> Result<BTreeSet<i64>> {
-        let output = Command::new(binaries()?.join("psql"))
+    /// What a statement answers, without this library.
+    pub(crate) fn ask(&self, node: usize, sql: &str) -> Result<String> {
+        let output = Command::new("psql")
             .args([
-                "-X",
-                "-A",
-                "-t",
-                "-q",
-                "-U",
-                "tester",
-                "-d",
-                "postgres",
-                "-c",
-                "SELECT id FROM item",
+                "-X", "-A", "-t", "-q", "-U", "tester", "-d", "postgres", "-c", sql, "-h",
             ])
-            .args([
-                "-h",
-                &self.network.address(node),
-                "-p",
-                &POSTGRES.to_string(),
-            ])
-            .output()?;
+            .args([&self.network.address(node), "-p", &POSTGRES.to_string()])
+            .output();
+        let output = output?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into());
         }
-        String::from_utf8(output.stdout)?
-            .lines()
-            .map(|id| Ok(id.parse()?))
-            .collect()
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 }
 
