@@ -14,9 +14,9 @@ pub use dbm_core::testing::{
     schema,
 };
 pub use dbm_core::{
-    BackUp, BoundParams, CallTimes, Calls, Cause, ColumnIndex, Config, Connection, DbManager,
+    BackUp, BoundParams, CallTimes, Calls, Cause, ColumnIndex, Config, Connection, DataPoint, DbManager,
     Durability, Error, ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, FromRow,
-    Handle, Histogram, JobRuns, ManagerCore, MethodMetrics, Metrics, Params, Profile,
+    Handle, Histogram, JobRuns, ManagerCore, MethodMetrics, Metrics, Params, PointValue, Profile,
     ReadTransaction, Restored, Result, Row, RowStream, Schema, SchemaDrift, Serde, Shared, Sharing,
     SqliteError, Statement, Status, ToValue, Value, ValueOf, Verification, Version,
     WriteTransaction, column, named_params, params, profiles, restore,
