@@ -58,6 +58,13 @@ pub(crate) fn translate(written: &str) -> Result<Translated> {
             done.order.push(index);
             done.order.len() - 1
         });
+        // `LIMIT?1` reads as a word and a parameter, `LIMIT$1` would not.
+        if done
+            .sql
+            .ends_with(|sign: char| sign.is_alphanumeric() || "_$".contains(sign))
+        {
+            done.sql.push(' ');
+        }
         done.sql.push('$');
         done.sql.push_str(&(place + 1).to_string());
         // `?1and` reads as a number and a word, `$1and` would not.
@@ -138,8 +145,9 @@ mod tests {
     }
 
     #[test]
-    fn a_word_behind_a_number_stays_a_word() {
+    fn a_word_beside_a_parameter_stays_a_word() {
         assert_eq!(translate("SELECT ?1and").unwrap().sql, "SELECT $1 and");
+        assert_eq!(translate("LIMIT?1").unwrap().sql, "LIMIT $1 ");
         assert_eq!(sql("SELECT ?1||?2"), "SELECT$1||$2");
     }
 

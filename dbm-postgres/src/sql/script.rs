@@ -33,26 +33,31 @@ struct Statement {
     creates: bool,
     is_routine: bool,
     parentheses: usize,
-    /// How many BEGIN and CASE are open in a routine.
+    /// How many BEGIN ATOMIC and CASE are open in a routine.
     depth: usize,
+    /// The word before was BEGIN, which may also be a name.
+    is_behind_begin: bool,
 }
 
 impl Statement {
     /// Adds a token. True if it ends the statement.
     fn add(&mut self, token: Token<'_>) -> bool {
-        match token {
+        let is_behind_begin = match token {
             Token::Space => return false,
+            _ => std::mem::take(&mut self.is_behind_begin),
+        };
+        match token {
             Token::Semicolon => return self.parentheses == 0 && self.depth == 0,
             Token::Open => self.parentheses += 1,
             Token::Close => self.parentheses = self.parentheses.saturating_sub(1),
-            Token::Word(word) => self.add_word(word),
+            Token::Word(word) => self.add_word(word, is_behind_begin),
             _ => {}
         }
         self.words += 1;
         false
     }
 
-    fn add_word(&mut self, word: &str) {
+    fn add_word(&mut self, word: &str, is_behind_begin: bool) {
         let is = |wanted: &[&str]| {
             wanted
                 .iter()
@@ -65,7 +70,8 @@ impl Statement {
             _ => {}
         }
         if self.is_routine && self.parentheses == 0 {
-            if is(&["begin"]) || (self.depth > 0 && is(&["case"])) {
+            self.is_behind_begin = is(&["begin"]);
+            if (is_behind_begin && is(&["atomic"])) || (self.depth > 0 && is(&["case"])) {
                 self.depth += 1;
             } else if is(&["end"]) {
                 self.depth = self.depth.saturating_sub(1);
@@ -89,6 +95,16 @@ mod tests {
         let script = format!("{first} ; ; select 1 -- last;");
         assert_eq!(apart(&script), [first, "select 1 -- last;"]);
         assert_eq!(apart("\u{feff}  -- nothing\n;"), [""; 0]);
+        assert_eq!(apart("-- a comment\rCOMMIT; SELECT 1").len(), 2);
+        for continued in [
+            r"E'a'
+            'b\''",
+            r"E'a' -- one string
+            'b\''",
+        ] {
+            assert_eq!(apart(&format!("SELECT {continued}; COMMIT; --'")).len(), 2);
+        }
+        assert_eq!(apart(r"SELECT E'a' 'b\'; COMMIT; --'").len(), 2);
     }
 
     #[test]
@@ -102,5 +118,7 @@ mod tests {
             assert_eq!(apart(&script), [one, "SELECT 2;"]);
         }
         assert_eq!(apart("CREATE TABLE begin (a int); END;").len(), 2);
+        let named = "CREATE FUNCTION begin() RETURNS int LANGUAGE sql AS 'SELECT 1'; COMMIT; END;";
+        assert_eq!(apart(named).len(), 3);
     }
 }

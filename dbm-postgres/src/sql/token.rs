@@ -40,7 +40,7 @@ fn first(sql: &str) -> Option<(Token<'_>, usize)> {
         ';' => (Token::Semicolon, 1),
         '(' => (Token::Open, 1),
         ')' => (Token::Close, 1),
-        '-' if behind.starts_with('-') => (Token::Space, sql.find('\n').unwrap_or(sql.len())),
+        '-' if behind.starts_with('-') => (Token::Space, line(sql)),
         '/' if behind.starts_with('*') => (Token::Space, comment(sql)),
         // A doubled quote reads as two adjacent strings, which end where the one would.
         '\'' => (Token::Text, until(sql, 1, "'")),
@@ -84,6 +84,11 @@ fn until(sql: &str, begin: usize, end: &str) -> usize {
     found.map_or(sql.len(), |at| begin + at + end.len())
 }
 
+/// A line ends with a carriage return, too, unlike in SQLite.
+fn line(sql: &str) -> usize {
+    sql.find(['\n', '\r']).unwrap_or(sql.len())
+}
+
 /// Comments nest, unlike those of SQLite.
 fn comment(sql: &str) -> usize {
     let (mut depth, mut at) = (0, 0);
@@ -106,9 +111,18 @@ fn comment(sql: &str) -> usize {
     sql.len()
 }
 
-/// `E'it\'s'`.
+/// `E'it\'s'`. A string on the next line is part of it, and has the same escapes.
 fn escaped(sql: &str) -> usize {
-    let mut signs = sql.char_indices().skip(2);
+    let mut end = 1 + quoted(&sql[1..]);
+    while let Some(gap) = gap(&sql[end..]) {
+        end += gap;
+        end += quoted(&sql[end..]);
+    }
+    end
+}
+
+fn quoted(sql: &str) -> usize {
+    let mut signs = sql.char_indices().skip(1);
     while let Some((at, sign)) = signs.next() {
         match sign {
             '\\' => drop(signs.next()),
@@ -117,6 +131,23 @@ fn escaped(sql: &str) -> usize {
         }
     }
     sql.len()
+}
+
+/// How far it is to a string that goes on behind the end of a line.
+fn gap(sql: &str) -> Option<usize> {
+    let (mut at, mut is_next_line) = (0, false);
+    loop {
+        let rest = &sql[at..];
+        at += match rest.chars().next()? {
+            '\'' => return is_next_line.then_some(at),
+            '-' if rest.starts_with("--") => line(rest),
+            sign if sign.is_whitespace() => {
+                is_next_line |= matches!(sign, '\n' | '\r');
+                sign.len_utf8()
+            }
+            _ => return None,
+        };
+    }
 }
 
 /// `$7`, `$name`, or a string such as `$tag$ … $tag$`.
