@@ -136,7 +136,7 @@ impl Batch {
     /// Lets the next call join, or commits.
     fn go_on(self: Box<Self>) {
         let has_room = self.members.list().len() < MOST && self.begun.elapsed() < LONGEST;
-        let rest = if self.shared.shares() && has_room && !self.lent.is_closed() {
+        let rest = if self.shared.shares() && has_room && self.lent.is_shareable() {
             Turn::hand_over(self)
         } else {
             Some(self)

@@ -53,6 +53,8 @@ pub(crate) struct Conn {
     in_transaction: bool,
     /// Something is left in it that only closing it removes.
     has_traces: bool,
+    /// Something is set until the transaction ends.
+    has_local: bool,
     /// The statements that run are those of a bare connection, which may do anything.
     is_bare: bool,
 }
@@ -103,6 +105,7 @@ impl Conn {
             busy: false,
             in_transaction: false,
             has_traces: false,
+            has_local: false,
             is_bare: false,
         }
     }
@@ -134,6 +137,12 @@ impl Conn {
     /// From here on a transaction may be open, also if nobody waits for the answer.
     pub(crate) fn set_in_transaction(&mut self) {
         self.in_transaction = true;
+        self.has_local = false;
+    }
+
+    /// Whether another call could go on with the transaction, and find nothing of this one but its rows.
+    pub(crate) fn is_shareable(&self) -> bool {
+        !self.has_traces && !self.has_local && !self.client.is_closed()
     }
 
     /// A body may have left anything in it.
@@ -221,7 +230,7 @@ impl Conn {
         let prepared = self.prepare(sql).await?;
         let parameters = prepared.parameters(given)?;
         let unsent = std::mem::take(&mut self.unsent);
-        self.has_traces |= prepared.leaves_traces;
+        self.note(prepared.kind);
         let parameters = parameters
             .iter()
             .map(|parameter| parameter as &(dyn ToSql + Sync));
@@ -260,7 +269,7 @@ impl Conn {
             parameters: translated.names,
             order: translated.order,
             changes: changes_rows(sql),
-            leaves_traces: kind == Kind::LeavesTraces,
+            kind,
         });
         if self.prepared.len() >= PREPARED {
             self.prepared.clear();
@@ -281,8 +290,18 @@ impl Conn {
                 what: "a setting of the connection",
                 why: "it would outlive the transaction; use SET LOCAL, or a method with `db: &mut Connection`",
             }),
+            Kind::Copy => Err(Error::Refused {
+                what: "COPY from or to the program",
+                why: "`execute_many` writes many rows, and `stream` reads them",
+            }),
             _ => Ok(kind),
         }
+    }
+
+    /// What a statement leaves that runs from here on.
+    fn note(&mut self, kind: Kind) {
+        self.has_traces |= kind == Kind::LeavesTraces;
+        self.has_local |= kind == Kind::Local;
     }
 
     /// Runs several statements. Those of a bare connection are sent one by one: together they would be a transaction.
@@ -292,7 +311,8 @@ impl Conn {
         }
         let statements = statements(sql);
         for range in &statements {
-            self.has_traces |= self.check_kind(&sql[range.clone()])? == Kind::LeavesTraces;
+            let kind = self.check_kind(&sql[range.clone()])?;
+            self.note(kind);
         }
         // The tables may be others afterwards.
         self.prepared.clear();
@@ -316,7 +336,7 @@ impl Conn {
 
     async fn send_many(&mut self, sql: &str, rows: &[BoundParams]) -> Result<u64> {
         let prepared = self.prepare(sql).await?;
-        self.has_traces |= prepared.leaves_traces;
+        self.note(prepared.kind);
         let rows = rows.iter().enumerate();
         let rows = rows.map(|(index, row)| {
             let parameters = prepared.parameters(row);

@@ -6,6 +6,7 @@ use dbm_core::{BoundParams, Error, Result, Value};
 use futures_util::TryStreamExt as _;
 use tokio_postgres::{Column, Row, RowStream, Statement};
 
+use crate::sql::Kind;
 use crate::value::{Cell, Parameter, encode};
 
 pub(crate) struct Prepared {
@@ -16,7 +17,7 @@ pub(crate) struct Prepared {
     pub(crate) order: Vec<usize>,
     /// It inserts, changes or deletes, so the number of rows that it tells is of changes.
     pub(crate) changes: bool,
-    pub(crate) leaves_traces: bool,
+    pub(crate) kind: Kind,
 }
 
 impl Prepared {

@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     limits: Limits,
     turns: Arc<Turns>,
     number: AtomicI64,
+    /// With its schema: a body may have set another search path.
+    commit_table: String,
     /// The lock of all writers.
     lock_key: String,
     /// The next two are true of the schema as it is now.
@@ -51,6 +53,10 @@ impl Server {
             return Err(connector.pooled());
         }
         let schema = connector.settings.schema.replace('\'', "''");
+        let commit_table = format!(
+            "\"{}\"._dbm_commit",
+            connector.settings.schema.replace('"', "\"\"")
+        );
         let pool = Pool::new(connector);
         pool.add(first, process);
         pool.add(second, other);
@@ -59,6 +65,7 @@ impl Server {
             limits,
             turns: Turns::new(),
             number: AtomicI64::new(0),
+            commit_table,
             lock_key: format!("{LOCKS}, hashtext('{schema}')"),
             schema_known: AtomicBool::new(false),
             defers: AtomicBool::new(false),
@@ -95,16 +102,19 @@ impl Shared {
 
     /// Commits, and leaves the number by which it can be found.
     pub(crate) fn commit_sql(&self, commit: &Commit) -> String {
-        let table = if self.lacks_table.load(Ordering::Relaxed) {
-            "CREATE TABLE _dbm_commit (connection uuid PRIMARY KEY, number bigint NOT NULL, at timestamptz NOT NULL); "
+        let table = &self.commit_table;
+        let first = if self.lacks_table.load(Ordering::Relaxed) {
+            format!(
+                "CREATE TABLE {table} (connection uuid PRIMARY KEY, number bigint NOT NULL, at timestamptz NOT NULL); "
+            )
         } else if self.is_schema_known() {
-            ""
+            String::new()
         } else {
-            "DELETE FROM _dbm_commit WHERE at < now() - interval '7 days'; "
+            format!("DELETE FROM {table} WHERE at < now() - interval '7 days'; ")
         };
         let (id, number) = (&commit.identity.id, commit.number);
         format!(
-            "{table}INSERT INTO _dbm_commit VALUES ('{id}', {number}, now()) \
+            "{first}INSERT INTO {table} VALUES ('{id}', {number}, now()) \
              ON CONFLICT (connection) DO UPDATE SET number = excluded.number, at = excluded.at; COMMIT"
         )
     }

@@ -13,7 +13,10 @@ use std::sync::Arc;
 
 use dbm_core::prelude::*;
 use dbm_core::{BoundParams, Params, Value};
-use support::{Database, shared};
+use futures_util::FutureExt as _;
+use support::{Database, LIMIT, shared};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0")]
@@ -90,6 +93,30 @@ impl Store {
         db.execute("INSERT INTO parent VALUES (100)", ()).await?;
         let _ = db.execute("INSERT INTO parent VALUES (100)", ()).await;
         Ok(())
+    }
+
+    /// Ends once others wait for its transaction.
+    #[database_safe]
+    async fn set_local(
+        &self,
+        db: &mut WriteTransaction,
+        sql: &str,
+        entered: &Notify,
+        go: &Notify,
+    ) -> Result<()> {
+        db.execute_batch(sql).await?;
+        entered.notify_one();
+        go.notified().await;
+        Ok(())
+    }
+
+    #[database_safe]
+    async fn settings(&self, db: &mut WriteTransaction) -> Result<(String, String, bool)> {
+        db.query_one(
+            "SELECT current_setting('search_path'), current_setting('work_mem'), to_regclass('pg_temp.mine') IS NULL",
+            (),
+        )
+        .await
     }
 
     /// Whatever columns there are.
@@ -237,6 +264,8 @@ async fn errors_are_told_without_values_and_can_be_told_apart() {
         ("COMMIT", "transaction control"),
         ("; /* */ rollback to x", "transaction control"),
         ("SET work_mem = '1MB'", "SET LOCAL"),
+        ("COPY parent FROM STDIN", "execute_many"),
+        ("COPY parent TO STDOUT", "stream"),
     ] {
         let error = store.write(sql, none()).await.unwrap_err();
         assert!(matches!(error, Error::Refused { .. }), "{sql}: {error}");
@@ -334,6 +363,37 @@ async fn what_a_call_leaves_in_a_connection_no_other_call_finds() {
         "{error}"
     );
     assert_eq!(database.ask("SELECT count(*) FROM parent"), "0");
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_call_sets_until_its_transaction_ends_no_other_call_finds() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let store = store(&database).await;
+    let as_ever = store.settings().await.unwrap();
+    for sql in [
+        "SET LOCAL search_path TO pg_catalog",
+        "SET LOCAL work_mem = '64kB'",
+        "SELECT set_config('work_mem', '64kB', true)",
+        "CREATE TEMP TABLE mine (a int)",
+    ] {
+        let (entered, go) = (Notify::new(), Notify::new());
+        let first = store.set_local(sql, &entered, &go);
+        let second = async {
+            entered.notified().await;
+            // The first poll takes a place in the queue.
+            let mut second = Box::pin(store.settings());
+            assert!((&mut second).now_or_never().is_none());
+            go.notify_one();
+            second.await
+        };
+        let (first, second) = timeout(LIMIT, async { tokio::join!(first, second) })
+            .await
+            .unwrap();
+        first.unwrap();
+        assert_eq!(second.unwrap(), as_ever, "{sql}");
+    }
     store.close().await.unwrap();
 }
 

@@ -10,8 +10,12 @@ pub(crate) enum Kind {
     TransactionControl,
     /// SET, LISTEN, PREPARE, …: the connection would be another one afterwards.
     Lasting,
+    /// SET LOCAL: it is in force until the transaction ends, and not only in the call.
+    Local,
     /// It leaves something in the connection that only closing it removes: a TEMP table, a lock of the session.
     LeavesTraces,
+    /// COPY from or to the program: it is no statement with an answer of rows.
+    Copy,
 }
 
 /// How much of a statement decides about it: words and signs from its beginning. Semicolons before it are no statement.
@@ -21,7 +25,7 @@ const DECIDES: usize = 4;
 pub(crate) fn kind(sql: &str) -> Kind {
     let mut words = [""; DECIDES];
     let mut known = 0;
-    let mut leaves_traces = false;
+    let (mut leaves_traces, mut is_streamed) = (false, false);
     for (token, text) in tokens(sql) {
         let says = !matches!(token, Token::Space | Token::Semicolon);
         if known < DECIDES && says {
@@ -29,6 +33,7 @@ pub(crate) fn kind(sql: &str) -> Kind {
             known += 1;
         }
         leaves_traces |= matches!(token, Token::Word(word) if is_one_of(word, TRACES));
+        is_streamed |= matches!(token, Token::Word(word) if is_one_of(word, &["stdin", "stdout"]));
     }
     let is = |place: usize, wanted: &[&str]| is_one_of(words[place], wanted);
     let is_control = match () {
@@ -52,7 +57,9 @@ pub(crate) fn kind(sql: &str) -> Kind {
         () if is(0, &["prepare"]) => is(1, &["transaction"]) && words[2].ends_with('\''),
         () if is(0, &["set"]) && is(1, &["transaction"]) => true,
         () if is(0, &["set"]) && is(1, &["session", "local"]) => {
-            is(2, &["transaction"]) || (is(1, &["session"]) && is(2, &["characteristics"]))
+            // With it off, an acknowledged commit would not be durable.
+            is(2, &["transaction", "synchronous_commit"])
+                || (is(1, &["session"]) && is(2, &["characteristics"]))
         }
         () => false,
     };
@@ -60,7 +67,9 @@ pub(crate) fn kind(sql: &str) -> Kind {
     match () {
         () if is_control => Kind::TransactionControl,
         () if is_lasting => Kind::Lasting,
+        () if is_streamed && is(0, &["copy"]) => Kind::Copy,
         () if leaves_traces || (is(0, &["declare"])) => Kind::LeavesTraces,
+        () if is(0, &["set"]) && is(1, &["local"]) => Kind::Local,
         () => Kind::Plain,
     }
 }
@@ -133,6 +142,7 @@ mod tests {
             "PREPARE TRANSACTION 'x'",
             "SET TRANSACTION READ ONLY",
             "SET LOCAL TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+            "SET LOCAL synchronous_commit = off",
             "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
         ] {
             assert_eq!(kind(sql), Kind::TransactionControl, "{sql}");
@@ -147,7 +157,6 @@ mod tests {
             "SELECT $$ COMMIT $$ AS commit",
             "DO $$ BEGIN PERFORM 1; END $$",
             "SET CONSTRAINTS ALL IMMEDIATE",
-            "SET LOCAL work_mem = '1MB'",
             "/* COMMIT */ SELECT 1",
             "start",
             "",
@@ -155,6 +164,8 @@ mod tests {
             assert_eq!(kind(sql), Kind::Plain, "{sql}");
         }
         assert_eq!(kind("PREPARE transaction AS SELECT 1"), Kind::Lasting);
+        assert_eq!(kind("SET LOCAL work_mem = '1MB'"), Kind::Local);
+        assert_eq!(kind("copy t (a) to stdout"), Kind::Copy);
     }
 
     #[test]

@@ -71,7 +71,7 @@ async fn pass(
                 let message = &sent[..length];
                 let decided = fate.load(Ordering::SeqCst);
                 // The table is told in each transaction that writes.
-                let is_commit = has(message, "COMMIT") && has(message, "INSERT INTO _dbm_commit");
+                let is_commit = has(message, "COMMIT") && has(message, "_dbm_commit VALUES");
                 if is_commit && decided != Fate::Passes as usize {
                     fate.store(Fate::Passes as usize, Ordering::SeqCst);
                     if decided == Fate::NeverArrives as usize {
