@@ -690,6 +690,8 @@ impl Error {
             Self::InvalidVersion { message } | Self::Backup { message } => {
                 message.push_str(&format!(" ({path})"));
             }
+            #[cfg(feature = "remote")]
+            Self::Server { message, .. } => *message = format!("{path}: {message}").into(),
             _ => {}
         }
         self

@@ -93,10 +93,10 @@ impl Connector {
             .await;
         let about = about.map_err(|error| match error {
             // A server that only speaks the protocol has not all of these.
-            Error::Server { message, .. } => {
+            Error::Server { state, message } if !may_pass(&state) => {
                 self.unfit(&format!("it is not PostgreSQL: {message}"))
             }
-            error => error,
+            error => self.of_start(error),
         })?;
         let [Some(version), Some(number), Some(in_recovery)] = about.as_slice() else {
             return Err(self.unfit("it is not PostgreSQL"));
@@ -114,7 +114,8 @@ impl Connector {
                 "the server is a standby; name all hosts, and target_session_attrs=read-write",
             ));
         }
-        let about = conn.command(&self.set_up).await?;
+        let about = conn.command(&self.set_up).await;
+        let about = about.map_err(|error| self.of_start(error))?;
         match about.as_slice() {
             [Some(process), Some(begun), Some(id)] => {
                 let identity = Identity {
@@ -124,7 +125,20 @@ impl Connector {
                 };
                 Ok((conn, identity))
             }
-            _ => Err(self.unfit("it does not tell its processes")),
+            _ => Err(self.unfit(
+                "the role has no rights on its own connections, because another one is SET for it; connect as that one",
+            )),
+        }
+    }
+
+    /// What the server refuses while the session is set up, with its name.
+    fn of_start(&self, error: Error) -> Error {
+        match &error {
+            Error::Server { state, .. } if may_pass(state) => {
+                Error::disconnected(&self.name, error)
+            }
+            Error::Server { .. } => self.unfit(&error.to_string()),
+            _ => error,
         }
     }
 
@@ -157,6 +171,11 @@ impl Connector {
              or use pool_mode=session",
         )
     }
+}
+
+/// Whether the server is only in need at the moment (class 53) or was told to stop (57).
+fn may_pass(state: &str) -> bool {
+    state.starts_with("53") || state.starts_with("57")
 }
 
 /// The settings for each host. Those of this library come in the place of the system's, which notice a dead machine after hours.
@@ -212,6 +231,7 @@ fn set_up(schema: &str, idle: Duration) -> String {
     let silence = (KEEPALIVE * (PROBES + 1)).as_millis();
     format!(
         "SET search_path TO \"{schema}\"; SET TimeZone TO 'UTC'; SET standard_conforming_strings TO on; \
+         SET client_min_messages TO warning; \
          SET idle_in_transaction_session_timeout TO {idle}; SET default_transaction_read_only TO off; \
          SET tcp_keepalives_idle TO {keepalive}; SET tcp_keepalives_interval TO {keepalive}; \
          SET tcp_keepalives_count TO {PROBES}; SET tcp_user_timeout TO {silence}; \

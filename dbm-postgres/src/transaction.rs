@@ -275,11 +275,13 @@ async fn look(conn: &mut Conn, schema: &str, writes: bool) -> Result<Contents> {
     let literal = schema.replace('\'', "''");
     let found = conn
         .command(&format!(
-            "SELECT to_regnamespace(quote_ident('{literal}')) IS NULL, relname = 'version' \
+            "SELECT to_regnamespace(quote_ident('{literal}')) IS NULL, \
+             CASE WHEN relname IS NOT NULL THEN relname = 'version' AND 3 = (SELECT count(*) FROM pg_attribute \
+             WHERE attrelid = c.oid AND attname IN ('major', 'minor', 'patch') AND NOT attisdropped) END AS is_version \
              FROM (SELECT) AS one LEFT JOIN pg_class AS c ON relnamespace = to_regnamespace(quote_ident('{literal}')) \
              AND relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT starts_with(relname, '_dbm_') \
              AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e') \
-             ORDER BY relname = 'version' NULLS FIRST"
+             ORDER BY is_version NULLS FIRST"
         ))
         .await?;
     let (is_missing, is_version) = match found.as_slice() {

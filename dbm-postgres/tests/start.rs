@@ -200,6 +200,58 @@ async fn the_schema_of_somebody_else_is_refused() {
         database.ask("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"),
         "1"
     );
+    database.ask("CREATE TABLE version (number text)");
+    let error = refusal(&database.description()).await;
+    assert!(matches!(error, Error::ForeignDatabase { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn settings_of_the_role_change_nothing_or_are_told_with_the_host() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let role = format!("{}_role", database.name);
+    database.ask(&format!(
+        "CREATE ROLE {role} LOGIN; CREATE ROLE {role}_other; GRANT {role}_other TO {role}; GRANT CREATE ON SCHEMA public TO {role}"
+    ));
+    let description = database
+        .description()
+        .replace("user=tester", &format!("user={role}"));
+    for setting in [
+        "default_transaction_read_only TO on",
+        "search_path TO nowhere, \"an odd name\"",
+        "client_encoding TO latin1",
+        "TimeZone TO 'Asia/Kathmandu'",
+        "DateStyle TO 'German, DMY'",
+        "standard_conforming_strings TO off",
+        "client_min_messages TO error",
+        "default_transaction_isolation TO serializable",
+        "lock_timeout TO 1",
+    ] {
+        database.ask(&format!("ALTER ROLE {role} SET {setting}"));
+        let store = Store::create(config(&description)).await.unwrap();
+        store.insert().await.unwrap();
+        store.close().await.unwrap();
+        database.ask(&format!("ALTER ROLE {role} RESET ALL"));
+    }
+    for (setting, cause) in [
+        (
+            format!("ALTER ROLE {role} SET role TO {role}_other"),
+            "another one is SET",
+        ),
+        (
+            format!(
+                "ALTER ROLE {role} RESET role; DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO {role}"
+            ),
+            "42501",
+        ),
+    ] {
+        database.ask(&setting);
+        let error = refusal(&description).await.to_string();
+        assert!(
+            error.contains(cause) && error.contains(&database.name),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]
