@@ -100,9 +100,13 @@ impl Server {
         let begin = self.remote.begin(access, method);
         let transaction = self.unless_shut(method, begin).await?;
         let session = ServerSession::new(Arc::clone(self), access, method, transaction);
-        let mut open = lock(&self.open);
-        open.retain(|slot| slot.strong_count() > 0);
-        open.push(session.slot());
+        {
+            let mut open = lock(&self.open);
+            open.retain(|slot| slot.strong_count() > 0);
+            open.push(session.slot());
+        }
+        // If that was after `shut` took the list, nobody else ends the session.
+        session.check()?;
         Ok(session)
     }
 
