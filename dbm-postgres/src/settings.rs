@@ -84,6 +84,8 @@ impl Postgres {
     /// The server, as `libpq` describes it: `host=a,b port=5432 user=shop password=… dbname=shop`, or an URL
     /// `postgresql://shop@a,b/shop`. Of several hosts, the first that accepts writes is used.
     ///
+    /// The options are those of [`tokio_postgres::Config`]; others of `libpq`, such as `sslrootcert` and `passfile`, are refused.
+    ///
     /// Over TCP the connection is encrypted if the server can; `sslmode=require` insists on it, `sslmode=disable` never does.
     /// The certificate is always verified, for the name of the host, with the roots of the system or
     /// [`root_certificates`](Self::root_certificates).

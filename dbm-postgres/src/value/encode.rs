@@ -1,13 +1,13 @@
 //! Parameters, as the type that PostgreSQL expects at their place.
 
 use std::error::Error as StdError;
+use std::fmt;
 
 use dbm_core::Value;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 /// A parameter that fits its type.
-#[derive(Debug)]
 pub(crate) enum Parameter<'v> {
     Null,
     /// In the binary form of its type.
@@ -110,6 +110,13 @@ fn binary<'v, const N: usize>(bytes: [u8; N]) -> Parameter<'v> {
     Parameter::Number(buffer, N)
 }
 
+/// `tokio-postgres` logs the parameters of each statement. Values are in no log.
+impl fmt::Debug for Parameter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
 impl ToSql for Parameter<'_> {
     fn to_sql(
         &self,
@@ -180,6 +187,22 @@ mod tests {
             (Value::from(1.5), Type::BYTEA),
         ] {
             assert!(sent(value.clone(), &of).is_err(), "{value:?} as {of}");
+        }
+    }
+
+    #[test]
+    fn the_debug_form_of_a_parameter_has_no_value() {
+        for value in [
+            Value::from(4711),
+            Value::from("4711"),
+            Value::from(b"4711".to_vec()),
+        ] {
+            let of = if matches!(value, Value::Blob(_)) {
+                Type::BYTEA
+            } else {
+                Type::TEXT
+            };
+            assert_eq!(format!("{:?}", encode(&value, &of).unwrap()), "…");
         }
     }
 
