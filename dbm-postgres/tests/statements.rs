@@ -344,6 +344,11 @@ async fn what_a_call_leaves_in_a_connection_no_other_call_finds() {
     assert_eq!(store.temporary().await.unwrap(), 1);
     assert_eq!(store.temporary().await.unwrap(), 1);
     store
+        .write("DO $$ BEGIN SET search_path TO pg_catalog; END $$", none())
+        .await
+        .unwrap();
+    assert_eq!(store.settings().await.unwrap().0, "public");
+    store
         .vacuum("VACUUM every; SET work_mem = '64kB'; CREATE INDEX CONCURRENTLY i ON every (i2)")
         .await
         .unwrap();

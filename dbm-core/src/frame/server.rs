@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -177,8 +176,7 @@ struct AbandonOnDrop<'a>(Option<&'a Frame<ServerSession>>);
 impl Drop for AbandonOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(frame) = self.0 {
-            frame.poisoned.store(true, Ordering::Relaxed);
-            frame.session().lose(Error::StatementDropped);
+            frame.abandon_statement();
         }
     }
 }

@@ -68,7 +68,8 @@ pub(crate) fn kind(sql: &str) -> Kind {
         () if is_control => Kind::TransactionControl,
         () if is_lasting => Kind::Lasting,
         () if is_streamed && is(0, &["copy"]) => Kind::Copy,
-        () if leaves_traces || (is(0, &["declare"])) => Kind::LeavesTraces,
+        // What the block of a DO does is hidden in a string.
+        () if leaves_traces || is(0, &["declare", "do"]) => Kind::LeavesTraces,
         () if is(0, &["set"]) && is(1, &["local"]) => Kind::Local,
         () => Kind::Plain,
     }
@@ -155,7 +156,6 @@ mod tests {
             "SELECT 'COMMIT'",
             "INSERT INTO t (begin) VALUES ('; COMMIT')",
             "SELECT $$ COMMIT $$ AS commit",
-            "DO $$ BEGIN PERFORM 1; END $$",
             "SET CONSTRAINTS ALL IMMEDIATE",
             "/* COMMIT */ SELECT 1",
             "start",
@@ -190,6 +190,7 @@ mod tests {
             "SELECT set_config('a.b', 'c', false)",
             "WITH a AS (SELECT pg_advisory_lock(1)) SELECT 1",
             "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+            "DO $$ BEGIN SET search_path TO a; END $$",
         ] {
             assert_eq!(kind(sql), Kind::LeavesTraces, "{sql}");
         }
