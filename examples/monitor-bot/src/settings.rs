@@ -1,5 +1,7 @@
 //! The configuration file: TOML, every line optional.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -27,6 +29,10 @@ pub struct Settings {
     /// The connection to Discord.
     #[cfg_attr(not(feature = "discord"), allow(dead_code))]
     pub discord: Discord,
+    /// Where else alerts are told, by name.
+    pub webhook: BTreeMap<String, Webhook>,
+    /// What is called while all is well.
+    pub heartbeat: Heartbeat,
 }
 
 /// How readings are made.
@@ -71,6 +77,59 @@ pub struct Discord {
     pub prefix: String,
     /// What stands between the bot and Discord's HTTP API.
     pub proxy: Option<String>,
+}
+
+/// Where alerts are told.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhook {
+    /// The address.
+    pub url: Secret,
+    /// The method of the request.
+    pub method: String,
+    /// What the body is; values are escaped accordingly.
+    pub content_type: String,
+    /// Other headers.
+    pub headers: BTreeMap<String, Secret>,
+    /// The body, with placeholders.
+    pub body: String,
+}
+
+/// What is called while all is well.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Heartbeat {
+    /// The address.
+    pub url: Option<Secret>,
+}
+
+/// A text that is shown nowhere.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Default for Webhook {
+    fn default() -> Self {
+        Self {
+            url: Secret::default(),
+            method: "POST".to_owned(),
+            content_type: "application/json".to_owned(),
+            headers: BTreeMap::new(),
+            body: r#"{"text": "{{host}}: {{text}}"}"#.to_owned(),
+        }
+    }
 }
 
 impl Default for Web {
@@ -138,6 +197,14 @@ impl Settings {
                 "keep.samples, keep.minutes and keep.hours go from short to long.",
             ));
         }
+        for (name, webhook) in &self.webhook {
+            let wrong = |error| Error::refused(format!("webhook.{name}: {error}"));
+            webhook.check().map_err(wrong)?;
+        }
+        if let Some(url) = &self.heartbeat.url {
+            let wrong = |error| Error::refused(format!("heartbeat: {error}"));
+            url.address().map_err(wrong)?;
+        }
         Ok(())
     }
 }
@@ -172,12 +239,30 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused() {
-        let refused = |text| {
+        let refused = |text: &str| {
             toml::from_str::<Settings>(text).map_or(true, |settings| settings.check().is_err())
         };
         assert!(refused("[collect]\nevery = \"2m\""));
         assert!(refused("[keep]\nsamples = \"30d\""));
         assert!(refused("[collect]\nevry = \"5s\""));
         assert!(!refused("[collect]\nevery = \"1s\""));
+        let webhook = |lines| format!("[webhook.ntfy]\nurl = \"https://ntfy.sh\"\n{lines}");
+        assert!(!refused(&webhook(
+            "body = '{\"topic\": \"mine\", \"message\": \"{{ text }}\"}'"
+        )));
+        assert!(!refused(&webhook(
+            "content_type = \"text/plain\"\nbody = \"{{what}}\""
+        )));
+        for lines in [
+            "url = \"ntfy.sh\"",
+            "method = \"NO METHOD\"",
+            "headers = { \"not a name\" = \"\" }",
+            "body = '{{text}}'",
+            "body = '{\"text\": \"{{what they want}}\"}'",
+            "body = '{\"text\": \"{{text\"}'",
+        ] {
+            assert!(refused(&webhook(lines)), "{lines}");
+        }
+        assert!(refused("[heartbeat]\nurl = \"/ping\""));
     }
 }

@@ -11,9 +11,9 @@ mod script;
 mod status;
 mod watches;
 
-pub use alerts::event_line;
 #[cfg(any(feature = "web", feature = "discord"))]
 pub use alerts::headline;
+pub use alerts::{event_line, process_line};
 pub use grammar::COMMANDS;
 pub use status::{greeting, places};
 #[cfg(feature = "web")]
@@ -49,6 +49,8 @@ pub enum Command {
     RuleList,
     /// The newest alerts.
     Alerts,
+    /// One of them.
+    Alert { id: i64 },
     /// Say that an alert was seen.
     Ack {
         id: Option<i64>,
@@ -114,6 +116,7 @@ impl Command {
             | Self::WatchList
             | Self::RuleList
             | Self::Alerts
+            | Self::Alert { .. }
             | Self::AdminList
             | Self::DbVersion
             | Self::DbCheck
@@ -153,6 +156,7 @@ pub async fn run(app: &App, caller: &Caller, command: Command) -> Result<Reply> 
         Command::RuleRemove { id, rule } => rules::remove(app, id, rule.as_ref()).await,
         Command::RuleList => rules::list(app).await,
         Command::Alerts => alerts::list(app).await,
+        Command::Alert { id } => alerts::show(app, id).await,
         Command::Ack { id, metric } => alerts::acknowledge(app, caller, id, metric.as_ref()).await,
         Command::AdminAdd { id } => admins::add(app, caller, &id).await,
         Command::AdminRemove { id } => admins::remove(app, &id).await,
@@ -197,7 +201,7 @@ mod tests {
             ("rule add \"cpu > 1\"", "add_rule"),
             ("rule list", "rules"),
             ("rule remove \"cpu > 1\"", "remove_rule"),
-            ("alerts", "latest_alerts"),
+            ("alerts", "alerts"),
             ("admin add 7", "add_admin"),
             ("admin list", "admins"),
             ("admin remove 7", "remove_admin"),

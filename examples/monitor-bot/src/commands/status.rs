@@ -12,7 +12,7 @@ use crate::span::rough;
 
 pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
     let reading = app.reading();
-    let (alerts, problem) = app.store.open_alerts().await;
+    let (alerts, problem) = app.open_alerts().await;
     let shown: Vec<_> = reading
         .samples
         .iter()

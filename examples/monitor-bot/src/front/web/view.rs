@@ -61,7 +61,7 @@ pub(super) async fn status(app: &App) -> Status {
     let reading = app.reading();
     // A live read of the status is woken by what is read here.
     let stored_at = app.store.last_sample().await.ok().flatten();
-    let (alerts, problem) = app.store.open_alerts().await;
+    let (alerts, problem) = app.open_alerts().await;
     let cards = reading
         .samples
         .iter()
