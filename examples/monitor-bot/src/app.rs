@@ -164,6 +164,7 @@ impl App {
         let mut ticks = interval(every.as_duration());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
+        let mut failed = None;
         loop {
             tokio::select! {
                 () = self.stopping() => return,
@@ -173,11 +174,16 @@ impl App {
             match self.sample().await {
                 Err(Error::Database(dbm_core::Error::Closed { .. })) => return,
                 Err(error) => {
-                    tracing::error!(%error, "a reading failed");
+                    // A full disk may stay full for days.
+                    let failure = Some(error.to_string());
+                    if failed != failure {
+                        tracing::error!(%error, "a reading failed");
+                    }
+                    failed = failure;
                     let unstored = &mut self.watching.lock().await.unstored;
                     self.store.tell_unstored(unstored).await;
                 }
-                Ok(()) => {}
+                Ok(()) => failed = None,
             }
         }
     }
