@@ -278,12 +278,17 @@ impl App {
 impl App {
     /// The bot on a made-up machine, with a database of its own; a test may pause the time.
     pub async fn fake() -> Arc<Self> {
+        Self::telling(Vec::new()).await
+    }
+
+    /// The same, with somebody to tell.
+    pub async fn telling(receivers: Vec<crate::store::Receiver>) -> Arc<Self> {
         use dbm_core::{Config, Execution};
         let config = Config::in_memory()
             .execution(Execution::Inline)
             .job_workers(0);
         let settings = Settings::default();
-        let store = Store::open(config, settings.keep, Vec::new());
+        let store = Store::open(config, settings.keep, receivers);
         let clock = Clock::virtual_after(None);
         Self::start(store, Sampler::fake(1), clock, settings, None)
             .await

@@ -24,8 +24,8 @@ impl Error {
     /// The reason alone, to go on a sentence.
     pub fn reason(&self) -> String {
         match self {
-            Self::Refused(reason) => reason.clone(),
             Self::Database(error) => plain(error),
+            other => other.to_string(),
         }
     }
 }

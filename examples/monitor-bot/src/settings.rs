@@ -173,7 +173,12 @@ impl Settings {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|error| unusable(path, &error))?;
-        let settings: Self = toml::from_str(&text).map_err(|error| unusable(path, &error))?;
+        let settings: Self = toml::from_str(&text).map_err(|error| {
+            // The whole error would quote a line that may hold a secret.
+            let before = &text[..error.span().map_or(0, |span| span.start)];
+            let line = before.matches('\n').count() + 1;
+            unusable(path, &format!("line {line}: {}", error.message()))
+        })?;
         settings.check().map_err(|error| unusable(path, &error))?;
         Ok(settings)
     }
@@ -235,6 +240,21 @@ mod tests {
             Settings::default()
         );
         assert_eq!(toml::from_str::<Settings>("").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_mistake_is_found_by_its_line_which_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("monitor-bot.toml");
+        fs::write(&file, "[webhook.mine]\nurl = https://example.org/secret\n").unwrap();
+        let error = Settings::read(&file).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2: ") && !error.contains("secret"),
+            "{error}"
+        );
+        let settings = "[webhook.mine]\nurl = \"https://example.org/secret\"";
+        let settings: Settings = toml::from_str(settings).unwrap();
+        assert!(!format!("{settings:?}").contains("secret"));
     }
 
     #[test]

@@ -181,7 +181,9 @@ pub async fn answer(app: &App, caller: &Caller, line: &str) -> Result<Reply> {
 
 #[cfg(test)]
 mod tests {
-    use dbm_core::testing::{Fault, fail_next};
+    use std::time::{Duration, SystemTime};
+
+    use dbm_core::testing::{Fault, fail_next, run_due_jobs, set_clock};
 
     use super::*;
 
@@ -234,6 +236,31 @@ mod tests {
             "{shown}"
         );
         assert_eq!(reply.data["problem"], problem);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_that_could_not_be_sent_are_told_of() {
+        let away = |_| Box::pin(async { Err(Error::refused("no network")) }) as _;
+        let receivers = vec![crate::store::Receiver::new("away", Box::new(away))];
+        let (app, caller) = (App::telling(receivers).await, Caller::console());
+        answer(&app, &caller, "fake memory 97").await.unwrap();
+        answer(&app, &caller, "wait 5s").await.unwrap();
+        for hours in 1..60 {
+            let now = SystemTime::now() + Duration::from_secs(3_600 * hours);
+            set_clock(&app.store, now).unwrap();
+            run_due_jobs(&app.store).await.unwrap();
+        }
+        for (line, shown) in [
+            (
+                "status",
+                "Messages that could not be sent: 1. See db version.",
+            ),
+            ("db version", "1, at last: no network"),
+        ] {
+            let reply = answer(&app, &caller, line).await.unwrap();
+            let text = crate::render::text(&reply, crate::render::Style::PLAIN);
+            assert!(text.contains(shown), "{text}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

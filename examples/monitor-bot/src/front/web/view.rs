@@ -7,6 +7,7 @@ use crate::commands::{headline, in_short, tone};
 use crate::error::Result;
 use crate::metric::{Metric, Unit};
 use crate::reply::Tone;
+use crate::sampler::Processes;
 use crate::span::Span;
 use crate::store::{Alert, Slot};
 
@@ -42,6 +43,8 @@ struct OpenAlert {
     rule: String,
     raised_at: i64,
     seen: Option<String>,
+    /// What used most when it was raised.
+    processes: Option<Processes>,
 }
 
 #[derive(Serialize)]
@@ -98,6 +101,7 @@ impl From<&Alert> for OpenAlert {
             rule: alert.rule.clone(),
             raised_at: alert.raised_at,
             seen: alert.acknowledged_by.clone(),
+            processes: alert.processes.as_deref().cloned(),
         }
     }
 }
