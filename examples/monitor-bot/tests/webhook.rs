@@ -109,8 +109,8 @@ impl Server {
     }
 }
 
-fn told<'a>(message: &'a Value) -> (&'a str, &'a str) {
-    let text = |name: &str| message[name].as_str().unwrap();
+fn told(message: &Value) -> (&str, &str) {
+    let text = |name| message[name].as_str().unwrap();
     (text("metric"), text("what"))
 }
 
