@@ -427,18 +427,30 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rule_waits_as_long_while_nothing_can_be_stored() {
         let app = App::fake().await;
-        let rule = "load > 0 for 25s".parse().unwrap();
+        let rule = "memory > 80 for 20s".parse().unwrap();
+        app.store.remove_rule(Some(2), None).await.unwrap();
         app.store.add_rule(&rule, "ada", 0).await.unwrap();
         next_reading(&app).await.unwrap();
         let mut events = app.events();
+        app.hold("memory".parse().unwrap(), Some(97.0));
         fill_the_disk(&app).await;
         told(&mut events);
         next_reading(&app).await.unwrap();
-        let told = told(&mut events);
-        assert!(
-            told.len() == 1 && told[0].starts_with("Load is at"),
-            "{told:?}"
-        );
+        assert_eq!(told(&mut events), ["Memory is at 97.0 %, above 80.0 %"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_takes_too_long_holds_up_no_alert() {
+        let app = App::fake().await;
+        let mut events = app.events();
+        app.hold("memory".parse().unwrap(), Some(97.0));
+        app.clock.advance(Span::seconds(60));
+        fail_next(&app.store, "rule_state", Fault::Hang);
+        fail_next(&app.store, "record", Fault::Hang);
+        app.sample().await.unwrap_err();
+        let memory = "Memory is at 97.0 %, above 85.0 %";
+        let storage = "Nothing can be stored: it takes longer than 10s";
+        assert_eq!(told(&mut events), [memory, storage]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,6 +24,10 @@ impl Error {
     /// The reason alone, to go on a sentence.
     pub fn reason(&self) -> String {
         match self {
+            Self::Database(dbm_core::Error::Timeout { limit: time, .. })
+            | Self::Database(dbm_core::Error::AcquireTimeout { waited: time, .. }) => {
+                format!("it takes longer than {time:.0?}")
+            }
             Self::Database(error) => plain(error),
             other => other.to_string(),
         }

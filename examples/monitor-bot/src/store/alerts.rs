@@ -22,7 +22,7 @@ const STORE: &str = sql!("
 
 impl Store {
     /// What the rules have to know. A rule that this program does not understand is left out.
-    #[database_safe]
+    #[database_safe(timeout = "10s")]
     pub async fn rule_state(&self, db: &mut ReadTransaction) -> Result<State> {
         let mut rules = Vec::new();
         for kept in self.rules().await? {
@@ -51,7 +51,7 @@ impl Store {
 
     /// Stores a reading and what the rules made of it: all or nothing. A panic in here is an error like any other, so that
     /// the next reading is made all the same.
-    #[database_safe]
+    #[database_safe(timeout = "10s")]
     #[fail_with_exception]
     #[timed(slow = "500ms")]
     pub async fn record(
