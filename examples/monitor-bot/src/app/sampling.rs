@@ -308,7 +308,6 @@ mod tests {
         let mut events = app.events();
         app.hold("memory".parse().unwrap(), Some(97.0));
         app.clock.advance(Span::seconds(60));
-        fail_next(&app.store, "rule_state", Fault::Hang);
         fail_next(&app.store, "record", Fault::Hang);
         app.sample().await.unwrap_err();
         let memory = "Memory is at 97.0 %, above 85.0 %";

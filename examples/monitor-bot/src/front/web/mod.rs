@@ -200,6 +200,8 @@ impl IntoResponse for Failure {
 mod tests {
     use axum::body::to_bytes;
     use dbm_core::testing::{Fault, fail_next};
+    use futures_util::StreamExt;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -243,6 +245,26 @@ mod tests {
             ask_history(&app).await.status(),
             StatusCode::SERVICE_UNAVAILABLE
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_page_learns_of_an_alert_that_cannot_be_stored() {
+        let app = App::fake().await;
+        let page = events(State(Arc::clone(&app))).await.unwrap();
+        let mut statuses = page.into_response().into_body().into_data_stream();
+        statuses.next().await.unwrap().unwrap();
+        app.hold("memory".parse().unwrap(), Some(97.0));
+        fail_next(&app.store, "record", dbm_core::Error::other("full"));
+        app.sample().await.unwrap_err();
+        let told = async {
+            while let Some(Ok(status)) = statuses.next().await {
+                if String::from_utf8_lossy(&status).contains("Memory is at 97.0 %") {
+                    return;
+                }
+            }
+            panic!("the page ended");
+        };
+        timeout(Duration::from_secs(60), told).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
