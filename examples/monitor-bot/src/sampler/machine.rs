@@ -76,7 +76,9 @@ impl Machine {
     }
 
     fn refresh_processes(&mut self) {
-        let wanted = ProcessRefreshKind::nothing().with_cpu().with_memory();
+        // Linux has threads among the processes, each with the memory of all.
+        let wanted = ProcessRefreshKind::nothing().without_tasks();
+        let wanted = wanted.with_cpu().with_memory();
         self.system
             .refresh_processes_specifics(ProcessesToUpdate::All, true, wanted);
     }
@@ -272,4 +274,25 @@ fn measures_processor(label: &str) -> bool {
     ["cpu", "core", "tctl", "tdie", "package", "soc"]
         .iter()
         .any(|word| label.contains(word))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_no_process() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || stopped.recv());
+        let mut machine = Machine::new().unwrap();
+        let all = machine.all_processes();
+        let ids: Vec<_> = all.iter().map(|process| process.id).collect();
+        assert!(ids.contains(&std::process::id()));
+        for task in std::fs::read_dir("/proc/self/task").unwrap() {
+            let task: u32 = task.unwrap().file_name().to_str().unwrap().parse().unwrap();
+            assert!(task == std::process::id() || !ids.contains(&task));
+        }
+        drop(stop);
+        thread.join().unwrap().unwrap_err();
+    }
 }
