@@ -7,7 +7,7 @@ use dbm_core::prelude::*;
 use tokio::task::JoinSet;
 
 use crate::app::App;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::front::console::Console;
 use crate::front::headless::Headless;
 use crate::front::lines::Lines;
@@ -44,7 +44,9 @@ pub async fn serve(
         beside.spawn(ignore_ending(discord.run(Arc::clone(app))));
     }
     if lasting && let Some(url) = &app.settings.heartbeat.url {
-        beside.spawn(webhook::heartbeat(Arc::clone(app), url.address()?));
+        let wrong = |error| Error::refused(format!("heartbeat in the configuration: {error}"));
+        let address = url.address().map_err(wrong)?;
+        beside.spawn(webhook::heartbeat(Arc::clone(app), address));
     }
     // The time of a script with made-up metrics passes only where it says so.
     if !app.clock.is_virtual() || lasting {

@@ -24,7 +24,7 @@ fn no_side_files_stay() {
         .map(|file| file.unwrap().file_name())
         .collect();
     files.sort();
-    assert_eq!(files, ["monitor.db", "test.script"]);
+    assert_eq!(files, ["monitor.db", "monitor.lock", "test.script"]);
 }
 
 #[test]

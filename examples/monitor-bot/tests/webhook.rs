@@ -138,7 +138,9 @@ async fn messages_arrive_in_order_although_they_were_refused_and_the_bot_was_kil
     assert_eq!(told(&server.next_taken().await), ("memory", "raised"));
     assert_eq!(told(&server.next_taken().await), ("swap", "raised"));
     // A run beside it leaves it to the service to tell.
-    let (out, ok) = script(&mut fake_bot(data.path()), data.path(), "ack swap\n");
+    let mut guest = common::bot();
+    guest.arg("--data-dir").arg(data.path());
+    let (out, ok) = script(&mut guest, data.path(), "ack swap\n");
     assert!(ok, "{out}");
     assert_eq!(told(&server.next_taken().await), ("swap", "acknowledged"));
     let written = bot.stop("TERM");

@@ -38,6 +38,9 @@ impl App {
         let reading = Arc::new(reading);
         // It is shown even if it cannot be stored; and who learns of the commit finds it here.
         self.reading.send_replace(Arc::clone(&reading));
+        if self.is_guest {
+            return Ok(());
+        }
         let outage = self.outage.borrow().is_some();
         if !outage
             && unstored.is_empty()

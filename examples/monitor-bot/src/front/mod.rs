@@ -31,7 +31,7 @@ pub trait FrontEnd {
 }
 
 /// Everybody who is told what happens without sitting at the machine.
-pub fn receivers(settings: &Settings) -> Vec<Receiver> {
+pub fn receivers(settings: &Settings) -> Result<Vec<Receiver>, Error> {
     let webhooks = settings.webhook.iter();
     let webhooks = webhooks.map(|(name, webhook)| webhook.receiver(name));
     #[cfg(feature = "discord")]

@@ -23,21 +23,21 @@ use crate::store::Receiver;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Webhook {
-    /// Who sends what happens to this address.
-    pub fn receiver(&self, name: &str) -> Receiver {
+    /// Who sends what happens to this address. It is filled in once, with a made-up event, to see whether that can be done.
+    pub fn receiver(&self, name: &str) -> Result<Receiver> {
+        let name = format!("webhook.{name}");
+        let wrong = |error| Error::refused(format!("{name} in the configuration: {error}"));
+        self.check().map_err(wrong)?;
         let (webhook, agent, host) = (Arc::new(self.clone()), agent(PATIENCE), host());
         let tell = move |event: Event| {
             let (agent, request) = (agent.clone(), webhook.request(&host, &event));
             async move { send(&agent, request?).await }
         };
-        Receiver::new(
-            &format!("webhook.{name}"),
-            Box::new(move |event| Box::pin(tell(event))),
-        )
+        let tell = Box::new(move |event| Box::pin(tell(event)) as _);
+        Ok(Receiver::new(&name, tell))
     }
 
-    /// Whether it can be used: it is filled in once, with a made-up event.
-    pub fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         let event = Alert::default().event(EventKind::Raised, 0, 0.0);
         let request = self.request("\"", &event)?;
         if self.is_json() && serde_json::from_str::<IgnoredAny>(request.body()).is_err() {
@@ -269,6 +269,31 @@ mod tests {
             "content_type = \"application/x-www-form-urlencoded\"\nbody = \"to=me&text={{metric}}\"",
         );
         assert_eq!(body(&form), "to=me&text=process%3Aa%22b%5Cc%20%26%20d");
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused() {
+        webhook("body = '{\"message\": \"{{ text }}\"}'")
+            .check()
+            .unwrap();
+        webhook("content_type = \"text/plain\"\nbody = \"{{what}}\"")
+            .check()
+            .unwrap();
+        for lines in [
+            "method = \"NO METHOD\"",
+            "headers = { \"not a name\" = \"\" }",
+            "body = '{{text}}'",
+            "body = '{\"text\": \"{{what they want}}\"}'",
+            "body = '{\"text\": \"{{text\"}'",
+        ] {
+            assert!(webhook(lines).check().is_err(), "{lines}");
+        }
+        let nowhere: Webhook = toml::from_str("url = \"ntfy.sh/secret\"").unwrap();
+        let error = nowhere.receiver("mine").err().unwrap().to_string();
+        assert!(
+            error.starts_with("webhook.mine") && !error.contains("secret"),
+            "{error}"
+        );
     }
 
     #[test]
