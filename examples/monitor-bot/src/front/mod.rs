@@ -36,7 +36,9 @@ pub fn receivers(settings: &Settings) -> Result<Vec<Receiver>, Error> {
     let webhooks = webhooks.map(|(name, webhook)| webhook.receiver(name));
     #[cfg(feature = "discord")]
     let webhooks = webhooks.chain(
-        discord::Discord::from_env(settings.discord.clone()).and_then(|discord| discord.receiver()),
+        discord::Discord::from_env(settings.discord.clone())
+            .and_then(|discord| discord.receiver())
+            .map(Ok),
     );
     webhooks.collect()
 }
