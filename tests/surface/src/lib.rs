@@ -6,6 +6,11 @@ pub use dbm_core::call::{
     Call, CallOn, Outcome, Site, TypedCall, call, missing_argument, timed as timed_by_hand,
 };
 pub use dbm_core::prelude;
+#[cfg(feature = "remote")]
+pub use dbm_core::remote::{
+    Access, Answer, Backend, Contents, Limits, Promises, Remote, RemoteRows, RemoteTransaction,
+    Waiting, time_text,
+};
 #[cfg(feature = "checked")]
 pub use dbm_core::sql;
 #[cfg(feature = "testing")]
