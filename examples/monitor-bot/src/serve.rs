@@ -7,12 +7,12 @@ use dbm_core::prelude::*;
 use tokio::task::JoinSet;
 
 use crate::app::App;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::front::console::Console;
 use crate::front::headless::Headless;
 use crate::front::lines::Lines;
 use crate::front::script::Script;
-use crate::front::{Ending, FrontEnd, Screen};
+use crate::front::{Ending, FrontEnd, Screen, webhook};
 use crate::options::Options;
 
 /// How long calls that run when the bot is told to stop may go on.
@@ -42,6 +42,11 @@ pub async fn serve(
             crate::front::discord::Discord::from_env(app.settings.discord.clone())
     {
         beside.spawn(ignore_ending(discord.run(Arc::clone(app))));
+    }
+    if lasting && let Some(url) = &app.settings.heartbeat.url {
+        let wrong = |error| Error::refused(format!("heartbeat in the configuration: {error}"));
+        let address = url.address().map_err(wrong)?;
+        beside.spawn(webhook::heartbeat(Arc::clone(app), address));
     }
     // The time of a script with made-up metrics passes only where it says so.
     if !app.clock.is_virtual() || lasting {

@@ -106,7 +106,7 @@ mod tests {
             samples: Span::hours(1),
             ..Retention::default()
         };
-        let store = Store::open(Config::in_memory().job_workers(0), keep, None);
+        let store = Store::open(Config::in_memory().job_workers(0), keep, Vec::new());
         // One hour, the same one again, the one after the next, and the one that was left out.
         for hour in [0, 0, 2, 1] {
             for at in (60..=3_600).step_by(60) {
@@ -129,7 +129,7 @@ mod tests {
         let store = Store::open(
             Config::in_memory().job_workers(0),
             Retention::default(),
-            None,
+            Vec::new(),
         );
         for reading in [
             Reading::of(1, [("cpu", 1.0), ("process_cpu:a.b \"c\"", 2.0)]),
