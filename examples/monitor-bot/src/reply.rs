@@ -26,7 +26,7 @@ pub enum Block {
 }
 
 /// What a piece of text means.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tone {
     /// Nothing special.
     #[default]

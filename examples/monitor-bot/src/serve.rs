@@ -12,7 +12,7 @@ use crate::front::console::Console;
 use crate::front::headless::Headless;
 use crate::front::lines::Lines;
 use crate::front::script::Script;
-use crate::front::{Ending, FrontEnd, Screen};
+use crate::front::{Ending, FrontEnd, Screen, complain};
 use crate::options::Options;
 
 /// How long calls that run when the bot is told to stop may go on.
@@ -50,16 +50,16 @@ pub async fn serve(
     let served = async {
         let app = Arc::clone(app);
         match script {
-            Some(script) => Ok(script.run(app).await),
-            None if options.headless => Ok(Headless { screen }.run(app).await),
+            Some(script) => script.run(app).await,
+            None if options.headless => Headless { screen }.run(app).await,
             None if prompt => {
                 let history = app
                     .data_dir
                     .as_ref()
                     .map(|directory| directory.join("typed.txt"));
-                Ok(Console::open(screen, history)?.run(app).await)
+                Console::open(screen, history)?.run(app).await
             }
-            None => Ok(Lines { screen }.run(app).await),
+            None => Lines { screen }.run(app).await,
         }
     };
     tokio::select! {
@@ -76,8 +76,8 @@ pub async fn serve(
 
 /// A front end that fails has said why, and the bot goes on without it.
 #[cfg(any(feature = "web", feature = "discord"))]
-async fn ignore_ending(front: impl Future<Output = Ending>) {
-    front.await;
+async fn ignore_ending(front: impl Future<Output = Result<Ending>>) {
+    let _ = front.await;
 }
 
 /// The status page, where one is wanted. Only an address that was asked for by name has to be free.
@@ -95,9 +95,9 @@ async fn page(
         None => match Web::bind(usual.address).await {
             Ok(web) => web,
             Err(error) => {
-                eprintln!(
-                    "monitor-bot: {error} Choose another one with --web, or none with --no-web."
-                );
+                complain(format!(
+                    "{error} Choose another one with --web, or none with --no-web."
+                ));
                 return Ok(None);
             }
         },

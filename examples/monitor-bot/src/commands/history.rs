@@ -9,15 +9,16 @@ use crate::reply::{Plot, Reply, Scale, Tone};
 use crate::span::{Span, rough};
 use crate::store::Slot;
 
-/// The columns of a plot.
-const SLOTS: u32 = 60;
+/// The most columns a plot can have use for.
+const COLUMNS: u32 = 160;
 
 pub(super) async fn history(app: &App, metric: &Metric, span: Span) -> Result<Reply> {
     let to = app.clock.now();
     let from = to - span.as_secs();
-    let slots = app.store.history(metric, from, to, SLOTS).await?;
+    let count = slots(app, span, COLUMNS);
+    let slots = app.store.history(metric, from, to, count).await?;
     let title = format!("{} · the last {}", metric.title(), rough(span.as_secs()));
-    let data = json!({ "metric": metric, "from": from, "to": to, "slots": SLOTS, "values": slots });
+    let data = json!({ "metric": metric, "from": from, "to": to, "slots": count, "values": slots });
     let reply = Reply::with_data(data).toned(title, Tone::Strong);
     let Some(summary) = Summary::of(&slots) else {
         if !app.store.knows(metric).await? {
@@ -33,12 +34,25 @@ pub(super) async fn history(app: &App, metric: &Metric, span: Span) -> Result<Re
         _ => "%Y-%m-%d",
     };
     let plot = Plot {
-        values: columns(&slots),
+        values: columns(&slots, count),
         scale: scale(metric, &summary),
         ends: (app.clock.show(from, format), app.clock.show(to, format)),
     };
     let now = app.reading().value(metric);
     Ok(reply.plot(plot).text(summary.line(metric, now)))
+}
+
+/// Into how many slots a span is cut. Each is long enough for two readings, so that one without a value is a gap.
+pub fn slots(app: &App, span: Span, most: u32) -> u32 {
+    let keep = &app.settings.keep;
+    let shortest = match span {
+        span if span > keep.minutes => 3_600,
+        span if span > keep.samples => 60,
+        _ => 1,
+    };
+    let shortest = shortest.max(2 * app.settings.collect.every.as_secs());
+    let fitting = u32::try_from(span.as_secs() / shortest).unwrap_or(most);
+    fitting.clamp(1, most)
 }
 
 struct Summary {
@@ -88,8 +102,8 @@ impl Summary {
     }
 }
 
-fn columns(slots: &[Slot]) -> Vec<Option<f64>> {
-    let mut columns = vec![None; SLOTS as usize];
+fn columns(slots: &[Slot], count: u32) -> Vec<Option<f64>> {
+    let mut columns = vec![None; count as usize];
     for slot in slots {
         if let Some(column) = columns.get_mut(slot.slot as usize) {
             *column = Some(slot.average);
@@ -109,5 +123,31 @@ fn scale(metric: &Metric, summary: &Summary) -> Scale {
         low: 0.0,
         high,
         labels: (metric.show(0.0), metric.show(high)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_slot_is_shorter_than_what_is_measured_in_it() {
+        let app = App::fake().await;
+        for (span, count) in [
+            (Span::seconds(1), 1),
+            (Span::seconds(60), 6),
+            (Span::seconds(600), 60),
+            (Span::hours(6), 160),
+            (Span::hours(24), 160),
+            (Span::days(7), 160),
+        ] {
+            assert_eq!(slots(&app, span, COLUMNS), count, "{span}");
+        }
+        app.wait(Span::seconds(600)).await.unwrap();
+        for span in [Span::seconds(60), Span::seconds(600)] {
+            let reply = history(&app, &"cpu".parse().unwrap(), span).await.unwrap();
+            let values = reply.data["values"].as_array().unwrap();
+            assert_eq!(values.len() as u64, reply.data["slots"].as_u64().unwrap());
+        }
     }
 }

@@ -123,7 +123,7 @@ impl Discord {
 }
 
 impl FrontEnd for Discord {
-    async fn run(self, app: Arc<App>) -> Ending {
+    async fn run(self, app: Arc<App>) -> Result<Ending> {
         // What happened while there was no channel; what happens from now on is a job of its own.
         if let Err(error) = app.store.deliver().await {
             tracing::warn!(%error, "alerts that wait are told on Discord with the next one");

@@ -56,7 +56,7 @@ impl Web {
 }
 
 impl FrontEnd for Web {
-    async fn run(self, app: Arc<App>) -> Ending {
+    async fn run(self, app: Arc<App>) -> Result<Ending> {
         let mut stages = app.store.watch_status();
         let router = Router::new()
             .route("/", get(page))
@@ -73,10 +73,10 @@ impl FrontEnd for Web {
                 .await;
         });
         match server.await {
-            Ok(()) => Ending::Done,
+            Ok(()) => Ok(Ending::Done),
             Err(error) => {
                 tracing::error!(%error, "the status page ended");
-                Ending::Failed
+                Ok(Ending::Failed)
             }
         }
     }
@@ -180,9 +180,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (code, message) = match self {
             Self::Asked(error @ Error::Refused(_)) => (StatusCode::BAD_REQUEST, error.to_string()),
-            Self::Asked(error @ Error::Database(_)) => {
-                (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-            }
+            Self::Asked(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Too many pages are open.".to_owned(),
