@@ -88,7 +88,7 @@ async fn page(
     lasting: bool,
 ) -> Result<Option<crate::front::web::Web>> {
     use crate::front::web::Web;
-    let usual = app.settings.web;
+    let usual = &app.settings.web;
     let web = match options.web {
         Some(address) => Web::bind(address).await?,
         None if !lasting || options.no_web || !usual.enabled => return Ok(None),

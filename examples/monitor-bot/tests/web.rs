@@ -89,8 +89,8 @@ fn the_page_and_its_data_are_served() {
     );
     let (_, body) = get(&address, "/metrics");
     assert!(
-        body.contains("\nmonitor_cpu_percent ")
-            && body.contains("monitor_disk_percent{part=\"/\"}"),
+        body.contains("\nmonitor_cpu_usage_ratio ")
+            && body.contains("monitor_filesystem_usage_ratio{mountpoint=\"/\"}"),
         "{body}"
     );
     service.stop("TERM");
@@ -155,5 +155,85 @@ fn an_address_in_use_is_told() {
             .unwrap()
             .contains("status page cannot be at")
     );
+    service.stop("TERM");
+}
+
+#[test]
+fn every_answer_has_the_headers_and_foreign_names_get_none() {
+    let data = tempfile::tempdir().unwrap();
+    let (service, address) = page(data.path());
+    let asked_as = |host: &str, path: &str| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for path in [
+        "/",
+        "/api/status",
+        "/api/history",
+        "/healthz",
+        "/metrics",
+        "/nothing",
+    ] {
+        let answer = asked_as("localhost:80", path);
+        assert!(!answer.starts_with("HTTP/1.1 421"), "{path}: {answer}");
+        let refused = asked_as("evil.example", path);
+        assert!(refused.starts_with("HTTP/1.1 421"), "{path}: {refused}");
+        assert!(
+            refused.contains("“evil.example”") && !refused.contains("cpu"),
+            "{path}: {refused}"
+        );
+        for answer in [answer, refused] {
+            for header in [
+                "content-security-policy: default-src 'none'",
+                "x-content-type-options: nosniff",
+                "referrer-policy: no-referrer",
+                "cross-origin-resource-policy: same-origin",
+                "cache-control: no-store",
+            ] {
+                assert!(answer.contains(header), "{path}: no {header}: {answer}");
+            }
+        }
+    }
+    service.stop("TERM");
+}
+
+#[test]
+fn a_client_that_asks_too_slowly_is_cut_off_and_many_idle_ones_keep_nobody_out() {
+    let data = tempfile::tempdir().unwrap();
+    let (service, address) = page(data.path());
+    // More than are let in at a time; one of them has been answered, one has begun to ask.
+    let mut idle: Vec<_> = (0..300)
+        .map(|_| TcpStream::connect(&address).unwrap())
+        .collect();
+    write!(idle[0], "GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    write!(idle[1], "GET /healthz HTTP/1.1\r\nHost: ").unwrap();
+    assert!(get(&address, "/healthz").0.starts_with("HTTP/1.1 200"));
+    for stream in &mut idle[..2] {
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    service.stop("TERM");
+}
+
+#[test]
+fn a_page_that_is_open_to_all_is_warned_of() {
+    let data = tempfile::tempdir().unwrap();
+    let mut service = Service::start(data.path(), |command| {
+        command.args(["--web", "0.0.0.0:0"]);
+    });
+    let written = service.wait_for("watching");
+    assert!(written.contains("open to every machine"), "{written}");
     service.stop("TERM");
 }
