@@ -43,6 +43,10 @@ pub async fn serve(
     {
         beside.spawn(ignore_ending(discord.run(Arc::clone(app))));
     }
+    #[cfg(not(feature = "discord"))]
+    if lasting && std::env::var_os("DISCORD_TOKEN").is_some_and(|token| !token.is_empty()) {
+        complain("DISCORD_TOKEN is set, but this program was built without `--features discord`.");
+    }
     // The time of a script with made-up metrics passes only where it says so.
     if !app.clock.is_virtual() || lasting {
         beside.spawn(Arc::clone(app).collect());

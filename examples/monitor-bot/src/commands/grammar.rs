@@ -70,7 +70,7 @@ pub fn parse(words: &[String]) -> Result<Command> {
 }
 
 /// The words of a line; quotes keep a word with spaces together.
-pub(super) fn split(line: &str) -> Result<Vec<String>> {
+pub fn split(line: &str) -> Result<Vec<String>> {
     if line.len() > LONGEST {
         return Err(Error::refused(format!(
             "A line has at most {LONGEST} bytes."
@@ -96,6 +96,15 @@ pub(super) fn split(line: &str) -> Result<Vec<String>> {
     }
     words.extend(word);
     Ok(words)
+}
+
+/// Whether a line begins as a command does.
+#[cfg(feature = "discord")]
+pub fn is_command(line: &str) -> bool {
+    let first = line.split_whitespace().next().map(str::to_lowercase);
+    commands()
+        .iter()
+        .any(|command| command.get_name().split(' ').next() == first.as_deref())
 }
 
 /// Why there is no such command: how those are used that begin alike, or which one may have been meant.

@@ -17,7 +17,7 @@ pub use alerts::headline;
 pub use grammar::completions;
 use grammar::{Held, IdOr};
 #[cfg(feature = "discord")]
-pub use grammar::{commands, parse};
+pub use grammar::{commands, is_command, parse, split};
 #[cfg(feature = "web")]
 pub use history::slots;
 pub use status::{greeting, places};
@@ -36,6 +36,7 @@ use crate::span::Span;
 pub enum Command {
     /// how the machine is; full: every core, disk and interface
     Status {
+        /// how much
         #[arg(
             value_enum,
             value_name = "short|full",
@@ -46,19 +47,23 @@ pub enum Command {
     },
     /// a metric over the last 10m, 2h, 7d … (1h), as a plot
     History {
+        /// cpu, memory, disk:/ …
         metric: Metric,
+        /// 10m, 2h, 7d …
         #[arg(default_value = "1h")]
         span: Span,
     },
     /// watch a process by its name
     #[command(name = "watch add")]
     WatchAdd {
+        /// its name
         #[arg(value_parser = checked_part)]
         process: String,
     },
     /// watch it no longer
     #[command(name = "watch remove")]
     WatchRemove {
+        /// its name
         #[arg(value_parser = checked_part)]
         process: String,
     },
@@ -67,10 +72,14 @@ pub enum Command {
     WatchList,
     /// alert when memory > 85 for 30s, say; more with help rule
     #[command(name = "rule add")]
-    RuleAdd { rule: Rule },
+    RuleAdd {
+        /// memory > 85 for 30s
+        rule: Rule,
+    },
     /// remove a rule; its open alerts end
     #[command(name = "rule remove")]
     RuleRemove {
+        /// its number or the rule
         #[arg(value_name = "ID|RULE")]
         rule: IdOr<Rule>,
     },
@@ -81,18 +90,21 @@ pub enum Command {
     Alerts,
     /// an alert was seen: it is silent until it gets graver
     Ack {
+        /// its number, or what it is about: memory, disk:/ …
         #[arg(value_name = "ID|METRIC")]
         alert: IdOr<Metric>,
     },
     /// let someone change things: on Discord a user's number
     #[command(name = "admin add")]
     AdminAdd {
+        /// who
         #[arg(value_parser = checked_part)]
         id: String,
     },
     /// let them no longer
     #[command(name = "admin remove")]
     AdminRemove {
+        /// who
         #[arg(value_parser = checked_part)]
         id: String,
     },
@@ -110,7 +122,10 @@ pub enum Command {
     DbBackup,
     /// this list, or more on one command
     #[command(alias = "?")]
-    Help { command: Option<String> },
+    Help {
+        /// one command
+        command: Option<String>,
+    },
     /// close the database and leave
     #[command(alias = "exit")]
     Quit,

@@ -37,10 +37,12 @@ pub struct Mock {
     dispatch: broadcast::Sender<Value>,
     numbers: AtomicU64,
     closed: Arc<AtomicBool>,
+    forgotten: Arc<AtomicBool>,
 }
 
 struct Api {
     gateway: SocketAddr,
+    forgotten: Arc<AtomicBool>,
     requests: Requests,
 }
 
@@ -51,9 +53,11 @@ impl Mock {
         let address = http.local_addr().unwrap();
         let (sent, requests) = mpsc::unbounded_channel();
         let (seen, presences) = mpsc::unbounded_channel();
+        let forgotten = Arc::new(AtomicBool::new(false));
         let dispatch = broadcast::Sender::new(16);
         let api = Arc::new(Api {
             gateway: gateway.local_addr().unwrap(),
+            forgotten: Arc::clone(&forgotten),
             requests: sent,
         });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&api));
@@ -78,6 +82,7 @@ impl Mock {
             dispatch,
             numbers: AtomicU64::new(1_000),
             closed,
+            forgotten,
         }
     }
 
@@ -134,6 +139,11 @@ impl Mock {
         self.closed.store(true, Ordering::SeqCst);
     }
 
+    /// From now on the token is not known.
+    pub fn forget(&self) {
+        self.forgotten.store(true, Ordering::SeqCst);
+    }
+
     fn number(&self) -> String {
         self.numbers.fetch_add(1, Ordering::SeqCst).to_string()
     }
@@ -156,6 +166,17 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     let _ = api.requests.send((method, path.clone(), body.clone()));
     if path.ends_with("/gateway") {
         return Json(json!({ "url": format!("ws://{}", api.gateway) })).into_response();
+    }
+    if path.ends_with("/gateway/bot") {
+        if api.forgotten.load(Ordering::SeqCst) {
+            let refusal = json!({ "message": "401: Unauthorized", "code": 0 });
+            return (StatusCode::UNAUTHORIZED, Json(refusal)).into_response();
+        }
+        let limit =
+            json!({ "total": 1_000, "remaining": 999, "reset_after": 0, "max_concurrency": 1 });
+        let url = format!("ws://{}", api.gateway);
+        return Json(json!({ "url": url, "shards": 1, "session_start_limit": limit }))
+            .into_response();
     }
     if path.ends_with("/commands") {
         return Json(json!([])).into_response();
