@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -235,5 +236,110 @@ fn a_page_that_is_open_to_all_is_warned_of() {
     });
     let written = service.wait_for("watching");
     assert!(written.contains("open to every machine"), "{written}");
+    service.stop("TERM");
+}
+
+/// Name, labels and value of a line, or why it is none.
+fn parsed(line: &str) -> Result<(String, String, f64), String> {
+    let (series, value) = line.rsplit_once(' ').ok_or("no value")?;
+    let value = value.parse().map_err(|_| "no number")?;
+    let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| matches!(byte, b'a'..=b'z' | b'_' | b'0'..=b'9'))
+    };
+    let mut rest = labels.strip_suffix('}').ok_or("no end of the labels")?;
+    while !rest.is_empty() {
+        let (label, text) = rest.split_once("=\"").ok_or("no label")?;
+        let mut escape = false;
+        let end = text.find(|letter| {
+            let ends = letter == '"' && !escape;
+            escape = letter == '\\' && !escape;
+            ends
+        });
+        let (text, after) = text.split_at(end.ok_or("no end of a label")?);
+        if !is_name(label) || text.contains('\n') {
+            return Err(format!("the label {label}"));
+        }
+        rest = after[1..].strip_prefix(',').unwrap_or(&after[1..]);
+    }
+    is_name(name)
+        .then(|| (name.to_owned(), labels.to_owned(), value))
+        .ok_or_else(|| "no name".to_owned())
+}
+
+/// Holds a text to the format: each name is described once, before its lines, and each series is there once.
+fn checked(text: &str) -> Vec<(String, String, f64)> {
+    let (mut names, mut series) = (HashSet::new(), HashSet::new());
+    let mut current = String::new();
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, help) = help.split_once(' ').unwrap();
+            assert!(names.insert(name.to_owned()) && !help.is_empty(), "{line}");
+            name.clone_into(&mut current);
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let kind = kind.strip_prefix(&format!("{current} ")).unwrap();
+            let counts = current.ends_with("_total");
+            assert_eq!(kind, if counts { "counter" } else { "gauge" }, "{line}");
+        } else {
+            let sample = parsed(line).unwrap_or_else(|wrong| panic!("{wrong}: {line}"));
+            assert_eq!(sample.0, current, "{line}");
+            assert!(
+                series.insert(format!("{} {}", sample.0, sample.1)),
+                "twice: {line}"
+            );
+            found.push(sample);
+        }
+    }
+    assert!(text.ends_with('\n'));
+    found
+}
+
+#[test]
+fn metrics_keep_to_the_format_and_show_reading_alerts_and_database() {
+    let data = tempfile::tempdir().unwrap();
+    let lines = "watch add 'a\"} 1 b\\'\nrule add cpu > 1\nwait 1m\n";
+    let (out, ok) = script(&mut fake_bot(data.path()), data.path(), lines);
+    assert!(ok, "{out}");
+    let (service, address) = page(data.path());
+    let (_, text) = get(&address, "/metrics");
+    let found = checked(&text);
+    let value = |name: &str, label: &str| {
+        let is = |sample: &&(String, String, f64)| sample.0 == name && sample.1.contains(label);
+        found.iter().find(is).map(|sample| sample.2)
+    };
+    // A whole has another name than its parts.
+    let labels = |name: &str| -> Vec<&str> {
+        let named = found.iter().filter(|sample| sample.0 == name);
+        named.map(|sample| sample.1.as_str()).collect()
+    };
+    assert_eq!(labels("monitor_cpu_usage_ratio"), ["}"]);
+    assert_eq!(labels("monitor_cpu_core_usage_ratio")[0], "core=\"0\"}");
+    assert_eq!(
+        labels("monitor_filesystem_usage_ratio")[0],
+        "mountpoint=\"/\"}"
+    );
+    let ratio = value("monitor_memory_usage_ratio", "").unwrap();
+    assert!(ratio > 0.0 && ratio < 1.0, "{ratio}");
+    let process = r#"process="a\"} 1 b\\""#;
+    assert!(
+        value("monitor_process_running", process).is_some(),
+        "{text}"
+    );
+    assert_eq!(value("monitor_open_alerts", ""), Some(1.0));
+    let alert = "metric=\"cpu\",rule=\"cpu > 1\",acknowledged=\"false\"";
+    assert_eq!(value("monitor_alert_level", alert), Some(1.0));
+    for name in [
+        "monitor_last_reading_timestamp_seconds",
+        "monitor_last_stored_reading_timestamp_seconds",
+        "dbm_commits_total",
+    ] {
+        assert!(value(name, "").unwrap() > 0.0, "{name}");
+    }
+    let recorded = value("dbm_calls_total", "method=\"record\",outcome=\"ok\"");
+    assert!(recorded.unwrap() > 0.0, "{text}");
     service.stop("TERM");
 }

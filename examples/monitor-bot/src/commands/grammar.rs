@@ -157,56 +157,25 @@ pub fn completions(before: &str, typed: &str) -> Vec<String> {
 }
 
 /// A number of something, or how else it is named.
-#[derive(Debug, Clone, PartialEq)]
-pub enum IdOr<T> {
-    /// Its number.
-    Id(i64),
-    /// Its other name.
-    Other(T),
-}
+pub(super) type IdOr<T> = (Option<i64>, Option<T>);
 
-impl<T> IdOr<T> {
-    /// The number, if it is one.
-    pub fn id(&self) -> Option<i64> {
-        match self {
-            Self::Id(id) => Some(*id),
-            Self::Other(_) => None,
-        }
-    }
-
-    /// The other name, if it is none.
-    pub fn other(&self) -> Option<&T> {
-        match self {
-            Self::Id(_) => None,
-            Self::Other(other) => Some(other),
-        }
-    }
-}
-
-impl<T: FromStr<Err = Error>> FromStr for IdOr<T> {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        text.parse()
-            .map_or_else(|_| text.parse().map(Self::Other), |id| Ok(Self::Id(id)))
+pub(super) fn id_or<T: FromStr<Err = Error>>(text: &str) -> Result<IdOr<T>> {
+    match text.parse() {
+        Ok(id) => Ok((Some(id), None)),
+        Err(_) => Ok((None, Some(text.parse()?))),
     }
 }
 
 /// The value that a made-up metric is held at, if any.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Held(pub Option<f64>);
+pub(super) type Held = Option<f64>;
 
-impl FromStr for Held {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        if text.eq_ignore_ascii_case("off") {
-            return Ok(Self(None));
-        }
-        let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
-        number
-            .map(|number| Self(Some(number)))
-            .ok_or_else(|| Error::refused(format!("“{text}” is neither a number nor “off”.")))
+pub(super) fn held(text: &str) -> Result<Held> {
+    match text.parse() {
+        Ok(number) if f64::is_finite(number) => Ok(Some(number)),
+        _ if text.eq_ignore_ascii_case("off") => Ok(None),
+        _ => Err(Error::refused(format!(
+            "“{text}” is neither a number nor “off”."
+        ))),
     }
 }
 
@@ -259,19 +228,29 @@ mod tests {
                     rule: "memory > 85 for 30s".parse().unwrap(),
                 },
             ),
-            ("rule remove 3", Command::RuleRemove { rule: IdOr::Id(3) }),
-            ("ack 3", Command::Ack { alert: IdOr::Id(3) }),
+            (
+                "rule remove 3",
+                Command::RuleRemove {
+                    rule: (Some(3), None),
+                },
+            ),
+            (
+                "ack 3",
+                Command::Ack {
+                    alert: (Some(3), None),
+                },
+            ),
             (
                 "ack disk:/",
                 Command::Ack {
-                    alert: IdOr::Other("disk:/".parse().unwrap()),
+                    alert: (None, "disk:/".parse().ok()),
                 },
             ),
             (
                 "fake disk:/my disk off",
                 Command::Fake {
                     metric: "disk:/my disk".parse().unwrap(),
-                    value: Held(None),
+                    value: None,
                 },
             ),
             ("DB Backup", Command::DbBackup),

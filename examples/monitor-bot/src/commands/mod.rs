@@ -15,7 +15,7 @@ pub use alerts::event_line;
 #[cfg(any(feature = "web", feature = "discord"))]
 pub use alerts::headline;
 pub use grammar::completions;
-use grammar::{Held, IdOr};
+use grammar::{Held, IdOr, held, id_or};
 #[cfg(feature = "discord")]
 pub use grammar::{commands, is_command, parse, split};
 #[cfg(feature = "web")]
@@ -80,7 +80,7 @@ pub enum Command {
     #[command(name = "rule remove")]
     RuleRemove {
         /// its number or the rule
-        #[arg(value_name = "ID|RULE")]
+        #[arg(value_name = "ID|RULE", value_parser = id_or::<Rule>)]
         rule: IdOr<Rule>,
     },
     /// the rules
@@ -91,7 +91,7 @@ pub enum Command {
     /// an alert was seen: it is silent until it gets graver
     Ack {
         /// its number, or what it is about: memory, disk:/ …
-        #[arg(value_name = "ID|METRIC")]
+        #[arg(value_name = "ID|METRIC", value_parser = id_or::<Metric>)]
         alert: IdOr<Metric>,
     },
     /// let someone change things: on Discord a user's number
@@ -134,7 +134,7 @@ pub enum Command {
     /// hold a made-up metric at a value
     Fake {
         metric: Metric,
-        #[arg(value_name = "VALUE|off")]
+        #[arg(value_name = "VALUE|off", value_parser = held)]
         value: Held,
     },
 }
@@ -220,10 +220,12 @@ pub async fn run(app: &App, caller: &Caller, command: Command) -> Result<Reply> 
         Command::WatchRemove { process } => watches::remove(app, &process).await,
         Command::WatchList => watches::list(app).await,
         Command::RuleAdd { rule } => rules::add(app, caller, &rule).await,
-        Command::RuleRemove { rule } => rules::remove(app, rule.id(), rule.other()).await,
+        Command::RuleRemove { rule: (id, rule) } => rules::remove(app, id, rule.as_ref()).await,
         Command::RuleList => rules::list(app).await,
         Command::Alerts => alerts::list(app).await,
-        Command::Ack { alert } => alerts::acknowledge(app, caller, alert.id(), alert.other()).await,
+        Command::Ack {
+            alert: (id, metric),
+        } => alerts::acknowledge(app, caller, id, metric.as_ref()).await,
         Command::AdminAdd { id } => admins::add(app, caller, &id).await,
         Command::AdminRemove { id } => admins::remove(app, &id).await,
         Command::AdminList => admins::list(app).await,
@@ -232,7 +234,7 @@ pub async fn run(app: &App, caller: &Caller, command: Command) -> Result<Reply> 
         Command::DbBackup => database::backup(app).await,
         Command::Help { command } => help::help(command.as_deref()),
         Command::Wait { span } => script::wait(app, span).await,
-        Command::Fake { metric, value } => script::fake(app, &metric, value.0),
+        Command::Fake { metric, value } => script::fake(app, &metric, value),
         Command::Quit => Ok(Reply {
             quit: true,
             ..Reply::default()
