@@ -79,6 +79,8 @@ pub struct Plot {
     pub scale: Scale,
     /// The moments at both ends.
     pub ends: (String, String),
+    /// What the worst value means.
+    pub tone: Tone,
 }
 
 /// The range a plot shows.

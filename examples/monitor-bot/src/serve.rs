@@ -12,7 +12,7 @@ use crate::front::console::Console;
 use crate::front::headless::Headless;
 use crate::front::lines::Lines;
 use crate::front::script::Script;
-use crate::front::{Ending, FrontEnd, Screen, complain};
+use crate::front::{Ending, FrontEnd, Screen};
 use crate::options::Options;
 
 /// How long calls that run when the bot is told to stop may go on.
@@ -45,7 +45,9 @@ pub async fn serve(
     }
     #[cfg(not(feature = "discord"))]
     if lasting && std::env::var_os("DISCORD_TOKEN").is_some_and(|token| !token.is_empty()) {
-        complain("DISCORD_TOKEN is set, but this program was built without `--features discord`.");
+        crate::front::complain(
+            "DISCORD_TOKEN is set, but this program was built without `--features discord`.",
+        );
     }
     // The time of a script with made-up metrics passes only where it says so.
     if !app.clock.is_virtual() || lasting {
@@ -99,7 +101,7 @@ async fn page(
         None => match Web::bind(usual.address).await {
             Ok(web) => web,
             Err(error) => {
-                complain(format!(
+                crate::front::complain(format!(
                     "{error} Choose another one with --web, or none with --no-web."
                 ));
                 return Ok(None);

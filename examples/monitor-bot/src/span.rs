@@ -77,8 +77,12 @@ impl TryFrom<String> for Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let printer = SpanPrinter::new().spacing(Spacing::None);
-        f.write_str(&spelled(self.as_secs(), Unit::Week, Unit::Second, printer))
+        f.write_str(&spelled(
+            self.as_secs(),
+            Unit::Week,
+            Unit::Second,
+            Spacing::None,
+        ))
     }
 }
 
@@ -89,17 +93,17 @@ pub fn rough(seconds: i64) -> String {
         3_600..86_400 => Unit::Minute,
         _ => Unit::Hour,
     };
-    let printer = SpanPrinter::new().spacing(Spacing::BetweenUnitsAndDesignators);
-    spelled(seconds.max(0), Unit::Day, smallest, printer)
+    let spacing = Spacing::BetweenUnitsAndDesignators;
+    spelled(seconds.max(0), Unit::Day, smallest, spacing)
 }
 
-fn spelled(seconds: i64, largest: Unit, smallest: Unit, printer: SpanPrinter) -> String {
+fn spelled(seconds: i64, largest: Unit, smallest: Unit, spacing: Spacing) -> String {
     let units = SpanRound::new().largest(largest).smallest(smallest);
     let units = units.mode(RoundMode::Trunc).days_are_24_hours();
     let span = jiff::Span::new().try_seconds(seconds);
     // Seconds of all the time there is can be spelled.
     let span = span.and_then(|span| span.round(units)).unwrap_or_default();
-    printer.span_to_string(&span)
+    SpanPrinter::new().spacing(spacing).span_to_string(&span)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::status::{rules, tone};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::metric::{Metric, Unit};
@@ -33,9 +34,12 @@ pub(super) async fn history(app: &App, metric: &Metric, span: Span) -> Result<Re
         span if span <= Span::days(60) => "%m-%d %H:%M",
         _ => "%Y-%m-%d",
     };
+    let rules = rules(app).await;
+    let tones = [summary.low, summary.high].map(|value| tone(&rules, metric, value));
     let plot = Plot {
         values: columns(&slots, count),
         scale: scale(metric, &summary),
+        tone: tones.into_iter().max().unwrap_or_default(),
         ends: (app.clock.show(from, format), app.clock.show(to, format)),
     };
     let now = app.reading().value(metric);

@@ -26,7 +26,7 @@ pub(super) fn render(plot: &Plot, style: Style) -> String {
         };
         let blocks: String = heights.iter().map(|height| block(*height, line)).collect();
         out.push_str(&style.paint(&format!("{label:>margin$} ┤"), Tone::Dim));
-        out.push_str(&style.paint(blocks.trim_end(), Tone::Good));
+        out.push_str(&style.paint(blocks.trim_end(), plot.tone));
         out.push('\n');
     }
     let (from, to) = &plot.ends;
@@ -94,6 +94,7 @@ mod tests {
                 labels: ("0".into(), "100".into()),
             },
             ends: ("a".into(), "b".into()),
+            tone: Tone::Plain,
         };
         let room = Some((9, 24));
         let text = render(

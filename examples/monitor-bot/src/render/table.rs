@@ -43,6 +43,7 @@ pub(super) fn render(table: &Table, style: Style) -> String {
 fn cell(cell: &Cell) -> comfy_table::Cell {
     let shown = comfy_table::Cell::new(harmless(&cell.text));
     match cell.tone {
+        _ if cell.text.is_empty() => shown,
         Tone::Plain => shown,
         Tone::Strong => shown.add_attribute(Attribute::Bold),
         Tone::Dim => shown.add_attribute(Attribute::Dim),
