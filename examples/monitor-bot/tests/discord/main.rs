@@ -142,3 +142,17 @@ async fn the_bot_goes_on_when_discord_does_not_want_it() {
         assert!(written.contains("closed in order"), "{written}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discord_that_is_down_is_tried_again_ever_more_rarely() {
+    let data = tempfile::tempdir().unwrap();
+    let mock = Mock::start().await;
+    mock.fail();
+    let mut bot = start(data.path(), &mock);
+    let bot = tokio::task::spawn_blocking(move || {
+        bot.wait_for("tried again in 5s");
+        bot.wait_for("tried again in 10s");
+        bot
+    });
+    bot.await.unwrap().stop("TERM");
+}

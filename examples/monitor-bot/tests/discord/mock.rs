@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -37,12 +37,12 @@ pub struct Mock {
     dispatch: broadcast::Sender<Value>,
     numbers: AtomicU64,
     closed: Arc<AtomicBool>,
-    forgotten: Arc<AtomicBool>,
+    code: Arc<AtomicU16>,
 }
 
 struct Api {
     gateway: SocketAddr,
-    forgotten: Arc<AtomicBool>,
+    code: Arc<AtomicU16>,
     requests: Requests,
 }
 
@@ -53,11 +53,11 @@ impl Mock {
         let address = http.local_addr().unwrap();
         let (sent, requests) = mpsc::unbounded_channel();
         let (seen, presences) = mpsc::unbounded_channel();
-        let forgotten = Arc::new(AtomicBool::new(false));
+        let code = Arc::new(AtomicU16::new(200));
         let dispatch = broadcast::Sender::new(16);
         let api = Arc::new(Api {
             gateway: gateway.local_addr().unwrap(),
-            forgotten: Arc::clone(&forgotten),
+            code: Arc::clone(&code),
             requests: sent,
         });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&api));
@@ -82,7 +82,7 @@ impl Mock {
             dispatch,
             numbers: AtomicU64::new(1_000),
             closed,
-            forgotten,
+            code,
         }
     }
 
@@ -141,7 +141,12 @@ impl Mock {
 
     /// From now on the token is not known.
     pub fn forget(&self) {
-        self.forgotten.store(true, Ordering::SeqCst);
+        self.code.store(401, Ordering::SeqCst);
+    }
+
+    /// From now on nobody is answered.
+    pub fn fail(&self) {
+        self.code.store(500, Ordering::SeqCst);
     }
 
     fn number(&self) -> String {
@@ -168,9 +173,10 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
         return Json(json!({ "url": format!("ws://{}", api.gateway) })).into_response();
     }
     if path.ends_with("/gateway/bot") {
-        if api.forgotten.load(Ordering::SeqCst) {
-            let refusal = json!({ "message": "401: Unauthorized", "code": 0 });
-            return (StatusCode::UNAUTHORIZED, Json(refusal)).into_response();
+        let code = StatusCode::from_u16(api.code.load(Ordering::SeqCst)).unwrap();
+        if !code.is_success() {
+            let refusal = json!({ "message": code.to_string(), "code": 0 });
+            return (code, Json(refusal)).into_response();
         }
         let limit =
             json!({ "total": 1_000, "remaining": 999, "reset_after": 0, "max_concurrency": 1 });
