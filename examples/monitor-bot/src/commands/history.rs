@@ -6,7 +6,7 @@ use super::status::{rules, tone};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::metric::{Metric, Unit};
-use crate::reply::{Plot, Reply, Scale, Tone};
+use crate::reply::{Plot, Reply, Tone};
 use crate::span::{Span, rough};
 use crate::store::Slot;
 
@@ -36,9 +36,16 @@ pub(super) async fn history(app: &App, metric: &Metric, span: Span) -> Result<Re
     };
     let rules = rules(app).await;
     let tones = [summary.low, summary.high].map(|value| tone(&rules, metric, value));
+    let high = match metric.kind.unit() {
+        // A share is seen beside the whole.
+        Unit::Percent => summary.top.max(100.0),
+        Unit::Running => 1.0,
+        _ => summary.top.max(f64::MIN_POSITIVE),
+    };
     let plot = Plot {
         values: columns(&slots, count),
-        scale: scale(metric, &summary),
+        high,
+        labels: (metric.show(0.0), metric.show(high)),
         tone: tones.into_iter().max().unwrap_or_default(),
         ends: (app.clock.show(from, format), app.clock.show(to, format)),
     };
@@ -70,26 +77,16 @@ struct Summary {
 
 impl Summary {
     fn of(slots: &[Slot]) -> Option<Self> {
-        let count: u64 = slots.iter().map(|slot| slot.count).sum();
-        (count > 0).then(|| Self {
-            low: slots
-                .iter()
-                .map(|slot| slot.low)
-                .fold(f64::INFINITY, f64::min),
-            high: slots
-                .iter()
-                .map(|slot| slot.high)
-                .fold(f64::NEG_INFINITY, f64::max),
-            average: slots
-                .iter()
-                .map(|slot| slot.average * slot.count as f64)
-                .sum::<f64>()
-                / count as f64,
+        let least = |of: fn(&Slot) -> f64| slots.iter().map(of).reduce(f64::min);
+        let most = |of: fn(&Slot) -> f64| slots.iter().map(of).reduce(f64::max);
+        let count = slots.iter().map(|slot| slot.count).sum::<u64>();
+        let total = slots.iter().map(|slot| slot.average * slot.count as f64);
+        Some(Self {
+            low: least(|slot| slot.low)?,
+            high: most(|slot| slot.high)?,
+            average: total.sum::<f64>() / count as f64,
             count,
-            top: slots
-                .iter()
-                .map(|slot| slot.average)
-                .fold(f64::NEG_INFINITY, f64::max),
+            top: most(|slot| slot.average)?,
         })
     }
 
@@ -114,20 +111,6 @@ fn columns(slots: &[Slot], count: u32) -> Vec<Option<f64>> {
         }
     }
     columns
-}
-
-/// From nought to a round hundred for shares, to the highest value for the rest.
-fn scale(metric: &Metric, summary: &Summary) -> Scale {
-    let high = match metric.kind.unit() {
-        Unit::Percent => summary.top.max(100.0),
-        Unit::Running => 1.0,
-        _ => summary.top.max(f64::MIN_POSITIVE),
-    };
-    Scale {
-        low: 0.0,
-        high,
-        labels: (metric.show(0.0), metric.show(high)),
-    }
 }
 
 #[cfg(test)]

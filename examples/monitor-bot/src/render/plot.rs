@@ -8,7 +8,7 @@ const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇',
 pub(super) fn render(plot: &Plot, style: Style) -> String {
     let (columns, lines) = style.room.unwrap_or((72, 24));
     let height = (usize::from(lines) / 3).clamp(4, 12);
-    let (low, high) = &plot.scale.labels;
+    let (low, high) = &plot.labels;
     let margin = low.chars().count().max(high.chars().count());
     let width = usize::from(columns)
         .saturating_sub(margin + 2)
@@ -54,12 +54,7 @@ fn fitted(values: &[Option<f64>], width: usize) -> Vec<Option<f64>> {
 
 /// The height of a value; anything there is shows at least a line.
 fn eighths(plot: &Plot, value: f64, height: usize) -> usize {
-    let range = plot.scale.high - plot.scale.low;
-    let share = if range > 0.0 {
-        (value - plot.scale.low) / range
-    } else {
-        0.5
-    };
+    let share = value / plot.high;
     ((share.clamp(0.0, 1.0) * (height * 8) as f64).round() as usize).max(1)
 }
 
@@ -70,7 +65,6 @@ fn block(height: Option<usize>, line: usize) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::Scale;
 
     #[test]
     fn a_plot_is_as_wide_as_there_is_room() {
@@ -88,11 +82,8 @@ mod tests {
     fn a_plot_shows_low_high_and_gaps() {
         let plot = Plot {
             values: vec![Some(0.0), Some(50.0), None, Some(100.0)],
-            scale: Scale {
-                low: 0.0,
-                high: 100.0,
-                labels: ("0".into(), "100".into()),
-            },
+            high: 100.0,
+            labels: ("0".into(), "100".into()),
             ends: ("a".into(), "b".into()),
             tone: Tone::Plain,
         };
