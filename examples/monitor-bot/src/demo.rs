@@ -125,7 +125,7 @@ impl Demo<'_> {
     }
 
     async fn contents(&self, remark: &str) -> Result<()> {
-        let store = Store::open(self.config.clone(), Settings::default().keep, None);
+        let store = Store::open(self.config.clone(), Settings::default().keep, Vec::new());
         let (schema, facts) = (store.get_version().await?, store.facts().await?);
         self.say(&format!(
             "Schema {schema}{remark}: {} values, {} watched process.",
@@ -138,7 +138,7 @@ impl Demo<'_> {
     async fn alert(&self) -> Result<()> {
         self.step("4. An alert is raised and acknowledged (on made-up metrics)")
             .await?;
-        let store = Store::open(self.config.clone(), Settings::default().keep, None);
+        let store = Store::open(self.config.clone(), Settings::default().keep, Vec::new());
         let clock = Clock::virtual_after(store.last_sample().await?);
         let app = App::start(store, Sampler::fake(1), clock, Settings::default(), None).await?;
         for line in [

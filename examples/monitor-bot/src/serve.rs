@@ -12,7 +12,7 @@ use crate::front::console::Console;
 use crate::front::headless::Headless;
 use crate::front::lines::Lines;
 use crate::front::script::Script;
-use crate::front::{Ending, FrontEnd, Screen};
+use crate::front::{Ending, FrontEnd, Screen, webhook};
 use crate::options::Options;
 
 /// How long calls that run when the bot is told to stop may go on.
@@ -48,6 +48,9 @@ pub async fn serve(
         crate::front::complain(
             "DISCORD_TOKEN is set, but this program was built without `--features discord`.",
         );
+    }
+    if lasting && let Some(url) = &app.settings.heartbeat.url {
+        beside.spawn(webhook::heartbeat(Arc::clone(app), url.address()?));
     }
     // The time of a script with made-up metrics passes only where it says so.
     if !app.clock.is_virtual() || lasting {

@@ -11,9 +11,9 @@ mod script;
 mod status;
 mod watches;
 
-pub use alerts::event_line;
 #[cfg(any(feature = "web", feature = "discord"))]
 pub use alerts::headline;
+pub use alerts::{event_line, process_line};
 pub use grammar::completions;
 use grammar::{Held, IdOr, held, id_or};
 #[cfg(feature = "discord")]
@@ -88,6 +88,11 @@ pub enum Command {
     RuleList,
     /// the newest alerts, open or over
     Alerts,
+    /// one of them, and the busiest processes at that time
+    Alert {
+        /// its number
+        id: i64,
+    },
     /// an alert was seen: it is silent until it gets graver
     Ack {
         /// its number, or what it is about: memory, disk:/ …
@@ -192,6 +197,7 @@ impl Command {
             | Self::WatchList
             | Self::RuleList
             | Self::Alerts
+            | Self::Alert { .. }
             | Self::AdminList
             | Self::DbVersion
             | Self::DbCheck
@@ -223,6 +229,7 @@ pub async fn run(app: &App, caller: &Caller, command: Command) -> Result<Reply> 
         Command::RuleRemove { rule: (id, rule) } => rules::remove(app, id, rule.as_ref()).await,
         Command::RuleList => rules::list(app).await,
         Command::Alerts => alerts::list(app).await,
+        Command::Alert { id } => alerts::show(app, id).await,
         Command::Ack {
             alert: (id, metric),
         } => alerts::acknowledge(app, caller, id, metric.as_ref()).await,
@@ -252,7 +259,9 @@ pub async fn answer(app: &App, caller: &Caller, line: &str) -> Result<Reply> {
 
 #[cfg(test)]
 mod tests {
-    use dbm_core::testing::{Fault, fail_next};
+    use std::time::{Duration, SystemTime};
+
+    use dbm_core::testing::{Fault, fail_next, run_due_jobs, set_clock};
 
     use super::*;
 
@@ -272,7 +281,7 @@ mod tests {
             ("rule add \"cpu > 1\"", "add_rule"),
             ("rule list", "rules"),
             ("rule remove \"cpu > 1\"", "remove_rule"),
-            ("alerts", "latest_alerts"),
+            ("alerts", "alerts"),
             ("admin add 7", "add_admin"),
             ("admin list", "admins"),
             ("admin remove 7", "remove_admin"),
@@ -305,6 +314,31 @@ mod tests {
             "{shown}"
         );
         assert_eq!(reply.data["problem"], problem);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_that_could_not_be_sent_are_told_of() {
+        let away = |_| Box::pin(async { Err(Error::refused("no network")) }) as _;
+        let receivers = vec![crate::store::Receiver::new("away", Box::new(away))];
+        let (app, caller) = (App::telling(receivers).await, Caller::console());
+        answer(&app, &caller, "fake memory 97").await.unwrap();
+        answer(&app, &caller, "wait 5s").await.unwrap();
+        for hours in 1..60 {
+            let now = SystemTime::now() + Duration::from_secs(3_600 * hours);
+            set_clock(&app.store, now).unwrap();
+            run_due_jobs(&app.store).await.unwrap();
+        }
+        for (line, shown) in [
+            (
+                "status",
+                "Messages that could not be sent: 1. See db version.",
+            ),
+            ("db version", "1, at last: no network"),
+        ] {
+            let reply = answer(&app, &caller, line).await.unwrap();
+            let text = crate::render::text(&reply, crate::render::Style::PLAIN);
+            assert!(text.contains(shown), "{text}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use crate::metric::{Kind, Metric, Unit};
 pub(super) async fn text(app: &App) -> String {
     let mut page = Page::default();
     reading(&mut page, app);
-    let (alerts, problem) = app.store.open_alerts().await;
+    let (alerts, problem) = app.open_alerts().await;
     // Alerts that are not known are not said to be none.
     if problem.is_none() {
         page.family("monitor_open_alerts", "Alerts that are open");

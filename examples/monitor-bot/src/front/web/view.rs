@@ -7,6 +7,7 @@ use crate::commands::{current_rules, headline, in_short, slots, tone};
 use crate::error::Result;
 use crate::metric::{Metric, Unit};
 use crate::reply::Tone;
+use crate::sampler::Processes;
 use crate::span::Span;
 use crate::store::{Alert, Slot};
 
@@ -42,6 +43,8 @@ struct OpenAlert {
     rule: String,
     raised_at: i64,
     seen: Option<String>,
+    /// What used most when it was raised.
+    processes: Option<Processes>,
 }
 
 #[derive(Serialize)]
@@ -61,7 +64,7 @@ pub(super) async fn status(app: &App) -> Status {
     let reading = app.reading();
     // A live read of the status is woken by what is read here.
     let stored_at = app.store.last_sample().await.ok().flatten();
-    let (alerts, problem) = app.store.open_alerts().await;
+    let (alerts, problem) = app.open_alerts().await;
     let rules = current_rules(app).await;
     let cards = reading
         .samples
@@ -99,6 +102,7 @@ impl From<&Alert> for OpenAlert {
             rule: alert.rule.clone(),
             raised_at: alert.raised_at,
             seen: alert.acknowledged_by.clone(),
+            processes: alert.processes.as_deref().cloned(),
         }
     }
 }
