@@ -1,8 +1,8 @@
 //! How a line becomes a [`Command`].
 
+use std::error::Error as _;
 use std::str::FromStr;
 
-use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use strsim::osa_distance;
 
@@ -58,15 +58,14 @@ pub fn parse(words: &[String]) -> Result<Command> {
     }
     // Nothing here is an option, whatever it begins with.
     let line = [command.get_name().to_owned(), "--".to_owned()];
-    match Line::try_parse_from(line.into_iter().chain(given)) {
-        Ok(line) => Ok(line.command),
-        Err(error) if error.kind() == ErrorKind::ValueValidation => {
-            // What reads a value says in a sentence what is wrong with it.
-            let reason = std::error::Error::source(&error).map(ToString::to_string);
-            Err(Error::refused(reason.unwrap_or_default()))
-        }
-        Err(_) => Err(Error::refused(format!("Write: {}.", usage(&command)))),
-    }
+    let read = Line::try_parse_from(line.into_iter().chain(given));
+    read.map(|line| line.command).map_err(|error| {
+        // What reads a value says in a sentence what is wrong with it.
+        let reason = error.source().and_then(|reason| reason.downcast_ref());
+        reason
+            .cloned()
+            .unwrap_or_else(|| Error::refused(format!("Write: {}.", usage(&command))))
+    })
 }
 
 /// The words of a line; quotes keep a word with spaces together.
