@@ -5,14 +5,16 @@ use serde_json::json;
 use super::alerts;
 use crate::app::App;
 use crate::error::Result;
-use crate::metric::{Kind, Unit};
+use crate::metric::{Kind, Metric, Unit};
 use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::rules::Rule;
 use crate::sampler::{Reading, Sample};
 use crate::span::rough;
 
 pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
     let reading = app.reading();
     let (alerts, problem) = app.open_alerts().await;
+    let rules = rules(app).await;
     let shown: Vec<_> = reading
         .samples
         .iter()
@@ -35,7 +37,10 @@ pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
     for sample in &shown {
         table.row([
             sample.metric.title().into(),
-            Cell::toned(sample.metric.show(sample.value), tone(sample)),
+            Cell::toned(
+                sample.metric.show(sample.value),
+                tone(&rules, &sample.metric, sample.value),
+            ),
             bar(sample).into(),
             Cell::toned(&sample.note, Tone::Dim),
         ]);
@@ -104,16 +109,26 @@ pub fn in_short(sample: &Sample) -> bool {
     }
 }
 
-/// What a value means, apart from any rule.
-pub fn tone(sample: &Sample) -> Tone {
-    match sample.metric.kind.unit() {
-        Unit::Percent | Unit::Celsius if sample.value >= 90.0 => Tone::Bad,
-        Unit::Percent | Unit::Celsius if sample.value >= 75.0 => Tone::Warn,
-        Unit::Percent | Unit::Celsius => Tone::Good,
-        Unit::Running if sample.value < 1.0 => Tone::Bad,
-        Unit::Running => Tone::Good,
-        _ => Tone::Plain,
-    }
+/// The rules as they are now; none while they cannot be read.
+pub async fn rules(app: &App) -> Vec<Rule> {
+    let kept = app.store.rules().await.unwrap_or_default();
+    kept.iter()
+        .filter_map(|rule| rule.text.parse().ok())
+        .collect()
+}
+
+/// What the rules say of a value: bad past a threshold, to be looked at where an alert would not end yet.
+pub fn tone(rules: &[Rule], metric: &Metric, value: f64) -> Tone {
+    let weigh = |rule: &Rule| match rule {
+        _ if rule.passed(value) > 0 => Tone::Bad,
+        _ if rule.is_worse(value, rule.clear) => Tone::Warn,
+        _ => Tone::Good,
+    };
+    let tones = rules
+        .iter()
+        .filter(|rule| rule.applies_to(metric))
+        .map(weigh);
+    tones.max().unwrap_or_default()
 }
 
 fn bar(sample: &Sample) -> String {
@@ -123,4 +138,30 @@ fn bar(sample: &Sample) -> String {
     }
     let filled = (sample.value.clamp(0.0, 100.0) / 100.0 * LENGTH).round();
     "█".repeat(filled as usize) + &"░".repeat((LENGTH - filled) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_red_only_when_a_rule_says_so() {
+        let rules: Vec<Rule> = ["memory > 85", "disk > 90/95", "load > 4", "process stopped"]
+            .map(|rule| rule.parse().unwrap())
+            .into();
+        for (metric, value, meant) in [
+            ("cpu", 99.0, Tone::Plain),
+            ("memory", 80.0, Tone::Good),
+            ("memory", 84.0, Tone::Warn),
+            ("memory", 86.0, Tone::Bad),
+            ("disk:/", 91.0, Tone::Bad),
+            ("load", 5.0, Tone::Bad),
+            ("load:15", 5.0, Tone::Plain),
+            ("process:nginx", 0.0, Tone::Bad),
+            ("process:nginx", 1.0, Tone::Good),
+        ] {
+            let metric = metric.parse().unwrap();
+            assert_eq!(tone(&rules, &metric, value), meant, "{metric} {value}");
+        }
+    }
 }

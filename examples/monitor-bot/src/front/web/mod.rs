@@ -2,6 +2,7 @@
 //!
 //! Everything here reads, so nothing waits for the writer of the database.
 
+mod guard;
 mod prometheus;
 mod view;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -23,13 +25,9 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::{Ending, FrontEnd};
+use super::{Ending, FrontEnd, complain};
 use crate::app::App;
 use crate::error::{Error, Result};
-
-/// The page asks for nothing from elsewhere, and a browser is told to hold it to that.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-                      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// How many pages are kept up to date at a time.
 static LIVE: Semaphore = Semaphore::const_new(100);
@@ -46,6 +44,11 @@ impl Web {
         let listener = TcpListener::bind(address).await.map_err(|error| {
             Error::refused(format!("The status page cannot be at {address}: {error}."))
         })?;
+        if address.ip().is_unspecified() {
+            complain(format!(
+                "The status page at {address} is open to every machine that reaches this one, and has no password."
+            ));
+        }
         Ok(Self { listener })
     }
 
@@ -56,7 +59,7 @@ impl Web {
 }
 
 impl FrontEnd for Web {
-    async fn run(self, app: Arc<App>) -> Ending {
+    async fn run(self, app: Arc<App>) -> Result<Ending> {
         let mut stages = app.store.watch_status();
         let router = Router::new()
             .route("/", get(page))
@@ -65,29 +68,21 @@ impl FrontEnd for Web {
             .route("/api/events", get(events))
             .route("/healthz", get(health))
             .route("/metrics", get(metrics))
+            .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
             .with_state(app);
-        let server = axum::serve(self.listener, router).with_graceful_shutdown(async move {
+        let end = async move {
             // Until the database is closed there is still something to tell: that it takes no calls.
             let _ = stages
                 .wait_for(|status| matches!(status, Status::Stopped | Status::Failed))
                 .await;
-        });
-        match server.await {
-            Ok(()) => Ending::Done,
-            Err(error) => {
-                tracing::error!(%error, "the status page ended");
-                Ending::Failed
-            }
-        }
+        };
+        guard::serve(self.listener, router, end).await;
+        Ok(Ending::Done)
     }
 }
 
-async fn page() -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    (headers, Html(include_str!("page.html")))
+async fn page() -> Html<&'static str> {
+    Html(include_str!("page.html"))
 }
 
 async fn status(State(app): State<Arc<App>>) -> Json<view::Status> {
@@ -155,16 +150,8 @@ async fn health(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let (alerts, problem) = app.open_alerts().await;
-    let open_alerts = problem.is_none().then_some(alerts.len() as i64);
-    let text = prometheus::text(&app.reading(), open_alerts, app.stored(), app.stored_at());
-    (
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        text,
-    )
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], prometheus::text(&app).await)
 }
 
 /// Why a request failed.
@@ -172,6 +159,7 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
 enum Failure {
     Asked(Error),
     Busy,
+    Misdirected(String),
 }
 
 impl From<Error> for Failure {
@@ -184,12 +172,16 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (code, message) = match self {
             Self::Asked(error @ Error::Refused(_)) => (StatusCode::BAD_REQUEST, error.to_string()),
-            Self::Asked(error @ Error::Database(_)) => {
-                (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-            }
+            Self::Asked(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Too many pages are open.".to_owned(),
+            ),
+            Self::Misdirected(name) => (
+                StatusCode::MISDIRECTED_REQUEST,
+                format!(
+                    "This page does not know itself as “{name}”. Add the name to web.names in the configuration."
+                ),
             ),
         };
         (code, Json(json!({ "error": message }))).into_response()
@@ -289,7 +281,7 @@ mod tests {
         assert!(shown.contains("The database failed: no luck"));
         failing();
         let text = body(metrics(State(Arc::clone(&app))).await).await;
-        assert!(text.contains("monitor_cpu_percent ") && !text.contains("monitor_open_alerts"));
+        assert!(text.contains("monitor_cpu_usage_ratio ") && !text.contains("monitor_open_alerts"));
         let text = body(metrics(State(app)).await).await;
         assert!(text.contains("monitor_open_alerts 0"));
     }

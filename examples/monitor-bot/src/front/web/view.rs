@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::app::App;
-use crate::commands::{headline, in_short, tone};
+use crate::commands::{current_rules, headline, in_short, slots, tone};
 use crate::error::Result;
 use crate::metric::{Metric, Unit};
 use crate::reply::Tone;
@@ -65,6 +65,7 @@ pub(super) async fn status(app: &App) -> Status {
     // A live read of the status is woken by what is read here.
     let stored_at = app.store.last_sample().await.ok().flatten();
     let (alerts, problem) = app.open_alerts().await;
+    let rules = current_rules(app).await;
     let cards = reading
         .samples
         .iter()
@@ -75,7 +76,7 @@ pub(super) async fn status(app: &App) -> Status {
             value: sample.value,
             shown: sample.metric.show(sample.value),
             note: sample.note.clone(),
-            tone: match tone(sample) {
+            tone: match tone(&rules, &sample.metric, sample.value) {
                 Tone::Bad => "bad",
                 Tone::Warn => "warn",
                 _ => "",
@@ -107,18 +108,18 @@ impl From<&Alert> for OpenAlert {
 }
 
 pub(super) async fn history(app: &App, metric: &Metric, span: Span) -> Result<History> {
-    /// About as many points as a chart has room for.
-    const SLOTS: u32 = 120;
+    // About as many points as a chart has room for.
+    let slots = slots(app, span, 120);
     let to = app.clock.now();
     let from = to - span.as_secs();
-    let values = app.store.history(metric, from, to, SLOTS).await?;
+    let values = app.store.history(metric, from, to, slots).await?;
     let low = values.iter().map(|slot| slot.low).reduce(f64::min);
     let high = values.iter().map(|slot| slot.high).reduce(f64::max);
     Ok(History {
         metric: metric.clone(),
         from,
         to,
-        slots: SLOTS,
+        slots,
         full: match metric.kind.unit() {
             Unit::Percent | Unit::Celsius => Some(100.0),
             Unit::Running => Some(1.0),
