@@ -11,20 +11,18 @@ mod script;
 mod status;
 mod watches;
 
-pub use alerts::event_line;
-#[cfg(any(feature = "web", feature = "discord"))]
-pub use alerts::headline;
-pub use grammar::COMMANDS;
-pub use status::{greeting, places};
 #[cfg(feature = "web")]
-pub use status::{in_short, tone};
-
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::reply::Reply;
 use crate::rules::Rule;
 use crate::span::Span;
+pub use alerts::event_line;
+#[cfg(any(feature = "web", feature = "discord"))]
+pub use alerts::headline;
+pub use grammar::COMMANDS;
+pub use status::{greeting, places};
 
 /// A command with everything it needs.
 #[derive(Debug, Clone, PartialEq)]

@@ -88,7 +88,7 @@ fn headline(app: &App, reading: &Reading) -> String {
 }
 
 /// Without `full`, one line for each kind; disks and processes each count.
-pub fn in_short(sample: &Sample) -> bool {
+fn in_short(sample: &Sample) -> bool {
     match sample.metric.kind {
         Kind::Disk | Kind::Process => sample.metric.part.is_some(),
         Kind::ProcessCpu | Kind::ProcessMemory => false,
@@ -97,7 +97,7 @@ pub fn in_short(sample: &Sample) -> bool {
 }
 
 /// What a value means, apart from any rule.
-pub fn tone(sample: &Sample) -> Tone {
+fn tone(sample: &Sample) -> Tone {
     match sample.metric.kind.unit() {
         Unit::Percent | Unit::Celsius if sample.value >= 90.0 => Tone::Bad,
         Unit::Percent | Unit::Celsius if sample.value >= 75.0 => Tone::Warn,

@@ -1,0 +1,250 @@
+// The page: what the bot tells, and what is known while it tells nothing.
+
+const SPANS = { "10m": "10 minutes", "1h": "hour", "1d": "day", "7d": "7 days", "30d": "30 days" };
+const LARGE = ["cpu", "memory", "rx", "tx"], NARROW = matchMedia("(max-width: 40rem)");
+const PARTS = { cpu: "core", load: "average", disk: "disk", rx: "interface", tx: "interface", temperature: "sensor", process: "process" };
+const SHOWN_ALERTS = 5, METRICS_AT_ONCE = 40;
+const byId = id => document.getElementById(id);
+const count = (number, word) => `${number} ${word}${number === 1 ? "" : word.endsWith("s") ? "es" : "s"}`;
+const worst = alert => alert.worst && `worst ${alert.worst}`;
+const groupOf = metric => metric.split(":")[0].replace(/^process_.*/, "process");
+
+// --- What is known -------------------------------------------------------------------------------------------------
+
+// The newest status, when its reading was made by this clock, and since when there is no connection.
+let latest = null, readAt = 0, connected = false, lostAt = null;
+
+const age = () => (Date.now() - readAt) / 1000;
+const ago = at => `since ${moment(at / 1000)}`;
+
+// Its state, its headline, and what is to be said about it. All is well only while readings, alerts and the connection are.
+function verdict() {
+  const old = latest && `The figures below are ${rough(age())} old.`;
+  if (!connected) return ["unknown", "Unknown", lostAt ? `No connection ${ago(lostAt)}, trying again. ${old ?? ""}` : "Connecting …"];
+  const { every, at, stored_at, problem, alerts } = latest;
+  if (age() > 3 * every) return ["stale", `No data ${ago(readAt)}`, `${old} One is due every ${rough(every)}.`];
+  const read = `Last reading ${rough(age())} ago`;
+  if (problem) return ["unknown", "Unknown", `Alerts cannot be read. ${problem}`];
+  const seen = alerts.filter(alert => alert.seen_by).length;
+  if (alerts.length) return [seen === alerts.length ? "seen" : "bad", count(alerts.length, "alert"), joined(seen && `${seen} seen`, read)];
+  if (stored_at === null || at - stored_at > 3 * every) return ["stale", stored_at ? `Not stored ${ago(stored_at * 1000)}` : "Not stored", `${read}, but the database does not take it.`];
+  const uptime = latest.metrics.find(({ metric }) => metric === "uptime");
+  return ["well", "All well", joined(read, uptime && `up for ${rough(uptime.value + age())}`)];
+}
+
+function tell() {
+  const [state, headline, detail] = verdict(), { dataset, classList } = document.body;
+  const mark = { well: "✓", bad: "!", seen: "!" }[state] ?? "?";
+  classList.toggle("old", !connected || age() > 3 * latest.every);
+  if (byId("detail").textContent !== detail) byId("detail").textContent = detail;
+  if (byId("headline").textContent === headline && dataset.state === state) return;
+  dataset.state = state;
+  byId("headline").textContent = headline;
+  byId("mark").textContent = mark;
+  document.title = `${state === "bad" || state === "seen" ? `(${latest.alerts.length})` : mark} ${latest?.host ?? "monitor-bot"}`;
+  const colour = { well: "%231b7f3b", bad: "%23c32b22", seen: "%239a6200" }[state] ?? "%23777";
+  byId("icon").href = `data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'><circle cx='4' cy='4' r='4' fill='${colour}'/></svg>`;
+}
+
+// --- The connection ------------------------------------------------------------------------------------------------
+
+// A browser gives up on an event source that was answered with 502, and never learns of a line that went dead: each
+// silence and each error is followed by another try.
+let source, timer, tries = 0;
+
+function connect() {
+  source?.close();
+  source = new EventSource("/api/events");
+  source.onmessage = message => hear(JSON.parse(message.data));
+  source.onerror = lose;
+  wake(lose, 10);
+}
+function wake(next, seconds) {
+  clearTimeout(timer);
+  timer = setTimeout(next, seconds * 1000);
+}
+function lose() {
+  source.close();
+  connected = false;
+  lostAt ??= Date.now();
+  wake(connect, Math.min(30, 2 ** tries++) * (.5 + Math.random() / 2));
+  tell();
+}
+function hear(status) {
+  const returned = !connected, known = latest;
+  if (status.at !== latest?.at) readAt = Date.now() - Math.max(0, status.age) * 1000;
+  [latest, connected, lostAt, tries] = [status, true, null, 0];
+  show();
+  const ids = status => JSON.stringify(status?.alerts.map(({ id, text }) => [id, text]));
+  if (known) announce(known.alerts);
+  if (returned || ids(known) !== ids(status) || Date.now() - loadedAt > period()) load(returned);
+  wake(connect, 3 * status.every);
+}
+function announce(known) {
+  const texts = new Set(known.map(alert => alert.text));
+  const news = latest.alerts.filter(alert => !texts.has(alert.text));
+  if (news.length) byId("news").textContent = news.map(alert => `New alert: ${alert.text}.`).join(" ");
+}
+for (const event of ["online", "pageshow"]) addEventListener(event, () => lostAt && connect());
+document.addEventListener("visibilitychange", () => document.hidden || (latest && age() > 3 * latest.every && connect()));
+setInterval(tell, 1000);
+NARROW.onchange = () => latest && (show(), load());
+
+// --- Now -----------------------------------------------------------------------------------------------------------
+
+// The children of a parent, by key: what is there stays, so that neither focus nor an open detail is lost.
+function arrange(parent, wanted, make) {
+  const there = new Map([...parent.children].map(child => [child.dataset.key, child]));
+  wanted.forEach(([key, item], index) => {
+    const child = there.get(key) ?? make(item);
+    there.delete(key);
+    child.dataset.key = key;
+    if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
+  });
+  for (const child of there.values()) child.remove();
+}
+
+function show() {
+  const groups = Object.groupBy(latest.metrics, ({ metric }) => groupOf(metric));
+  const alerted = new Set(latest.alerts.map(alert => alert.metric)), known = new Set(latest.metrics.map(({ metric }) => metric));
+  const large = LARGE.slice(0, NARROW.matches ? 2 : 4).filter(kind => groups[kind]);
+  const extra = [...alerted].filter(metric => known.has(metric) && !large.includes(metric)).slice(0, SHOWN_ALERTS);
+  byId("host").textContent = latest.host;
+  showAlerts();
+  arrange(byId("large"), [...extra, ...large.toSorted((one, other) => alerted.has(other) - alerted.has(one))].map(metric => [metric, metric]), metric => {
+    const card = element("section", "card");
+    makeFigure(card, metric, "chart");
+    return card;
+  });
+  for (const card of byId("large").children) details(card, groups[card.dataset.key] ?? []);
+  const quiet = Object.keys(groups).filter(kind => kind !== "uptime" && !large.includes(kind));
+  arrange(byId("quiet"), quiet.map(kind => [kind, kind]), kind => {
+    const group = element("details", "card");
+    makeFigure(element("summary", "", group), kind, "spark");
+    return group;
+  });
+  for (const group of byId("quiet").children) details(group, groups[group.dataset.key]);
+  update();
+  byId("foot").textContent = `monitor-bot ${latest.version} · a reading every ${rough(latest.every)}`;
+  tell();
+}
+
+// The parts of a group, drawn once somebody wants to see them.
+function details(card, members) {
+  const parts = members.filter(({ metric }) => metric.includes(":")), kind = card.dataset.key;
+  card.parts = parts;
+  let box = card.matches("details") ? card : card.querySelector("details");
+  if (!box && parts.length > 1) { box = element("details", "", card); element("summary", "", box); }
+  if (!box) return;
+  if (box !== card) box.firstChild.textContent = "each " + PARTS[kind];
+  box.ontoggle ??= () => { show(); load(); };
+  const list = box.querySelector(".parts") ?? element("div", "parts grid", box);
+  const wanted = box.open ? (parts.length ? parts : members) : [];
+  arrange(list, wanted.map(({ metric }) => [metric, metric]), metric => makeFigure(null, metric, "chart").root);
+}
+
+function update() {
+  const now = new Map(latest.metrics.map(one => [one.metric, one]));
+  for (const figure of figures()) {
+    const one = now.get(figure.metric);
+    if (figure.kind === "strip") continue;
+    const parts = figure.root.closest("#quiet > details > summary") ? figure.root.closest("details").parts : [];
+    figure.name.textContent = one?.title ?? "Processes";
+    figure.svg.setAttribute("aria-label", figure.name.textContent);
+    figure.now = { shown: one ? UNITS[one.unit](one.value) : processes(parts), note: one ? parts.length > 1 ? count(parts.length, PARTS[figure.metric]) : one.note : watched(parts).map(({ metric }) => metric.slice(8)).join(", ") };
+    const tones = [one, ...parts].map(one => one?.tone);
+    figure.root.dataset.tone = ["bad", "warn"].find(tone => tones.includes(tone)) ?? "";
+    cross(figure);
+  }
+}
+const watched = parts => parts.filter(({ metric }) => metric.startsWith("process:"));
+function processes(parts) {
+  const all = watched(parts), stopped = all.filter(({ value }) => value < 1).length;
+  return stopped ? `${stopped} of ${all.length} stopped` : `${all.length} running`;
+}
+
+function showAlerts() {
+  const alerts = latest.alerts.toSorted((one, other) => Boolean(one.seen_by) - Boolean(other.seen_by));
+  arrange(byId("alerts"), alerts.slice(0, SHOWN_ALERTS).map(alert => [String(alert.id), alert]), () => element("li"));
+  for (const [index, item] of [...byId("alerts").children].entries()) {
+    const alert = alerts[index];
+    item.className = alert.seen_by ? "card seen" : "card";
+    item.replaceChildren();
+    element("strong", "", item, alert.text);
+    element("span", "dim", item, joined(worst(alert), `since ${moment(alert.raised_at)}, for ${rough(latest.at - alert.raised_at)}`, `rule ${alert.rule}`));
+    const action = element("span", "action", item, alert.seen_by ? `seen by ${alert.seen_by}` : "to acknowledge: ");
+    if (!alert.seen_by) element("code", "", action, `ack ${alert.id}`);
+  }
+  if (alerts.length > SHOWN_ALERTS) element("li", "dim", byId("alerts"), `and ${alerts.length - SHOWN_ALERTS} more, among the incidents`).dataset.key = "more";
+}
+
+// --- The chosen span -----------------------------------------------------------------------------------------------
+
+let span = SPANS[location.hash.slice(1)] ? location.hash.slice(1) : "10m", loading = null, loadedAt = 0;
+const period = () => drawing ? 1000 * Math.min(60, Math.max(latest.every, (drawing.to - drawing.from) / drawing.slots)) : 0;
+
+// Only the answer to the newest question is shown. One that nobody waits for does not push the one before it away.
+async function load(urgent = true) {
+  if (!latest || loading && !urgent) return;
+  loading?.abort();
+  const mine = loading = new AbortController(), asked = span;
+  const known = new Set(latest.metrics.map(({ metric }) => metric));
+  const metrics = [...new Set(figures().map(({ metric }) => metric))].filter(metric => known.has(metric));
+  if (urgent) document.body.dataset.history = "loading";
+  let loaded = null;
+  try {
+    for (let first = 0; first < Math.max(1, metrics.length); first += METRICS_AT_ONCE) {
+      const query = new URLSearchParams([["span", asked], ...metrics.slice(first, first + METRICS_AT_ONCE).map(metric => ["metric", metric])]);
+      const response = await fetch(`/api/history?${query}`, { signal: AbortSignal.any([mine.signal, AbortSignal.timeout(30000)]) });
+      // A proxy does not answer in JSON.
+      const answer = await response.json().catch(() => ({}));
+      if (!response.ok) throw new Error(answer.error ?? `The answer was ${response.status}.`);
+      loaded = { ...answer, ...loaded, series: [...loaded?.series ?? [], ...answer.series] };
+    }
+  } catch (error) {
+    if (loading !== mine) return;
+    loading = null;
+    document.body.dataset.history = "failed";
+    byId("uptime").textContent = `The last ${SPANS[asked]} could not be read. ${error.message}`;
+    return;
+  }
+  if (loading !== mine) return;
+  loading = null;
+  loadedAt = Date.now();
+  drawing = { ...loaded, series: new Map(loaded.series.map(series => [series.metric, series])) };
+  document.body.dataset.history = asked;
+  showPast();
+  figures().forEach(draw);
+}
+
+function showPast() {
+  const { from, to, since, gaps, incidents } = drawing, of = `the last ${SPANS[span]}`;
+  const missing = gaps.reduce((sum, [start, end]) => sum + end - start, 0);
+  const share = since === null ? null : 100 * (1 - missing / Math.max(1, to - since));
+  const uptime = byId("uptime");
+  uptime.replaceChildren();
+  element("strong", "", uptime, share === null ? "–" : (share > 99.995 ? 100 : Math.floor(share * 100) / 100) + " %");
+  uptime.append(` uptime in ${of}` + (since > from ? `, since ${moment(since)}` : ""));
+  const list = byId("incidents"), happened = [
+    ...incidents.map(alert => [alert.raised_at, alert.cleared_at, joined(alert.text, worst(alert))]),
+    ...gaps.map(([start, end]) => [start, end, "No readings"]),
+  ].toSorted(([one], [other]) => other - one);
+  list.firstChild.textContent = happened.length ? count(happened.length, "incident") : "No incidents";
+  list.lastChild.replaceChildren();
+  for (const [start, end, text] of happened) {
+    const item = element("li", "", list.lastChild);
+    element("time", "dim", item, moment(start));
+    item.append(text);
+    element("span", "dim", item, end === null ? `open for ${rough(to - start)}` : `for ${rough(end - start)}`);
+  }
+}
+
+for (const choice of Object.keys(SPANS)) {
+  const label = element("label", "", byId("spans")), input = element("input", "spoken", label);
+  Object.assign(input, { type: "radio", name: "span", checked: choice === span, onchange: () => { span = choice; history.replaceState(null, "", "#" + choice); load(); } });
+  label.append(choice);
+}
+makeFigure(byId("past"), null, "strip");
+byId("past").insertBefore(byId("past").lastChild, byId("incidents"));
+tell();
+connect();
