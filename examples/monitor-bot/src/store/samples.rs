@@ -68,16 +68,6 @@ impl Store {
         .await
     }
 
-    /// When the oldest reading that is remembered was made.
-    #[cfg(feature = "web")]
-    #[database_safe]
-    pub async fn first_sample(&self, db: &mut ReadTransaction) -> Result<Option<i64>> {
-        let sql = "SELECT min(coalesce((SELECT min(at) FROM hour WHERE metric_id = id),
-                                       (SELECT min(at) FROM minute WHERE metric_id = id),
-                                       (SELECT min(at) FROM sample WHERE metric_id = id))) FROM metric";
-        db.query_one(sql, ()).await
-    }
-
     /// Whether a metric has ever been measured.
     #[database_safe]
     pub async fn knows(&self, db: &mut ReadTransaction, metric: &Metric) -> Result<bool> {
@@ -86,6 +76,16 @@ impl Store {
             (metric.to_string(),),
         )
         .await
+    }
+
+    /// When the oldest reading that is remembered was made.
+    #[cfg(feature = "web")]
+    #[database_safe]
+    pub async fn first_sample(&self, db: &mut ReadTransaction) -> Result<Option<i64>> {
+        let sql = "SELECT min(coalesce((SELECT min(at) FROM hour WHERE metric_id = id),
+                                       (SELECT min(at) FROM minute WHERE metric_id = id),
+                                       (SELECT min(at) FROM sample WHERE metric_id = id))) FROM metric";
+        db.query_one(sql, ()).await
     }
 
     /// The history of a metric after `from` up to `to`, in `slots` of equal length; empty ones are left out.

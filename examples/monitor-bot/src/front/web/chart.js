@@ -121,7 +121,7 @@ function cross(figure) {
   }
   if (figure.kind === "strip") return;
   figure.value.textContent = shown;
-  figure.note.textContent = note;
+  figure.note.textContent = figure.kind === "spark" ? now?.note ?? "" : note;
   figure.svg.setAttribute("aria-valuetext", note ? `${shown}, ${note}` : shown);
   if (drawing) for (const [name, at] of [["min", drawing.from], ["max", drawing.to], ["now", Math.round(cursor ?? drawing.to)]]) figure.svg.setAttribute("aria-value" + name, at);
 }
@@ -135,7 +135,10 @@ function draw(figure) {
   const left = figure.left = kind === "chart" ? GUTTER : 0, bottom = height - (axis ? AXIS : 1);
   figure.width = width;
   const x = figure.x = at => +(left + (at - from) / (to - from) * (width - left)).toFixed(1);
-  const shade = (className, start, end, y = 0) => drawn("rect", { class: className, x: x(Math.max(from, start)), y, height: bottom - y, width: Math.max(1.5, x(Math.min(to, end)) - x(Math.max(from, start))) }, svg);
+  const shade = (className, start, end, y = 0) => {
+    const begin = Math.min(x(Math.max(from, start)), width - 2);
+    drawn("rect", { class: className, x: begin, y, height: bottom - y, width: Math.max(2, x(Math.min(to, end)) - begin) }, svg);
+  };
   if (kind === "strip" && drawing.since !== null) shade("measured", drawing.since, to, bottom / 2);
   for (const [start, end] of drawing.gaps) shade("gap", start, end);
   for (const alert of drawing.incidents.toReversed()) if (kind === "strip" || alert.metric === figure.metric || kind === "spark" && groupOf(alert.metric) === figure.metric) shade("incident", alert.raised_at, alert.cleared_at ?? to);

@@ -106,12 +106,13 @@ function arrange(parent, wanted, make) {
 
 function show() {
   const groups = Object.groupBy(latest.metrics, ({ metric }) => groupOf(metric));
-  const alerted = new Set(latest.alerts.map(alert => alert.metric)), known = new Set(latest.metrics.map(({ metric }) => metric));
+  const alerted = new Set(unseenFirst().map(alert => alert.metric)), known = new Set(latest.metrics.map(({ metric }) => metric));
   const large = LARGE.slice(0, NARROW.matches ? 2 : 4).filter(kind => groups[kind]);
   const extra = [...alerted].filter(metric => known.has(metric) && !large.includes(metric)).slice(0, SHOWN_ALERTS);
   byId("host").textContent = latest.host;
   showAlerts();
-  arrange(byId("large"), [...extra, ...large.toSorted((one, other) => alerted.has(other) - alerted.has(one))].map(metric => [metric, metric]), metric => {
+  const urgent = metric => latest.alerts.some(alert => alert.metric === metric && !alert.seen_by);
+  arrange(byId("large"), [...extra, ...large].toSorted((one, other) => urgent(other) - urgent(one)).map(metric => [metric, metric]), metric => {
     const card = element("section", "card");
     makeFigure(card, metric, "chart");
     return card;
@@ -151,7 +152,7 @@ function update() {
     const parts = figure.root.closest("#quiet > details > summary") ? figure.root.closest("details").parts : [];
     figure.name.textContent = one?.title ?? "Processes";
     figure.svg.setAttribute("aria-label", figure.name.textContent);
-    figure.now = { shown: one ? UNITS[one.unit](one.value) : processes(parts), note: one ? parts.length > 1 ? count(parts.length, PARTS[figure.metric]) : one.note : watched(parts).map(({ metric }) => metric.slice(8)).join(", ") };
+    figure.now = { shown: one ? UNITS[one.unit](one.value) : processes(parts), note: one ? parts.length > 1 && figure.metric !== "load" ? count(parts.length, PARTS[figure.metric]) : one.note : watched(parts).map(({ metric }) => metric.slice(8)).join(", ") };
     const tones = [one, ...parts].map(one => one?.tone);
     figure.root.dataset.tone = ["bad", "warn"].find(tone => tones.includes(tone)) ?? "";
     cross(figure);
@@ -163,8 +164,9 @@ function processes(parts) {
   return stopped ? `${stopped} of ${all.length} stopped` : `${all.length} running`;
 }
 
+const unseenFirst = () => latest.alerts.toSorted((one, other) => Boolean(one.seen_by) - Boolean(other.seen_by));
 function showAlerts() {
-  const alerts = latest.alerts.toSorted((one, other) => Boolean(one.seen_by) - Boolean(other.seen_by));
+  const alerts = unseenFirst();
   arrange(byId("alerts"), alerts.slice(0, SHOWN_ALERTS).map(alert => [String(alert.id), alert]), () => element("li"));
   for (const [index, item] of [...byId("alerts").children].entries()) {
     const alert = alerts[index];
@@ -239,10 +241,9 @@ function showPast() {
   }
 }
 
-for (const choice of Object.keys(SPANS)) {
-  const label = element("label", "", byId("spans")), input = element("input", "spoken", label);
-  Object.assign(input, { type: "radio", name: "span", checked: choice === span, onchange: () => { span = choice; history.replaceState(null, "", "#" + choice); load(); } });
-  label.append(choice);
+for (const choice of byId("spans").querySelectorAll("input")) {
+  choice.checked = choice.value === span;
+  choice.onchange = () => { span = choice.value; history.replaceState(null, "", "#" + span); load(); };
 }
 makeFigure(byId("past"), null, "strip");
 byId("past").insertBefore(byId("past").lastChild, byId("incidents"));
