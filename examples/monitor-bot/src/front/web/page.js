@@ -2,7 +2,12 @@
 
 const SPANS = { "10m": "10 minutes", "1h": "hour", "1d": "day", "7d": "7 days", "30d": "30 days" };
 const LARGE = ["cpu", "memory", "rx", "tx"], NARROW = matchMedia("(max-width: 40rem)");
-const PARTS = { cpu: "core", load: "average", disk: "disk", rx: "interface", tx: "interface", temperature: "sensor", process: "process" };
+const PARTS = {
+  cpu: "core", load: "average", disk: "disk", rx: "interface", tx: "interface", temperature: "sensor", process: "process",
+};
+const MARKS = {
+  well: ["✓", "#1b7f3b"], bad: ["!", "#c32b22"], seen: ["!", "#9a6200"], stale: ["?", "#9a6200"], unknown: ["?", "#777"],
+};
 const SHOWN_ALERTS = 5, METRICS_AT_ONCE = 40;
 const byId = id => document.getElementById(id);
 const count = (number, word) => `${number} ${word}${number === 1 ? "" : word.endsWith("s") ? "es" : "s"}`;
@@ -15,35 +20,38 @@ const groupOf = metric => metric.split(":")[0].replace(/^process_.*/, "process")
 let latest = null, readAt = 0, connected = false, lostAt = null;
 
 const age = () => (Date.now() - readAt) / 1000;
-const ago = at => `since ${moment(at / 1000)}`;
+const isOld = () => age() > 3 * latest.every;
 
-// Its state, its headline, and what is to be said about it. All is well only while readings, alerts and the connection are.
+// The state, its headline, and what else is to be said. All is well only while readings, alerts and the connection are.
 function verdict() {
-  const old = latest && `The figures below are ${rough(age())} old.`;
-  if (!connected) return ["unknown", "Unknown", lostAt ? `No connection ${ago(lostAt)}, trying again. ${old ?? ""}` : "Connecting …"];
+  const old = latest ? `The figures below are ${rough(age())} old.` : "";
+  if (!connected && !lostAt) return ["unknown", "Unknown", "Connecting …"];
+  if (!connected) return ["unknown", "Unknown", `No connection since ${moment(lostAt / 1000)}, trying again. ${old}`];
   const { every, at, stored_at, problem, alerts } = latest;
-  if (age() > 3 * every) return ["stale", `No data ${ago(readAt)}`, `${old} One is due every ${rough(every)}.`];
+  if (isOld()) return ["stale", `No data since ${moment(readAt / 1000)}`, `${old} A reading is due every ${rough(every)}.`];
   const read = `Last reading ${rough(age())} ago`;
   if (problem) return ["unknown", "Unknown", `Alerts cannot be read. ${problem}`];
-  const seen = alerts.filter(alert => alert.seen_by).length;
-  if (alerts.length) return [seen === alerts.length ? "seen" : "bad", count(alerts.length, "alert"), joined(seen && `${seen} seen`, read)];
-  if (stored_at === null || at - stored_at > 3 * every) return ["stale", stored_at ? `Not stored ${ago(stored_at * 1000)}` : "Not stored", `${read}, but the database does not take it.`];
+  const seen = alerts.filter(alert => alert.seen_by).length, stored = stored_at !== null && at - stored_at <= 3 * every;
+  const unstored = !stored && "the database does not take it";
+  if (alerts.length)
+    return [seen === alerts.length ? "seen" : "bad", count(alerts.length, "alert"), joined(seen && `${seen} seen`, read, unstored)];
+  if (unstored) return ["stale", stored_at ? `Not stored since ${moment(stored_at)}` : "Not stored", joined(read, unstored)];
   const uptime = latest.metrics.find(({ metric }) => metric === "uptime");
   return ["well", "All well", joined(read, uptime && `up for ${rough(uptime.value + age())}`)];
 }
 
 function tell() {
   const [state, headline, detail] = verdict(), { dataset, classList } = document.body;
-  const mark = { well: "✓", bad: "!", seen: "!" }[state] ?? "?";
-  classList.toggle("old", !connected || age() > 3 * latest.every);
+  classList.toggle("old", !connected || isOld());
   if (byId("detail").textContent !== detail) byId("detail").textContent = detail;
   if (byId("headline").textContent === headline && dataset.state === state) return;
   dataset.state = state;
   byId("headline").textContent = headline;
+  const [mark, colour] = MARKS[state];
   byId("mark").textContent = mark;
-  document.title = `${state === "bad" || state === "seen" ? `(${latest.alerts.length})` : mark} ${latest?.host ?? "monitor-bot"}`;
-  const colour = { well: "%231b7f3b", bad: "%23c32b22", seen: "%239a6200" }[state] ?? "%23777";
-  byId("icon").href = `data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'><circle cx='4' cy='4' r='4' fill='${colour}'/></svg>`;
+  document.title = `${mark === "!" ? `(${latest.alerts.length})` : mark} ${latest?.host ?? "monitor-bot"}`;
+  const dot = `<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'><circle cx='4' cy='4' r='4' fill='${colour}'/></svg>`;
+  byId("icon").href = "data:image/svg+xml," + encodeURIComponent(dot);
 }
 
 // --- The connection ------------------------------------------------------------------------------------------------
@@ -86,7 +94,7 @@ function announce(known) {
   if (news.length) byId("news").textContent = news.map(alert => `New alert: ${alert.text}.`).join(" ");
 }
 for (const event of ["online", "pageshow"]) addEventListener(event, () => lostAt && connect());
-document.addEventListener("visibilitychange", () => document.hidden || (latest && age() > 3 * latest.every && connect()));
+document.addEventListener("visibilitychange", () => document.hidden || latest && isOld() && connect());
 setInterval(tell, 1000);
 NARROW.onchange = () => latest && (show(), load());
 
@@ -95,8 +103,8 @@ NARROW.onchange = () => latest && (show(), load());
 // The children of a parent, by key: what is there stays, so that neither focus nor an open detail is lost.
 function arrange(parent, wanted, make) {
   const there = new Map([...parent.children].map(child => [child.dataset.key, child]));
-  wanted.forEach(([key, item], index) => {
-    const child = there.get(key) ?? make(item);
+  wanted.forEach((key, index) => {
+    const child = there.get(key) ?? make(key);
     there.delete(key);
     child.dataset.key = key;
     if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
@@ -106,83 +114,86 @@ function arrange(parent, wanted, make) {
 
 function show() {
   const groups = Object.groupBy(latest.metrics, ({ metric }) => groupOf(metric));
-  const alerted = new Set(unseenFirst().map(alert => alert.metric)), known = new Set(latest.metrics.map(({ metric }) => metric));
+  const known = new Set(latest.metrics.map(({ metric }) => metric));
   const large = LARGE.slice(0, NARROW.matches ? 2 : 4).filter(kind => groups[kind]);
-  const extra = [...alerted].filter(metric => known.has(metric) && !large.includes(metric)).slice(0, SHOWN_ALERTS);
+  const quiet = Object.keys(groups).filter(kind => kind !== "uptime" && !large.includes(kind));
+  // What has an alert is large, and comes first unless somebody has seen it.
+  const extra = new Set(unseenFirst().map(({ metric }) => metric).filter(metric => known.has(metric) && !large.includes(metric)));
+  const urgent = metric => latest.alerts.some(alert => alert.metric === metric && !alert.seen_by);
+  const first = [...[...extra].slice(0, SHOWN_ALERTS), ...large].toSorted((one, other) => urgent(other) - urgent(one));
   byId("host").textContent = latest.host;
   showAlerts();
-  const urgent = metric => latest.alerts.some(alert => alert.metric === metric && !alert.seen_by);
-  arrange(byId("large"), [...extra, ...large].toSorted((one, other) => urgent(other) - urgent(one)).map(metric => [metric, metric]), metric => {
-    const card = element("section", "card");
-    makeFigure(card, metric, "chart");
-    return card;
-  });
-  for (const card of byId("large").children) details(card, groups[card.dataset.key] ?? []);
-  const quiet = Object.keys(groups).filter(kind => kind !== "uptime" && !large.includes(kind));
-  arrange(byId("quiet"), quiet.map(kind => [kind, kind]), kind => {
+  arrange(byId("large"), first, metric => makeFigure(element("section", "card"), metric, "chart").root.parentNode);
+  arrange(byId("quiet"), quiet, kind => {
     const group = element("details", "card");
     makeFigure(element("summary", "", group), kind, "spark");
     return group;
   });
-  for (const group of byId("quiet").children) details(group, groups[group.dataset.key]);
-  update();
+  for (const card of [...byId("large").children, ...byId("quiet").children]) showParts(card, groups[card.dataset.key] ?? []);
+  figures().forEach(showNow);
   byId("foot").textContent = `monitor-bot ${latest.version} · a reading every ${rough(latest.every)}`;
   tell();
 }
 
-// The parts of a group, drawn once somebody wants to see them.
-function details(card, members) {
-  const parts = members.filter(({ metric }) => metric.includes(":")), kind = card.dataset.key;
-  card.parts = parts;
+// The parts of a group, drawn once somebody wants to see them; a group without parts has a chart.
+function showParts(card, members) {
+  const parts = card.parts = members.filter(({ metric }) => metric.includes(":"));
   let box = card.matches("details") ? card : card.querySelector("details");
-  if (!box && parts.length > 1) { box = element("details", "", card); element("summary", "", box); }
+  if (!box && parts.length > 1) {
+    box = element("details", "", card);
+    element("summary", "", box, "each " + PARTS[card.dataset.key]);
+  }
   if (!box) return;
-  if (box !== card) box.firstChild.textContent = "each " + PARTS[kind];
   box.ontoggle ??= () => { show(); load(); };
   const list = box.querySelector(".parts") ?? element("div", "parts grid", box);
   const wanted = box.open ? (parts.length ? parts : members) : [];
-  arrange(list, wanted.map(({ metric }) => [metric, metric]), metric => makeFigure(null, metric, "chart").root);
+  arrange(list, wanted.map(({ metric }) => metric), metric => makeFigure(null, metric, "chart").root);
 }
 
-function update() {
-  const now = new Map(latest.metrics.map(one => [one.metric, one]));
-  for (const figure of figures()) {
-    const one = now.get(figure.metric);
-    if (figure.kind === "strip") continue;
-    const parts = figure.root.closest("#quiet > details > summary") ? figure.root.closest("details").parts : [];
-    figure.name.textContent = one?.title ?? "Processes";
-    figure.svg.setAttribute("aria-label", figure.name.textContent);
-    figure.now = { shown: one ? UNITS[one.unit](one.value) : processes(parts), note: one ? parts.length > 1 && figure.metric !== "load" ? count(parts.length, PARTS[figure.metric]) : one.note : watched(parts).map(({ metric }) => metric.slice(8)).join(", ") };
-    const tones = [one, ...parts].map(one => one?.tone);
-    figure.root.dataset.tone = ["bad", "warn"].find(tone => tones.includes(tone)) ?? "";
-    cross(figure);
-  }
+function showNow(figure) {
+  if (figure.kind === "strip") return;
+  const one = latest.metrics.find(({ metric }) => metric === figure.metric);
+  const parts = figure.kind === "spark" ? figure.root.closest("details").parts : [];
+  const tones = [one, ...parts].map(one => one?.tone);
+  figure.root.dataset.tone = ["bad", "warn"].find(tone => tones.includes(tone)) ?? "";
+  figure.name.textContent = one?.title ?? "Processes";
+  figure.svg.setAttribute("aria-label", figure.name.textContent);
+  const several = parts.length > 1 && figure.metric !== "load" && count(parts.length, PARTS[figure.metric]);
+  figure.now = one ? { shown: UNITS[one.unit](one.value), note: several || one.note } : processes(parts);
+  cross(figure);
 }
-const watched = parts => parts.filter(({ metric }) => metric.startsWith("process:"));
 function processes(parts) {
-  const all = watched(parts), stopped = all.filter(({ value }) => value < 1).length;
-  return stopped ? `${stopped} of ${all.length} stopped` : `${all.length} running`;
+  const all = parts.filter(({ metric }) => metric.startsWith("process:")), stopped = all.filter(({ value }) => value < 1);
+  const shown = stopped.length ? `${stopped.length} of ${all.length} stopped` : `${all.length} running`;
+  return { shown, note: all.map(({ metric }) => metric.slice("process:".length)).join(", ") };
 }
 
 const unseenFirst = () => latest.alerts.toSorted((one, other) => Boolean(one.seen_by) - Boolean(other.seen_by));
 function showAlerts() {
   const alerts = unseenFirst();
-  arrange(byId("alerts"), alerts.slice(0, SHOWN_ALERTS).map(alert => [String(alert.id), alert]), () => element("li"));
+  arrange(byId("alerts"), alerts.slice(0, SHOWN_ALERTS).map(({ id }) => String(id)), () => {
+    const item = element("li");
+    for (const [tag, className] of [["strong", ""], ["span", "dim"], ["span", "action"]]) element(tag, className, item);
+    return item;
+  });
   for (const [index, item] of [...byId("alerts").children].entries()) {
-    const alert = alerts[index];
+    const alert = alerts[index], [text, facts, action] = item.children;
+    const since = `since ${moment(alert.raised_at)}, for ${rough(latest.at - alert.raised_at)}`;
     item.className = alert.seen_by ? "card seen" : "card";
-    item.replaceChildren();
-    element("strong", "", item, alert.text);
-    element("span", "dim", item, joined(worst(alert), `since ${moment(alert.raised_at)}, for ${rough(latest.at - alert.raised_at)}`, `rule ${alert.rule}`));
-    const action = element("span", "action", item, alert.seen_by ? `seen by ${alert.seen_by}` : "to acknowledge: ");
-    if (!alert.seen_by) element("code", "", action, `ack ${alert.id}`);
+    text.textContent = alert.text;
+    facts.textContent = joined(worst(alert), since, `rule ${alert.rule}`);
+    // What somebody marks to copy it stays marked.
+    if (alert.seen_by) action.textContent = `seen by ${alert.seen_by}`;
+    else if (!action.querySelector("code")) action.replaceChildren("to acknowledge: ", element("code", "", null, `ack ${alert.id}`));
   }
-  if (alerts.length > SHOWN_ALERTS) element("li", "dim", byId("alerts"), `and ${alerts.length - SHOWN_ALERTS} more, among the incidents`).dataset.key = "more";
+  const more = alerts.length - SHOWN_ALERTS;
+  if (more > 0) element("li", "dim", byId("alerts"), `and ${more} more, among the incidents`).dataset.key = "more";
 }
 
 // --- The chosen span -----------------------------------------------------------------------------------------------
 
 let span = SPANS[location.hash.slice(1)] ? location.hash.slice(1) : "10m", loading = null, loadedAt = 0;
+// A chart has something new to show after this long.
 const period = () => drawing ? 1000 * Math.min(60, Math.max(latest.every, (drawing.to - drawing.from) / drawing.slots)) : 0;
 
 // Only the answer to the newest question is shown. One that nobody waits for does not push the one before it away.
@@ -195,24 +206,25 @@ async function load(urgent = true) {
   if (urgent) document.body.dataset.history = "loading";
   let loaded = null;
   try {
-    for (let first = 0; first < Math.max(1, metrics.length); first += METRICS_AT_ONCE) {
-      const query = new URLSearchParams([["span", asked], ...metrics.slice(first, first + METRICS_AT_ONCE).map(metric => ["metric", metric])]);
-      const response = await fetch(`/api/history?${query}`, { signal: AbortSignal.any([mine.signal, AbortSignal.timeout(30000)]) });
-      // A proxy does not answer in JSON.
-      const answer = await response.json().catch(() => ({}));
-      if (!response.ok) throw new Error(answer.error ?? `The answer was ${response.status}.`);
+    for (let first = 0; first < metrics.length; first += METRICS_AT_ONCE) {
+      const some = metrics.slice(first, first + METRICS_AT_ONCE).map(metric => ["metric", metric]);
+      const signal = AbortSignal.any([mine.signal, AbortSignal.timeout(30000)]);
+      const response = await fetch("/api/history?" + new URLSearchParams([["span", asked], ...some]), { signal });
+      // What a proxy answers is no JSON.
+      const failure = response.ok ? null : await response.json().catch(() => ({}));
+      if (failure) throw new Error(failure.error ?? `The answer was ${response.status}.`);
+      const answer = await response.json();
       loaded = { ...answer, ...loaded, series: [...loaded?.series ?? [], ...answer.series] };
     }
   } catch (error) {
     if (loading !== mine) return;
-    loading = null;
+    [loading, loadedAt] = [null, 0];
     document.body.dataset.history = "failed";
     byId("uptime").textContent = `The last ${SPANS[asked]} could not be read. ${error.message}`;
     return;
   }
   if (loading !== mine) return;
-  loading = null;
-  loadedAt = Date.now();
+  [loading, loadedAt] = [null, Date.now()];
   drawing = { ...loaded, series: new Map(loaded.series.map(series => [series.metric, series])) };
   document.body.dataset.history = asked;
   showPast();
@@ -245,7 +257,6 @@ for (const choice of byId("spans").querySelectorAll("input")) {
   choice.checked = choice.value === span;
   choice.onchange = () => { span = choice.value; history.replaceState(null, "", "#" + span); load(); };
 }
-makeFigure(byId("past"), null, "strip");
-byId("past").insertBefore(byId("past").lastChild, byId("incidents"));
+makeFigure(byId("strip"), null, "strip");
 tell();
 connect();
