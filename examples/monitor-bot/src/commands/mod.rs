@@ -11,18 +11,18 @@ mod script;
 mod status;
 mod watches;
 
-#[cfg(feature = "web")]
+pub use alerts::event_line;
+#[cfg(any(feature = "web", feature = "discord"))]
+pub use alerts::headline;
+pub use grammar::COMMANDS;
+pub use status::{greeting, places};
+
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::reply::Reply;
 use crate::rules::Rule;
 use crate::span::Span;
-pub use alerts::event_line;
-#[cfg(any(feature = "web", feature = "discord"))]
-pub use alerts::headline;
-pub use grammar::COMMANDS;
-pub use status::{greeting, places};
 
 /// A command with everything it needs.
 #[derive(Debug, Clone, PartialEq)]
