@@ -243,6 +243,12 @@ async fn it_fits_a_desk_and_a_phone_in_the_light_and_in_the_dark() {
         .text("document.documentElement.scrollHeight")
         .await;
     assert!(height.parse::<u32>().unwrap() < 1_400, "{height}");
+    // Fifty alerts do not bury the rest.
+    let storm = "latest.metrics.flatMap(({ metric }) => [1, 2, 3].map(id => ({ id: metric + id, metric, text: metric, rule: metric, raised_at: 0 })))";
+    let height =
+        format!("(hear({{ ...latest, alerts: {storm} }}), document.documentElement.scrollHeight)");
+    let height = open.browser.text(&height).await;
+    assert!(height.parse::<u32>().unwrap() < 2_000, "{height}");
     open.end(&[]).await;
 }
 

@@ -1,14 +1,16 @@
 // The page: what the bot tells, and what is known while it tells nothing.
 
 const SPANS = { "10m": "10 minutes", "1h": "hour", "1d": "day", "7d": "7 days", "30d": "30 days" };
-const LARGE = ["cpu", "memory", "rx", "tx"], NARROW = matchMedia("(max-width: 40rem)");
+const LARGE = ["cpu", "memory", "rx", "tx"];
+// How many alerts are told, how many of what they are about are large, and how many others are.
+const NARROW = matchMedia("(max-width: 40rem)"), room = () => NARROW.matches ? [3, 2, 2] : [5, 4, 4];
 const PARTS = {
   cpu: "core", load: "average", disk: "disk", rx: "interface", tx: "interface", temperature: "sensor", process: "process",
 };
 const MARKS = {
   well: ["✓", "#1b7f3b"], bad: ["!", "#c32b22"], seen: ["!", "#9a6200"], stale: ["?", "#9a6200"], unknown: ["?", "#777"],
 };
-const SHOWN_ALERTS = 5, METRICS_AT_ONCE = 40;
+const METRICS_AT_ONCE = 40;
 const byId = id => document.getElementById(id);
 const count = (number, word) => `${number} ${word}${number === 1 ? "" : word.endsWith("s") ? "es" : "s"}`;
 const worst = alert => alert.worst && `worst ${alert.worst}`;
@@ -115,12 +117,12 @@ function arrange(parent, wanted, make) {
 function show() {
   const groups = Object.groupBy(latest.metrics, ({ metric }) => groupOf(metric));
   const known = new Set(latest.metrics.map(({ metric }) => metric));
-  const large = LARGE.slice(0, NARROW.matches ? 2 : 4).filter(kind => groups[kind]);
+  const [, extras, others] = room(), large = LARGE.slice(0, others).filter(kind => groups[kind]);
   const quiet = Object.keys(groups).filter(kind => kind !== "uptime" && !large.includes(kind));
   // What has an alert is large, and comes first unless somebody has seen it.
   const extra = new Set(unseenFirst().map(({ metric }) => metric).filter(metric => known.has(metric) && !large.includes(metric)));
   const urgent = metric => latest.alerts.some(alert => alert.metric === metric && !alert.seen_by);
-  const first = [...[...extra].slice(0, SHOWN_ALERTS), ...large].toSorted((one, other) => urgent(other) - urgent(one));
+  const first = [...[...extra].slice(0, extras), ...large].toSorted((one, other) => urgent(other) - urgent(one));
   byId("host").textContent = latest.host;
   showAlerts();
   arrange(byId("large"), first, metric => makeFigure(element("section", "card"), metric, "chart").root.parentNode);
@@ -170,8 +172,8 @@ function processes(parts) {
 
 const unseenFirst = () => latest.alerts.toSorted((one, other) => Boolean(one.seen_by) - Boolean(other.seen_by));
 function showAlerts() {
-  const alerts = unseenFirst();
-  arrange(byId("alerts"), alerts.slice(0, SHOWN_ALERTS).map(({ id }) => String(id)), () => {
+  const alerts = unseenFirst(), [told] = room(), more = alerts.length - told;
+  arrange(byId("alerts"), alerts.slice(0, told).map(({ id }) => String(id)), () => {
     const item = element("li");
     for (const [tag, className] of [["strong", ""], ["span", "dim"], ["span", "action"]]) element(tag, className, item);
     return item;
@@ -186,7 +188,6 @@ function showAlerts() {
     if (alert.seen_by) action.textContent = `seen by ${alert.seen_by}`;
     else if (!action.querySelector("code")) action.replaceChildren("to acknowledge: ", element("code", "", null, `ack ${alert.id}`));
   }
-  const more = alerts.length - SHOWN_ALERTS;
   if (more > 0) element("li", "dim", byId("alerts"), `and ${more} more, among the incidents`).dataset.key = "more";
 }
 
