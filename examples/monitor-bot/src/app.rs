@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use dbm_core::prelude::*;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{self, broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
+use crate::rules::State;
 use crate::sampler::{Reading, Sampler};
 use crate::settings::Settings;
 use crate::span::Span;
-use crate::store::{Event, Store};
+use crate::store::{Alert, Event, EventKind, Store, Unstored};
 
 /// How many events a front end may be behind before it misses some.
 const UNHEARD: usize = 100;
@@ -33,10 +34,20 @@ pub struct App {
     /// Where the status page is, if there is one.
     pub page: OnceLock<SocketAddr>,
     sampler: Arc<Mutex<Sampler>>,
+    watching: sync::Mutex<Watching>,
+    outage: watch::Sender<Option<Vec<Alert>>>,
     reading: watch::Sender<Arc<Reading>>,
     events: broadcast::Sender<Event>,
     stored: AtomicI64,
     stored_at: AtomicI64,
+}
+
+/// What is known between two readings. It is the database's, but goes on in memory while that fails.
+#[derive(Default)]
+struct Watching {
+    processes: Vec<String>,
+    state: State,
+    unstored: Vec<Unstored>,
 }
 
 impl App {
@@ -55,53 +66,105 @@ impl App {
             data_dir,
             page: OnceLock::new(),
             sampler: Arc::new(Mutex::new(sampler)),
+            watching: sync::Mutex::default(),
+            outage: watch::Sender::default(),
             reading: watch::Sender::default(),
             events: broadcast::Sender::new(UNHEARD),
             stored: AtomicI64::new(0),
             stored_at: AtomicI64::new(0),
         });
-        app.sample().await?;
+        match app.sample().await {
+            // A full disk is no reason not to watch.
+            Err(Error::Database(error)) => tracing::error!(%error, "the first reading failed"),
+            sampled => sampled?,
+        }
         Ok(app)
     }
 
-    /// Measures everything and stores it.
+    /// Measures everything, weighs it, and stores it with what it means. What cannot be stored is told all the same, and
+    /// stored together with a later reading.
     pub async fn sample(&self) -> Result<()> {
-        let watched = self
-            .store
-            .watches()
-            .await?
-            .into_iter()
-            .map(|watch| watch.name)
-            .collect::<Vec<_>>();
-        let (sampler, at) = (Arc::clone(&self.sampler), self.clock.now());
-        let measured = tokio::task::spawn_blocking(move || {
-            sampler
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .read(at, &watched)
-        });
-        let reading = measured
-            .await
-            .map_err(|error| Error::refused(format!("Measuring failed: {error}.")))?;
+        let mut watching = self.watching.lock().await;
+        let Watching {
+            processes,
+            state,
+            unstored,
+        } = &mut *watching;
+        if let Ok(watches) = self.store.watches().await {
+            *processes = watches.into_iter().map(|watch| watch.name).collect();
+        }
+        let (at, watched) = (self.clock.now(), processes.clone());
+        let reading = self.look(move |sampler| sampler.read(at, &watched)).await?;
         let reading = Arc::new(reading);
         // It is shown even if it cannot be stored; and who learns of the commit finds it here.
         self.reading.send_replace(Arc::clone(&reading));
-        let events = self.store.record(&reading).await?;
-        self.stored.fetch_add(1, Ordering::Relaxed);
-        self.stored_at.store(at, Ordering::Relaxed);
+        let outage = self.outage.borrow().is_some();
+        if !outage
+            && unstored.is_empty()
+            && let Ok(stored) = self.store.rule_state().await
+        {
+            *state = stored;
+        }
+        let mut events = state.weigh(&reading);
+        if !outage {
+            events.extend(state.recover(at));
+        }
+        let is_raise = |event: &Event| event.what == EventKind::Raised;
+        if events.iter().any(is_raise)
+            && let Ok(processes) = self.look(Sampler::busiest).await
+        {
+            state.remember(&processes, &mut events);
+        }
+        unstored.extend(events.iter().cloned().map(Unstored::new));
+        let stored = self.store.record(&reading, state, unstored).await;
+        match &stored {
+            Ok(()) => {
+                unstored.clear();
+                self.stored.fetch_add(1, Ordering::Relaxed);
+                self.stored_at.store(at, Ordering::Relaxed);
+                self.outage
+                    .send_if_modified(|outage| outage.take().is_some());
+            }
+            Err(Error::Database(dbm_core::Error::Closed { .. })) => return stored,
+            Err(error) => {
+                if !self.is_fresh() {
+                    let failure = state.fail(error.reason(), at);
+                    unstored.extend(failure.clone().map(Unstored::new));
+                    events.extend(failure);
+                }
+                self.outage
+                    .send_replace(Some(state.open().rev().cloned().collect()));
+            }
+        }
         for event in events {
             // Nobody may be listening.
             let _ = self.events.send(event);
         }
-        Ok(())
+        stored
     }
 
-    /// Goes on sampling until the bot stops. A reading that fails is reported, and the next one tried.
+    /// Has the sampler look at the machine, which takes a moment.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&mut Sampler) -> T + Send + 'static,
+    ) -> Result<T> {
+        let sampler = Arc::clone(&self.sampler);
+        let looked = tokio::task::spawn_blocking(move || {
+            look(&mut sampler.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        looked
+            .await
+            .map_err(|error| Error::refused(format!("Measuring failed: {error}.")))
+    }
+
+    /// Goes on sampling until the bot stops. A reading that fails is reported, and the next one tried; what would be a
+    /// job if it could be stored is told without one.
     pub async fn collect(self: Arc<Self>) {
         let every = self.settings.collect.every;
         let mut ticks = interval(every.as_duration());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
+        let mut failed = None;
         loop {
             tokio::select! {
                 () = self.stopping() => return,
@@ -110,8 +173,17 @@ impl App {
             self.clock.advance(every);
             match self.sample().await {
                 Err(Error::Database(dbm_core::Error::Closed { .. })) => return,
-                Err(error) => tracing::error!(%error, "a reading failed"),
-                Ok(()) => {}
+                Err(error) => {
+                    // A full disk may stay full for days.
+                    let failure = Some(error.to_string());
+                    if failed != failure {
+                        tracing::error!(%error, "a reading failed");
+                    }
+                    failed = failure;
+                    let unstored = &mut self.watching.lock().await.unstored;
+                    self.store.tell_unstored(unstored).await;
+                }
+                Ok(()) => failed = None,
             }
         }
     }
@@ -147,6 +219,31 @@ impl App {
             .hold(metric, value)
     }
 
+    /// The open alerts, the newest first; those in memory while nothing can be stored. If the database does not say, there
+    /// are none to show, and why.
+    pub async fn open_alerts(&self) -> (Vec<Alert>, Option<Error>) {
+        let stored = self.store.open_alerts().await;
+        let in_memory = self.outage.borrow().clone();
+        in_memory.map_or(stored, |alerts| (alerts, None))
+    }
+
+    /// Changes with every reading that cannot be stored, and when the first one is stored again.
+    #[cfg(any(feature = "web", feature = "discord"))]
+    pub fn outages(&self) -> watch::Receiver<Option<Vec<Alert>>> {
+        self.outage.subscribe()
+    }
+
+    /// Whether the database takes calls and the newest readings are stored.
+    pub fn is_well(&self) -> bool {
+        self.store.status() == Status::Running && self.is_fresh()
+    }
+
+    /// A reading that is three periods old is not fresh, and neither is one from the future.
+    fn is_fresh(&self) -> bool {
+        let age = self.clock.now() - self.stored_at();
+        (0..=3 * self.settings.collect.every.as_secs()).contains(&age)
+    }
+
     /// The newest reading.
     pub fn reading(&self) -> Arc<Reading> {
         self.reading.borrow().clone()
@@ -163,7 +260,6 @@ impl App {
     }
 
     /// When a reading was stored last.
-    #[cfg(feature = "web")]
     pub fn stored_at(&self) -> i64 {
         self.stored_at.load(Ordering::Relaxed)
     }
@@ -182,12 +278,17 @@ impl App {
 impl App {
     /// The bot on a made-up machine, with a database of its own; a test may pause the time.
     pub async fn fake() -> Arc<Self> {
+        Self::telling(Vec::new()).await
+    }
+
+    /// The same, with somebody to tell.
+    pub async fn telling(receivers: Vec<crate::store::Receiver>) -> Arc<Self> {
         use dbm_core::{Config, Execution};
         let config = Config::in_memory()
             .execution(Execution::Inline)
             .job_workers(0);
         let settings = Settings::default();
-        let store = Store::open(config, settings.keep, None);
+        let store = Store::open(config, settings.keep, receivers);
         let clock = Clock::virtual_after(None);
         Self::start(store, Sampler::fake(1), clock, settings, None)
             .await
@@ -203,6 +304,8 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::commands::event_line;
+    use crate::rules::End;
 
     fn full() -> Fault {
         dbm_core::Error::other("the disk is full").into()
@@ -227,19 +330,115 @@ mod tests {
         collecting.await.unwrap();
     }
 
+    /// A reading after a period.
+    async fn next_reading(app: &App) -> Result<()> {
+        app.clock.advance(app.settings.collect.every);
+        app.sample().await
+    }
+
+    /// Readings that cannot be stored, until nothing is fresh any more.
+    async fn fill_the_disk(app: &App) {
+        for _ in 0..4 {
+            fail_next(&app.store, "record", full());
+            next_reading(app).await.unwrap_err();
+        }
+    }
+
+    fn told(events: &mut broadcast::Receiver<Event>) -> Vec<String> {
+        let told = std::iter::from_fn(|| events.try_recv().ok());
+        told.map(|event| event_line(&event)).collect()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn what_cannot_be_stored_is_shown_and_raises_its_alert_later() {
+    async fn what_cannot_be_stored_is_weighed_told_and_shown_at_once() {
         let app = App::fake().await;
+        let mut events = app.events();
         app.hold("memory".parse().unwrap(), Some(97.0));
+        fail_next(&app.store, "record", full());
+        next_reading(&app).await.unwrap_err();
+        assert_eq!(app.reading().value(&"memory".parse().unwrap()), Some(97.0));
+        assert_eq!(told(&mut events), ["Memory is at 97.0 %, above 85.0 %"]);
+        let (open, problem) = app.open_alerts().await;
+        assert!(open[0].metric == "memory" && problem.is_none());
+        assert!(open[0].processes.is_some());
+
+        // Nor can the state be read that rules need: they go on with what they know.
+        for method in ["record", "rule_state", "watches", "open_alerts"] {
+            fail_next(&app.store, method, full());
+        }
+        app.hold("memory".parse().unwrap(), Some(60.0));
+        next_reading(&app).await.unwrap_err();
+        assert_eq!(told(&mut events), ["Memory is over, at 60.0 %"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_nothing_can_be_stored_is_an_alert_that_says_why() {
+        let app = App::fake().await;
         let mut events = app.events();
         fail_next(&app.store, "record", full());
-        app.sample().await.unwrap_err();
-        assert_eq!(app.reading().value(&"memory".parse().unwrap()), Some(97.0));
-        assert!(events.try_recv().is_err());
+        next_reading(&app).await.unwrap_err();
+        assert_eq!(told(&mut events), [""; 0], "one failure is none yet");
+        assert!(app.is_well());
+        fill_the_disk(&app).await;
+        assert_eq!(
+            told(&mut events),
+            ["Nothing can be stored: the disk is full"]
+        );
+        assert!(!app.is_well());
+        next_reading(&app).await.unwrap();
+        assert!(app.is_well());
+        next_reading(&app).await.unwrap();
+        assert_eq!(told(&mut events), ["Readings are stored again"]);
+        assert_eq!(app.open_alerts().await.0.len(), 0);
+    }
 
-        app.clock.advance(Span::seconds(5));
-        app.sample().await.unwrap();
-        assert_eq!(events.try_recv().unwrap().metric, "memory");
+    #[tokio::test(start_paused = true)]
+    async fn what_happened_meanwhile_is_stored_once_when_it_can_be() {
+        let app = App::fake().await;
+        let mut events = app.events();
+        app.hold("memory".parse().unwrap(), Some(97.0));
+        next_reading(&app).await.unwrap();
+        app.hold("memory".parse().unwrap(), Some(99.0));
+        app.hold("swap".parse().unwrap(), Some(95.0));
+        fill_the_disk(&app).await;
+        app.hold("swap".parse().unwrap(), Some(1.0));
+        fill_the_disk(&app).await;
+        for _ in 0..3 {
+            next_reading(&app).await.unwrap();
+        }
+        let happened = told(&mut events);
+        assert_eq!(happened.len(), 5, "{happened:?}");
+        let alerts = app.store.alerts(None, 10).await.unwrap();
+        let stored: Vec<_> = alerts
+            .iter()
+            .map(|alert| (alert.id, alert.metric.as_str(), alert.worst, alert.ended))
+            .collect();
+        let over = Some(End::Recovered);
+        assert_eq!(
+            stored,
+            [
+                (3, "storage", 0.0, over),
+                (2, "swap", 95.0, over),
+                (1, "memory", 99.0, None)
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rule_waits_as_long_while_nothing_can_be_stored() {
+        let app = App::fake().await;
+        let rule = "load > 0 for 25s".parse().unwrap();
+        app.store.add_rule(&rule, "ada", 0).await.unwrap();
+        next_reading(&app).await.unwrap();
+        let mut events = app.events();
+        fill_the_disk(&app).await;
+        told(&mut events);
+        next_reading(&app).await.unwrap();
+        let told = told(&mut events);
+        assert!(
+            told.len() == 1 && told[0].starts_with("Load is at"),
+            "{told:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -120,7 +120,7 @@ impl Demo<'_> {
     async fn migration(&self) -> Result<()> {
         self.step("2. Today's program opens it: backup, migration and version in one transaction")
             .await?;
-        let store = Store::open(self.config.clone(), Settings::default().keep, None);
+        let store = Store::open(self.config.clone(), Settings::default().keep, Vec::new());
         self.say(&format!(
             "Schema {}: {}.",
             store.get_version().await?,
@@ -137,7 +137,7 @@ impl Demo<'_> {
             Ok(_) => return Err(Error::refused("The broken migration went through.")),
             Err(error) => self.say(&format!("It did not start: {error}"))?,
         }
-        let store = Store::open(self.config.clone(), Settings::default().keep, None);
+        let store = Store::open(self.config.clone(), Settings::default().keep, Vec::new());
         self.say(&format!(
             "Schema {}, as before: {}.",
             store.get_version().await?,
@@ -149,7 +149,7 @@ impl Demo<'_> {
     async fn alert(&self) -> Result<()> {
         self.step("4. An alert is raised and acknowledged (on made-up metrics)")
             .await?;
-        let store = Store::open(self.config.clone(), Settings::default().keep, None);
+        let store = Store::open(self.config.clone(), Settings::default().keep, Vec::new());
         let clock = Clock::virtual_after(store.last_sample().await?);
         let app = App::start(store, Sampler::fake(1), clock, Settings::default(), None).await?;
         for line in [

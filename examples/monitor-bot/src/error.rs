@@ -1,5 +1,9 @@
 //! The two ways a command fails: it was refused, or the database did not do it.
 
+use std::iter::successors;
+
+use dbm_core::rusqlite::{self, ErrorCode};
+
 /// Why a command was not carried out.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -7,7 +11,7 @@ pub enum Error {
     #[error("{0}")]
     Refused(String),
     /// The database failed.
-    #[error("The database failed: {0}")]
+    #[error("The database failed: {}", plain(.0))]
     Database(#[from] dbm_core::Error),
 }
 
@@ -16,6 +20,34 @@ impl Error {
     pub fn refused(reason: impl Into<String>) -> Self {
         Self::Refused(reason.into())
     }
+
+    /// The reason alone, to go on a sentence.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Database(error) => plain(error),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// What SQLite calls by its code, in words for those who look after the machine.
+fn plain(error: &dbm_core::Error) -> String {
+    let causes = successors(Some(error as &dyn std::error::Error), |error| {
+        error.source()
+    });
+    let code = causes
+        .filter_map(|cause| cause.downcast_ref::<rusqlite::Error>())
+        .find_map(rusqlite::Error::sqlite_error_code);
+    let words = match code {
+        Some(ErrorCode::DiskFull) => "the disk is full",
+        Some(ErrorCode::SystemIoFailure) => "the disk cannot be read or written",
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => "the file may not be written",
+        Some(ErrorCode::CannotOpen) => "the file cannot be opened",
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => "the file is damaged",
+        Some(ErrorCode::DatabaseBusy) => "another program holds the file",
+        _ => return error.to_string(),
+    };
+    words.to_owned()
 }
 
 /// A result whose error answers the one who asked.

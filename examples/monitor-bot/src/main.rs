@@ -94,14 +94,13 @@ async fn run(options: &Options) -> Result<Ending> {
     let config = data_dir
         .as_ref()
         .map_or_else(Config::in_memory, Config::new);
-    #[cfg(feature = "discord")]
-    let tell = front::discord::Discord::from_env(settings.discord.clone())
-        .filter(|_| options.is_lasting())
-        .and_then(|discord| discord.tell());
-    #[cfg(not(feature = "discord"))]
-    let tell = None;
     let config = config.db_name("monitor.db").private_files(true);
-    let store = Store::open(config, settings.keep, tell);
+    // What is told is told by the bot that lasts, and not by a command that ends before it has an answer.
+    let config = match options.is_lasting() {
+        true => config,
+        false => config.job_workers(0),
+    };
+    let store = Store::open(config, settings.keep, front::receivers(&settings));
     store.ensure_ready().await.map_err(|error| {
         let place = data_dir.map_or_else(String::new, |folder| format!(" in {}", folder.display()));
         Error::refused(format!("The database{place} cannot be opened: {error}"))

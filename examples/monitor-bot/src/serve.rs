@@ -12,7 +12,7 @@ use crate::front::console::Console;
 use crate::front::headless::Headless;
 use crate::front::lines::Lines;
 use crate::front::script::Script;
-use crate::front::{Ending, FrontEnd, Screen};
+use crate::front::{Ending, FrontEnd, Screen, webhook};
 use crate::options::Options;
 
 /// How long calls that run when the bot is told to stop may go on.
@@ -42,6 +42,9 @@ pub async fn serve(
             crate::front::discord::Discord::from_env(app.settings.discord.clone())
     {
         beside.spawn(ignore_ending(discord.run(Arc::clone(app))));
+    }
+    if lasting && let Some(url) = &app.settings.heartbeat.url {
+        beside.spawn(webhook::heartbeat(Arc::clone(app), url.address()?));
     }
     // The time of a script with made-up metrics passes only where it says so.
     if !app.clock.is_virtual() || lasting {

@@ -1,5 +1,7 @@
 //! The configuration file: TOML, every line optional.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -27,6 +29,10 @@ pub struct Settings {
     /// The connection to Discord.
     #[cfg_attr(not(feature = "discord"), allow(dead_code))]
     pub discord: Discord,
+    /// Where else alerts are told, by name.
+    pub webhook: BTreeMap<String, Webhook>,
+    /// What is called while all is well.
+    pub heartbeat: Heartbeat,
 }
 
 /// How readings are made.
@@ -73,6 +79,59 @@ pub struct Discord {
     pub proxy: Option<String>,
 }
 
+/// Where alerts are told.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhook {
+    /// The address.
+    pub url: Secret,
+    /// The method of the request.
+    pub method: String,
+    /// What the body is; values are escaped accordingly.
+    pub content_type: String,
+    /// Other headers.
+    pub headers: BTreeMap<String, Secret>,
+    /// The body, with placeholders.
+    pub body: String,
+}
+
+/// What is called while all is well.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Heartbeat {
+    /// The address.
+    pub url: Option<Secret>,
+}
+
+/// A text that is shown nowhere.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Default for Webhook {
+    fn default() -> Self {
+        Self {
+            url: Secret::default(),
+            method: "POST".to_owned(),
+            content_type: "application/json".to_owned(),
+            headers: BTreeMap::new(),
+            body: r#"{"text": "{{host}}: {{text}}"}"#.to_owned(),
+        }
+    }
+}
+
 impl Default for Web {
     fn default() -> Self {
         Self {
@@ -114,7 +173,12 @@ impl Settings {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|error| unusable(path, &error))?;
-        let settings: Self = toml::from_str(&text).map_err(|error| unusable(path, &error))?;
+        let settings: Self = toml::from_str(&text).map_err(|error| {
+            // The whole error would quote a line that may hold a secret.
+            let before = &text[..error.span().map_or(0, |span| span.start)];
+            let line = before.matches('\n').count() + 1;
+            unusable(path, &format!("line {line}: {}", error.message()))
+        })?;
         settings.check().map_err(|error| unusable(path, &error))?;
         Ok(settings)
     }
@@ -137,6 +201,14 @@ impl Settings {
             return Err(Error::refused(
                 "keep.samples, keep.minutes and keep.hours go from short to long.",
             ));
+        }
+        for (name, webhook) in &self.webhook {
+            let wrong = |error| Error::refused(format!("webhook.{name}: {error}"));
+            webhook.check().map_err(wrong)?;
+        }
+        if let Some(url) = &self.heartbeat.url {
+            let wrong = |error| Error::refused(format!("heartbeat: {error}"));
+            url.address().map_err(wrong)?;
         }
         Ok(())
     }
@@ -171,13 +243,46 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_is_found_by_its_line_which_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("monitor-bot.toml");
+        fs::write(&file, "[webhook.mine]\nurl = https://example.org/secret\n").unwrap();
+        let error = Settings::read(&file).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2: ") && !error.contains("secret"),
+            "{error}"
+        );
+        let settings = "[webhook.mine]\nurl = \"https://example.org/secret\"";
+        let settings: Settings = toml::from_str(settings).unwrap();
+        assert!(!format!("{settings:?}").contains("secret"));
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
-        let refused = |text| {
+        let refused = |text: &str| {
             toml::from_str::<Settings>(text).map_or(true, |settings| settings.check().is_err())
         };
         assert!(refused("[collect]\nevery = \"2m\""));
         assert!(refused("[keep]\nsamples = \"30d\""));
         assert!(refused("[collect]\nevry = \"5s\""));
         assert!(!refused("[collect]\nevery = \"1s\""));
+        let webhook = |lines| format!("[webhook.ntfy]\nurl = \"https://ntfy.sh\"\n{lines}");
+        assert!(!refused(&webhook(
+            "body = '{\"topic\": \"mine\", \"message\": \"{{ text }}\"}'"
+        )));
+        assert!(!refused(&webhook(
+            "content_type = \"text/plain\"\nbody = \"{{what}}\""
+        )));
+        for lines in [
+            "url = \"ntfy.sh\"",
+            "method = \"NO METHOD\"",
+            "headers = { \"not a name\" = \"\" }",
+            "body = '{{text}}'",
+            "body = '{\"text\": \"{{what they want}}\"}'",
+            "body = '{\"text\": \"{{text\"}'",
+        ] {
+            assert!(refused(&webhook(lines)), "{lines}");
+        }
+        assert!(refused("[heartbeat]\nurl = \"/ping\""));
     }
 }

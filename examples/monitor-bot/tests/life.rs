@@ -65,7 +65,7 @@ fn the_demo_walks_through() {
     assert!(output.status.success(), "{out}");
     for line in [
         "Schema 1.0.0",
-        "Schema 1.3.0: 90 values",
+        "Schema 1.5.0: 90 values",
         "It did not start",
         "as before: 90 values",
         "seen by console",

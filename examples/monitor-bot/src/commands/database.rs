@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::metric::bytes;
-use crate::reply::{Reply, Side, Table, Tone};
+use crate::reply::{Cell, Reply, Side, Table, Tone};
 
 pub(super) async fn version(app: &App) -> Result<Reply> {
     let schema = app.store.get_version().await?;
@@ -18,7 +18,12 @@ pub(super) async fn version(app: &App) -> Result<Reply> {
     table.row(["SQLite".into(), facts.sqlite.as_str().into()]);
     table.row(["size".into(), bytes(facts.bytes as f64).into()]);
     table.row(["values".into(), facts.samples.to_string().into()]);
-    let data = json!({ "schema": schema.to_string(), "program": program, "file": facts });
+    let unsent = app.store.undelivered().await?;
+    if let Some(newest) = unsent.first() {
+        let text = format!("{}, at last: {}", unsent.len(), newest.cause);
+        table.row(["messages not sent".into(), Cell::toned(text, Tone::Bad)]);
+    }
+    let data = json!({ "schema": schema.to_string(), "program": program, "file": facts, "unsent": unsent.len() });
     Ok(Reply::with_data(data).table(table))
 }
 

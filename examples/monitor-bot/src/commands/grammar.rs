@@ -54,6 +54,11 @@ pub const COMMANDS: &[Entry] = &[
     entry("rule list", "", "the rules"),
     entry("alerts", "", "the newest alerts, open or over"),
     entry(
+        "alert",
+        "ID",
+        "one of them, and the busiest processes at that time",
+    ),
+    entry(
         "ack",
         "ID|METRIC",
         "an alert was seen: it is silent until it gets graver",
@@ -129,6 +134,10 @@ fn one_word(first: &str, rest: &[&str]) -> Result<Option<Command>> {
             span: span.parse()?,
         },
         ("alerts", []) => Command::Alerts,
+        ("alert", [id]) => match id.parse() {
+            Ok(id) => Command::Alert { id },
+            Err(_) => return Ok(None),
+        },
         ("ack", [id]) if id.parse::<i64>().is_ok() => Command::Ack {
             id: id.parse().ok(),
             metric: None,

@@ -11,9 +11,9 @@ mod script;
 mod status;
 mod watches;
 
-pub use alerts::event_line;
 #[cfg(any(feature = "web", feature = "discord"))]
 pub use alerts::headline;
+pub use alerts::{event_line, process_line};
 pub use grammar::COMMANDS;
 pub use status::{greeting, places};
 
@@ -47,6 +47,8 @@ pub enum Command {
     RuleList,
     /// The newest alerts.
     Alerts,
+    /// One of them.
+    Alert { id: i64 },
     /// Say that an alert was seen.
     Ack {
         id: Option<i64>,
@@ -112,6 +114,7 @@ impl Command {
             | Self::WatchList
             | Self::RuleList
             | Self::Alerts
+            | Self::Alert { .. }
             | Self::AdminList
             | Self::DbVersion
             | Self::DbCheck
@@ -151,6 +154,7 @@ pub async fn run(app: &App, caller: &Caller, command: Command) -> Result<Reply> 
         Command::RuleRemove { id, rule } => rules::remove(app, id, rule.as_ref()).await,
         Command::RuleList => rules::list(app).await,
         Command::Alerts => alerts::list(app).await,
+        Command::Alert { id } => alerts::show(app, id).await,
         Command::Ack { id, metric } => alerts::acknowledge(app, caller, id, metric.as_ref()).await,
         Command::AdminAdd { id } => admins::add(app, caller, &id).await,
         Command::AdminRemove { id } => admins::remove(app, &id).await,
@@ -175,7 +179,9 @@ pub async fn answer(app: &App, caller: &Caller, line: &str) -> Result<Reply> {
 
 #[cfg(test)]
 mod tests {
-    use dbm_core::testing::{Fault, fail_next};
+    use std::time::{Duration, SystemTime};
+
+    use dbm_core::testing::{Fault, fail_next, run_due_jobs, set_clock};
 
     use super::*;
 
@@ -195,7 +201,7 @@ mod tests {
             ("rule add \"cpu > 1\"", "add_rule"),
             ("rule list", "rules"),
             ("rule remove \"cpu > 1\"", "remove_rule"),
-            ("alerts", "latest_alerts"),
+            ("alerts", "alerts"),
             ("admin add 7", "add_admin"),
             ("admin list", "admins"),
             ("admin remove 7", "remove_admin"),
@@ -228,6 +234,31 @@ mod tests {
             "{shown}"
         );
         assert_eq!(reply.data["problem"], problem);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_that_could_not_be_sent_are_told_of() {
+        let away = |_| Box::pin(async { Err(Error::refused("no network")) }) as _;
+        let receivers = vec![crate::store::Receiver::new("away", Box::new(away))];
+        let (app, caller) = (App::telling(receivers).await, Caller::console());
+        answer(&app, &caller, "fake memory 97").await.unwrap();
+        answer(&app, &caller, "wait 5s").await.unwrap();
+        for hours in 1..60 {
+            let now = SystemTime::now() + Duration::from_secs(3_600 * hours);
+            set_clock(&app.store, now).unwrap();
+            run_due_jobs(&app.store).await.unwrap();
+        }
+        for (line, shown) in [
+            (
+                "status",
+                "Messages that could not be sent: 1. See db version.",
+            ),
+            ("db version", "1, at last: no network"),
+        ] {
+            let reply = answer(&app, &caller, line).await.unwrap();
+            let text = crate::render::text(&reply, crate::render::Style::PLAIN);
+            assert!(text.contains(shown), "{text}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

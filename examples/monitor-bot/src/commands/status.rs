@@ -12,7 +12,7 @@ use crate::span::rough;
 
 pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
     let reading = app.reading();
-    let (alerts, problem) = app.store.open_alerts().await;
+    let (alerts, problem) = app.open_alerts().await;
     let shown: Vec<_> = reading
         .samples
         .iter()
@@ -45,6 +45,14 @@ pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
         .table(table);
     if let Some(problem) = problem {
         reply = reply.toned(format!("Alerts cannot be shown. {problem}"), Tone::Bad);
+    }
+    // What cannot be read is none to tell here.
+    let unsent = app.store.undelivered().await.unwrap_or_default().len();
+    if unsent > 0 {
+        reply = reply.toned(
+            format!("Messages that could not be sent: {unsent}. See db version."),
+            Tone::Bad,
+        );
     }
     if !alerts.is_empty() {
         reply = reply.table(alerts::table(app, &alerts));

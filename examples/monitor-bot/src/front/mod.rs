@@ -8,6 +8,7 @@ pub mod lines;
 pub mod script;
 #[cfg(feature = "web")]
 pub mod web;
+pub mod webhook;
 
 use std::future::Future;
 use std::io::{self, IsTerminal, Write};
@@ -20,12 +21,24 @@ use crate::commands::{self, Caller, event_line, places};
 use crate::error::Error;
 use crate::render::{self, Style};
 use crate::reply::{Reply, Tone};
-use crate::store::{Event, EventKind};
+use crate::settings::Settings;
+use crate::store::{Event, EventKind, Receiver};
 
 /// A way to talk to the bot.
 pub trait FrontEnd {
     /// Serves until whoever is served has had enough. Dropped when the bot stops for another reason.
     fn run(self, app: Arc<App>) -> impl Future<Output = Ending> + Send;
+}
+
+/// Everybody who is told what happens without sitting at the machine.
+pub fn receivers(settings: &Settings) -> Vec<Receiver> {
+    let webhooks = settings.webhook.iter();
+    let webhooks = webhooks.map(|(name, webhook)| webhook.receiver(name));
+    #[cfg(feature = "discord")]
+    let webhooks = webhooks.chain(
+        discord::Discord::from_env(settings.discord.clone()).and_then(|discord| discord.receiver()),
+    );
+    webhooks.collect()
 }
 
 /// How a front end ended.

@@ -1,6 +1,6 @@
 //! What a new value means for a rule: pure, so that every case can be tested without a clock or a database.
 
-use super::Rule;
+use super::{Alert, Rule};
 use crate::span::Span;
 
 /// What is remembered of one rule on one series between two values.
@@ -32,6 +32,16 @@ pub struct Open {
     pub acknowledged: bool,
 }
 
+impl From<&Alert> for Open {
+    fn from(alert: &Alert) -> Self {
+        Self {
+            level: alert.level,
+            announced: alert.announced,
+            acknowledged: alert.acknowledged_at.is_some(),
+        }
+    }
+}
+
 /// What to do about a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -50,7 +60,7 @@ pub enum Verdict {
 }
 
 /// After so many seconds without a value nobody knows whether it stayed bad.
-const BLIND: i64 = 180;
+pub(super) const BLIND: i64 = 180;
 
 /// Weighs a value at a time.
 pub fn judge(rule: &Rule, track: &Track, value: f64, at: i64) -> Verdict {

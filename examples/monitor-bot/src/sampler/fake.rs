@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
-use super::Reading;
+use super::{Process, Reading};
 use crate::metric::{Kind, Metric, bytes};
 
 /// A machine that does not exist.
@@ -146,6 +146,20 @@ impl Fake {
     fn add(&self, reading: &mut Reading, metric: Metric, wave: Wave, note: impl Fn(f64) -> String) {
         let value = self.value(&metric, reading.at, wave);
         reading.add(metric, value, note(value));
+    }
+
+    /// Some processes, each as busy as its number says.
+    pub(super) fn all_processes(&self) -> Vec<Process> {
+        let names = [
+            "postgres", "nginx", "sshd", "systemd", "cron", "bash", "rsyslogd",
+        ];
+        let made_up = |(number, name): (u32, &str)| Process {
+            id: 100 + number,
+            name: name.to_owned(),
+            cpu: f64::from(80 >> number),
+            memory: MEMORY / f64::from(8 << number),
+        };
+        (0..).zip(names).map(made_up).collect()
     }
 
     fn held(&self, metric: &Metric) -> Option<f64> {

@@ -8,7 +8,7 @@ use sysinfo::{
     ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System,
 };
 
-use super::Reading;
+use super::{self as sampler, Reading};
 use crate::error::Error;
 use crate::metric::{Kind, Metric, bytes};
 
@@ -58,6 +58,27 @@ impl Machine {
         }
         self.processes(&mut reading, watched);
         reading
+    }
+
+    /// Every process, and what it uses between two looks.
+    pub(super) fn all_processes(&mut self) -> Vec<sampler::Process> {
+        self.refresh_processes();
+        std::thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL);
+        self.refresh_processes();
+        let all = self.system.processes().values();
+        all.map(|process| sampler::Process {
+            id: process.pid().as_u32(),
+            name: process.name().to_string_lossy().into_owned(),
+            cpu: process.cpu_usage().into(),
+            memory: process.memory() as f64,
+        })
+        .collect()
+    }
+
+    fn refresh_processes(&mut self) {
+        let wanted = ProcessRefreshKind::nothing().with_cpu().with_memory();
+        self.system
+            .refresh_processes_specifics(ProcessesToUpdate::All, true, wanted);
     }
 
     fn processor(&mut self, reading: &mut Reading) {
@@ -195,9 +216,7 @@ impl Machine {
         if watched.is_empty() {
             return;
         }
-        let wanted = ProcessRefreshKind::nothing().with_cpu().with_memory();
-        self.system
-            .refresh_processes_specifics(ProcessesToUpdate::All, true, wanted);
+        self.refresh_processes();
         for name in watched {
             let found: Vec<_> = self
                 .system

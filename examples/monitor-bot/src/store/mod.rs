@@ -14,24 +14,28 @@ use std::sync::Arc;
 
 use dbm_core::prelude::*;
 
-pub use alerts::{Alert, Event, EventKind};
-pub use deliveries::Tell;
+pub use deliveries::{Receiver, Unstored};
 pub use samples::Slot;
 
+pub use crate::rules::{Alert, Event, EventKind};
 use crate::settings::Retention;
 
 /// The database of the bot.
 #[derive(DbManager)]
-#[db_manager(version = "1.3.0", schema, checked(strict), after("1.2.0" = Self::add_default_rules), jobs(deliver, roll_up, forget))]
+#[db_manager(version = "1.5.0", schema, checked(strict), after("1.2.0" = Self::add_default_rules), jobs(deliver, roll_up, forget))]
 pub struct Store {
     core: ManagerCore,
     keep: Retention,
-    tell: Option<Tell>,
+    receivers: Vec<Receiver>,
 }
 
 impl Store {
     /// Opens the database in the background; calls wait until it is ready.
-    pub fn open(config: Config, keep: Retention, tell: Option<Tell>) -> Arc<Self> {
-        Self::start_with(config, |core| Self { core, keep, tell })
+    pub fn open(config: Config, keep: Retention, receivers: Vec<Receiver>) -> Arc<Self> {
+        Self::start_with(config, |core| Self {
+            core,
+            keep,
+            receivers,
+        })
     }
 }

@@ -94,7 +94,7 @@ mod tests {
             minutes: Span::hours(2),
             hours: Span::days(1),
         };
-        let store = Store::open(Config::in_memory().job_workers(0), keep, None);
+        let store = Store::open(Config::in_memory().job_workers(0), keep, Vec::new());
         let cpu: crate::metric::Metric = "cpu".parse().unwrap();
         let add = async |metric: &str, at: i32| {
             let reading = Reading::of(at.into(), [(metric, f64::from(at % 1_000))]);

@@ -38,7 +38,7 @@ mod tests {
             .check_with(|core| Store {
                 core,
                 keep: Retention::default(),
-                tell: None,
+                receivers: Vec::new(),
             })
             .await
             .unwrap()
@@ -112,15 +112,15 @@ mod tests {
         // Default rules that were removed do not come back.
         assert_eq!(rules(&store).await, ["memory > 85", "cpu > 50 for 1m"]);
         assert!(store.is_admin("ada").await);
-        let untold = store.untold().await.unwrap();
+        let untold = store.untold("discord", i64::MAX).await.unwrap();
         assert_eq!(untold.len(), 1, "what was told is not told again");
-        assert_eq!(untold[0].what, EventKind::Acknowledged);
+        assert_eq!(untold[0].1.what, EventKind::Acknowledged);
 
         let reading = Reading::of(1_060, [("memory", 92.0), ("cpu", 60.0)]);
-        let events = store.record(&reading).await.unwrap();
+        let events = store.weigh(&reading).await;
         assert_eq!(events.len(), 1, "an alert that was seen is not told again");
         assert_eq!(
-            (events[0].metric.as_str(), events[0].what),
+            (events[0].alert.metric.as_str(), events[0].what),
             ("cpu", EventKind::Raised),
             "the time before the migration counts"
         );
@@ -135,7 +135,7 @@ mod tests {
     /// What was released never changes: another table is a step of its own, and shows here.
     #[tokio::test]
     async fn the_tables_are_those_that_were_reviewed() {
-        let new = Store::open(Config::in_memory(), Retention::default(), None);
+        let new = Store::open(Config::in_memory(), Retention::default(), Vec::new());
         assert_eq!(rules(&new).await, DEFAULTS);
         let now = schema(&new).await.unwrap().to_string();
         assert!(

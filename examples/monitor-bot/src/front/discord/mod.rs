@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::render::{self, Style};
 use crate::reply::Reply;
 use crate::settings;
-use crate::store::Tell;
+use crate::store::{Event, Receiver};
 
 type Context<'a> = poise::Context<'a, Arc<App>, Error>;
 
@@ -43,17 +43,19 @@ impl Discord {
         Some(Self { token, settings })
     }
 
-    /// How alerts are told, if a channel is named.
-    pub fn tell(&self) -> Option<Tell> {
+    /// The channel where alerts are told, if one is named.
+    pub fn receiver(&self) -> Option<Receiver> {
         let channel = serenity::ChannelId::new(self.settings.channel?);
         let http = Arc::new(self.http());
-        Some(Box::new(move |event| {
+        let tell = move |event: Event| {
             let http = Arc::clone(&http);
-            Box::pin(async move {
+            async move {
                 let sent = channel.send_message(&http, alerts::message(&event)).await;
                 sent.map(drop).map_err(|error| failed(&error))
-            })
-        }))
+            }
+        };
+        let tell = Box::new(move |event| Box::pin(tell(event)) as _);
+        Some(Receiver::new("discord", tell))
     }
 
     fn http(&self) -> serenity::Http {
@@ -124,10 +126,6 @@ impl Discord {
 
 impl FrontEnd for Discord {
     async fn run(self, app: Arc<App>) -> Ending {
-        // What happened while there was no channel; what happens from now on is a job of its own.
-        if let Err(error) = app.store.deliver().await {
-            tracing::warn!(%error, "alerts that wait are told on Discord with the next one");
-        }
         loop {
             match self.connect(&app).await {
                 Ok(()) => return Ending::Done,

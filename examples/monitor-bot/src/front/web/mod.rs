@@ -142,25 +142,29 @@ async fn events(
     State(app): State<Arc<App>>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, axum::Error>>>, Failure> {
     let seat = LIVE.try_acquire().map_err(|_| Failure::Busy)?;
-    let store = Arc::clone(&app.store);
-    let mut statuses = store.live(move |_| {
-        let app = Arc::clone(&app);
+    let reader = Arc::clone(&app);
+    let stored = app.store.live(move |_| {
+        let app = Arc::clone(&reader);
         async move { view::status(&app).await }
     });
-    statuses = statuses.other_processes(Duration::from_secs(1));
-    let stream = stream::poll_fn(move |context| {
-        let _taken = &seat;
-        let event = |status| Event::default().json_data(status);
-        statuses.poll_next(context).map(|status| status.map(event))
+    let stored = stored.other_processes(Duration::from_secs(1));
+    let sources = (app.outages(), stored, app, seat);
+    let statuses = stream::unfold(sources, async |(mut outages, mut stored, app, seat)| {
+        let status = tokio::select! {
+            status = stored.next() => status?,
+            Ok(()) = outages.changed() => view::status(&app).await,
+        };
+        let event = Event::default().json_data(status);
+        Some((event, (outages, stored, app, seat)))
     });
-    Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
+    Ok(Sse::new(statuses).keep_alive(KeepAlive::default()))
 }
 
 /// 200 only while the database takes calls and readings are stored.
 async fn health(State(app): State<Arc<App>>) -> Response {
     let status = app.store.status();
     let age = app.clock.now() - app.stored_at();
-    let code = if status == Status::Running && age <= 3 * app.settings.collect.every.as_secs() {
+    let code = if app.is_well() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
@@ -170,7 +174,7 @@ async fn health(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let (alerts, problem) = app.store.open_alerts().await;
+    let (alerts, problem) = app.open_alerts().await;
     let open_alerts = problem.is_none().then_some(alerts.len() as i64);
     let text = prometheus::text(&app.reading(), open_alerts, app.stored(), app.stored_at());
     (

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::metric::{Kind, Metric, Unit};
 use crate::rules::Rule;
 use crate::settings::Settings;
+use crate::sampler::Processes;
 use crate::span::Span;
 use crate::store::{Alert, Slot};
 
@@ -53,6 +54,8 @@ struct Incident {
     raised_at: i64,
     seen_by: Option<String>,
     cleared_at: Option<i64>,
+    /// What used most when it was raised.
+    processes: Option<Processes>,
 }
 
 /// What happened in a span.
@@ -89,7 +92,7 @@ pub(super) async fn status(app: &App) -> Status {
     let reading = app.reading();
     // A live read of the status is woken by what is read here.
     let stored_at = app.store.last_sample().await.ok().flatten();
-    let (alerts, problem) = app.store.open_alerts().await;
+    let (alerts, problem) = app.open_alerts().await;
     // Without them, the open alerts alone give values a colour.
     let rules = rules(app).await.unwrap_or_default();
     let metrics = reading.samples.iter().map(|sample| Figure {
@@ -152,6 +155,7 @@ impl From<&Alert> for Incident {
             raised_at: alert.raised_at,
             seen_by: alert.acknowledged_by.clone(),
             cleared_at: alert.cleared_at,
+            processes: alert.processes.as_deref().cloned(),
         }
     }
 }
