@@ -165,6 +165,7 @@ async fn the_page_shows_what_happens() {
         "since",
         "ack 3",
         "rule disk:/ > 55 for 20s",
+        "Used most: ",
     ] {
         assert!(alert.contains(part), "{part}: {alert}");
     }

@@ -175,15 +175,16 @@ function showAlerts() {
   const alerts = unseenFirst(), [told] = room(), more = alerts.length - told;
   arrange(byId("alerts"), alerts.slice(0, told).map(({ id }) => String(id)), () => {
     const item = element("li");
-    for (const [tag, className] of [["strong", ""], ["span", "dim"], ["span", "action"]]) element(tag, className, item);
+    for (const className of ["", "dim", "dim", "action"]) element(className ? "span" : "strong", className, item);
     return item;
   });
   for (const [index, item] of [...byId("alerts").children].entries()) {
-    const alert = alerts[index], [text, facts, action] = item.children;
+    const alert = alerts[index], [text, facts, busiest, action] = item.children;
     const since = `since ${moment(alert.raised_at)}, for ${rough(latest.at - alert.raised_at)}`;
     item.className = alert.seen_by ? "card seen" : "card";
     text.textContent = alert.text;
-    facts.textContent = joined(worst(alert), since, `rule ${alert.rule}`);
+    facts.textContent = joined(worst(alert), since, alert.rule && `rule ${alert.rule}`);
+    busiest.textContent = alert.processes ? `Used most: ${alert.processes}` : "";
     // What somebody marks to copy it stays marked.
     if (alert.seen_by) action.textContent = `seen by ${alert.seen_by}`;
     else if (!action.querySelector("code")) action.replaceChildren("to acknowledge: ", element("code", "", null, `ack ${alert.id}`));

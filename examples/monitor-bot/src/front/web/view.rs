@@ -3,12 +3,11 @@
 use serde::Serialize;
 
 use crate::app::App;
-use crate::commands::headline;
+use crate::commands::{headline, process_line};
 use crate::error::Result;
 use crate::metric::{Kind, Metric, Unit};
 use crate::rules::Rule;
 use crate::settings::Settings;
-use crate::sampler::Processes;
 use crate::span::Span;
 use crate::store::{Alert, Slot};
 
@@ -55,7 +54,7 @@ struct Incident {
     seen_by: Option<String>,
     cleared_at: Option<i64>,
     /// What used most when it was raised.
-    processes: Option<Processes>,
+    processes: Option<String>,
 }
 
 /// What happened in a span.
@@ -155,7 +154,7 @@ impl From<&Alert> for Incident {
             raised_at: alert.raised_at,
             seen_by: alert.acknowledged_by.clone(),
             cleared_at: alert.cleared_at,
-            processes: alert.processes.as_deref().cloned(),
+            processes: alert.processes.as_deref().map(process_line),
         }
     }
 }
