@@ -172,6 +172,9 @@ async fn the_page_shows_what_happens() {
     assert_eq!(browser.text("document.body.dataset.state").await, "bad");
     assert!(browser.text("document.title").await.starts_with("(1)"));
     assert_eq!(browser.text("window.stayed").await, "yes");
+    browser
+        .until("document.querySelector('[data-key=\"disk:/\"] .incident') !== null")
+        .await;
     browser.picture(&pictures().join("page-light.png")).await;
     open.end(&[]).await;
 }
