@@ -26,7 +26,8 @@ pub enum Block {
 }
 
 /// What a piece of text means.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tone {
     /// Nothing special.
     #[default]

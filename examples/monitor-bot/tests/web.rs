@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{Service, fake_bot, script};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A bot with a page, and where the page is.
 fn page(data: &Path) -> (Service, String) {
@@ -72,16 +72,22 @@ fn the_page_and_its_data_are_served() {
 
     let (_, body) = get(&address, "/api/status");
     let status: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!(status["cards"][0]["metric"], "cpu");
-    assert_eq!(status["alerts"], serde_json::json!([]));
+    assert_eq!(status["metrics"][0]["metric"], "cpu");
+    assert_eq!(status["metrics"][0]["unit"], "percent");
+    assert_eq!(status["alerts"], json!([]));
 
-    let (_, body) = get(&address, "/api/history?metric=disk%3A%2F&span=10m");
+    let path = "/api/history?metric=disk%3A%2F&metric=memory&span=10m";
+    let (_, body) = get(&address, path);
     let history: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!(history["metric"], "disk:/");
-    assert!(
-        history["values"][0]["average"].as_f64().unwrap() > 50.0,
-        "{body}"
+    let disk = &history["series"][0];
+    assert_eq!(
+        (&disk["metric"], &disk["limits"]),
+        (&json!("disk:/"), &json!([90.0, 95.0, 99.0]))
     );
+    let newest = disk["average"].as_array().unwrap().iter().rev();
+    assert!(newest.flat_map(Value::as_f64).next().unwrap() > 50.0);
+    assert_eq!(history["series"][1]["metric"], "memory");
+    assert_eq!(history["gaps"], json!([]));
 
     let (head, body) = get(&address, "/healthz");
     assert!(
@@ -106,6 +112,7 @@ fn what_is_asked_wrong_is_answered() {
         "/api/history?metric=cpu&span=soon",
         "/api/history",
         "/api/history?metric=cpu&span=99999d",
+        &format!("/api/history?{}", "metric=cpu&".repeat(51)),
     ] {
         assert!(get(&address, path).0.starts_with("HTTP/1.1 400"), "{path}");
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::status::{rules, tone};
+use super::status::{current_rules, tone};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::metric::{Metric, Unit};
@@ -34,8 +34,8 @@ pub(super) async fn history(app: &App, metric: &Metric, span: Span) -> Result<Re
         span if span <= Span::days(60) => "%m-%d %H:%M",
         _ => "%Y-%m-%d",
     };
-    let rules = rules(app).await;
-    let tones = [summary.low, summary.high].map(|value| tone(&rules, metric, value));
+    let (rules, (alerts, _)) = (current_rules(app).await, app.open_alerts().await);
+    let tones = [summary.low, summary.high].map(|value| tone(&rules, &alerts, metric, value));
     let high = match metric.kind.unit() {
         // A share is seen beside the whole.
         Unit::Percent => summary.top.max(100.0),
@@ -57,8 +57,8 @@ pub(super) async fn history(app: &App, metric: &Metric, span: Span) -> Result<Re
 pub fn slots(app: &App, span: Span, most: u32) -> u32 {
     let keep = &app.settings.keep;
     let shortest = match span {
-        span if span > keep.minutes => 3_600,
-        span if span > keep.samples => 60,
+        span if span >= keep.minutes => 3_600,
+        span if span >= keep.samples => 60,
         _ => 1,
     };
     let shortest = shortest.max(2 * app.settings.collect.every.as_secs());

@@ -20,9 +20,9 @@ use grammar::{Held, IdOr, held, id_or};
 pub use grammar::{commands, is_command, parse, split};
 #[cfg(feature = "web")]
 pub use history::slots;
-pub use status::{greeting, places};
 #[cfg(feature = "web")]
-pub use status::{in_short, rules as current_rules, tone};
+pub use status::{current_rules, tone};
+pub use status::{greeting, places};
 
 use crate::app::App;
 use crate::error::{Error, Result};

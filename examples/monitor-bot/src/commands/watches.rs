@@ -1,6 +1,6 @@
 //! `watch add`, `watch remove`, `watch list`
 
-use super::status::{rules, tone};
+use super::status::{current_rules, tone};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::metric::{Kind, Metric};
@@ -33,7 +33,8 @@ pub(super) async fn list(app: &App) -> Result<Reply> {
     if watches.is_empty() {
         return Ok(reply.text("No process is watched. Type watch add and its name."));
     }
-    let (reading, rules) = (app.reading(), rules(app).await);
+    let (reading, rules) = (app.reading(), current_rules(app).await);
+    let (alerts, _) = app.open_alerts().await;
     let mut table = Table::new([
         ("process", Side::Left),
         ("state", Side::Left),
@@ -49,7 +50,7 @@ pub(super) async fn list(app: &App) -> Result<Reply> {
         let running = Metric::part(Kind::Process, &watch.name);
         let tone = reading
             .value(&running)
-            .map(|value| tone(&rules, &running, value));
+            .map(|value| tone(&rules, &alerts, &running, value));
         let state = shown(Kind::Process).unwrap_or_else(|| "not yet known".to_owned());
         table.row([
             watch.name.as_str().into(),

@@ -7,7 +7,7 @@ mod prometheus;
 mod view;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
@@ -20,7 +20,6 @@ use axum::routing::get;
 use axum::{Json, Router};
 use dbm_core::prelude::*;
 use futures_util::stream::{self, Stream};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -28,6 +27,25 @@ use tokio::sync::Semaphore;
 use super::{Ending, FrontEnd, complain};
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::span::Span;
+
+/// The page, with its style and its scripts in it.
+static PAGE: LazyLock<String> = LazyLock::new(|| {
+    let script = |text: &str| format!("<script>\n{text}</script>");
+    include_str!("page.html")
+        .replace(
+            r#"<link rel="stylesheet" href="page.css">"#,
+            &format!("<style>\n{}</style>", include_str!("page.css")),
+        )
+        .replace(
+            r#"<script src="chart.js"></script>"#,
+            &script(include_str!("chart.js")),
+        )
+        .replace(
+            r#"<script src="page.js"></script>"#,
+            &script(include_str!("page.js")),
+        )
+});
 
 /// How many pages are kept up to date at a time.
 static LIVE: Semaphore = Semaphore::const_new(100);
@@ -82,35 +100,36 @@ impl FrontEnd for Web {
 }
 
 async fn page() -> Html<&'static str> {
-    Html(include_str!("page.html"))
+    Html(PAGE.as_str())
 }
 
 async fn status(State(app): State<Arc<App>>) -> Json<view::Status> {
     Json(view::status(&app).await)
 }
 
-#[derive(Deserialize)]
-struct Asked {
-    metric: String,
-    #[serde(default = "Asked::usual_span")]
-    span: String,
-}
-
-impl Asked {
-    fn usual_span() -> String {
-        "1h".to_owned()
-    }
-}
-
+/// The course of one or several metrics, and what happened in the meantime.
 async fn history(
     State(app): State<Arc<App>>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    asked: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Json<view::History>, Failure> {
-    let Query(asked) = asked.map_err(|_| {
-        Error::refused("Ask for /api/history?metric=cpu&span=1h, or another metric.")
-    })?;
-    let history = view::history(&app, &asked.metric.parse()?, asked.span.parse()?).await?;
-    Ok(Json(history))
+    /// Each is a query of its own.
+    const MOST: usize = 50;
+    let (mut metrics, mut span) = (Vec::new(), Span::hours(1));
+    // What is not understood at all asks for nothing.
+    for (name, value) in asked.map(|Query(pairs)| pairs).unwrap_or_default() {
+        match name.as_str() {
+            "metric" => metrics.push(value.parse()?),
+            "span" => span = value.parse()?,
+            _ => {}
+        }
+    }
+    if !(1..=MOST).contains(&metrics.len()) {
+        let text = format!(
+            "Ask for /api/history?span=1h&metric=cpu&metric=memory, or for up to {MOST} others."
+        );
+        return Err(Error::refused(text).into());
+    }
+    Ok(Json(view::history(&app, &metrics, span).await?))
 }
 
 /// The status again with every reading and every change of an alert, until the page is closed or the bot stops.
@@ -204,10 +223,7 @@ mod tests {
     }
 
     async fn ask_history(app: &Arc<App>) -> Response {
-        let asked = Asked {
-            metric: "cpu".to_owned(),
-            span: "1h".to_owned(),
-        };
+        let asked = vec![("metric".to_owned(), "cpu".to_owned())];
         history(State(Arc::clone(app)), Ok(Query(asked)))
             .await
             .into_response()
@@ -216,7 +232,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_is_healthy_only_while_readings_are_stored() {
         let app = App::fake().await;
-        app.clock.advance(crate::span::Span::seconds(16));
+        app.clock.advance(Span::seconds(16));
         fail_next(&app.store, "record", dbm_core::Error::other("full"));
         app.sample().await.unwrap_err();
         assert_eq!(
