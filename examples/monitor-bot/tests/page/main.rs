@@ -279,6 +279,24 @@ async fn without_a_connection_nothing_is_called_well_and_it_comes_back() {
     }
     assert_eq!(open.browser.text("window.stayed").await, "yes");
 
+    // A laptop that sleeps: no script runs, the line is cut, and nothing tells so when it wakes.
+    let frozen = json!({ "state": "frozen" });
+    open.browser.ask("Page.setWebLifecycleState", frozen).await;
+    open.proxy.set(Mode::Silent);
+    open.browser.until("Date.now() - readAt > 10_000").await;
+    assert_eq!(
+        open.browser.text("document.body.dataset.state").await,
+        "well",
+        "it slept"
+    );
+    let active = json!({ "state": "active" });
+    open.browser.ask("Page.setWebLifecycleState", active).await;
+    open.browser
+        .until("document.body.dataset.state !== 'well'")
+        .await;
+    open.proxy.set(Mode::Open);
+    open.state("well").await;
+
     // The same for what cannot be measured any more.
     open.service.signal("STOP");
     open.browser.until_says("#headline", "No data since").await;
