@@ -13,7 +13,8 @@ pub(crate) struct Baton {
     /// [`TAKEN`], plus [`WAITS`] for each task in the queue. While nobody waits, a change of this is all that it takes.
     /// Tasks are added and subtracted under the lock of the queue.
     state: AtomicUsize,
-    queue: Mutex<Queue>,
+    /// Boxed, because most calls have one for nobody: they are small, and quickly dropped.
+    queue: Mutex<Option<Box<Queue>>>,
 }
 
 const FREE: usize = 0;
@@ -74,7 +75,7 @@ impl Baton {
         }
         let next = {
             let mut queue = self.lock();
-            let next = queue.waiters.pop_first();
+            let next = queue.as_mut().and_then(|queue| queue.waiters.pop_first());
             match &next {
                 Some((_, next)) => {
                     self.state.fetch_sub(WAITS, Ordering::Relaxed);
@@ -90,7 +91,7 @@ impl Baton {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Queue>>> {
         lock(&self.queue)
     }
 }
@@ -132,6 +133,7 @@ impl<'a> Place<'a> {
             baton.state.fetch_sub(WAITS - TAKEN, Ordering::Relaxed);
             waiter.given.store(true, Ordering::Relaxed);
         } else {
+            let queue = queue.get_or_insert_default();
             queue.numbers += 1;
             number = queue.numbers;
             queue.waiters.insert(number, Arc::clone(&waiter));
@@ -154,7 +156,9 @@ impl Drop for Place<'_> {
             let mut queue = self.baton.lock();
             let given = self.waiter.given.load(Ordering::Relaxed);
             if !given {
-                queue.waiters.remove(&self.number);
+                if let Some(queue) = &mut *queue {
+                    queue.waiters.remove(&self.number);
+                }
                 self.baton.state.fetch_sub(WAITS, Ordering::Relaxed);
             }
             given

@@ -314,7 +314,8 @@ impl Frame {
     /// Ends the frame when its body is over: its handle only returns errors from here on. A statement that still runs was
     /// leaked. A nested call that goes on elsewhere, or is being undone, is waited for.
     pub(crate) async fn end(&self) {
-        if self.take_statement_permit().await.is_err() {
+        let is_idle = self.statement_permit.try_take().is_some();
+        if !is_idle && Box::pin(self.take_statement_permit()).await.is_err() {
             self.abandon_statement();
         }
         // Release: the partner of the load in `check`.

@@ -39,50 +39,20 @@ enum Hold<'a> {
 }
 
 impl<'a> Lease<'a> {
-    /// A lease of its own: waits for a reader or for the writer.
-    pub(crate) async fn acquire(
+    /// Waits for a reader.
+    pub(crate) async fn read(
         gate: &Gate,
         engine: &'a Arc<Engine>,
         site: &'static Site,
-        access: Access,
         token: Option<CallToken<'a>>,
     ) -> Result<Self> {
-        let lease = match access {
-            Access::Read => Self::read(gate, engine, site, token).await,
-            Access::Write | Access::Connection if engine.opener.config.read_only => {
-                Err(Error::ReadOnly {
-                    method: site.method,
-                })
-            }
-            Access::Write | Access::Connection => {
-                let mut write = pin!(Self::write(gate, engine, site, access, token, false));
-                let conn = &engine.writer.conn;
-                let refused = |holder| waits_for_itself(site.method, holder);
-                unless_inside(|| conn.is_run_here(), write.as_mut(), refused).await
-            }
+        let failed = |error| not_leased(gate, site, error);
+        let permit = match engine.readers.take_free() {
+            Some(permit) => permit,
+            None => Box::pin(engine.readers.acquire(site.method))
+                .await
+                .map_err(failed)?,
         };
-        if lease.is_err()
-            && let Some(collector) = live::collector(gate.id)
-        {
-            // Nobody knows what it would have read.
-            collector.add(&Tables::All);
-        }
-        lease.map_err(|error| match error {
-            // The connection was closed before the call had it.
-            Error::HandleEnded => Error::Closed {
-                method: site.method,
-            },
-            error => error,
-        })
-    }
-
-    async fn read(
-        gate: &Gate,
-        engine: &'a Arc<Engine>,
-        site: &'static Site,
-        token: Option<CallToken<'a>>,
-    ) -> Result<Self> {
-        let permit = engine.readers.acquire(site.method).await?;
         let session = new_session(permit.conn(), Access::Read, site);
         if gate.live.is_active()
             && let Some(collector) = live::collector(gate.id)
@@ -90,20 +60,44 @@ impl<'a> Lease<'a> {
             session.set_collector(collector);
         }
         let frame = Frame::outermost(gate.id, engine, session, false);
-        frame.session().take_connection().await?;
+        if !frame.session().take_vacant().map_err(failed)? {
+            let taken = Box::pin(frame.session().take_connection()).await;
+            taken.map_err(failed)?;
+        }
         let mut lease = Self {
             frame,
             hold: Some(Hold::Read { permit, token }),
         };
         engine.readers.mark.count_read();
         if !lease.frame.session().is_one_statement() {
-            lease.show()?;
+            lease.show().map_err(failed)?;
         }
         Ok(lease)
     }
 
-    /// The writer, for a call or (`during_init`) for the hooks of start-up.
+    /// Waits for the writer.
     pub(crate) async fn write(
+        gate: &Gate,
+        engine: &'a Arc<Engine>,
+        site: &'static Site,
+        access: Access,
+        token: Option<CallToken<'a>>,
+    ) -> Result<Self> {
+        if engine.opener.config.read_only {
+            return Err(Error::ReadOnly {
+                method: site.method,
+            });
+        }
+        let mut write = pin!(Self::take_writer(gate, engine, site, access, token, false));
+        let conn = &engine.writer.conn;
+        let refused = |holder| waits_for_itself(site.method, holder);
+        unless_inside(|| conn.is_run_here(), write.as_mut(), refused)
+            .await
+            .map_err(|error| not_leased(gate, site, error))
+    }
+
+    /// The writer, for a call or (`during_init`) for the hooks of start-up.
+    pub(crate) async fn take_writer(
         gate: &Gate,
         engine: &'a Arc<Engine>,
         site: &'static Site,
@@ -360,6 +354,22 @@ impl Drop for Lease<'_> {
     }
 }
 
+/// Why a call has got no connection.
+#[cold]
+fn not_leased(gate: &Gate, site: &Site, error: Error) -> Error {
+    if let Some(collector) = live::collector(gate.id) {
+        // Nobody knows what it would have read.
+        collector.add(&Tables::All);
+    }
+    match error {
+        // The connection was closed before the call had it.
+        Error::HandleEnded => Error::Closed {
+            method: site.method,
+        },
+        error => error,
+    }
+}
+
 fn new_session(conn: &Arc<Conn>, access: Access, site: &'static Site) -> Session {
     Session::new(
         Arc::clone(conn),
@@ -426,7 +436,7 @@ mod tests {
             let engine = engine(&directory);
             let conn = Arc::clone(&engine.writer.conn);
             let gate = Gate::new(|_| ());
-            let write = |site| Lease::write(&gate, &engine, site, Access::Write, None, false);
+            let write = |site| Lease::take_writer(&gate, &engine, site, Access::Write, None, false);
 
             let mut dropped = write(&DROPPED).await.unwrap();
             let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);

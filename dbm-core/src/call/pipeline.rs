@@ -1,9 +1,7 @@
 //! The stages of a call, composed by one function, [`execute`].
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 
 use tokio::task::{Id, try_id};
 use tracing::Instrument as _;
@@ -152,7 +150,12 @@ async fn execute<R>(
 ) -> Result<R, Failure> {
     let site = call.site;
     arguments::check(site, call.arguments)?;
-    let mut lease = lease(site, call.core, access).await?;
+    let mut lease = acquire(site, call.core.gate(), access).await?;
+    #[cfg(feature = "testing")]
+    if let Some(fault) = call.core.faults().next(site.method) {
+        // Boxed, so that the feature costs nested calls no stack.
+        return Err(Box::pin(super::fault::strike(fault, lease, site)).await);
+    }
     counted.leased();
     match body::run(&mut lease, site, body).await {
         BodyOutcome::Returned(value) if is_ok(&value) => {
@@ -181,20 +184,6 @@ async fn execute<R>(
 
 /// Passes the gate and takes the lease. An outermost call waits for both. A nested call uses those of the call around
 /// it.
-async fn lease<'a>(
-    site: &'static Site,
-    core: &'a ManagerCore,
-    access: Access,
-) -> Result<Lease<'a>, Failure> {
-    let lease = acquire(site, core.gate(), access).await?;
-    #[cfg(feature = "testing")]
-    if let Some(fault) = core.faults().next(site.method) {
-        // Boxed, so that the feature costs nested calls no stack.
-        return Err(Box::pin(super::fault::strike(fault, lease, site)).await);
-    }
-    Ok(lease)
-}
-
 async fn acquire<'a>(
     site: &'static Site,
     gate: &'a Arc<Gate>,
@@ -210,32 +199,24 @@ async fn acquire<'a>(
         return Lease::join(&outer, site, access).await;
     }
     if access == Access::Read && is_last_of_turn() {
-        let_others_run().await;
+        tokio::task::yield_now().await;
     }
     tokio::task::coop::consume_budget().await;
     let token = gate.enter(site.method)?;
-    let engine = gate.engine(site.method).await?;
-    if access != Access::Read && gate.live.is_active() && live::collector(gate.id).is_some() {
+    let engine = match gate.answer() {
+        Some(Ok(engine)) => engine,
+        _ => Box::pin(gate.engine(site.method)).await?,
+    };
+    if access == Access::Read {
+        return Lease::read(gate, engine, site, Some(token)).await;
+    }
+    if gate.live.is_active() && live::collector(gate.id).is_some() {
         return Err(Error::Refused {
             what: "a write in a live read",
             why: "it would be made again after each commit, its own included",
         });
     }
-    Lease::acquire(gate, engine, site, access, Some(token)).await
-}
-
-/// Runs the other tasks that are ready. tokio's `yield_now` also asks the system for events each time, which takes as long
-/// as seven reads.
-async fn let_others_run() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    Lease::write(gate, engine, site, access, Some(token)).await
 }
 
 /// Reads that a task makes on a thread before it lets others run.
@@ -244,8 +225,8 @@ const READS_A_TURN: u32 = 8;
 const READS_ALONE: u32 = 128;
 
 /// Whether the task should let others run. A short read never waits, and tokio lets a task make 128 of them in a row: those
-/// of 64 tasks on two threads take 20 ms. A task that is alone has longer turns: to let others run wakes another thread,
-/// which takes as long as five reads.
+/// of 64 tasks on two threads take 20 ms. A task that is alone has longer turns: to let others run asks the system
+/// for events and may wake another thread, which takes as long as some reads.
 fn is_last_of_turn() -> bool {
     thread_local! {
         /// Whose turn it is, how many reads it has made, and how long it is.

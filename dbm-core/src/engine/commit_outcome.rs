@@ -83,7 +83,9 @@ impl Followers {
 
 impl Drop for Followers {
     fn drop(&mut self) {
-        self.tell(Err(Error::HandleEnded));
+        if !self.is_empty() {
+            self.tell(Err(Error::HandleEnded));
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use rusqlite::InterruptHandle;
 use tokio::sync::oneshot;
 
 use super::counts::EngineCounts;
-use super::db::{CONTROL, Db};
+use super::db::Db;
 use super::guard::Guard;
 use super::idle;
 use super::inside::{self, InsideGuard};
@@ -275,7 +275,7 @@ impl Conn {
         let db = self.opener.open(self.role)?;
         // SQLite may have to read the log again, and retries for seconds if it cannot. That must not happen where the
         // task is. A process that is merely in the way is no fault.
-        match db.control(&CONTROL.snapshot) {
+        match db.take_snapshot() {
             Err(error) if !is_busy(&error) => Err(error),
             _ => {
                 self.install(&mut slot, db);
@@ -491,7 +491,10 @@ impl SlotGuard<'_> {
             return Err(Error::HandleEnded);
         }
         self.slot.used = true;
-        self.slot.db.as_mut().ok_or(Error::HandleEnded)
+        match &mut self.slot.db {
+            Some(db) => Ok(db),
+            None => Err(Error::HandleEnded),
+        }
     }
 
     /// The same, taken from its owner, who cannot give it back any more.

@@ -43,9 +43,10 @@ impl EngineCounts {
         }
     }
 
+    /// Under the lock of the writer's slot, so that nothing else is added at the same time.
     pub(super) fn committed(&self, members: u64, took: Duration) {
-        self.commits.add(1);
-        self.members.add(members);
+        self.commits.add_alone(1);
+        self.members.add_alone(members);
         if let Some(times) = &self.commit_time {
             times.record(took);
         }
@@ -79,6 +80,12 @@ impl EngineCounts {
 impl Count {
     pub(super) fn add(&self, number: u64) {
         self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// For one thread at a time: half as long as [`add`](Self::add).
+    fn add_alone(&self, number: u64) {
+        self.0
+            .store(self.get().wrapping_add(number), Ordering::Relaxed);
     }
 
     fn get(&self) -> u64 {

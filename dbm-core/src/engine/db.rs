@@ -32,7 +32,7 @@ pub(crate) struct Db {
 pub(crate) struct Control {
     pub(crate) begin_read: String,
     pub(crate) begin_write: String,
-    pub(crate) snapshot: String,
+    snapshot: String,
     pub(crate) commit: String,
     pub(crate) rollback: String,
     levels: Vec<Level>,
@@ -133,9 +133,15 @@ impl Db {
         Ok(self.data_version.replace(version) != Some(version))
     }
 
-    /// Runs one of the library's own statements.
+    /// Runs one of the library's own statements that return no row.
     pub(crate) fn control(&self, sql: &str) -> Result<()> {
-        let mut statement = self.connection.prepare_cached(sql)?;
+        self.connection.prepare_cached(sql)?.raw_execute()?;
+        Ok(())
+    }
+
+    /// Reads something, so that the transaction has its snapshot.
+    pub(crate) fn take_snapshot(&self) -> Result<()> {
+        let mut statement = self.connection.prepare_cached(&CONTROL.snapshot)?;
         let mut rows = statement.raw_query();
         while rows.next()?.is_some() {}
         Ok(())

@@ -195,7 +195,8 @@ impl Guard {
 
     /// Whether a body may have changed tables or triggers since the last call of this. At first it is true.
     pub(crate) fn take_changes_schema(&self) -> bool {
-        self.changes_schema.swap(false, Ordering::Relaxed)
+        self.changes_schema.load(Ordering::Relaxed)
+            && self.changes_schema.swap(false, Ordering::Relaxed)
     }
 
     /// Whether it is recorded which tables the body's statements touch.

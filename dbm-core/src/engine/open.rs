@@ -212,7 +212,8 @@ impl Opener {
             .is_ok_and(|log| log.len() == 0)
     }
 
-    /// Removes an empty log and what belongs to it, unless another process still uses the file after `patience`.
+    /// Removes an empty log and what belongs to it: SQLite does, when it closes a connection that has opened the log, unless
+    /// another process uses the file.
     pub(crate) fn remove_log(&self, patience: Duration) {
         let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
         // If `on_open` fails, most files can do without.
@@ -226,8 +227,8 @@ impl Opener {
             let _ = connection
                 .busy_timeout(patience)
                 .map_err(Error::from)
-                .and_then(|()| wal::empty_log(&connection, patience))
-                .and_then(|_| keep_log_on_close(&connection, false));
+                .and_then(|()| wal::open_log(&connection))
+                .and_then(|()| keep_log_on_close(&connection, false));
         }
     }
 

@@ -32,9 +32,14 @@ pub(crate) fn wal_pages() -> u32 {
 /// Empties the log; true if nothing is left in it. It blocks, so the writer's owner calls it on the worker thread.
 pub(crate) fn empty_log(connection: &Connection, patience: Duration) -> Result<bool> {
     // A connection that has not opened the log yet opens it for a checkpoint by running PRAGMA table_list. That
-    // compiles every view of the file, which can take any time. Reading the schema version opens the log first.
-    connection.query_row("PRAGMA main.schema_version", (), |_| Ok(()))?;
+    // compiles every view of the file, which can take any time.
+    open_log(connection)?;
     copy_log(connection, "TRUNCATE", patience)
+}
+
+/// Opens the log by the cheapest read: it loads no schema, which a checkpoint does.
+pub(crate) fn open_log(connection: &Connection) -> Result<()> {
+    Ok(connection.query_row("PRAGMA main.schema_version", (), |_| Ok(()))?)
 }
 
 /// Each attempt copies as many pages into the file as the open reads allow (sqlite.org/wal.html#concurrency). Once all

@@ -15,7 +15,7 @@ use super::{in_transaction, tell, version_row};
 use crate::call::lease::Lease;
 use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
-use crate::engine::{Access, Engine, SchemaDiff, SchemaDump, Session, read_schema};
+use crate::engine::{Engine, SchemaDiff, SchemaDump, Session, read_schema};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Check, Gate};
 #[cfg(feature = "jobs")]
@@ -240,7 +240,7 @@ async fn found(
     engine: &Arc<Engine>,
     token: Option<CallToken<'_>>,
 ) -> Result<SchemaDump> {
-    let mut lease = Lease::acquire(gate, engine, &READ, Access::Read, token).await?;
+    let mut lease = Lease::read(gate, engine, &READ, token).await?;
     let mut db = ReadTransaction::new(Arc::clone(&lease.frame));
     let schema = limited(LIMIT, db.call(read_schema)).await;
     lease.keep(&READ).await?;

@@ -56,7 +56,7 @@ async fn in_transaction(
     site: &'static Site,
     step: impl AsyncFnOnce(&Arc<Frame>) -> Result<bool>,
 ) -> Result<bool> {
-    let mut lease = Lease::write(gate, engine, site, Access::Write, None, true).await?;
+    let mut lease = Lease::take_writer(gate, engine, site, Access::Write, None, true).await?;
     let failure = match body::run(&mut lease, site, async |frame| step(&frame).await).await {
         BodyOutcome::Returned(Ok(true)) => return lease.keep(site).await.map(|()| true),
         BodyOutcome::Returned(Ok(false)) => return lease.undo(site).await.map(|()| false),

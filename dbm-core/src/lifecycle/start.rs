@@ -19,8 +19,6 @@ use super::{create::create, migrate::migrate, not_from_inside, reached, tell};
 #[cfg(feature = "jobs")]
 use crate::call::{lease::Lease, site::Site};
 use crate::config::Config;
-#[cfg(feature = "jobs")]
-use crate::engine::Access;
 use crate::engine::{Engine, Opener};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Gate};
@@ -279,7 +277,7 @@ async fn job_tables(gate: &Gate, engine: &Arc<Engine>) -> Result<()> {
     let Some(board) = engine.jobs.get() else {
         return Ok(());
     };
-    let mut lease = Lease::acquire(gate, engine, &LOOK, Access::Read, None).await?;
+    let mut lease = Lease::read(gate, engine, &LOOK, None).await?;
     let are_missing = jobs::are_missing(board, &lease.frame).await;
     lease.keep(&LOOK).await?;
     if are_missing? {

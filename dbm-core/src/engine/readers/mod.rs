@@ -85,7 +85,7 @@ impl Readers {
 
     /// The reader that this thread had before, if it is free: its caches are warm. Otherwise one that is open, if there
     /// is any.
-    fn take_free(&self) -> Option<ReaderPermit<'_>> {
+    pub(crate) fn take_free(&self) -> Option<ReaderPermit<'_>> {
         self.pool.take_free(thread_number()).map(ReaderPermit::new)
     }
 

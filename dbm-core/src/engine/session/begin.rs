@@ -155,5 +155,5 @@ fn begin_read(db: &mut Db) -> Result<()> {
     if db.connection.is_autocommit() {
         db.control(&CONTROL.begin_read)?;
     }
-    db.control(&CONTROL.snapshot)
+    db.take_snapshot()
 }

@@ -154,6 +154,14 @@ impl Session {
         self.rare.get()?.lost.get()
     }
 
+    /// Makes a read the owner of its connection, if that is ready for it.
+    pub(crate) fn take_vacant(&self) -> Result<bool> {
+        if self.conn.is_run_here().is_some() || !self.conn.take(self.id) {
+            return Ok(false);
+        }
+        self.check().map(|()| true)
+    }
+
     /// Makes the session the owner of its connection, which is opened if necessary. Fails if it was evicted before.
     pub(crate) async fn take_connection(&self) -> Result<()> {
         loop {
@@ -161,8 +169,8 @@ impl Session {
                 return Err(waits_for_itself(self.method, holder));
             }
             if self.access == Access::Read {
-                if self.conn.take(self.id) {
-                    return self.check();
+                if self.take_vacant()? {
+                    return Ok(());
                 }
             } else if let Some(mut slot) = self.conn.lock_open() {
                 return self.take(&mut slot);

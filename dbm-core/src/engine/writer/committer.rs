@@ -57,14 +57,14 @@ impl Committer {
         if result.is_err() && slot.db().is_some_and(|db| !db.roll_back()) {
             slot.discard();
         }
-        slot.take_back();
-        drop(slot);
         let took = started.elapsed();
-        self.latency.record(took, run_on);
         match &result {
             Ok(()) => self.opener.counts.committed(followers.members, took),
             Err(_) => self.opener.counts.failed_to_commit(),
         }
+        slot.take_back();
+        drop(slot);
+        self.latency.record(took, run_on);
         let restart_log = result.is_ok() && self.checkpointer.after_commit(wal_pages());
         (FinishedBatch::new(followers, result), restart_log)
     }

@@ -26,7 +26,28 @@ impl Writer {
         permit: WriterPermit<'_>,
         session: &Session,
     ) -> Result<()> {
-        match self.try_finish(permit, session).await {
+        let (id, exclusive) = (permit.id, permit.exclusive);
+        // Whatever the answer is, the call no longer has the writer.
+        permit.disarm();
+        let finished =
+            self.step(|scheduler, effects| scheduler.finish(id, exclusive, Instant::now, effects));
+        let mine = match finished {
+            Finished::Commit(followers) => Ok((id, followers)),
+            Finished::Lead(outcome) => Box::pin(self.lead(id, &outcome)).await.ok_or(Some(outcome)),
+            Finished::Wait(outcome) => Err(Some(outcome)),
+            Finished::Lost => Err(None),
+            // The other members went on without it. If its work was included, it was committed all the same.
+            Finished::NotHeld => Err(session.take_late_answer()),
+        };
+        let result = match mine {
+            Ok((owner, followers)) => match self.commit_here(owner, followers) {
+                Ok(result) => result,
+                Err(followers) => Box::pin(self.commit_on_thread(owner, followers)).await,
+            },
+            Err(Some(outcome)) => self.wait_for(&outcome).await,
+            Err(None) => Err(Error::HandleEnded),
+        };
+        match result {
             // The connection was closed before the commit: nothing of the transaction is left.
             Err(Error::HandleEnded) if self.is_closed() => Err(Error::Closed {
                 method: session.method,
@@ -35,67 +56,49 @@ impl Writer {
         }
     }
 
-    async fn try_finish(
+    /// Waits for joiners. `None` if another call, or the library, commits.
+    async fn lead(
         self: &Arc<Self>,
-        permit: WriterPermit<'_>,
-        session: &Session,
-    ) -> Result<()> {
-        let (id, exclusive) = (permit.id, permit.exclusive);
-        // Whatever the answer is, the call no longer has the writer.
-        permit.disarm();
-        let finished =
-            self.step(|scheduler, effects| scheduler.finish(id, exclusive, Instant::now, effects));
-        match finished {
-            Finished::Commit(followers) => self.commit(id, followers).await,
-            Finished::Lead(outcome) => Box::pin(self.lead(id, &outcome)).await,
-            Finished::Wait(outcome) => self.wait_for(&outcome).await,
-            Finished::Lost => Err(Error::HandleEnded),
-            // The other members went on without it. If its work was included, it was committed all the same.
-            Finished::NotHeld => {
-                let outcome = session.take_late_answer().ok_or(Error::HandleEnded)?;
-                self.wait_for(&outcome).await
-            }
-        }
-    }
-
-    async fn lead(self: &Arc<Self>, id: CallId, outcome: &CommitOutcome) -> Result<()> {
+        id: CallId,
+        outcome: &CommitOutcome,
+    ) -> Option<(OwnerId, Followers)> {
         let leader = Leader { writer: self, id };
-        match leader.gather().await {
-            Some(followers) => {
-                let owner = next_id();
-                let _ = self.conn.lock().give_to(owner);
-                self.commit(owner, followers).await
-            }
-            None => {
-                self.stay_awake_for(outcome).await;
-                self.wait_for(outcome).await
-            }
-        }
+        let Some(followers) = leader.gather().await else {
+            self.stay_awake_for(outcome).await;
+            return None;
+        };
+        let owner = next_id();
+        let _ = self.conn.lock().give_to(owner);
+        Some((owner, followers))
     }
 
-    /// Commits the open transaction, where the task is or on the worker thread, and then passes the writer on. The
-    /// library holds the writer since an event has answered `Commit`.
-    async fn commit(self: &Arc<Self>, owner: OwnerId, followers: Followers) -> Result<()> {
-        let here = self.committer.run_on() == RunOn::Task && !self.conn.has_pending();
-        if here || !self.conn.has_worker() {
-            let mut permit = LibraryPermit::of_task(Cow::Borrowed(self));
-            let finished = permit.commit(owner, followers, RunOn::Task);
-            let result = finished.result.clone();
-            // The next call starts before the members are told.
-            drop(permit);
-            drop(finished);
-            return result;
+    /// Commits the open transaction where the task is, if that takes no more than a moment, and then passes the writer on.
+    /// The library holds the writer since an event has answered `Commit`.
+    fn commit_here(
+        self: &Arc<Self>,
+        owner: OwnerId,
+        followers: Followers,
+    ) -> Result<Result<()>, Followers> {
+        let is_quick = self.committer.run_on() == RunOn::Task && !self.conn.has_pending();
+        if !is_quick && self.conn.has_worker() {
+            return Err(followers);
         }
-        let permit = LibraryPermit::of_task(Cow::Owned(Arc::clone(self)));
-        Box::pin(self.commit_on_thread(permit, owner, followers)).await
+        let mut permit = LibraryPermit::of_task(Cow::Borrowed(self));
+        let finished = permit.commit(owner, followers, RunOn::Task);
+        let result = finished.result.clone();
+        // The next call starts before the members are told.
+        drop(permit);
+        drop(finished);
+        Ok(result)
     }
 
+    /// The same, on the worker thread.
     async fn commit_on_thread(
         self: &Arc<Self>,
-        mut permit: LibraryPermit<'static>,
         owner: OwnerId,
         followers: Followers,
     ) -> Result<()> {
+        let mut permit = LibraryPermit::of_task(Cow::Owned(Arc::clone(self)));
         let (sender, receiver) = oneshot::channel();
         let writer = Arc::clone(self);
         let commit = move || {

@@ -12,7 +12,7 @@ use super::committer::Committer;
 use super::contention::Contention;
 use super::latency::RunOn;
 use super::policy::{POLICY, Policy};
-use super::scheduler::{self, CallId, Effects, Follow, Reason, RunningCall, Waiting};
+use super::scheduler::{self, CallId, Effects, Follow, Next, Reason, RunningCall, Waiting};
 use super::watchdog::{StallWatchdog, Watched};
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::commit_outcome::{Aftermath, CommitOutcome, FinishedBatch, Followers};
@@ -292,47 +292,30 @@ impl Writer {
 
     fn carry_out(self: &Arc<Self>, effects: WriterEffects, run_on: RunOn) {
         let Effects {
-            grant,
-            commit,
-            restart_log,
+            next,
             evict,
             expired,
             refused,
         } = effects;
-        if let Some(followers) = commit {
-            self.run_as_library(run_on, |permit| {
-                let owner = next_id();
-                let _ = permit.writer.conn.lock().give_to(owner);
-                Some(permit.commit(owner, followers, RunOn::WorkerThread))
-            });
-        }
-        if restart_log {
-            self.run_as_library(run_on, |permit| {
-                let Writer {
-                    committer,
-                    conn,
-                    readers,
-                    ..
-                } = &**permit.writer;
-                let still_read = {
-                    let mut slot = conn.lock();
-                    slot.db()
-                        .and_then(|db| committer.checkpointer.restart_log(db))
-                };
-                // It writes an event: a subscriber is code of others.
-                if let Some(log) = still_read {
-                    readers.make_way_for(&log);
-                }
-                None
-            });
+        match next {
+            Some(Next::Commit(followers)) => {
+                self.run_as_library(run_on, |permit| {
+                    let owner = next_id();
+                    let _ = permit.writer.conn.lock().give_to(owner);
+                    Some(permit.commit(owner, followers, RunOn::WorkerThread))
+                });
+            }
+            Some(Next::RestartLog) => self.restart_log(run_on),
+            Some(Next::Grant(call)) => {
+                let permit =
+                    WriterPermit::new(self, call.id, false, call.is_exclusive()).into_owned();
+                // A call that went away at this moment drops the permit.
+                contained(|| drop(call.grant.send(Ok(permit))));
+            }
+            None => {}
         }
         if let Some((session, reason)) = evict {
             self.evict(session, reason);
-        }
-        if let Some(call) = grant {
-            let permit = WriterPermit::new(self, call.id, false, call.is_exclusive()).into_owned();
-            // A call that went away at this moment drops the permit.
-            contained(|| drop(call.grant.send(Ok(permit))));
         }
         if !expired.is_empty() {
             self.tell_expired(expired);
@@ -340,6 +323,27 @@ impl Writer {
         for call in refused {
             contained(|| drop(call));
         }
+    }
+
+    fn restart_log(self: &Arc<Self>, run_on: RunOn) {
+        self.run_as_library(run_on, |permit| {
+            let Writer {
+                committer,
+                conn,
+                readers,
+                ..
+            } = &**permit.writer;
+            let still_read = {
+                let mut slot = conn.lock();
+                slot.db()
+                    .and_then(|db| committer.checkpointer.restart_log(db))
+            };
+            // It writes an event: a subscriber is code of others.
+            if let Some(log) = still_read {
+                readers.make_way_for(&log);
+            }
+            None
+        });
     }
 
     /// Runs a job on the worker thread, or here. Then the writer goes to the next call, and then the members of the

@@ -104,18 +104,25 @@ pub(in crate::engine::writer) enum Looked<F> {
 /// What the shell has to do after unlocking.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::engine::writer) struct Effects<W, S, F> {
-    /// Tell this call that it has the writer.
-    pub(in crate::engine::writer) grant: Option<W>,
-    /// Commit on the worker thread, then [`done`](super::Scheduler::done).
-    pub(in crate::engine::writer) commit: Option<F>,
-    /// Restart the log on the worker thread, then [`done`](super::Scheduler::done).
-    pub(in crate::engine::writer) restart_log: bool,
+    /// What becomes of the writer that has been given up.
+    pub(in crate::engine::writer) next: Option<Next<W, F>>,
     /// Take the writer from this call: [`reclaim`](super::Scheduler::reclaim), undo its work, then [`done`](super::Scheduler::done).
     pub(in crate::engine::writer) evict: Option<(S, Reason)>,
     /// Tell these calls that they have waited for too long.
     pub(in crate::engine::writer) expired: Vec<W>,
     /// Tell these calls that the writer is closed.
     pub(in crate::engine::writer) refused: Vec<W>,
+}
+
+/// Who has the writer next.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::engine::writer) enum Next<W, F> {
+    /// This call: tell it.
+    Grant(W),
+    /// The library, to commit on the worker thread, and then [`done`](super::Scheduler::done).
+    Commit(F),
+    /// The library, to restart the log on the worker thread, and then [`done`](super::Scheduler::done).
+    RestartLog,
 }
 
 /// Whether a caller on another thread should spin for the writer.
@@ -133,24 +140,19 @@ impl<W, S, F> Effects<W, S, F> {
     #[inline]
     pub(in crate::engine::writer) fn is_empty(&self) -> bool {
         let Self {
-            grant,
-            commit,
-            restart_log,
+            next,
             evict,
             expired,
             refused,
         } = self;
-        let is_idle = grant.is_none() && commit.is_none() && !restart_log && evict.is_none();
-        is_idle && expired.is_empty() && refused.is_empty()
+        next.is_none() && evict.is_none() && expired.is_empty() && refused.is_empty()
     }
 }
 
 impl<W, S, F> Default for Effects<W, S, F> {
     fn default() -> Self {
         Self {
-            grant: None,
-            commit: None,
-            restart_log: false,
+            next: None,
             evict: None,
             expired: Vec::new(),
             refused: Vec::new(),

@@ -43,8 +43,8 @@ mod tests;
 use std::time::{Duration, Instant};
 
 pub(super) use self::interface::{
-    Again, Arrived, CallId, Caller, Effects, Finished, Follow, Looked, NOBODY, Reason, RunningCall,
-    SpinHint, Waiting,
+    Again, Arrived, CallId, Caller, Effects, Finished, Follow, Looked, NOBODY, Next, Reason,
+    RunningCall, SpinHint, Waiting,
 };
 pub(super) use self::queue::Arrival;
 use self::queue::{Queue, Waiter};
@@ -307,7 +307,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
             .as_ref()
             .is_some_and(|batch| batch.leader == Some(id))
         {
-            effects.commit = self.close_commit_window(now);
+            effects.next = self.close_commit_window(now).map(Next::Commit);
         }
     }
 
@@ -356,7 +356,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
             Phase::Idle => {
                 let overdue = |batch: &Batch<F>| since(batch.since) >= self.policy.overdue_after;
                 if self.batch.as_ref().is_some_and(overdue) {
-                    effects.commit = self.close_commit_window(|| now);
+                    effects.next = self.close_commit_window(|| now).map(Next::Commit);
                 }
             }
             Phase::Granted { to, claim_within } => {
@@ -392,7 +392,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         if let Phase::Running { session, .. } = &self.phase {
             effects.evict = Some((session.clone(), Reason::Closed));
         }
-        effects.commit = self.close_commit_window(&now);
+        effects.next = self.close_commit_window(&now).map(Next::Commit);
         if let Phase::Granted { .. } = self.phase {
             self.next(true, now, effects);
         }
@@ -478,14 +478,14 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
 
     /// Gives the writer to the next call, or to the library if it has a job to do before that.
     fn next(&mut self, exclusive: bool, now: impl Fn() -> Instant, effects: &mut Effects<W, S, F>) {
-        if self.must_commit(exclusive, &now) {
-            effects.commit = self.take_batch();
-        }
-        if effects.commit.is_some() {
+        if self.must_commit(exclusive, &now)
+            && let Some(followers) = self.take_batch()
+        {
             self.hold(LibraryJob::Commit, now);
+            effects.next = Some(Next::Commit(followers));
         } else if self.batch.is_none() && std::mem::take(&mut self.restart_log) {
-            effects.restart_log = true;
             self.hold(LibraryJob::RestartLog, now);
+            effects.next = Some(Next::RestartLog);
         } else if let Some(waiter) = self.queue.pop() {
             let Waiter {
                 handle,
@@ -498,7 +498,7 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
                 since: now(),
             };
             self.phase = Phase::Granted { to, claim_within };
-            effects.grant = Some(handle);
+            effects.next = Some(Next::Grant(handle));
         } else {
             self.phase = Phase::Idle;
         }

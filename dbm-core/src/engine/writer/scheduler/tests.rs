@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use self::world::{Event, Kind, World};
-use super::{Arrived, Effects, Finished, Reason, Scheduler, Waiting as _};
+use super::{Arrived, Effects, Finished, Next, Reason, Scheduler, Waiting as _};
 use crate::engine::writer::policy::POLICY;
 
 /// Visits every state that can be reached from the first one. `also` checks each of them.
@@ -147,7 +147,7 @@ fn a_call_that_claims_late_has_its_time_from_then_on() {
     scheduler.include(|| begin);
     let mut effects = Effects::default();
     scheduler.finish(1, false, || begin, &mut effects);
-    assert!(effects.grant.is_some());
+    assert!(matches!(effects.next, Some(Next::Grant(_))));
     assert_eq!(world::claim(&mut scheduler, 2, late), Some(true));
     let mut effects = Effects::default();
     scheduler.tick(late, &mut effects);
@@ -226,6 +226,9 @@ fn two_calls_that_came_too_late_keep_their_order() {
         }
         let mut effects = Effects::default();
         scheduler.release(4, true, || too_late, &mut effects);
-        assert_eq!(effects.grant.map(|call| call.id()), Some(2));
+        let Some(Next::Grant(call)) = effects.next else {
+            panic!("{effects:?}")
+        };
+        assert_eq!(call.id(), 2);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use super::super::{
-    Again, Arrival, Arrived, CallId, Caller, Effects, Finished, Follow, Looked, Reason,
+    Again, Arrival, Arrived, CallId, Caller, Effects, Finished, Follow, Looked, Next, Reason,
     RunningCall, Scheduler, Waiting,
 };
 use crate::engine::writer::policy::{POLICY, Policy};
@@ -461,22 +461,22 @@ impl World {
         let mut effects = Effects::default();
         let reply = event(&mut self.scheduler, &mut effects);
         let Effects {
-            grant,
-            commit,
-            restart_log,
+            next,
             evict,
             expired,
             refused,
         } = effects;
-        if commit.is_some() {
-            self.begin_job(Library::Commit);
-        }
-        if restart_log {
-            assert_eq!(
-                self.transaction, None,
-                "a log restarts in a transaction: {self:#?}"
-            );
-            self.begin_job(Library::RestartLog);
+        match next {
+            Some(Next::Commit(_)) => self.begin_job(Library::Commit),
+            Some(Next::RestartLog) => {
+                assert_eq!(
+                    self.transaction, None,
+                    "a log restarts in a transaction: {self:#?}"
+                );
+                self.begin_job(Library::RestartLog);
+            }
+            Some(Next::Grant(queued)) => self.note_grant(&queued),
+            None => {}
         }
         if let Some((id, reason)) = evict
             && !self.evictions.contains(&number(id))
@@ -486,24 +486,6 @@ impl World {
                 "nobody waits for it: {self:#?}"
             );
             self.evictions.push(number(id));
-        }
-        if let Some(queued) = grant {
-            let call = number(queued.id);
-            assert_eq!(
-                self.calls[call].place,
-                Place::Queued,
-                "granted twice: {self:#?}"
-            );
-            let earlier = |other: &&Call| {
-                other.place == Place::Queued && other.arrival < self.calls[call].arrival
-            };
-            assert_eq!(
-                self.calls.iter().find(earlier),
-                None,
-                "out of order: {self:#?}"
-            );
-            self.calls[call].place = Place::Granted;
-            self.granted = Some(call);
         }
         for queued in refused {
             self.calls[number(queued.id)].place = Place::Ended(End::Refused);
@@ -519,6 +501,25 @@ impl World {
             self.calls[call].place = Place::Ended(End::Expired);
         }
         reply
+    }
+
+    fn note_grant(&mut self, queued: &Queued) {
+        let call = number(queued.id);
+        assert_eq!(
+            self.calls[call].place,
+            Place::Queued,
+            "granted twice: {self:#?}"
+        );
+        let earlier = |other: &&Call| {
+            other.place == Place::Queued && other.arrival < self.calls[call].arrival
+        };
+        assert_eq!(
+            self.calls.iter().find(earlier),
+            None,
+            "out of order: {self:#?}"
+        );
+        self.calls[call].place = Place::Granted;
+        self.granted = Some(call);
     }
 
     fn has_queue(&self) -> bool {
