@@ -30,6 +30,8 @@ pub struct App {
     pub settings: Settings,
     /// Where the data are; none when they are gone at the end.
     pub data_dir: Option<PathBuf>,
+    /// Whether another bot stores the readings, and weighs them; this one only asks and answers.
+    is_guest: bool,
     /// Where the status page is, if there is one.
     pub page: OnceLock<SocketAddr>,
     sampler: Arc<Mutex<Sampler>>,
@@ -47,12 +49,14 @@ impl App {
         clock: Clock,
         settings: Settings,
         data_dir: Option<PathBuf>,
+        is_guest: bool,
     ) -> Result<Arc<Self>> {
         let app = Arc::new(Self {
             store,
             clock,
             settings,
             data_dir,
+            is_guest,
             page: OnceLock::new(),
             sampler: Arc::new(Mutex::new(sampler)),
             reading: watch::Sender::default(),
@@ -86,6 +90,9 @@ impl App {
         let reading = Arc::new(reading);
         // It is shown even if it cannot be stored; and who learns of the commit finds it here.
         self.reading.send_replace(Arc::clone(&reading));
+        if self.is_guest {
+            return Ok(());
+        }
         let events = self.store.record(&reading).await?;
         self.stored.fetch_add(1, Ordering::Relaxed);
         self.stored_at.store(at, Ordering::Relaxed);
@@ -189,7 +196,7 @@ impl App {
         let settings = Settings::default();
         let store = Store::open(config, settings.keep, None);
         let clock = Clock::virtual_after(None);
-        Self::start(store, Sampler::fake(1), clock, settings, None)
+        Self::start(store, Sampler::fake(1), clock, settings, None, false)
             .await
             .unwrap()
     }

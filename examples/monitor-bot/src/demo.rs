@@ -72,7 +72,7 @@ impl Schema for BrokenRelease {
         _: &Version,
         _: &Version,
     ) -> dbm_core::Result<bool> {
-        db.execute(sql!("DELETE FROM sample"), ()).await?;
+        db.execute(sql!("DELETE FROM reading"), ()).await?;
         db.execute_batch("DROP TABLE watch; INSERT INTO no_such_table VALUES (1)")
             .await?;
         Ok(true)
@@ -151,7 +151,15 @@ impl Demo<'_> {
             .await?;
         let store = Store::open(self.config.clone(), Settings::default().keep, None);
         let clock = Clock::virtual_after(store.last_sample().await?);
-        let app = App::start(store, Sampler::fake(1), clock, Settings::default(), None).await?;
+        let app = App::start(
+            store,
+            Sampler::fake(1),
+            clock,
+            Settings::default(),
+            None,
+            false,
+        )
+        .await?;
         for line in [
             "fake memory 97",
             "wait 30s",
@@ -211,8 +219,8 @@ impl Demo<'_> {
 async fn contents(store: &Store) -> Result<String> {
     let (facts, watches) = (store.facts().await?, store.watches().await?);
     Ok(format!(
-        "{} values, {} watched process",
-        facts.samples,
+        "{} readings, {} watched process",
+        facts.readings,
         watches.len()
     ))
 }

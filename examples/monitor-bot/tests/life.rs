@@ -36,7 +36,10 @@ fn a_signal_closes_in_order() {
             .map(|file| file.unwrap().file_name())
             .collect();
         files.sort();
-        assert_eq!(files, ["log.txt", "monitor-bot.toml", "monitor.db"]);
+        assert_eq!(
+            files,
+            ["log.txt", "monitor-bot.toml", "monitor.db", "monitor.lock"]
+        );
     }
 }
 
@@ -59,15 +62,49 @@ fn a_killed_bot_loses_nothing_it_had_stored() {
 }
 
 #[test]
+fn a_second_bot_on_a_folder_is_refused_and_commands_are_answered() {
+    let data = tempfile::tempdir().unwrap();
+    let service = service(data.path());
+    for mode in ["--headless", "--fake-metrics"] {
+        let output = bot()
+            .arg(mode)
+            .arg("--data-dir")
+            .arg(data.path())
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        let folder = data.path().display().to_string();
+        assert!(
+            told.contains(&folder) && told.contains("--data-dir"),
+            "{told}"
+        );
+    }
+    // One that only asks stores nothing, and what it changes is there for the other one.
+    let mut guest = bot();
+    guest.arg("--data-dir").arg(data.path());
+    let lines = "watch add nginx\ndb backup\nexpect Copied\nhistory cpu 400d\nstatus\nexpect CPU\n";
+    let (out, ok) = script(&mut guest, data.path(), lines);
+    assert!(
+        ok && out.contains("closed in order, 0 readings stored."),
+        "{out}"
+    );
+    service.kill();
+    let lines = "watch list\nexpect nginx\nhistory cpu 1h\nexpect 2 values\n";
+    let (out, ok) = script(&mut fake_bot(data.path()), data.path(), lines);
+    assert!(ok, "one of the service, one of now: {out}");
+}
+
+#[test]
 fn the_demo_walks_through() {
     let output = bot().arg("--demo").output().unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{out}");
     for line in [
         "Schema 1.0.0",
-        "Schema 1.3.0: 90 values",
+        "Schema 1.4.0: 30 readings",
         "It did not start",
-        "as before: 90 values",
+        "as before: 30 readings",
         "seen by console",
         "Status: Stopped",
     ] {

@@ -8,7 +8,7 @@ use common::{bot, fake_bot, script};
 #[test]
 fn the_real_machine_is_measured() {
     let data = tempfile::tempdir().unwrap();
-    let lines = "status\nexpect CPU\nexpect Memory\nexpect %\nhistory cpu 10m\nexpect 1 value\ndb version\nexpect 1.3.0\nquit\n";
+    let lines = "status\nexpect CPU\nexpect Memory\nexpect %\nhistory cpu 10m\nexpect 1 value\ndb version\nexpect 1.4.0\nquit\n";
     let (out, ok) = script(bot().arg("--data-dir").arg(data.path()), data.path(), lines);
     assert!(ok, "{out}");
     assert!(out.contains("closed in order, 1 reading stored"), "{out}");
@@ -24,7 +24,7 @@ fn no_side_files_stay() {
         .map(|file| file.unwrap().file_name())
         .collect();
     files.sort();
-    assert_eq!(files, ["monitor.db", "test.script"]);
+    assert_eq!(files, ["monitor.db", "monitor.lock", "test.script"]);
 }
 
 #[test]

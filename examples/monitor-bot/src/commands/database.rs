@@ -17,7 +17,7 @@ pub(super) async fn version(app: &App) -> Result<Reply> {
     table.row(["program".into(), program.into()]);
     table.row(["SQLite".into(), facts.sqlite.as_str().into()]);
     table.row(["size".into(), bytes(facts.bytes as f64).into()]);
-    table.row(["values".into(), facts.samples.to_string().into()]);
+    table.row(["readings".into(), facts.readings.to_string().into()]);
     let data = json!({ "schema": schema.to_string(), "program": program, "file": facts });
     Ok(Reply::with_data(data).table(table))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use sysinfo::{
-    Components, DiskRefreshKind, Disks, MINIMUM_CPU_UPDATE_INTERVAL, Networks, Process,
+    Components, Disk, DiskRefreshKind, Disks, MINIMUM_CPU_UPDATE_INTERVAL, Networks, Process,
     ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System,
 };
 
@@ -102,36 +102,28 @@ impl Machine {
         // One device may be mounted in many places, as in a container: its shortest mount point stands for it.
         let mut devices = BTreeMap::new();
         for disk in disks.iter().filter(|disk| disk.total_space() > 0) {
-            let mount = disk.mount_point().to_string_lossy().into_owned();
             let device = (disk.name().to_os_string(), disk.total_space());
-            let shortest: &mut (String, u64) = devices
-                .entry(device)
-                .or_insert_with(|| (mount.clone(), disk.available_space()));
-            if mount.len() < shortest.0.len() {
-                shortest.0 = mount;
+            let shortest: &mut &Disk = devices.entry(device).or_insert(disk);
+            if disk.mount_point().as_os_str().len() < shortest.mount_point().as_os_str().len() {
+                *shortest = disk;
             }
         }
         let mut found: Vec<_> = devices
-            .into_iter()
-            .map(|((_, total), (mount, free))| (mount, total, free))
+            .into_values()
+            .map(|disk| {
+                (
+                    disk.mount_point().to_string_lossy().into_owned(),
+                    space(disk),
+                )
+            })
             .collect();
         found.sort();
-        let percent =
-            |total: u64, free: u64| total.saturating_sub(free) as f64 * 100.0 / total as f64;
-        if let Some(fullest) = found
-            .iter()
-            .map(|(_, total, free)| percent(*total, *free))
-            .reduce(f64::max)
-        {
+        let shares = found.iter().map(|(_, (used, all))| percent(*used, *all));
+        if let Some(fullest) = shares.reduce(f64::max) {
             reading.add(Metric::whole(Kind::Disk), fullest, "the fullest");
         }
-        for (mount, total, free) in found {
-            share(
-                reading,
-                Metric::part(Kind::Disk, mount),
-                total.saturating_sub(free),
-                total,
-            );
+        for (mount, (used, all)) in found {
+            share(reading, Metric::part(Kind::Disk, mount), used, all);
         }
     }
 
@@ -178,7 +170,9 @@ impl Machine {
                 Some((sensor.label().to_owned(), f64::from(sensor.temperature()?)))
             })
             .collect();
-        sensors.sort_by(|one, other| one.0.cmp(&other.0));
+        // Of several with one name, the hottest.
+        sensors.sort_by(|one, other| one.0.cmp(&other.0).then(other.1.total_cmp(&one.1)));
+        sensors.dedup_by(|one, other| one.0 == other.0);
         let processor = sensors
             .iter()
             .filter(|(label, _)| measures_processor(label))
@@ -240,12 +234,30 @@ fn is_called(process: &Process, name: &str) -> bool {
     )
 }
 
-/// Adds a share in percent, where there is a whole to have a share of.
-fn share(reading: &mut Reading, metric: Metric, used: u64, total: u64) {
-    if total > 0 {
-        let note = format!("{} of {}", bytes(used as f64), bytes(total as f64));
-        reading.add(metric, used as f64 * 100.0 / total as f64, note);
+/// The bytes of a disk that are used, and all that can be: without those that only root may use, as `df` counts.
+fn space(disk: &Disk) -> (u64, u64) {
+    // Apple's file systems reserve nothing, and their statvfs counts in too few bits.
+    #[cfg(all(unix, not(target_vendor = "apple")))]
+    if let Ok(blocks) = rustix::fs::statvfs(disk.mount_point()) {
+        let used = blocks.f_blocks.saturating_sub(blocks.f_bfree);
+        let all = used.saturating_add(blocks.f_bavail);
+        let bytes = |count: u64| count.saturating_mul(blocks.f_frsize);
+        return (bytes(used), bytes(all));
     }
+    let all = disk.total_space();
+    (all.saturating_sub(disk.available_space()), all)
+}
+
+/// Adds a share in percent, where there is a whole to have a share of.
+fn share(reading: &mut Reading, metric: Metric, used: u64, all: u64) {
+    if all > 0 {
+        let note = format!("{} of {}", bytes(used as f64), bytes(all as f64));
+        reading.add(metric, percent(used, all), note);
+    }
+}
+
+fn percent(used: u64, all: u64) -> f64 {
+    used as f64 * 100.0 / all as f64
 }
 
 fn measures_processor(label: &str) -> bool {
@@ -253,4 +265,28 @@ fn measures_processor(label: &str) -> bool {
     ["cpu", "core", "tctl", "tdie", "package", "soc"]
         .iter()
         .any(|word| label.contains(word))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_as_full_as_df_says() {
+        let reading = Machine::new().unwrap().read(0, &[]);
+        let disks = reading.samples.iter().filter_map(|sample| {
+            let mount = sample.metric.part.as_ref()?;
+            (sample.metric.kind == Kind::Disk).then_some((mount, sample.value))
+        });
+        for (mount, percent) in disks {
+            let output = std::process::Command::new("df")
+                .args(["-P", mount])
+                .output();
+            let table = String::from_utf8(output.unwrap().stdout).unwrap();
+            let full = table.lines().nth(1).unwrap().split_whitespace().nth(4);
+            let full: f64 = full.unwrap().trim_end_matches('%').parse().unwrap();
+            // It rounds up; and others may write meanwhile.
+            assert!((full - percent).abs() < 2.0, "{mount}: {percent}, {table}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ use crate::settings::Retention;
 
 /// The database of the bot.
 #[derive(DbManager)]
-#[db_manager(version = "1.3.0", schema, checked(strict), after("1.2.0" = Self::add_default_rules), jobs(deliver, roll_up, forget))]
+#[db_manager(version = "1.4.0", schema, checked(strict), after("1.2.0" = Self::add_default_rules), jobs(deliver, roll_up, forget))]
 pub struct Store {
     core: ManagerCore,
     keep: Retention,

@@ -1,16 +1,18 @@
-//! Keeping the history small: single readings become minutes, minutes become hours, hours are forgotten.
+//! Keeping the history small: readings become minutes, minutes become hours, hours are forgotten. However much is due, each
+//! transaction does a little of it, so that nobody waits long for the writer.
 
 use dbm_core::prelude::*;
 
 use super::Store;
-use crate::span::Span;
 
-// Every metric is named, for a key begins with it: the time alone would have the whole table read.
+/// Half an hour of readings, if they are made every five seconds: the fewer there are at a time, the more is written.
+const READINGS_AT_A_TIME: u32 = 360;
+
 const MINUTES: &str = sql!(
     "
     INSERT INTO minute
-    SELECT metric_id, at - at % 60, min(value), max(value), sum(value), count(*)
-    FROM sample WHERE metric_id IN (SELECT id FROM metric) AND at < ?1 GROUP BY 1, 2
+    SELECT CAST(key AS INTEGER), at - at % 60, min(value), max(value), sum(value), count(*)
+    FROM reading, json_each(samples) WHERE at <= ?1 GROUP BY 1, 2
     ON CONFLICT DO UPDATE SET low = min(low, excluded.low), high = max(high, excluded.high),
                               total = total + excluded.total, count = count + excluded.count"
 );
@@ -19,63 +21,95 @@ const HOURS: &str = sql!(
     "
     INSERT INTO hour
     SELECT metric_id, at - at % 3600, min(low), max(high), sum(total), sum(count)
-    FROM minute WHERE metric_id IN (SELECT id FROM metric) AND at < ?1 GROUP BY 1, 2
+    FROM minute WHERE metric_id = ?1 AND at < ?2 GROUP BY 1, 2
     ON CONFLICT DO UPDATE SET low = min(low, excluded.low), high = max(high, excluded.high),
                               total = total + excluded.total, count = count + excluded.count"
 );
 
 impl Store {
-    /// Rolls up what is old, all in one transaction: a value is never counted twice nor lost.
-    #[job(every = "1m")]
+    /// Makes minutes of old readings. After a long pause of the bot that takes a while.
+    #[job(every = "1h", timeout = "1h")]
+    pub async fn roll_up(&self) -> Result<()> {
+        let old = self.now().await? - self.keep.samples.as_secs();
+        while self.roll_up_readings(old).await? {}
+        Ok(())
+    }
+
+    /// Makes hours of old minutes, and forgets old hours and alerts.
+    #[job(every = "24h", timeout = "1h")]
+    pub async fn forget(&self) -> Result<()> {
+        let now = self.now().await?;
+        let (old, oldest) = (
+            now - self.keep.minutes.as_secs(),
+            now - self.keep.hours.as_secs(),
+        );
+        for metric in self.metrics().await? {
+            self.roll_up_minutes(metric, old, oldest).await?;
+        }
+        self.forget_alerts(oldest).await
+    }
+
+    /// Rolls up the first readings of those before `old`, if there are any. A value is never counted twice nor lost.
     #[database_safe]
     #[timed(slow = "1s")]
-    pub async fn roll_up(&self, db: &mut WriteTransaction) -> Result<()> {
-        let now = self.now().await?;
-        let minutes = before(now, self.keep.samples, 60);
-        db.execute(MINUTES, (minutes,)).await?;
+    async fn roll_up_readings(&self, db: &mut WriteTransaction, old: i64) -> Result<bool> {
+        let last: Option<i64> = db
+            .query_one(
+                "SELECT max(at) FROM (SELECT at FROM reading WHERE at < ?1 ORDER BY at LIMIT ?2)",
+                (old, READINGS_AT_A_TIME),
+            )
+            .await?;
+        db.execute(MINUTES, (last,)).await?;
+        db.execute("DELETE FROM reading WHERE at <= ?1", (last,))
+            .await?;
+        Ok(last.is_some())
+    }
+
+    /// Rolls up the minutes of a metric before `old`, and forgets its hours before `oldest`.
+    #[database_safe]
+    #[timed(slow = "1s")]
+    async fn roll_up_minutes(
+        &self,
+        db: &mut WriteTransaction,
+        metric: i64,
+        old: i64,
+        oldest: i64,
+    ) -> Result<()> {
+        db.execute(HOURS, (metric, old)).await?;
         db.execute(
-            "DELETE FROM sample WHERE metric_id IN (SELECT id FROM metric) AND at < ?1",
-            (minutes,),
+            "DELETE FROM minute WHERE metric_id = ?1 AND at < ?2",
+            (metric, old),
         )
         .await?;
-        let hours = before(now, self.keep.minutes, 3_600);
-        db.execute(HOURS, (hours,)).await?;
         db.execute(
-            "DELETE FROM minute WHERE metric_id IN (SELECT id FROM metric) AND at < ?1",
-            (hours,),
+            "DELETE FROM hour WHERE metric_id = ?1 AND at < ?2",
+            (metric, oldest),
         )
         .await?;
         Ok(())
     }
 
-    /// Forgets hours and alerts that are too old.
-    #[job(every = "1h")]
     #[database_safe]
-    pub async fn forget(&self, db: &mut WriteTransaction) -> Result<()> {
-        let now = self.now().await?;
-        let end = now - self.keep.hours.as_secs();
-        db.execute(
-            "DELETE FROM hour WHERE metric_id IN (SELECT id FROM metric) AND at < ?1",
-            (end,),
-        )
-        .await?;
-        db.execute("DELETE FROM alert WHERE cleared_at < ?1", (end,))
+    async fn forget_alerts(&self, db: &mut WriteTransaction, oldest: i64) -> Result<()> {
+        db.execute("DELETE FROM alert WHERE cleared_at < ?1", (oldest,))
             .await?;
         Ok(())
+    }
+
+    #[database_safe]
+    async fn metrics(&self, db: &mut ReadTransaction) -> Result<Vec<i64>> {
+        db.query("SELECT id FROM metric", ()).await
     }
 
     /// The time of the newest reading, for a made-up machine has its own; of one from the future, it is the clock's.
     #[database_safe]
     async fn now(&self, db: &mut ReadTransaction) -> Result<i64> {
-        let newest = self.last_sample().await?;
-        db.query_one("SELECT coalesce(min(?1, unixepoch()), 0)", (newest,))
-            .await
+        db.query_one(
+            "SELECT coalesce(min(max(at), unixepoch()), 0) FROM reading",
+            (),
+        )
+        .await
     }
-}
-
-/// The last full minute or hour that is older than what is kept.
-fn before(now: i64, keep: Span, unit: i64) -> i64 {
-    (now - keep.as_secs()).div_euclid(unit) * unit
 }
 
 #[cfg(test)]
@@ -107,8 +141,10 @@ mod tests {
         let before = store.history(&cpu, 0, 10_800, 1).await.unwrap();
         for now in (10_800..21_600).step_by(600) {
             add("load", now).await;
-            store.roll_up().await.unwrap();
-            store.roll_up().await.unwrap();
+            for _ in 0..2 {
+                store.roll_up().await.unwrap();
+                store.forget().await.unwrap();
+            }
             let after = store.history(&cpu, 0, 10_800, 1).await.unwrap();
             assert_eq!(after.len(), 1);
             assert_eq!(
@@ -118,11 +154,33 @@ mod tests {
             assert!((after[0].average - before[0].average).abs() < 1e-6);
         }
         add("load", 200_000).await;
-        store.roll_up().await.unwrap();
         store.forget().await.unwrap();
         assert!(
             store.history(&cpu, 0, 200_000, 1).await.unwrap().is_empty(),
             "hours are forgotten in the end"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_due_after_a_long_pause_is_rolled_up_in_small_transactions() {
+        let store = Store::open(
+            Config::in_memory().job_workers(0),
+            Retention::default(),
+            None,
+        );
+        for at in 0..2_000 {
+            let reading = Reading::of(at, [("cpu", 1.0)]);
+            store.add_samples(&reading).await.unwrap();
+        }
+        let mut left = vec![store.facts().await.unwrap().readings];
+        while store.roll_up_readings(i64::MAX).await.unwrap() {
+            left.push(store.facts().await.unwrap().readings);
+        }
+        assert_eq!(left, [2_000, 1_640, 1_280, 920, 560, 200, 0]);
+        let cpu = "cpu".parse().unwrap();
+        assert_eq!(
+            store.history(&cpu, -1, 2_000, 1).await.unwrap()[0].count,
+            2_000
         );
     }
 }

@@ -25,8 +25,11 @@ pub struct Slot {
 /// Single readings and both kinds of roll-up together; what was rolled up counts where it began.
 const HISTORY: &str = sql!("
     WITH one (id) AS (SELECT id FROM metric WHERE name = ?1),
+    single (at, value) AS MATERIALIZED (
+        SELECT at, samples ->> CAST(one.id AS TEXT) FROM reading, one WHERE at > ?2 AND at <= ?3
+    ),
     part (at, low, high, total, count) AS (
-        SELECT at, value, value, value, 1 FROM sample JOIN one ON metric_id = id WHERE at > ?2 AND at <= ?3
+        SELECT at, value, value, value, 1 FROM single WHERE value IS NOT NULL
         UNION ALL
         SELECT at, low, high, total, count FROM minute JOIN one ON metric_id = id WHERE at > ?2 - 60 AND at <= ?3
         UNION ALL
@@ -37,35 +40,32 @@ const HISTORY: &str = sql!("
     FROM part GROUP BY slot ORDER BY slot");
 
 impl Store {
-    /// Stores a reading, whole or not at all.
+    /// Stores a reading, whole or not at all. Several of one second are kept, for a clock may be set back.
     #[database_safe]
     #[timed(slow = "250ms")]
     pub async fn add_samples(&self, db: &mut WriteTransaction, reading: &Reading) -> Result<()> {
-        for sample in &reading.samples {
-            let name = sample.metric.to_string();
-            db.execute(
-                "INSERT INTO metric (name) VALUES (?1) ON CONFLICT DO NOTHING",
-                (&name,),
-            )
-            .await?;
-            db.execute(
-                "INSERT INTO sample (metric_id, at, value) SELECT id, ?2, ?3 FROM metric WHERE name = ?1
-                 ON CONFLICT DO UPDATE SET value = excluded.value",
-                (&name, reading.at, sample.value),
-            )
-            .await?;
-        }
+        let samples = Json(&reading.samples);
+        db.execute(
+            "INSERT INTO metric (name) SELECT value ->> 'metric' FROM json_each(?1) WHERE true
+             ON CONFLICT DO NOTHING",
+            (samples,),
+        )
+        .await?;
+        // Nothing is measured more exactly than to three decimals, and each one takes room.
+        db.execute(
+            "INSERT INTO reading (at, samples)
+             SELECT ?1, jsonb_group_object(CAST(metric.id AS TEXT), round(value ->> 'value', 3))
+             FROM json_each(?2) JOIN metric ON name = value ->> 'metric'",
+            (reading.at, samples),
+        )
+        .await?;
         Ok(())
     }
 
     /// When the newest reading was made.
     #[database_safe]
     pub async fn last_sample(&self, db: &mut ReadTransaction) -> Result<Option<i64>> {
-        db.query_one(
-            "SELECT max((SELECT max(at) FROM sample WHERE metric_id = id)) FROM metric",
-            (),
-        )
-        .await
+        db.query_one("SELECT max(at) FROM reading", ()).await
     }
 
     /// Whether a metric has ever been measured.
@@ -82,9 +82,10 @@ impl Store {
     #[cfg(feature = "web")]
     #[database_safe]
     pub async fn first_sample(&self, db: &mut ReadTransaction) -> Result<Option<i64>> {
-        let sql = "SELECT min(coalesce((SELECT min(at) FROM hour WHERE metric_id = id),
-                                       (SELECT min(at) FROM minute WHERE metric_id = id),
-                                       (SELECT min(at) FROM sample WHERE metric_id = id))) FROM metric";
+        let sql = "SELECT coalesce(
+                       (SELECT min((SELECT min(at) FROM hour WHERE metric_id = metric.id)) FROM metric),
+                       (SELECT min((SELECT min(at) FROM minute WHERE metric_id = metric.id)) FROM metric),
+                       (SELECT min(at) FROM reading))";
         db.query_one(sql, ()).await
     }
 
@@ -101,5 +102,65 @@ impl Store {
     ) -> Result<Vec<Slot>> {
         db.query(HISTORY, (metric.to_string(), from, to, slots))
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Retention;
+    use crate::span::Span;
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_or_forward_neither_loses_nor_doubles_a_reading() {
+        let keep = Retention {
+            samples: Span::hours(1),
+            ..Retention::default()
+        };
+        let store = Store::open(Config::in_memory().job_workers(0), keep, None);
+        // One hour, the same one again, the one after the next, and the one that was left out.
+        for hour in [0, 0, 2, 1] {
+            for at in (60..=3_600).step_by(60) {
+                let reading = Reading::of(hour * 3_600 + at, [("cpu", 50.0)]);
+                store.add_samples(&reading).await.unwrap();
+            }
+        }
+        let cpu: Metric = "cpu".parse().unwrap();
+        for _ in 0..2 {
+            let slots = store.history(&cpu, 0, 3 * 3_600, 3).await.unwrap();
+            let counts: Vec<_> = slots.iter().map(|slot| slot.count).collect();
+            assert_eq!(counts, [120, 60, 60]);
+            store.roll_up().await.unwrap();
+        }
+        assert!(store.facts().await.unwrap().readings < 240);
+    }
+
+    #[tokio::test]
+    async fn a_metric_that_comes_and_goes_has_a_history_of_its_own() {
+        let store = Store::open(
+            Config::in_memory().job_workers(0),
+            Retention::default(),
+            None,
+        );
+        for reading in [
+            Reading::of(1, [("cpu", 1.0), ("process_cpu:a.b \"c\"", 2.0)]),
+            Reading::of(2, [("cpu", 3.0), ("memory", 4.0)]),
+        ] {
+            store.add_samples(&reading).await.unwrap();
+        }
+        for (metric, low, high, count) in [
+            ("cpu", 1.0, 3.0, 2),
+            ("process_cpu:a.b \"c\"", 2.0, 2.0, 1),
+            ("memory", 4.0, 4.0, 1),
+        ] {
+            let slots = store
+                .history(&metric.parse().unwrap(), 0, 2, 1)
+                .await
+                .unwrap();
+            assert_eq!(
+                (slots[0].low, slots[0].high, slots[0].count),
+                (low, high, count)
+            );
+        }
     }
 }

@@ -100,7 +100,8 @@ mod tests {
     async fn from_1_2_0_alerts_go_on_where_they_were() {
         let store = migrated(
             "1.2.0",
-            "DELETE FROM rule;
+            "INSERT INTO sample VALUES (3, 60, 61), (3, 120, 62);
+             DELETE FROM rule;
              INSERT INTO rule VALUES (1, 'memory > 85', 10, 'console'), (2, 'cpu > 50 for 1m', 10, 'console');
              INSERT INTO alert VALUES (1, 1, 'memory > 85', 'memory', 1, 91, 93, 900, 950, 'ada', NULL);
              INSERT INTO event VALUES (1, 1, 900, 'raised', 91), (2, 1, 950, 'acknowledged', 91);
@@ -109,6 +110,10 @@ mod tests {
              INSERT INTO admin VALUES ('ada', 5, 'console')",
         )
         .await;
+        assert_eq!(
+            history(&store, &Metric::whole(Kind::Swap)).await,
+            [61.0, 62.0]
+        );
         // Default rules that were removed do not come back.
         assert_eq!(rules(&store).await, ["memory > 85", "cpu > 50 for 1m"]);
         assert!(store.is_admin("ada").await);
@@ -130,6 +135,31 @@ mod tests {
             (memory.worst, memory.acknowledged_by.as_deref()),
             (93.0, Some("ada"))
         );
+    }
+
+    #[tokio::test]
+    async fn from_1_3_0_every_value_and_roll_up_stays() {
+        let store = migrated(
+            "1.3.0",
+            "INSERT INTO metric VALUES (9, 'disk:/');
+             INSERT INTO hour   VALUES (1, 0, 1, 3, 4, 2), (9, 0, 5, 5, 5, 1);
+             INSERT INTO minute VALUES (1, 3600, 4, 6, 10, 2), (9, 3600, 6, 6, 6, 1);
+             INSERT INTO sample VALUES (1, 7201, 7.123456), (1, 7206, 8), (9, 7206, 50)",
+        )
+        .await;
+        for (metric, slots) in [
+            ("cpu", [(1.0, 3.0, 2), (4.0, 6.0, 2), (7.123456, 8.0, 2)]),
+            ("disk:/", [(5.0, 5.0, 1), (6.0, 6.0, 1), (50.0, 50.0, 1)]),
+        ] {
+            let history = store.history(&metric.parse().unwrap(), -1, 10_799, 3).await;
+            let found = history.unwrap().into_iter();
+            let found: Vec<_> = found
+                .map(|slot| (slot.low, slot.high, slot.count))
+                .collect();
+            assert_eq!(found, slots, "{metric}");
+        }
+        assert_eq!(store.facts().await.unwrap().readings, 2);
+        assert_eq!(store.last_sample().await.unwrap(), Some(7_206));
     }
 
     /// What was released never changes: another table is a step of its own, and shows here.

@@ -12,8 +12,8 @@ pub struct Facts {
     pub sqlite: String,
     /// Pages times their size.
     pub bytes: u64,
-    /// Stored values.
-    pub samples: u64,
+    /// Single readings, those that were not rolled up.
+    pub readings: u64,
 }
 
 impl Store {
@@ -23,11 +23,11 @@ impl Store {
         let (sqlite, pages, size): (String, u64, u64) = db
             .query_one("SELECT sqlite_version(), page_count, page_size FROM pragma_page_count, pragma_page_size", ())
             .await?;
-        let samples = db.query_one("SELECT count(*) FROM sample", ()).await?;
+        let readings = db.query_one("SELECT count(*) FROM reading", ()).await?;
         Ok(Facts {
             sqlite,
             bytes: pages * size,
-            samples,
+            readings,
         })
     }
 }
