@@ -5,19 +5,14 @@
 mod browser;
 #[path = "../common/mod.rs"]
 mod common;
+mod open;
 mod proxy;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use browser::Browser;
-use common::{Service, fake_bot, script};
-use proxy::{Mode, Proxy};
+use open::{DESK, Open, PHONE};
+use proxy::Mode;
 use serde_json::json;
-use tempfile::TempDir;
-
-/// The sizes of a desk and of a phone.
-const DESK: (u32, u32) = (1280, 960);
-const PHONE: (u32, u32) = (390, 844);
 
 const CHART: &str = "#large [data-key=memory] svg";
 
@@ -25,87 +20,6 @@ const CHART: &str = "#large [data-key=memory] svg";
 fn pictures() -> PathBuf {
     std::env::var_os("MONITOR_BOT_PICTURES")
         .map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from)
-}
-
-/// A bot with the history that a script makes, a page of it, and the proxy between both. None without a browser.
-struct Open {
-    browser: Browser,
-    proxy: Proxy,
-    service: Service,
-    _data: TempDir,
-}
-
-impl Open {
-    async fn page(lines: &str) -> Option<Self> {
-        let Some(mut browser) = Browser::start().await else {
-            eprintln!("skipped: there is no Chromium here");
-            return None;
-        };
-        let data = tempfile::tempdir().unwrap();
-        let (out, ok) = script(&mut fake_bot(data.path()), data.path(), lines);
-        assert!(ok, "{out}");
-        let (service, address) = serve(data.path());
-        let proxy = Proxy::start(address.parse().unwrap()).await;
-        browser.size(DESK).await;
-        browser.scheme("light").await;
-        Some(Self {
-            browser,
-            proxy,
-            service,
-            _data: data,
-        })
-    }
-
-    /// Loads a page on which all is well, and its charts.
-    async fn load(&mut self, span: &str) {
-        let address = format!("{}/#{span}", self.proxy.address);
-        self.browser.open(&address).await;
-        self.state("well").await;
-        self.shows(span).await;
-        // A page that is loaded again has forgotten this.
-        self.browser.text("window.stayed = 'yes'").await;
-    }
-
-    async fn state(&mut self, state: &str) {
-        let is = format!("document.body?.dataset.state === {state:?}");
-        self.browser.until(&is).await;
-    }
-
-    async fn shows(&mut self, span: &str) {
-        let is = format!("document.body.dataset.history === {span:?}");
-        self.browser.until(&is).await;
-    }
-
-    async fn choose(&mut self, span: &str) {
-        let click = format!("document.querySelector('#spans [value={span:?}]').click()");
-        self.browser.text(&click).await;
-    }
-
-    async fn is_old(&mut self) -> bool {
-        let filter = "getComputedStyle(document.querySelector('main')).filter";
-        self.browser.text(filter).await == "grayscale(1)"
-    }
-
-    /// Everything the browser did not like must contain one of these.
-    async fn end(self, expected: &[&str]) {
-        let complaints = self.browser.complaints();
-        let other = |said: &&String| !expected.iter().any(|part| said.contains(part));
-        assert_eq!(complaints.iter().find(other), None);
-        self.browser.close().await;
-        self.service.stop("TERM");
-    }
-}
-
-/// A bot that measures every second, and where its page is.
-fn serve(data: &Path) -> (Service, String) {
-    std::fs::write(data.join("monitor-bot.toml"), "[collect]\nevery = \"1s\"\n").unwrap();
-    let mut service = Service::start(data, |command| {
-        command.args(["--web", "127.0.0.1:0"]);
-    });
-    let written = service.wait_for("page at http://");
-    let address = written.split("page at http://").nth(1).unwrap();
-    let address = address.lines().next().unwrap().to_owned();
-    (service, address)
 }
 
 /// An hour of history with two incidents.
@@ -279,6 +193,24 @@ async fn without_a_connection_nothing_is_called_well_and_it_comes_back() {
         assert!(!open.is_old().await);
     }
     assert_eq!(open.browser.text("window.stayed").await, "yes");
+
+    // A laptop that sleeps: no script runs, the line is cut, and nothing tells so when it wakes.
+    let frozen = json!({ "state": "frozen" });
+    open.browser.ask("Page.setWebLifecycleState", frozen).await;
+    open.proxy.set(Mode::Silent);
+    open.browser.until("Date.now() - readAt > 10_000").await;
+    assert_eq!(
+        open.browser.text("document.body.dataset.state").await,
+        "well",
+        "it slept"
+    );
+    let active = json!({ "state": "active" });
+    open.browser.ask("Page.setWebLifecycleState", active).await;
+    open.browser
+        .until("document.body.dataset.state !== 'well'")
+        .await;
+    open.proxy.set(Mode::Open);
+    open.state("well").await;
 
     // The same for what cannot be measured any more.
     open.service.signal("STOP");

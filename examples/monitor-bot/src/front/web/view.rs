@@ -263,6 +263,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_rolled_up_is_no_gap() {
         let app = App::fake().await;
+        let begin = app.reading().at;
         // A longer wait would measure too rarely.
         for _ in 0..2 {
             app.wait(Span::hours(7)).await.unwrap();
@@ -272,5 +273,8 @@ mod tests {
             let told = all(&app, i64::from(hours) * 3_600).await;
             assert!(told.gaps.is_empty(), "{hours} h: {:?}", told.gaps);
         }
+        // The first minute begins before its first reading.
+        let since = all(&app, 20 * 3_600).await.since.unwrap();
+        assert_eq!(since, begin - begin % 60);
     }
 }
