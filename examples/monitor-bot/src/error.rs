@@ -1,4 +1,6 @@
-//! The two ways a command fails: it was refused, or the database did not do it.
+//! How a command fails: it was refused, the database did not do it, or its answer cannot be given.
+
+use std::io;
 
 use std::iter::successors;
 
@@ -13,6 +15,9 @@ pub enum Error {
     /// The database failed.
     #[error("The database failed: {}", plain(.0))]
     Database(#[from] dbm_core::Error),
+    /// Standard output takes no answer.
+    #[error("The answer cannot be written: {0}.")]
+    Unwritable(io::ErrorKind),
 }
 
 impl Error {
@@ -52,6 +57,13 @@ fn plain(error: &dbm_core::Error) -> String {
         _ => return error.to_string(),
     };
     words.to_owned()
+}
+
+/// All input and output but that of answers is explained where it fails.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Unwritable(error.kind())
+    }
 }
 
 /// A result whose error answers the one who asked.

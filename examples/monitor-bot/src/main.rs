@@ -24,6 +24,7 @@ mod settings;
 mod span;
 mod store;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ use app::App;
 use clock::Clock;
 use error::{Error, Result};
 use front::script::Script;
-use front::{Ending, Screen};
+use front::{Ending, Screen, complain};
 use options::Options;
 use sampler::Sampler;
 use serve::PATIENCE;
@@ -46,20 +47,34 @@ use store::Store;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(shown) => {
+            let code = u8::try_from(shown.exit_code()).unwrap_or(2);
+            return shown
+                .print()
+                .map_or_else(|error| ended(Err(error.into())), |()| code.into());
+        }
+    };
     tracing_subscriber::registry()
         .with(
             tracing_subscriber::fmt::layer()
                 .with_writer(std::io::stderr)
-                .with_ansi(false),
+                .with_ansi(false)
+                .log_internal_errors(false),
         )
         .with(options.log())
         .init();
-    match run(&options).await {
-        Ok(Ending::Done) => ExitCode::SUCCESS,
+    ended(run(&options).await)
+}
+
+fn ended(ending: Result<Ending>) -> ExitCode {
+    match ending {
+        // Whoever reads from a pipe may have read enough.
+        Ok(Ending::Done) | Err(Error::Unwritable(ErrorKind::BrokenPipe)) => ExitCode::SUCCESS,
         Ok(Ending::Failed) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("monitor-bot: {error}");
+            complain(error);
             ExitCode::FAILURE
         }
     }
@@ -78,7 +93,7 @@ async fn run(options: &Options) -> Result<Ending> {
     if options.write_config {
         let file = file.unwrap_or_else(|| "monitor-bot.toml".into());
         Settings::write_defaults(&file)?;
-        println!("monitor-bot: wrote {}", file.display());
+        screen.write(&format!("monitor-bot: wrote {}\n", file.display()))?;
         return Ok(Ending::Done);
     }
     let settings = match file {
@@ -137,17 +152,17 @@ async fn run(options: &Options) -> Result<Ending> {
         while beside.join_next().await.is_some() {}
     })
     .await;
+    let ending = ending?;
     if let Ok(app) = started
         && !screen.is_json()
     {
-        // Nobody may be there to read it.
-        let _ = screen.write(&format!(
+        screen.write(&format!(
             "monitor-bot: closed in order, {} reading{} stored.\n",
             app.stored(),
             if app.stored() == 1 { "" } else { "s" }
-        ));
+        ))?;
     }
-    ending
+    Ok(ending)
 }
 
 /// Makes the application of its parts.

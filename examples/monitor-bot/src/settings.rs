@@ -56,7 +56,7 @@ pub struct Retention {
 }
 
 /// The status page.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(not(feature = "web"), allow(dead_code))]
 pub struct Web {
@@ -64,6 +64,8 @@ pub struct Web {
     pub enabled: bool,
     /// Where it is.
     pub address: SocketAddr,
+    /// The names of this machine it may be asked for by, besides localhost and addresses.
+    pub names: Vec<String>,
 }
 
 /// The connection to Discord.
@@ -137,6 +139,7 @@ impl Default for Web {
         Self {
             enabled: true,
             address: SocketAddr::from(([127, 0, 0, 1], 7575)),
+            names: Vec::new(),
         }
     }
 }

@@ -189,3 +189,21 @@ fn wrong_options_are_told() {
             .contains("cannot be read")
     );
 }
+
+#[cfg(not(feature = "discord"))]
+#[test]
+fn a_token_without_discord_is_told_of() {
+    let data = tempfile::tempdir().unwrap();
+    let mut service = Service::start(data.path(), |command| {
+        command
+            .args(["--no-web"])
+            .env("DISCORD_TOKEN", "a-token-nobody-may-see");
+    });
+    let written = service.wait_for("watching");
+    assert!(
+        written.contains("built without `--features discord`")
+            && !written.contains("nobody-may-see"),
+        "{written}"
+    );
+    service.stop("TERM");
+}

@@ -108,6 +108,22 @@ impl Store {
         Ok(alerts)
     }
 
+    /// The newest of the alerts that were open at some time between two moments.
+    #[cfg(feature = "web")]
+    #[database_safe]
+    pub async fn alerts_between(
+        &self,
+        db: &mut ReadTransaction,
+        from: i64,
+        to: i64,
+        most: u32,
+    ) -> Result<Vec<Alert>> {
+        let sql =
+            "SELECT * FROM alert WHERE raised_at <= ?2 AND (cleared_at IS NULL OR cleared_at > ?1)
+                   ORDER BY id DESC LIMIT ?3";
+        Ok(db.query(sql, (from, to, most)).await?)
+    }
+
     /// The open alerts, the newest first. While the database does not answer there are none to show, and why.
     #[database_safe]
     #[fail_value((Vec::new(), None))]

@@ -78,6 +78,17 @@ impl Store {
         .await
     }
 
+    /// When the oldest reading that is remembered was made.
+    #[cfg(feature = "web")]
+    #[database_safe]
+    pub async fn first_sample(&self, db: &mut ReadTransaction) -> Result<Option<i64>> {
+        let sql = "SELECT coalesce(
+                       (SELECT min((SELECT min(at) FROM hour WHERE metric_id = metric.id)) FROM metric),
+                       (SELECT min((SELECT min(at) FROM minute WHERE metric_id = metric.id)) FROM metric),
+                       (SELECT min(at) FROM reading))";
+        db.query_one(sql, ()).await
+    }
+
     /// The history of a metric after `from` up to `to`, in `slots` of equal length; empty ones are left out.
     #[database_safe(timeout = "10s")]
     #[timed(slow = "500ms")]

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use dbm_core::prelude::*;
-use poise::serenity_prelude as serenity;
-use serenity::{ActivityData, CreateMessage, OnlineStatus};
+use serenity::all::{
+    ActivityData, Context, CreateAllowedMentions, CreateMessage, Nonce, OnlineStatus,
+};
 
 use crate::app::App;
 use crate::commands::{event_line, headline};
@@ -20,18 +21,18 @@ pub(super) fn message(event: &Event) -> CreateMessage {
     let line = render::harmless(&event_line(event)).replace('`', "'");
     let message = CreateMessage::new()
         .content(format!("{mark} `{line}` · alert {}", event.alert.id))
-        .allowed_mentions(serenity::CreateAllowedMentions::new());
+        .allowed_mentions(CreateAllowedMentions::new());
     // Discord drops a second message with the same mark: a crash between sending and remembering repeats nothing.
     match event.id {
         Some(id) => message
-            .nonce(serenity::Nonce::String(format!("event-{id}")))
+            .nonce(Nonce::String(format!("event-{id}")))
             .enforce_nonce(true),
         None => message,
     }
 }
 
 /// Shows the worst alert nobody has seen yet, until the bot stops. It is left as it is while it is not known.
-pub(super) async fn present(context: serenity::Context, app: Arc<App>) {
+pub(super) async fn present(context: Context, app: Arc<App>) {
     let worst = |alerts: Vec<Alert>| {
         let rank = |alert: &Alert| (alert.acknowledged_at.is_none(), alert.level, alert.id);
         alerts.into_iter().max_by_key(rank).as_ref().map(headline)
