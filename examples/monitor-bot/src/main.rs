@@ -15,6 +15,7 @@ mod front;
 mod lock;
 mod metric;
 mod options;
+mod place;
 mod render;
 mod reply;
 mod rules;
@@ -100,6 +101,11 @@ async fn run(options: &Options) -> Result<Ending> {
         Some(file) if options.config.is_some() || file.exists() => Settings::read(&file)?,
         _ => Settings::default(),
     };
+    if options.host.is_some() && options.has_prompt() {
+        return Err(Error::refused(
+            "--host asks about another machine, and has no prompt: echo \"alerts\" | monitor-bot --host …",
+        ));
+    }
     // A script that cannot be read ends the run before anything is touched.
     let script = options
         .script
@@ -120,24 +126,9 @@ async fn run(options: &Options) -> Result<Ending> {
         )));
     }
 
-    let config = data_dir
-        .as_ref()
-        .map_or_else(Config::in_memory, Config::new);
-    let config = config
-        .db_name("monitor.db")
-        .private_files(true)
-        // A bot shares its machine with what it watches: a megabyte for each connection, instead of sixteen.
-        .on_open(|connection| Ok(connection.execute_batch("PRAGMA cache_size = -1000")?));
-    // What is told is told by the bot that lasts, and not by a command that ends before it has an answer.
-    let config = match options.is_lasting() {
-        true => config,
-        false => config.job_workers(0),
-    };
-    let store = Store::open(config, settings.keep, front::receivers(&settings)?);
-    store.ensure_ready().await.map_err(|error| {
-        let place = data_dir.map_or_else(String::new, |folder| format!(" in {}", folder.display()));
-        Error::refused(format!("The database{place} cannot be opened: {error}"))
-    })?;
+    let store = place::open(options, &settings).await?;
+    // Whoever asks about another machine stores nothing: what it measures is of this one.
+    let is_guest = is_guest || options.host.is_some();
     let started = start(options, Arc::clone(&store), settings, is_guest).await;
     let mut beside = JoinSet::new();
     let ending = match &started {

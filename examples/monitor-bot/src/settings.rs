@@ -23,6 +23,8 @@ pub struct Settings {
     pub collect: Collect,
     /// How long they are kept.
     pub keep: Retention,
+    /// Where they are kept.
+    pub database: Database,
     /// The status page.
     #[cfg_attr(not(feature = "web"), allow(dead_code))]
     pub web: Web,
@@ -53,6 +55,17 @@ pub struct Retention {
     pub minutes: Span,
     /// Rolled up by the hour.
     pub hours: Span,
+}
+
+/// A database on a server, which other machines may share.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// Its address; without one the history is in a file.
+    pub url: Option<Secret>,
+    /// What this machine is called there; without a name it is that of the machine.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+    pub host: Option<String>,
 }
 
 /// The status page.
@@ -113,6 +126,12 @@ impl Secret {
     /// The text itself.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
     }
 }
 

@@ -11,6 +11,8 @@
     reason = "of the modules of the program it uses a part"
 )]
 
+#[path = "../src/clock.rs"]
+mod clock;
 #[path = "../src/error.rs"]
 mod error;
 #[path = "../src/metric.rs"]

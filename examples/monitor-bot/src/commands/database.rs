@@ -15,7 +15,7 @@ pub(super) async fn version(app: &App) -> Result<Reply> {
     let mut table = Table::new([("", Side::Left), ("", Side::Left)]);
     table.row(["schema".into(), schema.to_string().into()]);
     table.row(["program".into(), program.into()]);
-    table.row(["SQLite".into(), facts.sqlite.as_str().into()]);
+    table.row([facts.system.into(), facts.version.as_str().into()]);
     table.row(["size".into(), bytes(facts.bytes as f64).into()]);
     table.row(["readings".into(), facts.readings.to_string().into()]);
     let unsent = app.store.undelivered().await?;
@@ -28,6 +28,11 @@ pub(super) async fn version(app: &App) -> Result<Reply> {
 }
 
 pub(super) async fn check(app: &App) -> Result<Reply> {
+    if app.store.is_shared() {
+        return Err(Error::refused(
+            "The database is on a server, and looking after its pages is the server's: pg_amcheck does that.",
+        ));
+    }
     let found = app.store.verify().await?;
     if found.is_sound() {
         return Ok(Reply::with_data(json!({ "faults": [] })).toned(
@@ -42,6 +47,11 @@ pub(super) async fn check(app: &App) -> Result<Reply> {
 }
 
 pub(super) async fn backup(app: &App) -> Result<Reply> {
+    if app.store.is_shared() {
+        return Err(Error::refused(
+            "The database is on a server: a copy of it is made there, with pg_dump.",
+        ));
+    }
     let Some(data) = &app.data_dir else {
         return Err(Error::refused(
             "These data are gone at the end anyway: start with --data-dir to keep them.",

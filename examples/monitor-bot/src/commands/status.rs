@@ -76,6 +76,7 @@ pub async fn greeting(app: &App) -> Result<Reply> {
 /// Where to find things.
 pub fn places(app: &App) -> String {
     let data = match &app.data_dir {
+        _ if app.store.is_shared() => "Data on a server".to_owned(),
         Some(directory) => format!("Data in {}", directory.display()),
         None => "Data in a temporary place, gone at the end".to_owned(),
     };

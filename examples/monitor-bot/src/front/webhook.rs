@@ -168,7 +168,8 @@ fn value(name: &str, host: &str, event: &Event) -> Option<String> {
         "rule" => alert.rule.clone(),
         "level" => alert.level.to_string(),
         "alert" => alert.id.to_string(),
-        "host" => host.to_owned(),
+        "host" if alert.host.is_empty() => host.to_owned(),
+        "host" => alert.host.clone(),
         "time" => Timestamp::from_second(event.at).ok()?.to_string(),
         "processes" => alert
             .processes

@@ -8,8 +8,11 @@ use crate::sampler::Processes;
 /// An alert, open or over.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Alert {
-    /// Its number.
+    /// Its number among those of its machine.
     pub id: i64,
+    /// What the machine is called that it is about, if several share the database and it is stored.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host: String,
     /// The rule that raised it, until that is removed.
     pub rule_id: Option<i64>,
     /// What that rule says.

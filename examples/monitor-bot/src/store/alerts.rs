@@ -10,14 +10,17 @@ use crate::sampler::Reading;
 
 /// Stores an alert as it is now. If somebody has seen it meanwhile, it stays seen unless it was announced again.
 const STORE: &str = sql!("
-    INSERT INTO alert (id, rule_id, rule, metric, level, announced, worst, raised_at, cleared_at, ended, reason, processes)
-    VALUES (?1, (SELECT id FROM rule WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-    ON CONFLICT DO UPDATE SET
-        acknowledged_at = iif(level = excluded.level AND announced = excluded.announced, acknowledged_at, NULL),
-        acknowledged_by = iif(level = excluded.level AND announced = excluded.announced, acknowledged_by, NULL),
+    INSERT INTO alert (id, rule_id, rule, metric, level, announced, worst, raised_at, cleared_at, ended, reason, processes, host)
+    SELECT ?1, (SELECT id FROM rule WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
+    WHERE NOT EXISTS (SELECT 1 FROM alert WHERE host = ?13 AND rule_id = ?2 AND metric = ?4 AND cleared_at IS NULL AND id <> ?1)
+    ON CONFLICT (host, id) DO UPDATE SET
+        acknowledged_at = CASE WHEN alert.level = excluded.level AND alert.announced = excluded.announced
+                               THEN alert.acknowledged_at END,
+        acknowledged_by = CASE WHEN alert.level = excluded.level AND alert.announced = excluded.announced
+                               THEN alert.acknowledged_by END,
         level = excluded.level, announced = excluded.announced, worst = excluded.worst,
-        cleared_at = coalesce(cleared_at, excluded.cleared_at), ended = coalesce(ended, excluded.ended)
-    WHERE metric = excluded.metric
+        cleared_at = coalesce(alert.cleared_at, excluded.cleared_at), ended = coalesce(alert.ended, excluded.ended)
+    WHERE alert.metric = excluded.metric
     RETURNING id");
 
 impl Store {
@@ -32,19 +35,25 @@ impl Store {
             }
         }
         let pending: Vec<(i64, String, i64, i64)> = db
-            .query("SELECT rule_id, metric, since, seen FROM pending", ())
+            .query(
+                "SELECT rule_id, metric, since, seen FROM pending WHERE host = ?1",
+                (self.host(),),
+            )
             .await?;
         let pending = pending
             .into_iter()
             .map(|(rule, metric, since, seen)| ((rule, metric), Pending { since, seen }));
         let open = db
             .query(
-                "SELECT * FROM alert WHERE cleared_at IS NULL ORDER BY id",
-                (),
+                "SELECT * FROM alert WHERE host = ?1 AND cleared_at IS NULL ORDER BY id",
+                (self.host(),),
             )
             .await?;
         let next = db
-            .query_one("SELECT coalesce(max(id), 0) + 1 FROM alert", ())
+            .query_one(
+                "SELECT coalesce(max(id), 0) + 1 FROM alert WHERE host = ?1",
+                (self.host(),),
+            )
             .await?;
         Ok(State::new(rules, pending.collect(), open, next))
     }
@@ -67,15 +76,17 @@ impl Store {
         }
         for alert in state.open() {
             db.execute(
-                "UPDATE alert SET worst = ?2 WHERE id = ?1 AND worst <> ?2",
-                (alert.id, alert.worst),
+                "UPDATE alert SET worst = ?3 WHERE host = ?1 AND id = ?2 AND worst <> ?3",
+                (self.host(), alert.id, alert.worst),
             )
             .await?;
         }
-        db.execute("DELETE FROM pending", ()).await?;
-        let sql = "INSERT INTO pending SELECT id, ?2, ?3, ?4 FROM rule WHERE id = ?1";
+        db.execute("DELETE FROM pending WHERE host = ?1", (self.host(),))
+            .await?;
+        let sql = "INSERT INTO pending SELECT ?1, id, ?3, ?4, ?5 FROM rule WHERE id = ?2";
         for ((rule, metric), Pending { since, seen }) in state.pending() {
-            db.execute(sql, (rule, metric, since, seen)).await?;
+            db.execute(sql, (self.host(), rule, metric, since, seen))
+                .await?;
         }
         Ok(())
     }
@@ -94,13 +105,14 @@ impl Store {
         let metric = metric.map(Metric::to_string);
         let alerts: Vec<Alert> = db
             .query(
-                "SELECT * FROM alert WHERE cleared_at IS NULL AND (id = ?1 OR metric = ?2)",
-                (id, metric),
+                "SELECT * FROM alert WHERE host = ?1 AND cleared_at IS NULL AND (id = ?2 OR metric = ?3)",
+                (self.host(), id, metric),
             )
             .await?;
         for alert in &alerts {
-            let sql = "UPDATE alert SET acknowledged_at = ?2, acknowledged_by = ?3 WHERE id = ?1 AND acknowledged_at IS NULL";
-            if db.execute(sql, (alert.id, at, by)).await? > 0 {
+            let sql = "UPDATE alert SET acknowledged_at = ?3, acknowledged_by = ?4
+                       WHERE host = ?1 AND id = ?2 AND acknowledged_at IS NULL";
+            if db.execute(sql, (self.host(), alert.id, at, by)).await? > 0 {
                 let event = alert.event(EventKind::Acknowledged, at, alert.announced);
                 self.add_event(db, &event, &[]).await?;
             }
@@ -119,9 +131,9 @@ impl Store {
         most: u32,
     ) -> Result<Vec<Alert>> {
         let sql =
-            "SELECT * FROM alert WHERE raised_at <= ?2 AND (cleared_at IS NULL OR cleared_at > ?1)
-                   ORDER BY id DESC LIMIT ?3";
-        Ok(db.query(sql, (from, to, most)).await?)
+            "SELECT * FROM alert WHERE host = ?1 AND raised_at <= ?3 AND (cleared_at IS NULL OR cleared_at > ?2)
+                   ORDER BY id DESC LIMIT ?4";
+        Ok(db.query(sql, (self.host(), from, to, most)).await?)
     }
 
     /// The open alerts, the newest first. While the database does not answer there are none to show, and why.
@@ -132,8 +144,8 @@ impl Store {
         &self,
         db: &mut ReadTransaction,
     ) -> Result<(Vec<Alert>, Option<Error>)> {
-        let sql = "SELECT * FROM alert WHERE cleared_at IS NULL ORDER BY id DESC";
-        Ok((db.query(sql, ()).await?, None))
+        let sql = "SELECT * FROM alert WHERE host = ?1 AND cleared_at IS NULL ORDER BY id DESC";
+        Ok((db.query(sql, (self.host(),)).await?, None))
     }
 
     /// The newest alerts, open or not; or the one with this number.
@@ -144,8 +156,8 @@ impl Store {
         id: Option<i64>,
         most: u32,
     ) -> Result<Vec<Alert>> {
-        let sql = "SELECT * FROM alert WHERE id = coalesce(?1, id) ORDER BY id DESC LIMIT ?2";
-        Ok(db.query(sql, (id, most)).await?)
+        let sql = "SELECT * FROM alert WHERE host = ?1 AND id = coalesce(?2, id) ORDER BY id DESC LIMIT ?3";
+        Ok(db.query(sql, (self.host(), id, most)).await?)
     }
 
     /// Stores an event with its alert, and a message for everybody who was not told of it.
@@ -169,6 +181,7 @@ impl Store {
             alert.ended,
             &alert.reason,
             alert.processes.as_ref(),
+            self.host(),
         );
         let stored: Option<i64> = db.query_optional(STORE, stored).await?;
         let Some(id) = stored else {
@@ -180,11 +193,11 @@ impl Store {
         };
         // A commit may have been made that was reported as failed: then all of this is there.
         let sql = sql!(
-            "INSERT INTO event (alert_id, at, what, value) SELECT ?1, ?2, ?3, ?4
-             WHERE NOT EXISTS (SELECT 1 FROM event WHERE alert_id = ?1 AND at = ?2 AND what = ?3) RETURNING id"
+            "INSERT INTO event (host, alert_id, at, what, value) SELECT ?1, ?2, ?3, ?4, ?5
+             WHERE NOT EXISTS (SELECT 1 FROM event WHERE host = ?1 AND alert_id = ?2 AND at = ?3 AND what = ?4) RETURNING id"
         );
         let event: Option<i64> = db
-            .query_optional(sql, (id, event.at, event.what, event.value))
+            .query_optional(sql, (self.host(), id, event.at, event.what, event.value))
             .await?;
         if let Some(event) = event {
             self.enqueue_messages(db, event, told).await?;

@@ -54,9 +54,15 @@ impl Unstored {
 
 impl Store {
     /// Tells a receiver of an event, and before that of those it was not told yet. What has failed for good is passed over.
+    /// Of several machines that share a database any may get the job; one that does not know the receiver leaves it to others.
     #[job(attempts = 30, backoff = "5s", timeout = "60s")]
     pub async fn deliver(&self, receiver: String, event: i64) -> Result<()> {
         let Some(known) = self.receivers.iter().find(|known| known.name == receiver) else {
+            if self.is_shared() {
+                return Err(Error::refused(format!(
+                    "this machine has no receiver {receiver}"
+                )));
+            }
             // It was taken out of the configuration.
             return self.told(&receiver, event).await;
         };
@@ -122,13 +128,14 @@ impl Store {
         receiver: &str,
         up_to: i64,
     ) -> Result<Vec<(i64, Event)>> {
-        let sql = "SELECT event.id, at, what, value, alert_id FROM message JOIN event ON event.id = event_id
+        let sql = "SELECT event.id, at, what, value, host, alert_id FROM message JOIN event ON event.id = event_id
                    WHERE receiver = ?1 AND event_id <= ?2 ORDER BY event_id";
-        let rows: Vec<(i64, i64, EventKind, f64, i64)> = db.query(sql, (receiver, up_to)).await?;
+        let rows: Vec<(i64, i64, EventKind, f64, String, i64)> =
+            db.query(sql, (receiver, up_to)).await?;
         let mut events = Vec::new();
-        for (id, at, what, value, alert) in rows {
-            let sql = "SELECT * FROM alert WHERE id = ?1";
-            let alert = db.query_one(sql, (alert,)).await?;
+        for (id, at, what, value, host, alert) in rows {
+            let sql = "SELECT * FROM alert WHERE host = ?1 AND id = ?2";
+            let alert = db.query_one(sql, (host, alert)).await?;
             let event = Event {
                 id: Some(id),
                 at,

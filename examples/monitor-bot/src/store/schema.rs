@@ -3,14 +3,13 @@
 use dbm_core::prelude::*;
 
 use super::Store;
+use crate::clock::Clock;
 use crate::rules::{DEFAULTS, Rule};
 
 impl Store {
     /// What follows 1.2.0, which brings rules.
-    pub(super) async fn add_default_rules(&self, db: &mut WriteTransaction) -> Result<()> {
-        let now = db
-            .query_one(sql!(at "1.2.0", "SELECT unixepoch()"), ())
-            .await?;
+    pub(super) async fn add_default_rules(&self, _: &mut WriteTransaction) -> Result<()> {
+        let now = Clock::System.now();
         for text in DEFAULTS {
             let rule: Rule = text.parse().map_err(Error::other)?;
             self.add_rule(&rule, "default", now)
@@ -39,6 +38,7 @@ mod tests {
                 core,
                 keep: Retention::default(),
                 receivers: Vec::new(),
+                host: None,
             })
             .await
             .unwrap()
