@@ -102,7 +102,7 @@ fn the_demo_walks_through() {
     assert!(output.status.success(), "{out}");
     for line in [
         "Schema 1.0.0",
-        "Schema 1.5.0: 30 readings",
+        "Schema 1.6.0: 30 readings",
         "It did not start",
         "as before: 30 readings",
         "seen by console",

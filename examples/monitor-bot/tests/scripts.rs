@@ -8,7 +8,7 @@ use common::{bot, fake_bot, script};
 #[test]
 fn the_real_machine_is_measured() {
     let data = tempfile::tempdir().unwrap();
-    let lines = "status\nexpect CPU\nexpect Memory\nexpect %\nhistory cpu 10m\nexpect 1 value\ndb version\nexpect 1.5.0\nquit\n";
+    let lines = "status\nexpect CPU\nexpect Memory\nexpect %\nhistory cpu 10m\nexpect 1 value\ndb version\nexpect 1.6.0\nquit\n";
     let (out, ok) = script(bot().arg("--data-dir").arg(data.path()), data.path(), lines);
     assert!(ok, "{out}");
     assert!(out.contains("closed in order, 1 reading stored"), "{out}");

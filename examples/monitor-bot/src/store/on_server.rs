@@ -165,7 +165,7 @@ async fn every_statement_is_one_of_postgresql_too() {
     let mut statements = 0;
     for source in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store")).unwrap() {
         let path = source.unwrap().path();
-        if path.extension() != Some("rs".as_ref()) {
+        if path.extension() != Some("rs".as_ref()) || path.ends_with("on_server.rs") {
             continue;
         }
         let source = std::fs::read_to_string(&path).unwrap();
