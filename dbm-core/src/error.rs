@@ -242,7 +242,8 @@ pub enum Error {
         method: &'static str,
     },
 
-    /// SQLite itself ended the transaction; nothing of it is kept.
+    /// The database itself ended the transaction; nothing of it is kept. With a server also: a statement has failed, and the
+    /// body has returned `Ok` all the same.
     #[error("the transaction was lost: {cause}")]
     TransactionLost {
         /// What made SQLite roll back.
@@ -273,10 +274,11 @@ pub enum Error {
     },
 
     /// The disk failed while committing, or the system does not tell whether a bare connection's file is still there.
-    /// Only the next start shows whether the rows were written.
-    #[error("the commit failed, its rows may or may not be there after the next start: {cause}")]
+    /// Only the next start shows whether the rows were written. With a server: the answer to the COMMIT did not come, and the
+    /// server could not be asked what has become of it.
+    #[error("the commit failed, and its rows may or may not be there: {cause}")]
     CommitUnknown {
-        /// What the disk said.
+        /// What the disk said, or how the connection was lost.
         #[source]
         cause: Cause,
     },

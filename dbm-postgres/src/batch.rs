@@ -3,12 +3,13 @@
 //! They run one after the other. Each but the first has a savepoint, so what it does can be undone by itself. All are told
 //! once the transaction is committed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dbm_core::remote::Promises;
 use dbm_core::{Error, Result};
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::fault::is_disconnected;
@@ -35,10 +36,26 @@ pub(crate) struct Batch {
     /// None where writers run side by side.
     pub(crate) turn: Option<Turn>,
     shared: Arc<Shared>,
-    members: Vec<Member>,
+    members: Arc<Members>,
+    /// Tells the members if the server ends the transaction while another call has it.
+    watch: Option<AbortHandle>,
     begun: Instant,
     /// The call that runs has a savepoint.
     has_savepoint: bool,
+}
+
+/// Those whose work is done. Whoever takes them out is the one to tell them.
+#[derive(Default)]
+struct Members(Mutex<Vec<Member>>);
+
+impl Members {
+    fn list(&self) -> MutexGuard<'_, Vec<Member>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<Member> {
+        std::mem::take(&mut *self.list())
+    }
 }
 
 struct Member {
@@ -53,14 +70,22 @@ impl Batch {
             lent,
             turn,
             shared,
-            members: Vec::new(),
+            members: Arc::default(),
+            watch: None,
             begun: Instant::now(),
             has_savepoint: false,
         }
     }
 
     /// Another call goes on with the transaction.
-    pub(crate) fn join(&mut self) {
+    pub(crate) fn join(&mut self, method: &'static str) {
+        // A body may wait for anything. The server does not wait as long as that.
+        let (end, members) = (self.lent.end(), Arc::clone(&self.members));
+        let watch = self.shared.pool.spawn(async move {
+            end.await;
+            tell(members.take(), &Err(Error::BatchLost { by: method }));
+        });
+        self.watch = Some(watch.abort_handle());
         self.lent.push(&format!("SAVEPOINT {SAVEPOINT}"));
         self.has_savepoint = true;
     }
@@ -72,7 +97,8 @@ impl Batch {
         promises: Promises,
     ) -> oneshot::Receiver<Result<()>> {
         let (outcome, told) = oneshot::channel();
-        self.members.push(Member {
+        self.stop_watch();
+        self.members.list().push(Member {
             method,
             promises,
             outcome,
@@ -86,8 +112,9 @@ impl Batch {
 
     /// Undoes the work of the call that runs, and nothing else.
     pub(crate) fn leave(mut self: Box<Self>, method: &'static str) {
-        if self.members.is_empty() || self.lent.is_closed() {
-            return self.tell(&Err(Error::BatchLost { by: method }));
+        self.stop_watch();
+        if self.members.list().is_empty() || self.lent.is_closed() {
+            return tell(self.members.take(), &Err(Error::BatchLost { by: method }));
         }
         let undo = format!("ROLLBACK TO {SAVEPOINT}; RELEASE {SAVEPOINT}");
         self.has_savepoint = false;
@@ -100,7 +127,7 @@ impl Batch {
             match timeout(GRACE, self.lent.command(&undo)).await {
                 Ok(Ok(_)) => self.go_on(),
                 Ok(Err(_)) | Err(_) => {
-                    self.tell(&Err(Error::BatchLost { by: method }));
+                    tell(self.members.take(), &Err(Error::BatchLost { by: method }));
                 }
             }
         });
@@ -108,7 +135,7 @@ impl Batch {
 
     /// Lets the next call join, or commits.
     fn go_on(self: Box<Self>) {
-        let has_room = self.members.len() < MOST && self.begun.elapsed() < LONGEST;
+        let has_room = self.members.list().len() < MOST && self.begun.elapsed() < LONGEST;
         let rest = if self.shared.shares() && has_room && !self.lent.is_closed() {
             Turn::hand_over(self)
         } else {
@@ -122,6 +149,7 @@ impl Batch {
 
     /// Commits, in a task of its own: what was sent cannot be taken back.
     async fn commit(mut self: Box<Self>) {
+        let members = self.members.take();
         let commit = Commit {
             identity: self.lent.identity.clone(),
             number: self.shared.next_number(),
@@ -148,27 +176,33 @@ impl Batch {
             Err(error) => Err(error),
         };
         self.shared.set_schema_known(outcome.is_ok());
-        self.tell(&outcome);
+        tell(members, &outcome);
     }
 
-    /// Tells the members, in the order in which they joined, before the next transaction can commit.
-    fn tell(&mut self, outcome: &Result<()>) {
-        let last = self.members.last().map(|member| member.method);
-        let others = self.members.len().saturating_sub(1);
-        for (place, member) in std::mem::take(&mut self.members).into_iter().enumerate() {
-            let told = match outcome {
-                Ok(()) => {
-                    member.promises.keep();
-                    Ok(())
-                }
-                // What the server refuses at COMMIT is told to the call that committed; the others can try again.
-                Err(Error::Server { .. }) if place < others => Err(Error::BatchLost {
-                    by: last.unwrap_or(member.method),
-                }),
-                Err(error) => Err(error.clone()),
-            };
-            let _ = member.outcome.send(told);
+    fn stop_watch(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.abort();
         }
+    }
+}
+
+/// Tells members, in the order in which they joined, before the next transaction can commit.
+fn tell(members: Vec<Member>, outcome: &Result<()>) {
+    let last = members.last().map(|member| member.method);
+    let others = members.len().saturating_sub(1);
+    for (place, member) in members.into_iter().enumerate() {
+        let told = match outcome {
+            Ok(()) => {
+                member.promises.keep();
+                Ok(())
+            }
+            // What the server refuses at COMMIT is told to the call that committed; the others can try again.
+            Err(Error::Server { .. }) if place < others => Err(Error::BatchLost {
+                by: last.unwrap_or(member.method),
+            }),
+            Err(error) => Err(error.clone()),
+        };
+        let _ = member.outcome.send(told);
     }
 }
 

@@ -2,25 +2,26 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dbm_core::remote::Answer;
-use dbm_core::{BoundParams, Error, Result, Value};
+use dbm_core::{BoundParams, Error, Result};
+use futures_util::FutureExt as _;
 use futures_util::future::{Either, MaybeDone, join, poll_immediate};
-use futures_util::{FutureExt as _, TryStreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Column, Row, RowStream, SimpleQueryMessage, Statement};
+use tokio_postgres::{AsyncMessage, Client, RowStream, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::fault;
+use crate::prepared::Prepared;
 use crate::sql::{Kind, changes_rows, kind, statements, translate};
-use crate::value::{Cell, Parameter, encode};
 
 /// How many statements a connection keeps prepared. All are given up when there are more: which ones are needed again is not
 /// known.
@@ -37,6 +38,8 @@ pub(crate) struct Conn {
     client: Client,
     tls: MakeRustlsConnect,
     driver: JoinHandle<()>,
+    /// Its sender is dropped when the connection has ended.
+    end: watch::Receiver<()>,
     /// Why the connection ended.
     ended: Arc<OnceLock<String>>,
     warned: Arc<AtomicBool>,
@@ -54,17 +57,6 @@ pub(crate) struct Conn {
     is_bare: bool,
 }
 
-pub(crate) struct Prepared {
-    statement: Statement,
-    /// The parameters as they were written.
-    parameters: Vec<Option<String>>,
-    /// Which of them is `$1`, `$2`, ….
-    order: Vec<usize>,
-    /// It inserts, changes or deletes, so the number of rows that it tells is of changes.
-    changes: bool,
-    leaves_traces: bool,
-}
-
 impl Conn {
     /// Drives a new connection, in a task of its own.
     pub(crate) fn drive<S, T>(
@@ -80,7 +72,9 @@ impl Conn {
         let (ended, warned) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
         let (set_ended, set_warned, name) =
             (Arc::clone(&ended), Arc::clone(&warned), Arc::clone(&server));
+        let (lives, end) = watch::channel(());
         let driver = tokio::spawn(async move {
+            let _lives = lives;
             loop {
                 match poll_fn(|context| connection.poll_message(context)).await {
                     Some(Ok(AsyncMessage::Notice(notice))) if is_doubt(&notice) => {
@@ -100,6 +94,7 @@ impl Conn {
             client,
             tls,
             driver,
+            end,
             ended,
             warned,
             server,
@@ -119,6 +114,12 @@ impl Conn {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Waits until the connection has ended.
+    pub(crate) fn end(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut end = self.end.clone();
+        async move { while end.changed().await.is_ok() {} }
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -409,64 +410,4 @@ fn check_text(sql: &str) -> Result<()> {
 fn is_doubt(notice: &DbError) -> bool {
     notice.parsed_severity() == Some(Severity::Warning)
         && notice.routine() != Some("exec_stmt_raise")
-}
-
-impl Prepared {
-    pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
-        self.statement.columns().iter().map(Column::name)
-    }
-
-    fn parameters<'v>(&self, given: &'v BoundParams) -> Result<Vec<Parameter<'v>>> {
-        let names: Vec<_> = self.parameters.iter().map(Option::as_deref).collect();
-        let values = given.in_order(&names)?;
-        let types = self.order.iter().zip(self.statement.params());
-        let encoded = types.map(|(index, of)| {
-            // Both come from one statement.
-            let Some(value) = values.get(*index) else {
-                return Ok(Parameter::Null);
-            };
-            encode(value, of).map_err(|message| Error::Parameter {
-                name: match names.get(*index) {
-                    Some(Some(name)) => (*name).to_owned(),
-                    _ => format!("?{}", index + 1),
-                },
-                message,
-            })
-        });
-        encoded.collect()
-    }
-
-    /// Reads rows until there is no other one, or as many bytes, and tells whether it was the last one. The inner error is of a
-    /// value that cannot be read; all rows are read even so.
-    pub(crate) async fn read(
-        &self,
-        mut rows: Pin<&mut RowStream>,
-        values: &mut Vec<Value>,
-        bytes: usize,
-    ) -> Result<(Result<()>, bool), tokio_postgres::Error> {
-        let (mut outcome, mut read) = (Ok(()), 0);
-        while read < bytes {
-            let Some(row) = rows.try_next().await? else {
-                return Ok((outcome, true));
-            };
-            read += row.raw_size_bytes();
-            if outcome.is_ok() {
-                outcome = self.read_row(&row, values);
-            }
-        }
-        Ok((outcome, false))
-    }
-
-    fn read_row(&self, row: &Row, values: &mut Vec<Value>) -> Result<()> {
-        for (at, column) in self.statement.columns().iter().enumerate() {
-            let cell = row
-                .try_get(at)
-                .unwrap_or_else(|error| Cell(Err(error.to_string())));
-            values.push(cell.0.map_err(|message| Error::Column {
-                column: column.name().to_owned(),
-                message,
-            })?);
-        }
-        Ok(())
-    }
 }

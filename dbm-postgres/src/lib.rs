@@ -5,6 +5,7 @@ mod connect;
 mod connection;
 mod fault;
 mod pool;
+mod prepared;
 mod server;
 mod settings;
 mod settle;

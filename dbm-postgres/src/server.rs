@@ -32,9 +32,12 @@ pub(crate) struct Shared {
     number: AtomicI64,
     /// The lock of all writers.
     lock_key: String,
-    /// The table of commits is there, and it is known whether a constraint can be deferred.
+    /// The next two are true of the schema as it is now.
     schema_known: AtomicBool,
+    /// A constraint can be deferred.
     defers: AtomicBool,
+    /// The table of commits is missing.
+    lacks_table: AtomicBool,
 }
 
 impl Server {
@@ -59,6 +62,7 @@ impl Server {
             lock_key: format!("{LOCKS}, hashtext('{schema}')"),
             schema_known: AtomicBool::new(false),
             defers: AtomicBool::new(false),
+            lacks_table: AtomicBool::new(true),
         })))
     }
 }
@@ -79,6 +83,9 @@ impl Shared {
 
     /// Whether what is known of the schema is true. It is asked for again with the next transaction if not.
     pub(crate) fn set_schema_known(&self, known: bool) {
+        if known {
+            self.lacks_table.store(false, Ordering::Relaxed);
+        }
         self.schema_known.store(known, Ordering::Relaxed);
     }
 
@@ -88,13 +95,12 @@ impl Shared {
 
     /// Commits, and leaves the number by which it can be found.
     pub(crate) fn commit_sql(&self, commit: &Commit) -> String {
-        let table = if self.is_schema_known() {
+        let table = if self.lacks_table.load(Ordering::Relaxed) {
+            "CREATE TABLE _dbm_commit (connection uuid PRIMARY KEY, number bigint NOT NULL, at timestamptz NOT NULL); "
+        } else if self.is_schema_known() {
             ""
         } else {
-            "SET LOCAL client_min_messages TO warning; \
-             CREATE TABLE IF NOT EXISTS _dbm_commit \
-             (connection uuid PRIMARY KEY, number bigint NOT NULL, at timestamptz NOT NULL); \
-             DELETE FROM _dbm_commit WHERE at < now() - interval '7 days'; "
+            "DELETE FROM _dbm_commit WHERE at < now() - interval '7 days'; "
         };
         let (id, number) = (&commit.identity.id, commit.number);
         format!(
@@ -132,7 +138,7 @@ impl Shared {
                 Place::Turn(turn) => Some(turn),
                 Place::Batch(handed) => {
                     let mut batch = handed.take().ok_or(Error::HandleEnded)?;
-                    batch.join();
+                    batch.join(method);
                     return Ok(self.transaction(Hold::Write(batch), method));
                 }
             }
@@ -202,9 +208,13 @@ impl Shared {
             _ => error,
         })?;
         match answer.as_slice() {
-            [Some(defers), Some(process)] if *process == lent.identity.process => {
-                if !self.is_schema_known() {
+            [Some(defers), Some(lacks_table), Some(process)]
+                if *process == lent.identity.process =>
+            {
+                if access == Access::Write && !self.is_schema_known() {
                     self.defers.store(defers == "t", Ordering::Relaxed);
+                    self.lacks_table
+                        .store(lacks_table == "t", Ordering::Relaxed);
                 }
                 Ok(())
             }
@@ -220,7 +230,7 @@ impl Shared {
         deadline: Instant,
     ) -> Result<Vec<Option<String>>> {
         if access == Access::Connection {
-            return lent.command("SELECT false, pg_backend_pid()").await;
+            return lent.command("SELECT false, false, pg_backend_pid()").await;
         }
         // From here on, a transaction that is being begun has to be rolled back, too.
         lent.set_in_transaction();
@@ -229,10 +239,11 @@ impl Shared {
         let own_lock = own_lock(&lent.identity.id);
         let key = &self.lock_key;
         let known = self.is_schema_known();
-        let defers = if known {
-            "false"
+        let schema = if known {
+            "false, false"
         } else {
-            "EXISTS (SELECT FROM pg_constraint WHERE condeferrable AND connamespace = to_regnamespace(quote_ident(current_schema())))"
+            "EXISTS (SELECT FROM pg_constraint WHERE condeferrable AND connamespace = to_regnamespace(quote_ident(current_schema()))), \
+             to_regclass('_dbm_commit') IS NULL"
         };
         let begin = if self.writers() == Writers::Serializable {
             if !known {
@@ -251,7 +262,7 @@ impl Shared {
             )
         };
         lent.command(&format!(
-            "{begin}; {own_lock}; SELECT {defers}, pg_backend_pid()"
+            "{begin}; {own_lock}; SELECT {schema}, pg_backend_pid()"
         ))
         .await
     }

@@ -8,9 +8,10 @@ use dbm_core::{BoundParams, Error, Result};
 use tokio_postgres::RowStream;
 
 use crate::batch::Batch;
-use crate::connection::{Conn, Prepared};
+use crate::connection::Conn;
 use crate::fault::is_disconnected;
 use crate::pool::Lent;
+use crate::prepared::Prepared;
 use crate::server::{Shared, begin_read};
 use crate::turns::Turn;
 

@@ -10,7 +10,7 @@ mod support;
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dbm_core::prelude::*;
@@ -333,7 +333,9 @@ async fn close_within_ends_a_body_that_waits_for_something_else() {
             async move { store.add_and_wait(3).await }
         });
         store.entered.notified().await;
-        store.close_within(Duration::from_millis(50)).await.unwrap();
+        // It waits for nothing that the body does: its transaction is taken from it.
+        let close = store.close_within(Duration::from_millis(50));
+        timeout(LIMIT / 20, close).await.expect("it hangs").unwrap();
         assert_eq!(store.status(), Status::Stopped);
         assert_eq!(database.ask("SELECT count(*) FROM note"), "1");
         waits.abort();
@@ -455,8 +457,11 @@ async fn a_live_read_that_looks_for_them_is_told_of_the_commits_of_others() {
         let counts = store.live(|store| async move { store.count().await });
         let mut counts = counts.distinct().other_processes(Duration::from_millis(20));
         assert_eq!(counts.next().await.transpose().unwrap(), Some(1));
-        other.add(1, "one").await.unwrap();
-        assert_eq!(counts.next().await.transpose().unwrap(), Some(2));
+        for id in 1..4 {
+            other.add(id, "more").await.unwrap();
+            let count = counts.next().await.transpose().unwrap();
+            assert_eq!(count, Some(id.unsigned_abs() + 1));
+        }
         store.close().await.unwrap();
         other.close().await.unwrap();
     })
@@ -464,10 +469,11 @@ async fn a_live_read_that_looks_for_them_is_told_of_the_commits_of_others() {
 }
 
 #[derive(DbManager)]
-#[db_manager(version = "1.0.0", jobs(work, tick))]
+#[db_manager(version = "1.0.0", jobs(work, hang, tick))]
 struct Worker {
     core: ManagerCore,
     runs: AtomicUsize,
+    hangs: AtomicBool,
     ran: Notify,
 }
 
@@ -494,6 +500,20 @@ impl Worker {
             .await?;
         self.runs.fetch_add(1, Ordering::Relaxed);
         self.ran.notify_one();
+        Ok(())
+    }
+
+    #[database_safe]
+    async fn order_hanging(&self, db: &mut WriteTransaction) -> Result<()> {
+        db.enqueue(Self::hang_job()).await.map(drop)
+    }
+
+    #[job]
+    async fn hang(&self) -> Result<()> {
+        self.ran.notify_one();
+        if self.hangs.load(Ordering::Relaxed) {
+            pending::<()>().await;
+        }
         Ok(())
     }
 
@@ -536,6 +556,62 @@ async fn every_job_runs_once_whichever_process_enqueued_it() {
             database.ask("SELECT count(*) FROM _dbm_job WHERE key IS NULL"),
             "0"
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_close_within_has_ended_is_given_back() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    limited(async {
+        let config = || dbm_postgres::config(&database.description()).unwrap();
+        let worker = Worker::create(config()).await.unwrap();
+        // The schedule runs once, at the first start.
+        worker.ran.notified().await;
+        worker.hangs.store(true, Ordering::Relaxed);
+        worker.order_hanging().await.unwrap();
+        worker.ran.notified().await;
+        worker
+            .close_within(Duration::from_millis(50))
+            .await
+            .unwrap();
+        let job = "SELECT owner IS NULL AND attempts = 0 FROM _dbm_job WHERE kind = 'hang'";
+        assert_eq!(database.ask(job), "t");
+        let worker = Worker::create(config()).await.unwrap();
+        // It has begun, and `close` waits for its end.
+        worker.ran.notified().await;
+        worker.close().await.unwrap();
+        let left = "SELECT count(*) FROM _dbm_job WHERE kind = 'hang'";
+        assert_eq!(database.ask(left), "0");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_database_without_a_version_is_adopted_with_one() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    limited(async {
+        database.ask("CREATE TABLE note (id bigint PRIMARY KEY, text text NOT NULL)");
+        let start = |config| {
+            Store::create_with(config, |core| Store {
+                core,
+                entered: Notify::new(),
+                news: None,
+            })
+        };
+        let config = || dbm_postgres::config(&database.description()).unwrap();
+        assert!(matches!(
+            start(config()).await,
+            Err(Error::ForeignDatabase { .. })
+        ));
+        let store = start(config().adopt(Version::new(1, 0, 0))).await.unwrap();
+        assert_eq!(store.get_version().await.unwrap(), Version::new(1, 0, 0));
+        // `init_db` has not run.
+        assert_eq!(store.count().await.unwrap(), 0);
+        store.close().await.unwrap();
+        start(config()).await.unwrap().close().await.unwrap();
     })
     .await;
 }

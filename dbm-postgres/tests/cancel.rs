@@ -17,11 +17,14 @@ use dbm_core::prelude::*;
 use dbm_postgres::{Postgres, Writers};
 use futures_util::FutureExt as _;
 use support::{Database, LIMIT, shared};
+use tokio::sync::Notify;
 
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0")]
 struct Store {
     core: ManagerCore,
+    entered: Notify,
+    go_on: Notify,
 }
 
 impl Schema for Store {
@@ -55,6 +58,23 @@ impl Store {
         db.query_one::<()>("SELECT pg_sleep(?1)", (seconds,)).await
     }
 
+    #[database_safe]
+    async fn hold(&self, db: &mut WriteTransaction, id: i64) -> Result<()> {
+        db.execute("INSERT INTO item VALUES (?1)", (id,)).await?;
+        self.entered.notify_one();
+        self.go_on.notified().await;
+        Ok(())
+    }
+
+    #[database_safe]
+    async fn insert_and(&self, db: &mut WriteTransaction, id: i64, fail: bool) -> Result<()> {
+        db.execute("INSERT INTO item VALUES (?1)", (id,)).await?;
+        if fail {
+            return Err(Error::other("as it was told"));
+        }
+        std::future::pending().await
+    }
+
     #[database_safe(timeout = "200ms")]
     async fn sleep_in_a_read(&self, db: &mut ReadTransaction) -> Result<()> {
         db.query_one::<()>("SELECT pg_sleep(60)", ()).await
@@ -63,10 +83,18 @@ impl Store {
 
 const ALL: [Writers; 3] = [Writers::Sharing, Writers::InTurn, Writers::Serializable];
 
+fn make(core: ManagerCore) -> Store {
+    Store {
+        core,
+        entered: Notify::new(),
+        go_on: Notify::new(),
+    }
+}
+
 async fn store(database: &Database<'_>, writers: Writers) -> Arc<Store> {
     let postgres = Postgres::new(&database.description()).unwrap();
     let config = Config::from(postgres.writers(writers).connections(4));
-    Store::create(config.acquire_timeout(Duration::from_secs(30)))
+    Store::create_with(config.acquire_timeout(Duration::from_secs(30)), make)
         .await
         .unwrap()
 }
@@ -171,38 +199,56 @@ async fn a_statement_that_runs_is_stopped_on_the_server_when_its_call_is_dropped
     .await;
 }
 
-/// `first` has done its work, and waits for the transaction that it shares with the call that is dropped.
-async fn drop_one_of_two(database: &Database<'_>, seconds: f64) -> Result<()> {
+/// A call that has done its work waits for the transaction that it shares with another one. Its outcome.
+async fn share<T>(database: &Database<'_>, other: impl AsyncFnOnce(&Store) -> T) -> Result<()> {
     let store = store(database, Writers::Sharing).await;
     let holder = tokio::spawn({
         let store = Arc::clone(&store);
-        async move { store.sleep(1, 0.2).await }
+        async move { store.hold(1).await }
     });
-    while database.ask("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")
-        == "0"
-    {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    store.entered.notified().await;
     let mut first = Box::pin(store.insert(2));
-    let mut second = Box::pin(store.sleep(3, seconds));
+    let mut second = Box::pin(other(&store));
     // Both wait now, in this order.
     assert!((&mut first).now_or_never().is_none());
     assert!((&mut second).now_or_never().is_none());
-    holder.await.unwrap()?;
-    let second = tokio::time::timeout(Duration::from_millis(200), second);
-    let (outcome, _) = tokio::join!(first, second);
+    store.go_on.notify_one();
+    let (held, outcome, _) = tokio::join!(holder, first, second);
+    held.unwrap()?;
     store.close().await.unwrap();
     outcome
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dropped_call_takes_only_its_own_work_out_of_a_shared_transaction() {
+async fn a_call_takes_only_its_own_work_out_of_a_shared_transaction() {
     let Some(server) = shared() else { return };
+    let limit = Duration::from_millis(200);
     within(async {
-        let database = server.database();
-        drop_one_of_two(&database, 0.6).await.unwrap();
-        assert_eq!(database.ask("SELECT id FROM item ORDER BY id"), "1\n2");
-        check_but_one(&database);
+        for fails in [
+            "it returns an error",
+            "it waits for something else",
+            "it sleeps",
+        ] {
+            let database = server.database();
+            let other = async |store: &Store| match fails {
+                "it returns an error" => store.insert_and(3, true).await.unwrap_err(),
+                "it sleeps" => {
+                    let dropped = tokio::time::timeout(limit, store.sleep(3, 0.6)).await;
+                    Error::other(dropped.unwrap_err())
+                }
+                _ => {
+                    let dropped = tokio::time::timeout(limit, store.insert_and(3, false)).await;
+                    Error::other(dropped.unwrap_err())
+                }
+            };
+            share(&database, other).await.unwrap();
+            assert_eq!(
+                database.ask("SELECT id FROM item ORDER BY id"),
+                "1\n2",
+                "{fails}"
+            );
+            check_but_one(&database);
+        }
     })
     .await;
 }
@@ -212,15 +258,48 @@ async fn those_who_share_with_a_call_that_cannot_be_stopped_can_try_again() {
     let Some(server) = shared() else { return };
     within(async {
         let database = server.database();
-        let error = drop_one_of_two(&database, 60.0).await.unwrap_err();
+        let limit = Duration::from_millis(200);
+        let other = async |store: &Store| tokio::time::timeout(limit, store.sleep(3, 60.0)).await;
+        let error = share(&database, other).await.unwrap_err();
         assert!(matches!(error, Error::BatchLost { by: "sleep" }), "{error}");
         assert!(error.is_retryable());
-        assert_eq!(database.ask("SELECT id FROM item ORDER BY id"), "1");
+        assert_eq!(database.ask("SELECT id FROM item"), "");
     })
     .await;
 }
 
-/// The call that only sleeps counts nothing.
+/// It keeps the transaction open until the server ends that; its own end may be far away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_share_with_a_body_that_waits_for_ever_are_told_once_the_server_has_had_enough() {
+    let Some(server) = shared() else { return };
+    within(async {
+        let database = server.database();
+        let postgres = Postgres::new(&database.description()).unwrap();
+        let config = Config::from(postgres).acquire_timeout(Duration::from_secs(1));
+        let store = Store::create_with(config, make).await.unwrap();
+        let mut waits = Box::pin(store.insert_and(3, false));
+        let holds = async {
+            store.entered.notified().await;
+            assert!((&mut waits).now_or_never().is_none());
+            store.go_on.notify_one();
+            (&mut waits).await.unwrap_err()
+        };
+        tokio::select! {
+            held = store.hold(1) => {
+                let error = held.unwrap_err();
+                assert!(matches!(error, Error::BatchLost { by: "insert_and" }), "{error}");
+            }
+            error = holds => panic!("the body has ended: {error}"),
+        }
+        drop(waits);
+        assert_eq!(database.ask("SELECT id FROM item"), "");
+        store.insert(4).await.unwrap();
+        store.close().await.unwrap();
+    })
+    .await;
+}
+
+/// The call that holds the turn counts nothing.
 fn check_but_one(database: &Database<'_>) {
     assert_eq!(
         database.ask("SELECT count(*) - (SELECT n FROM total) FROM item"),

@@ -1,4 +1,10 @@
 //! A schema of files, with some of its own for PostgreSQL: `schema/library` and `schema/library/postgres`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests"
+)]
 
 mod support;
 

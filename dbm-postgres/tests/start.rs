@@ -30,6 +30,15 @@ impl Schema for Store {
     }
 }
 
+impl Store {
+    #[database_safe]
+    async fn insert(&self, db: &mut WriteTransaction) -> Result<()> {
+        db.execute("INSERT INTO item SELECT max(id) + 1 FROM item", ())
+            .await
+            .map(drop)
+    }
+}
+
 /// The same program, one release later.
 #[derive(DbManager)]
 #[db_manager(version = "2.0.0")]
@@ -239,6 +248,31 @@ async fn a_wrong_password_and_a_missing_database_are_matters_of_the_configuratio
     let error = refusal(&database.description().replace(&database.name, "missing")).await;
     assert!(matches!(error, Error::Config { .. }), "{error}");
     assert!(error.to_string().contains("3D000"), "{error}");
+}
+
+#[tokio::test]
+async fn a_role_that_must_not_create_tables_can_write() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let owner = Store::create(config(&database.description()))
+        .await
+        .unwrap();
+    owner.close().await.unwrap();
+    database.ask(&format!("CREATE ROLE {}_writer LOGIN", database.name));
+    database.ask(&format!(
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {}_writer",
+        database.name
+    ));
+    let role = format!("user={}_writer", database.name);
+    let description = database.description().replace("user=tester", &role);
+    for writers in [Writers::Sharing, Writers::Serializable] {
+        let postgres = Postgres::new(&description).unwrap().writers(writers);
+        let store = Store::create(postgres.into()).await.unwrap();
+        store.insert().await.unwrap();
+        store.insert().await.unwrap();
+        store.close().await.unwrap();
+    }
+    assert_eq!(database.ask("SELECT count(*) FROM item"), "5");
 }
 
 #[tokio::test]

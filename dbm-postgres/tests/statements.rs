@@ -337,7 +337,7 @@ async fn what_a_call_leaves_in_a_connection_no_other_call_finds() {
     store.close().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_goes_on_when_another_process_has_changed_its_table() {
     let Some(server) = shared() else { return };
     let database = server.database();
@@ -349,7 +349,7 @@ async fn a_read_goes_on_when_another_process_has_changed_its_table() {
     store.close().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_trigger_raises_is_known_by_its_state() {
     let Some(server) = shared() else { return };
     let database = server.database();

@@ -109,7 +109,7 @@ pub use share_policy::Sharing;
 #[cfg(feature = "remote")]
 pub(crate) use statement::Yield;
 pub(crate) use statement::{Finish, Work, changed};
-pub(crate) use verify::verify;
-pub use verify::{ForeignKeyFault, Verification};
+pub(crate) use verify::{Findings, verify};
+pub use verify::{ForeignKeyFault, SchemaComparison, Verification};
 pub(crate) use worker_thread::WorkerThread;
 pub(crate) use writer::WriterPermit;
