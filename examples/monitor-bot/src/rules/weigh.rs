@@ -50,6 +50,12 @@ impl State {
         &self.pending
     }
 
+    /// The rules that count for a metric.
+    pub fn counting(&self, metric: &Metric) -> impl Iterator<Item = &Rule> {
+        let rules = self.rules.iter().map(|(_, rule)| rule);
+        rules.filter(|rule| counts(&self.rules, rule, metric))
+    }
+
     /// Weighs a reading. Gives what there is to tell.
     pub fn weigh(&mut self, reading: &Reading) -> Vec<Event> {
         let mut events = self.end_without_cause(reading);

@@ -7,7 +7,7 @@ use crate::commands::{current_rules, headline, process_line, slots, tone};
 use crate::error::Result;
 use crate::metric::{Kind, Metric, Unit};
 use crate::reply::Tone;
-use crate::rules::Rule;
+use crate::rules::State;
 use crate::span::Span;
 use crate::store::{Alert, Slot};
 
@@ -189,7 +189,7 @@ async fn gaps(app: &App, since: i64, to: i64) -> Result<Vec<(i64, i64)>> {
 }
 
 impl Series {
-    fn new(metric: &Metric, rules: &[Rule], slots: u32, values: &[Slot]) -> Self {
+    fn new(metric: &Metric, rules: &State, slots: u32, values: &[Slot]) -> Self {
         // A chart shows no more digits.
         let short = |value: f64| (value * 1_000.0).round() / 1_000.0;
         let column = |of: fn(&Slot) -> f64| {
@@ -202,8 +202,7 @@ impl Series {
             column
         };
         let mut limits: Vec<_> = rules
-            .iter()
-            .filter(|rule| rule.applies_to(metric))
+            .counting(metric)
             .flat_map(|rule| rule.levels.clone())
             .collect();
         limits.sort_by(f64::total_cmp);
