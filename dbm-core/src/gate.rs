@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::after_commit::{self, Admits};
 use crate::announced::Announced;
-use crate::engine::{Engine, inside_of, unless_inside, waits_for_itself};
+use crate::engine::{Engine, SchemaDump, inside_of, unless_inside, waits_for_itself};
 use crate::error::{Error, Result};
 use crate::live::LiveReads;
 use crate::sharded::thread_number;
@@ -29,6 +29,8 @@ pub(crate) struct Gate {
     give_up: Notify,
     /// What is to be checked once, a while after the start or at `close`. Whoever takes it runs it.
     check: Mutex<Option<Check>>,
+    /// Makes the schema that the database should have. Set once, if anybody wants to know.
+    expected_schema: OnceLock<ExpectedSchema>,
     /// Called when the last call has left after `close`.
     drained: fn(&Arc<Gate>),
 }
@@ -36,6 +38,10 @@ pub(crate) struct Gate {
 /// A check of a running manager. With a token, that call keeps the connections open.
 pub(crate) type Check =
     Box<dyn FnOnce(Option<CallToken<'static>>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// Makes the schema that `init_db` makes, somewhere else.
+pub(crate) type ExpectedSchema =
+    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<SchemaDump>> + Send>> + Send + Sync>;
 
 /// A call that has passed the gate. The connections stay open as long as there is one.
 pub(crate) struct CallToken<'a> {
@@ -54,6 +60,7 @@ impl Gate {
             engine: OnceLock::new(),
             give_up: Notify::new(),
             check: Mutex::default(),
+            expected_schema: OnceLock::new(),
             drained,
         })
     }
@@ -132,6 +139,14 @@ impl Gate {
     pub(crate) fn take_check(&self) -> Option<Check> {
         let mut check = lock(&self.check);
         check.take()
+    }
+
+    pub(crate) fn set_expected_schema(&self, expected: ExpectedSchema) {
+        let _ = self.expected_schema.set(expected);
+    }
+
+    pub(crate) fn expected_schema(&self) -> Option<&ExpectedSchema> {
+        self.expected_schema.get()
     }
 
     pub(crate) fn status(&self) -> Status {

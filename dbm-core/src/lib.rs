@@ -203,7 +203,7 @@ pub mod __private;
 
 pub use call::{ExceptionSlot, Fallible, Profile, ValueOf, profiles};
 pub use config::{Config, Durability, Execution, SchemaDrift};
-pub use engine::{ForeignKeyFault, Restored, Sharing, Verification};
+pub use engine::{ForeignKeyFault, Restored, SchemaComparison, Sharing, Verification};
 pub use error::{Cause, Error, Result, Shared, SqliteError};
 #[cfg(feature = "jobs")]
 pub use jobs::{DeadJob, Job, JobId, JobOutcome, Jobs};

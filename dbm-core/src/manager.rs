@@ -223,11 +223,13 @@ pub trait DbManager: Shareable + Sized {
         lifecycle::update_version(self.__core(), version)
     }
 
-    /// Checks the whole file: its pages, indexes, `NOT NULL` and `UNIQUE` (`PRAGMA integrity_check`), and each foreign
-    /// key. `CHECK` constraints are left out: SQLite does not check them on a connection that cannot write. If damage
-    /// stops the check early, what was found until then is kept.
+    /// Checks the whole file: its pages, indexes, `NOT NULL` and `UNIQUE` (`PRAGMA integrity_check`), each foreign key, and
+    /// whether the schema is the one that `init_db` makes. `CHECK` constraints are left out: SQLite does not check them on a
+    /// connection that cannot write. If damage stops the check early, what was found until then is kept.
     ///
-    /// It is a read like any other, of one snapshot, and takes as long as reading the whole file.
+    /// It is a read like any other, of one snapshot, and takes as long as reading the whole file. Then `init_db` runs once more,
+    /// as [`SchemaDrift`](crate::SchemaDrift) says; with [`SchemaDrift::Ignore`](crate::SchemaDrift::Ignore) it does not, and
+    /// the schema is not compared.
     ///
     /// ```
     /// # use dbm_core::prelude::*;
@@ -242,6 +244,10 @@ pub trait DbManager: Shareable + Sized {
     /// # Errors
     ///
     /// As any call. Damage is a finding, not an error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it ends the check.
     fn verify(&self) -> impl Future<Output = Result<Verification>> + Send {
         lifecycle::verify(self.__core())
     }

@@ -31,15 +31,6 @@ impl Tables {
         }
     }
 
-    /// Whether the two have a table in common. An empty set has none, even with `All`.
-    pub(crate) fn meets(&self, others: &Self) -> bool {
-        match (self, others) {
-            _ if self.is_empty() || others.is_empty() => false,
-            (Self::These(names), Self::These(others)) => !names.is_disjoint(others),
-            _ => true,
-        }
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Self::These(names) if names.is_empty())
     }

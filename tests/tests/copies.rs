@@ -303,7 +303,8 @@ fn cut(name: &str, scene: &Scene) {
     });
 }
 
-/// Every error at every `stride`-th call, and from then on. The program says so, and the next one works.
+/// A disk that fails or is full at every `stride`-th call, once or from then on; with `DBM_EVERY_POINT` set all of that at every
+/// call. The program says so, and the next one works.
 fn break_calls(name: &str, scene: &Scene, stride: usize) {
     const EIO: &str = "5";
     const ENOSPC: &str = "28";
@@ -311,15 +312,18 @@ fn break_calls(name: &str, scene: &Scene, stride: usize) {
         return;
     };
     let calls = scene.calls(shim, "").len();
-    let mut points = Vec::new();
-    for (number, at) in (1..=calls).step_by(stride).enumerate() {
-        let times = if number % 2 == 0 {
-            Times::Once
-        } else {
-            Times::FromThenOn
-        };
-        points.push((at, if number % 4 < 2 { EIO } else { ENOSPC }, times));
-    }
+    let every = std::env::var_os("DBM_EVERY_POINT").is_some();
+    let faults = [EIO, ENOSPC]
+        .into_iter()
+        .flat_map(|act| [Times::Once, Times::FromThenOn].map(|times| (act, times)));
+    let points: Vec<_> = if every {
+        let at_each = |at| faults.clone().map(move |(act, times)| (at, act, times));
+        (1..=calls).flat_map(at_each).collect()
+    } else {
+        let calls = (1..=calls).step_by(stride);
+        let in_turn = calls.zip(faults.cycle());
+        in_turn.map(|(at, (act, times))| (at, act, times)).collect()
+    };
     try_all(name, &points, busy(), |(at, act, times)| {
         let place = scene.fresh();
         let fault = Fault {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_core::{Live, Value, rusqlite};
-use dbm_tests::{Moment, cut, eventually, open_files, poll_once, run, run_on_one_thread, within};
+use dbm_tests::{
+    Child, Moment, cut, eventually, open_files, poll_once, run, run_on_one_thread, watch, within,
+};
 use tokio::sync::Semaphore;
 
 #[derive(DbManager)]
@@ -551,6 +553,76 @@ fn distinct_leaves_out_what_has_not_changed() {
     });
 }
 
+/// Fails whenever the table is empty.
+#[test]
+fn distinct_leaves_out_no_error_and_no_value_after_one() {
+    run(async {
+        let (store, _directory) = open().await;
+        let mut live = store
+            .live(|store| async move {
+                match store.number("SELECT count(*) FROM plain").await? {
+                    0 => Err(Error::other("as it should")),
+                    count => Ok(count),
+                }
+            })
+            .distinct();
+        assert_eq!(within(live.next()).await.unwrap().unwrap(), 1);
+        for _ in 0..2 {
+            store.write("DELETE FROM plain").await.unwrap();
+            store
+                .script("INSERT INTO plain VALUES ('a', 1); DELETE FROM plain")
+                .await
+                .unwrap();
+            while within(live.next()).await.unwrap().is_ok() {}
+            store
+                .script("INSERT INTO plain VALUES ('a', 1); DELETE FROM plain")
+                .await
+                .unwrap();
+            assert!(within(live.next()).await.unwrap().is_err());
+        }
+        store
+            .write("INSERT INTO plain VALUES ('a', 1)")
+            .await
+            .unwrap();
+        while within(live.next()).await.unwrap().is_err() {}
+        told(&store).await;
+        store.close().await.unwrap();
+    });
+}
+
+impl Store {
+    /// The first rows of more than are handed over at once.
+    #[database_safe]
+    async fn first_of_many(&self, db: &mut ReadTransaction) -> Result<Vec<i64>> {
+        let sql = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100000)
+             SELECT x + (SELECT max(n) FROM other) FROM n";
+        let mut rows = db.stream::<i64>(sql, ());
+        let mut first = Vec::new();
+        while first.len() < 3 {
+            first.extend(rows.next().await?);
+        }
+        Ok(first)
+    }
+}
+
+#[test]
+fn a_read_that_drops_a_stream_half_way_is_woken() {
+    run(async {
+        let (store, _directory) = open().await;
+        let mut live = store.live(|store| async move { store.first_of_many().await });
+        assert_eq!(within(live.next()).await.unwrap().unwrap(), [2, 3, 4]);
+        for n in 10..20 {
+            store
+                .write(&format!("UPDATE other SET n = {n}"))
+                .await
+                .unwrap();
+            let first = within(live.next()).await.unwrap().unwrap();
+            assert_eq!(first, [n + 1, n + 2, n + 3]);
+        }
+        store.close().await.unwrap();
+    });
+}
+
 #[test]
 fn what_is_committed_during_a_pause_is_in_one_value() {
     run(async {
@@ -592,6 +664,34 @@ fn another_process_wakes_it_if_asked_to() {
         drop(other);
         drop(live);
         store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_real_process_wakes_it_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_owned();
+    watch(move || {
+        let mut child = Child::start(env!("CARGO_BIN_EXE_child"));
+        let start = format!("start {} 1.0.0", path.display());
+        assert!(child.ask(&start).starts_with("running"));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let store = dbm_tests::Store::open(&path, "1.0.0").await.unwrap();
+            let ids = |store: Arc<dbm_tests::Store>| async move { store.ids().await };
+            let mut live = store
+                .live(ids)
+                .other_processes(Duration::from_millis(5))
+                .distinct();
+            let mut expected = within(live.next()).await.unwrap().unwrap();
+            for id in 100..110 {
+                assert_eq!(child.ask(&format!("add {id} 10")), "added");
+                expected.push(id);
+                assert_eq!(within(live.next()).await.unwrap().unwrap(), expected);
+            }
+            store.close().await.unwrap();
+        });
+        assert_eq!(child.ask("close"), "stopped");
     });
 }
 

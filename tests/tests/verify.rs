@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use dbm_core::prelude::*;
 use dbm_core::rusqlite::{self, Connection as Sqlite};
+use dbm_core::{SchemaComparison, SchemaDrift};
 use dbm_tests::{Dice, Store, open_files, run, within};
 use tempfile::TempDir;
 
@@ -66,6 +67,88 @@ fn a_sound_file_has_no_findings() {
         let found = verified(directory.path()).await;
         assert!(found.is_sound(), "{found}");
         assert_eq!(found.to_string(), "sound");
+    });
+}
+
+/// The releases of one program, whose second developer forgot to raise the version.
+macro_rules! release {
+    ($name:ident, $sql:literal) => {
+        #[derive(DbManager)]
+        #[db_manager(version = "1.0.0")]
+        struct $name {
+            core: ManagerCore,
+        }
+
+        dbm_tests::schema!($name, $sql, "");
+    };
+}
+
+release!(First, "CREATE TABLE user (id INTEGER PRIMARY KEY) STRICT");
+release!(
+    Edited,
+    "CREATE TABLE user (id INTEGER PRIMARY KEY, email TEXT) STRICT"
+);
+release!(Broken, "CREATE TABLE");
+
+#[test]
+fn a_schema_that_init_db_does_not_make_is_a_finding() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let config = Config::new(directory.path());
+        let first = First::create(config.clone()).await.unwrap();
+        assert_eq!(first.verify().await.unwrap().schema, SchemaComparison::Same);
+        first.close().await.unwrap();
+
+        let edited = Edited::create(config.clone()).await.unwrap();
+        let found = within(edited.verify()).await.unwrap();
+        let differences = "  TABLE user\n+   email TEXT".to_owned();
+        assert!(!found.is_sound());
+        assert_eq!(
+            found.to_string(),
+            format!("the schema is not what init_db makes:\n{differences}")
+        );
+        assert_eq!(found.schema, SchemaComparison::Drift { differences });
+        edited.close().await.unwrap();
+
+        let ignored = config.clone().schema_drift(SchemaDrift::Ignore);
+        let given = Edited::create_with(config.clone(), |core| Edited { core });
+        for edited in [Edited::create(ignored).await.unwrap(), given.await.unwrap()] {
+            let found = within(edited.verify()).await.unwrap();
+            assert!(found.is_sound());
+            assert!(
+                matches!(&found.schema, SchemaComparison::NotCompared { why } if why == "it is not asked for"),
+                "{found:?}"
+            );
+            edited.close().await.unwrap();
+        }
+
+        let broken = Broken::create(config).await.unwrap();
+        let found = within(broken.verify()).await.unwrap();
+        assert!(
+            matches!(&found.schema, SchemaComparison::NotCompared { why } if why.contains("incomplete input")),
+            "{found:?}"
+        );
+        broken.close().await.unwrap();
+    });
+}
+
+/// `init_db` then runs on the manager itself, whose call is `verify`.
+#[test]
+fn a_manager_that_was_given_its_fields_compares_its_schema_if_asked_to() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let config = Config::new(directory.path()).schema_drift(SchemaDrift::Warn);
+        let store = First::create_with(config, |core| First { core })
+            .await
+            .unwrap();
+        let found = within(store.verify()).await.unwrap();
+        assert_eq!(found.schema, SchemaComparison::Same);
+        store.close().await.unwrap();
+        let error = store.verify().await.unwrap_err();
+        assert!(
+            matches!(error, Error::Closed { method: "verify" }),
+            "{error}"
+        );
     });
 }
 

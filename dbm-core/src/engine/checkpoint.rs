@@ -2,6 +2,7 @@
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::db::Db;
 use super::idle;
 use super::open::SharedOpener;
 use super::read_mark::ReadMark;
-use super::wal::{copy_log, empty_log};
+use super::wal::{copy_log, empty_log, limit_log};
 use super::worker_thread::WorkerThread;
 use crate::error::Result;
 use crate::sync::lock;
@@ -30,6 +31,16 @@ const TRUNCATE_ABOVE_PAGES: u32 = 8_000;
 pub(crate) const TRUNCATE_WAIT: Duration = Duration::from_millis(100);
 /// …or a smaller one.
 const RESTART_WAIT: Duration = Duration::from_millis(2);
+/// If checkpoints have copied more pages than this, the disk may take long to sync them. The writer is not held for that.
+const SETTLE_ABOVE_PAGES: u32 = 4_000;
+/// It is held so long for a checkpoint that reads the last pages…
+const SETTLE_WAIT: Duration = Duration::from_millis(20);
+/// …and so often. After that it is held until everything is synced.
+const SETTLE_ATTEMPTS: u32 = 5;
+/// A log of up to this many bytes is emptied in one step. Giving more space back takes the disk longer than a call should wait.
+const EMPTY_AT_ONCE: u64 = 40 << 20;
+/// So a longer one gets shorter by this much each time it starts over.
+const SHRINK_BY: u64 = 16 << 20;
 
 const NOT_DRAINING: u32 = u32::MAX;
 
@@ -72,6 +83,11 @@ pub(crate) struct Checkpointer {
     /// The log is as long as a copy has made it. It is copied into the file beside the writer, which is held for the last
     /// pages only. How many pages had been copied at the last look, or [`NOT_DRAINING`].
     draining: AtomicU32,
+    /// How many pages checkpoints have copied since the log last started over, and how often the writer was held to settle that.
+    copied_in_all: AtomicU32,
+    settled: AtomicU32,
+    /// The next commit cuts the log.
+    cuts_log: AtomicBool,
 }
 
 #[derive(Default)]
@@ -107,6 +123,18 @@ impl Checkpointer {
             truncate_above: AtomicU32::new(TRUNCATE_ABOVE_PAGES),
             copies: AtomicU32::new(0),
             draining: AtomicU32::new(NOT_DRAINING),
+            copied_in_all: AtomicU32::new(0),
+            settled: AtomicU32::new(0),
+            cuts_log: AtomicBool::new(false),
+        }
+    }
+
+    /// After the commit that has cut the log: it may grow again. SQLite may have it start over by itself, and would cut all of
+    /// it to an old limit then.
+    #[inline]
+    pub(crate) fn lift_limit(&self, db: &Db) {
+        if self.cuts_log.load(Ordering::Relaxed) && limit_log(&db.connection, None).is_ok() {
+            self.cuts_log.store(false, Ordering::Relaxed);
         }
     }
 
@@ -120,6 +148,7 @@ impl Checkpointer {
         self.pages.store(pages, Ordering::Relaxed);
         // What was written during the checkpoint and by this commit is also left to copy.
         let copied = self.state.copied.swap(0, Ordering::Relaxed);
+        self.copied_in_all.fetch_max(copied, Ordering::Relaxed);
         let is_copied = copied > 0 && pages.saturating_sub(copied) <= RESTART_WITHIN_PAGES;
         let is_due = self.is_due(pages);
         if self.copies.load(Ordering::Acquire) > 0 || self.is_draining() {
@@ -152,7 +181,6 @@ impl Checkpointer {
             let before = self.draining.load(Ordering::Relaxed);
             let is_stuck = copied > 0 && copied <= before;
             if is_copied || is_stuck || !self.beside_writer {
-                self.draining.store(NOT_DRAINING, Ordering::Relaxed);
                 return true;
             }
             self.draining.store(before.max(copied), Ordering::Relaxed);
@@ -204,16 +232,10 @@ impl Checkpointer {
         }
         self.passive_above
             .store(pages.saturating_add(PASSIVE_EVERY_PAGES), Ordering::Relaxed);
-        let (opener, state) = (Arc::clone(&self.opener), Arc::clone(&self.state));
-        let mark = Arc::clone(&self.mark);
+        let state = Arc::clone(&self.state);
+        let run = self.passive();
         let posted = self.worker.post(move || {
-            let mut own = state.lock();
-            if !own.closed {
-                opener.counts.checkpoints.add(1);
-                // A failure here costs nothing: a later commit tries again.
-                let copied = mark.while_released(|| own.passive(&opener)).unwrap_or(0);
-                state.copied.store(copied, Ordering::Relaxed);
-            }
+            run();
             state.wanted.store(false, Ordering::Release);
         });
         if posted.is_err() {
@@ -221,26 +243,78 @@ impl Checkpointer {
         }
     }
 
+    /// A checkpoint beside the writer, for the thread.
+    fn passive(&self) -> impl FnOnce() + Send + use<> {
+        let (opener, state) = (Arc::clone(&self.opener), Arc::clone(&self.state));
+        let mark = Arc::clone(&self.mark);
+        move || {
+            let mut own = state.lock();
+            if !own.closed {
+                opener.counts.checkpoints.add(1);
+                // A failure here costs nothing: a later commit tries again.
+                let copied = mark.while_released(|| own.passive(&opener)).unwrap_or(0);
+                state.copied.store(copied, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Has the disk sync what was copied, if that may take long. SQLite syncs the file at the end of a checkpoint, and only if
+    /// nobody has committed while it copied. So the writer is held for as long as that should take, and not for the sync. False
+    /// if it is not over yet: the end of that checkpoint is seen like that of any other.
+    fn settle(&self) -> bool {
+        if !self.beside_writer
+            || self.copied_in_all.load(Ordering::Relaxed) <= SETTLE_ABOVE_PAGES
+            || self.settled.fetch_add(1, Ordering::Relaxed) >= SETTLE_ATTEMPTS
+        {
+            return true;
+        }
+        let (ended, is_ended) = channel();
+        let run = self.passive();
+        let posted = self.worker.post(move || {
+            run();
+            let _ = ended.send(());
+        });
+        posted.is_err() || is_ended.recv_timeout(SETTLE_WAIT).is_ok()
+    }
+
     /// Makes the log start over. If a read still needs it, a later commit tries again, once the log has grown. For the
     /// owner of the writer, on the worker thread: it blocks. Reports a log that is too large and could not start over.
     #[must_use]
     pub(crate) fn restart_log(&self, db: &Db) -> Option<StillRead> {
+        if !self.settle() {
+            self.draining.store(0, Ordering::Relaxed);
+            return None;
+        }
+        self.draining.store(NOT_DRAINING, Ordering::Relaxed);
         let too_large = self.is_too_large();
         // It was too large before, and could not start over then.
         let was_too_large = self.truncate_above.load(Ordering::Relaxed) > TRUNCATE_ABOVE_PAGES;
         self.opener.counts.checkpoints.add(1);
-        let connection = &db.connection;
-        let started_over = self
-            .mark
-            .while_released(|| match (too_large, was_too_large) {
-                (true, _) => empty_log(connection, TRUNCATE_WAIT),
-                (_, true) => copy_log(connection, "TRUNCATE", RESTART_WAIT),
-                _ => copy_log(connection, "RESTART", RESTART_WAIT),
-            });
+        let patience = if too_large {
+            TRUNCATE_WAIT
+        } else {
+            RESTART_WAIT
+        };
+        let length = self.opener.log_length();
+        let empties = (too_large || was_too_large) && length <= EMPTY_AT_ONCE;
+        let started_over = self.mark.while_released(|| {
+            if empties {
+                empty_log(&db.connection, patience)
+            } else {
+                copy_log(&db.connection, "RESTART", patience)
+            }
+        });
         if started_over.unwrap_or(false) {
             self.pages.store(0, Ordering::Relaxed);
+            self.copied_in_all.store(0, Ordering::Relaxed);
+            self.settled.store(0, Ordering::Relaxed);
             self.truncate_above
                 .store(TRUNCATE_ABOVE_PAGES, Ordering::Relaxed);
+            if !empties && length > EMPTY_AT_ONCE {
+                // A failure here costs nothing: the log stays as long as it is until it starts over again.
+                let limited = limit_log(&db.connection, Some(length - SHRINK_BY));
+                self.cuts_log.store(limited.is_ok(), Ordering::Relaxed);
+            }
             return None;
         }
         if !too_large {
@@ -332,205 +406,4 @@ impl Own {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::sync::mpsc::{Receiver, Sender, channel};
-
-    use super::*;
-    use crate::config::Config;
-    use crate::engine::open::Opener;
-    use crate::engine::wal::wal_pages;
-    use crate::temporary::TemporaryDirectory;
-
-    const LIMIT: Duration = Duration::from_secs(20);
-
-    /// In the middle of another connection's checkpoint.
-    static MIDST: Mutex<Option<(Sender<()>, Receiver<()>)>> = Mutex::new(None);
-
-    fn stay_in_the_midst(_: i32) -> bool {
-        if let Some((inside, go_on)) = MIDST.lock().unwrap().take() {
-            inside.send(()).unwrap();
-            go_on.recv_timeout(LIMIT).unwrap();
-        }
-        false
-    }
-
-    #[test]
-    fn a_checkpoint_that_another_one_is_in_the_way_of_has_not_copied_the_log() {
-        let directory = TemporaryDirectory::new().unwrap();
-        let path = directory.path().join("database.db");
-        let opener = Opener::new(path.clone(), Config::new(directory.path()));
-        let writer = Connection::open(&path).unwrap();
-        let sql = "PRAGMA journal_mode = WAL; CREATE TABLE t (n); BEGIN; SELECT * FROM t";
-        writer.execute_batch(sql).unwrap();
-        let other = Connection::open(&path).unwrap();
-        other.execute_batch("INSERT INTO t VALUES (1)").unwrap();
-        other.busy_handler(Some(stay_in_the_midst)).unwrap();
-        let ((inside, is_inside), (go_on, may_go_on)) = (channel(), channel());
-        *MIDST.lock().unwrap() = Some((inside, may_go_on));
-        let checkpoint = std::thread::spawn(move || copy_log(&other, "RESTART", Duration::ZERO));
-        is_inside.recv_timeout(LIMIT).unwrap();
-        assert_eq!(Own::default().passive(&opener).unwrap(), 0);
-        go_on.send(()).unwrap();
-        assert!(!checkpoint.join().unwrap().unwrap(), "a read needs the log");
-    }
-
-    const FILL: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100)
-        INSERT INTO t SELECT zeroblob(4000) FROM n";
-
-    struct Fixture {
-        directory: TemporaryDirectory,
-        db: Db,
-        checkpointer: Checkpointer,
-    }
-
-    /// A database with a log of a hundred pages.
-    fn fixture() -> Fixture {
-        let directory = TemporaryDirectory::new().unwrap();
-        let config = Config::new(directory.path());
-        let opener = Opener::new(directory.path().join("file"), config);
-        let db = opener.create().unwrap();
-        db.connection.execute_batch("CREATE TABLE t (x)").unwrap();
-        db.connection.execute_batch(FILL).unwrap();
-        assert!(wal_pages() > 100);
-        let mark = Arc::new(ReadMark::new(Arc::clone(&opener)));
-        let checkpointer = Checkpointer::new(opener, mark);
-        Fixture {
-            directory,
-            db,
-            checkpointer,
-        }
-    }
-
-    impl Fixture {
-        fn length_of_log(&self) -> u64 {
-            let log = self.directory.path().join("file-wal");
-            fs::metadata(log).unwrap().len()
-        }
-    }
-
-    #[test]
-    fn a_log_that_is_copied_starts_over_in_its_place() {
-        let fixture = fixture();
-        let length = fixture.length_of_log();
-        let began = Instant::now();
-        assert!(!fixture.checkpointer.after_commit(PASSIVE_EVERY_PAGES + 1));
-        while !fixture.checkpointer.after_commit(RESTART_WITHIN_PAGES) {
-            assert!(began.elapsed() < LIMIT, "never copied");
-            std::thread::yield_now();
-        }
-        assert!(fixture.checkpointer.restart_log(&fixture.db).is_none());
-        let insert = "INSERT INTO t VALUES (1)";
-        fixture.db.connection.execute_batch(insert).unwrap();
-        assert!(wal_pages() < 10);
-        assert_eq!(fixture.length_of_log(), length);
-    }
-
-    #[test]
-    fn an_sqlite_with_the_wal_reset_bug_makes_no_checkpoint_beside_the_writer() {
-        let Fixture {
-            db, checkpointer, ..
-        } = &fixture();
-        let (opener, mark) = (
-            Arc::clone(&checkpointer.opener),
-            Arc::clone(&checkpointer.mark),
-        );
-        let old = Checkpointer::for_sqlite(3_051_002, opener, mark);
-        assert!(!old.after_commit(PASSIVE_EVERY_PAGES));
-        assert!(
-            old.after_commit(PASSIVE_EVERY_PAGES + 1),
-            "the writer is held"
-        );
-        assert!(
-            !old.state.wanted.load(Ordering::Relaxed),
-            "nothing runs beside"
-        );
-        assert!(old.state.lock().connection.is_none());
-        assert!(old.restart_log(db).is_none());
-        assert!(
-            !old.after_commit(PASSIVE_EVERY_PAGES + 2),
-            "only when it has grown again"
-        );
-    }
-
-    #[test]
-    fn nobody_is_held_for_the_log_of_a_copy_until_little_of_it_is_left() {
-        let fixture = fixture();
-        let checkpointer = &fixture.checkpointer;
-        let large = 2 * TRUNCATE_ABOVE_PAGES;
-        checkpointer.copy_begins();
-        assert!(!checkpointer.after_commit(large), "it would be in vain");
-        checkpointer.copy_ends();
-        // The fixture's log is short, so next to nothing of such a log has been copied.
-        assert!(!checkpointer.after_commit(large), "much is left");
-        let began = Instant::now();
-        while !checkpointer.after_commit(RESTART_WITHIN_PAGES) {
-            assert!(began.elapsed() < LIMIT, "never copied");
-            std::thread::yield_now();
-        }
-        assert!(!checkpointer.is_draining());
-        assert!(checkpointer.restart_log(&fixture.db).is_none());
-        assert!(
-            checkpointer.after_commit(TRUNCATE_ABOVE_PAGES + 1),
-            "as before"
-        );
-    }
-
-    #[test]
-    fn a_read_that_is_in_the_way_of_draining_ends_it() {
-        let fixture = fixture();
-        let checkpointer = &fixture.checkpointer;
-        let large = 2 * TRUNCATE_ABOVE_PAGES;
-        checkpointer.copy_begins();
-        assert!(!checkpointer.after_commit(large));
-        checkpointer.copy_ends();
-        // Every checkpoint copies the same pages: those of the log of the fixture.
-        let began = Instant::now();
-        while !checkpointer.after_commit(large) {
-            assert!(began.elapsed() < LIMIT, "it never gives up");
-            std::thread::yield_now();
-        }
-        assert!(!checkpointer.is_draining());
-    }
-
-    #[test]
-    fn a_log_that_is_too_large_gives_the_space_back() {
-        let fixture = fixture();
-        assert!(fixture.checkpointer.after_commit(TRUNCATE_ABOVE_PAGES + 1));
-        assert!(fixture.checkpointer.restart_log(&fixture.db).is_none());
-        assert_eq!(fixture.length_of_log(), 0);
-    }
-
-    #[test]
-    fn the_writer_is_not_held_for_what_was_written_since_the_checkpoint() {
-        let directory = TemporaryDirectory::new().unwrap();
-        let path = directory.path().join("database.db");
-        let opener = Opener::new(path.clone(), Config::new(directory.path()));
-        let writer = Connection::open(&path).unwrap();
-        let sql = "PRAGMA journal_mode = WAL; CREATE TABLE t (n)";
-        writer.execute_batch(sql).unwrap();
-        let mark = Arc::new(ReadMark::new(Arc::clone(&opener)));
-        let checkpointer = Checkpointer::new(opener, mark);
-        let after_checkpoint = || {
-            let (sender, receiver) = channel();
-            let posted = checkpointer.worker.post(move || sender.send(()).unwrap());
-            posted.unwrap();
-            receiver.recv_timeout(LIMIT).unwrap();
-        };
-        assert!(
-            !checkpointer.after_commit(PASSIVE_EVERY_PAGES + 1),
-            "it runs"
-        );
-        after_checkpoint();
-        assert!(
-            !checkpointer.after_commit(PASSIVE_EVERY_PAGES + 4_000),
-            "much is left"
-        );
-        after_checkpoint();
-        assert!(!checkpointer.after_commit(0), "nothing was written");
-        assert!(
-            checkpointer.after_commit(RESTART_WITHIN_PAGES),
-            "little is left"
-        );
-    }
-}
+mod tests;

@@ -168,11 +168,10 @@ impl DatabaseCopy {
             Ok(()) => {
                 let _ = remove(&self.path);
             }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+            Err(_) if is_taken(name)? => return Ok(false),
             // The file system has no hard links.
-            Err(error) if error.kind() != ErrorKind::AlreadyExists && !is_taken(name) => {
-                fs::rename(&self.path, name).map_err(failed)?;
-            }
-            Err(_) => return Ok(false),
+            Err(_) => fs::rename(&self.path, name).map_err(failed)?,
         }
         self.is_own = false;
         sync_directory(name).map_err(failed)?;
@@ -199,7 +198,7 @@ impl Drop for DatabaseCopy {
 
 /// Removes what a crash has left. Fails if somebody is making a copy of this name.
 fn remove_leftover(path: &Path) -> Result<()> {
-    if !is_taken(path) {
+    if !is_taken(path)? {
         return Ok(());
     }
     let lock = || -> Result<Connection> {
@@ -225,10 +224,15 @@ fn in_use(path: &Path) -> Error {
     Error::io(path, ErrorKind::ResourceBusy.into())
 }
 
-/// Whether something has this name, even a link that leads nowhere. Nothing is opened: closing a file drops the locks that
-/// this process has on it (sqlite.org/howtocorrupt.html, section 2.2).
-pub(super) fn is_taken(name: &Path) -> bool {
-    fs::symlink_metadata(name).is_ok()
+/// Whether something has this name, even a link that leads nowhere. A disk that cannot tell is an error, for what is there would
+/// be overwritten. Nothing is opened: closing a file drops the locks that this process has on it
+/// (sqlite.org/howtocorrupt.html, section 2.2).
+pub(super) fn is_taken(name: &Path) -> Result<bool> {
+    match fs::symlink_metadata(name) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(name, error)),
+    }
 }
 
 /// `file.ending`

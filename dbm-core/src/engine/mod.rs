@@ -105,7 +105,7 @@ pub(crate) use session::{
 pub(crate) use share_policy::SharePolicy;
 pub use share_policy::Sharing;
 pub(crate) use statement::{Finish, Work, execute};
-pub(crate) use verify::verify;
-pub use verify::{ForeignKeyFault, Verification};
+pub(crate) use verify::{Findings, verify};
+pub use verify::{ForeignKeyFault, SchemaComparison, Verification};
 pub(crate) use worker_thread::WorkerThread;
 pub(crate) use writer::WriterPermit;

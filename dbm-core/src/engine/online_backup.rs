@@ -135,12 +135,12 @@ fn pace(copy: &Connection, stop: &Arc<Stop>, at_full_speed: bool) -> Result<()> 
 
 /// Refuses a name that is taken, and a place beside which a log lies: SQLite would apply it to the copy.
 fn refuse_target(to: &Path) -> Result<()> {
-    if is_taken(to) {
+    if is_taken(to)? {
         return Err(Error::TargetExists { path: to.into() });
     }
     for ending in ["-wal", "-journal"] {
         let log = side_of(to, ending);
-        if is_taken(&log) {
+        if is_taken(&log)? {
             let fix = "remove it, or choose another name";
             return Err(Error::LogBeside {
                 log: log.into(),

@@ -207,9 +207,16 @@ impl Opener {
 
     /// Whether there is a log with nothing in it.
     pub(crate) fn has_empty_log(&self) -> bool {
-        std::fs::canonicalize(&self.path)
-            .and_then(|path| std::fs::metadata(log_of(&path)))
-            .is_ok_and(|log| log.len() == 0)
+        self.log().is_ok_and(|log| log.len() == 0)
+    }
+
+    /// In bytes; 0 without a log.
+    pub(crate) fn log_length(&self) -> u64 {
+        self.log().map_or(0, |log| log.len())
+    }
+
+    fn log(&self) -> std::io::Result<std::fs::Metadata> {
+        std::fs::canonicalize(&self.path).and_then(|path| std::fs::metadata(log_of(&path)))
     }
 
     /// Removes an empty log and what belongs to it: SQLite does, when it closes a connection that has opened the log, unless

@@ -85,7 +85,7 @@ fn go_on(opener: &Opener) -> Result<()> {
 /// The file itself, where a link leads to it.
 fn place_of(path: &Path) -> Result<PathBuf> {
     match fs::canonicalize(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && !is_taken(path) => Ok(path.into()),
+        Err(error) if error.kind() == ErrorKind::NotFound && !is_taken(path)? => Ok(path.into()),
         place => place.map_err(|error| Error::io(path, error)),
     }
 }
@@ -158,7 +158,7 @@ impl Drop for Source {
 fn refuse_log(backup: &Path) -> Result<()> {
     for ending in ["-wal", "-journal"] {
         let log = side_of(backup, ending);
-        if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        if is_taken(&log)? && length_of(&log)? > 0 {
             let fix = "if it belongs to the backup, open and close that with the program that made it; otherwise remove it";
             return Err(Error::LogBeside {
                 log: log.into(),
@@ -169,11 +169,15 @@ fn refuse_log(backup: &Path) -> Result<()> {
     Ok(())
 }
 
+fn length_of(file: &Path) -> Result<u64> {
+    let metadata = fs::metadata(file).map_err(|error| Error::io(file, error))?;
+    Ok(metadata.len())
+}
+
 /// SQLite reads what is missing of the last page as zeros. Its check cannot tell these from content.
 fn refuse_part(connection: &Connection, backup: &Path) -> Result<()> {
     let page: u64 = connection.query_row("PRAGMA main.page_size", (), |row| row.get(0))?;
-    let length = fs::metadata(backup).map_err(|error| Error::io(backup, error))?;
-    if length.len().is_multiple_of(page) {
+    if length_of(backup)?.is_multiple_of(page) {
         return Ok(());
     }
     Err(Error::Backup {
@@ -187,7 +191,7 @@ fn mode_for(database: &Path, backup: &Path, opener: &Opener) -> Result<Permissio
         let metadata = fs::metadata(path).map_err(|error| Error::io(path, error))?;
         Ok(metadata.permissions())
     };
-    if is_taken(database) {
+    if is_taken(database)? {
         return of(database);
     }
     let mode = of(backup)?;
@@ -223,7 +227,7 @@ impl<'a> Old<'a> {
         };
         Ok(Self {
             database,
-            is_there: is_taken(database),
+            is_there: is_taken(database)?,
             _lock: lock,
         })
     }
@@ -233,15 +237,18 @@ impl<'a> Old<'a> {
         let database = self.database;
         let failed = |error| Error::io(database, error);
         let sides = ["-wal", "-journal"].map(|side| (side, side_of(database, side)));
-        let has_sides = sides.iter().any(|(_, path)| is_taken(path));
-        if !self.is_there && !has_sides {
+        let mut left = Vec::new();
+        for (side, path) in sides {
+            if is_taken(&path)? {
+                left.push((side, path));
+            }
+        }
+        if !self.is_there && left.is_empty() {
             return Ok(None);
         }
-        let aside = free_name(database);
-        for (side, path) in &sides {
-            if is_taken(path) {
-                keep(path, &side_of(&aside, side))?;
-            }
+        let aside = free_name(database)?;
+        for (side, path) in &left {
+            keep(path, &side_of(&aside, side))?;
         }
         if self.is_there {
             keep(database, &aside)?;
@@ -251,7 +258,7 @@ impl<'a> Old<'a> {
         for side in ["-wal", "-journal", "-shm"] {
             remove_if_there(&side_of(database, side)).map_err(failed)?;
         }
-        if has_sides {
+        if !left.is_empty() {
             sync_directory(database).map_err(failed)?;
         }
         Ok(Some(aside))
@@ -263,7 +270,7 @@ fn lock(database: &Path, config: Config) -> Result<Option<Connection>> {
     let opener = opener_for(database.into(), config);
     // Also for a file that is missing: then its log is the only copy of what was acknowledged.
     refuse_foreign_log(&opener)?;
-    if !is_taken(database) {
+    if !is_taken(database)? {
         return Ok(None);
     }
     // This rolls a hot journal back, unless that is of another file.
@@ -289,18 +296,23 @@ fn is_beyond_use(error: &Error) -> bool {
 }
 
 /// `<database>.replaced`, with a number if that is taken.
-fn free_name(database: &Path) -> PathBuf {
+fn free_name(database: &Path) -> Result<PathBuf> {
     let first = with_ending(database, REPLACED);
-    let names = (1..).map(|number: u32| with_ending(&first, &number.to_string()));
-    let is_free = |name: &PathBuf| {
-        !["", "-wal", "-journal"]
-            .iter()
-            .any(|side| is_taken(&side_of(name, side)))
-    };
-    std::iter::once(first.clone())
-        .chain(names)
-        .find(is_free)
-        .unwrap_or(first)
+    let (mut name, mut number) = (first.clone(), 0_u32);
+    while is_any_taken(&name)? {
+        number += 1;
+        name = with_ending(&first, &number.to_string());
+    }
+    Ok(name)
+}
+
+fn is_any_taken(database: &Path) -> Result<bool> {
+    for side in ["", "-wal", "-journal"] {
+        if is_taken(&side_of(database, side))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Gives a file a second name. Where the file system knows no such thing, it is copied.

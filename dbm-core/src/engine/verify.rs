@@ -5,13 +5,14 @@ use std::fmt;
 use rusqlite::{Connection, ErrorCode};
 
 use super::foreign_keys::ForeignKeys;
+use super::schema::{SchemaDiff, SchemaDump, read as read_schema};
 use crate::error::{Error, Result};
 use crate::value::bounded;
 
 /// The findings of [`DbManager::verify`](crate::DbManager::verify).
 ///
 /// [`Display`](fmt::Display) shows one finding per line, or `sound`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verification {
     /// Faults of the file, in SQLite's words. SQLite stops after 100 faults
@@ -20,6 +21,28 @@ pub struct Verification {
     pub integrity: Vec<String>,
     /// Foreign keys that cannot be satisfied, or that rows violate.
     pub foreign_keys: Vec<ForeignKeyFault>,
+    /// Whether the schema is the one that `init_db` makes.
+    pub schema: SchemaComparison,
+}
+
+/// How the schema of a database compares with the one that [`init_db`](crate::Schema::init_db) makes, as
+/// [`SchemaDrift`](crate::SchemaDrift) compares them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SchemaComparison {
+    /// There is no difference that matters.
+    Same,
+    /// It has drifted.
+    Drift {
+        /// The differences, a line each: `-` is in the database, `+` is what `init_db` makes.
+        differences: String,
+    },
+    /// Nobody knows.
+    NotCompared {
+        /// It is not asked for ([`SchemaDrift::Ignore`](crate::SchemaDrift::Ignore)), or `init_db` failed, or the damage is in
+        /// the schema.
+        why: String,
+    },
 }
 
 /// A faulty foreign key.
@@ -39,10 +62,11 @@ pub struct ForeignKeyFault {
 }
 
 impl Verification {
-    /// Whether there are no findings.
+    /// Whether there are no findings. A schema that was not compared is none.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.integrity.is_empty() && self.foreign_keys.is_empty()
+        let has_drifted = matches!(self.schema, SchemaComparison::Drift { .. });
+        self.integrity.is_empty() && self.foreign_keys.is_empty() && !has_drifted
     }
 }
 
@@ -53,7 +77,13 @@ impl fmt::Display for Verification {
         }
         let integrity = self.integrity.iter().map(ToString::to_string);
         let foreign_keys = self.foreign_keys.iter().map(ToString::to_string);
-        let lines: Vec<String> = integrity.chain(foreign_keys).collect();
+        let drift = match &self.schema {
+            SchemaComparison::Drift { differences } => Some(format!(
+                "the schema is not what init_db makes:\n{differences}"
+            )),
+            SchemaComparison::Same | SchemaComparison::NotCompared { .. } => None,
+        };
+        let lines: Vec<String> = integrity.chain(foreign_keys).chain(drift).collect();
         f.write_str(&lines.join("\n"))
     }
 }
@@ -76,18 +106,56 @@ impl fmt::Display for ForeignKeyFault {
     }
 }
 
+/// What a check of the file has found, and the schema that it has.
+pub(crate) struct Findings {
+    integrity: Vec<String>,
+    foreign_keys: Vec<ForeignKeyFault>,
+    schema: Result<SchemaDump>,
+}
+
+impl Findings {
+    /// With `None` nobody asks for the comparison.
+    pub(crate) fn compared_with(self, expected: Option<Result<SchemaDump>>) -> Verification {
+        let schema = match (self.schema, expected) {
+            (_, None) => SchemaComparison::NotCompared {
+                why: "it is not asked for".to_owned(),
+            },
+            (Ok(found), Some(Ok(expected))) => found.compare_for_drift(&expected),
+            (Err(cause), _) | (_, Some(Err(cause))) => SchemaComparison::NotCompared {
+                why: bounded(cause.to_string()),
+            },
+        };
+        Verification {
+            integrity: self.integrity,
+            foreign_keys: self.foreign_keys,
+            schema,
+        }
+    }
+}
+
+impl SchemaDump {
+    fn compare_for_drift(&self, expected: &Self) -> SchemaComparison {
+        let differences = self.compare(expected).err().and_then(SchemaDiff::drift);
+        differences.map_or(SchemaComparison::Same, |differences| {
+            SchemaComparison::Drift {
+                differences: bounded(differences.to_string()),
+            }
+        })
+    }
+}
+
 /// Checks the whole file. Fails only if the check itself cannot go on, for example because it was interrupted.
-pub(crate) fn verify(connection: &Connection) -> Result<Verification> {
-    let mut found = Verification::default();
+pub(crate) fn verify(connection: &Connection) -> Result<Findings> {
+    let mut damage = Vec::new();
     let mut keep = |error: Error| {
         if !is_damage(&error) {
             return Err(error);
         }
-        found.integrity.push(bounded(error.to_string()));
+        damage.push(bounded(error.to_string()));
         Ok(())
     };
-    let mut lines = Vec::new();
-    read_integrity(connection, &mut lines).or_else(&mut keep)?;
+    let mut integrity = Vec::new();
+    read_integrity(connection, &mut integrity).or_else(&mut keep)?;
     let keys = match ForeignKeys::read_with(connection, &mut keep) {
         Ok(keys) => Some(keys),
         Err(error) => {
@@ -95,21 +163,28 @@ pub(crate) fn verify(connection: &Connection) -> Result<Verification> {
             None
         }
     };
-    lines.append(&mut found.integrity);
-    found.integrity = lines;
+    integrity.append(&mut damage);
     let tables = keys.iter().flat_map(ForeignKeys::tables);
-    for (child, key) in tables.flat_map(|table| table.keys.iter().map(|key| (&table.name, key))) {
-        if key.fault.is_some() || !key.orphans.is_empty() {
-            found.foreign_keys.push(ForeignKeyFault {
-                child: child.clone(),
-                columns: key.from.clone(),
-                parent: key.parent.clone(),
-                rows: key.orphans.len() as u64,
-                unusable: key.fault,
-            });
-        }
+    let keys = tables.flat_map(|table| table.keys.iter().map(|key| (&table.name, key)));
+    let faulty = keys.filter(|(_, key)| key.fault.is_some() || !key.orphans.is_empty());
+    let foreign_keys = faulty.map(|(child, key)| ForeignKeyFault {
+        child: child.clone(),
+        columns: key.from.clone(),
+        parent: key.parent.clone(),
+        rows: key.orphans.len() as u64,
+        unusable: key.fault,
+    });
+    let schema = read_schema(connection);
+    if let Err(error) = &schema
+        && error.primary_code() == Some(ErrorCode::OperationInterrupted)
+    {
+        return Err(error.clone());
     }
-    Ok(found)
+    Ok(Findings {
+        integrity,
+        foreign_keys: foreign_keys.collect(),
+        schema,
+    })
 }
 
 fn read_integrity(connection: &Connection, lines: &mut Vec<String>) -> Result<()> {

@@ -37,6 +37,13 @@ pub(crate) fn empty_log(connection: &Connection, patience: Duration) -> Result<b
     copy_log(connection, "TRUNCATE", patience)
 }
 
+/// The first commit after the log has started over cuts it to this many bytes.
+pub(crate) fn limit_log(connection: &Connection, bytes: Option<u64>) -> Result<()> {
+    let bytes = bytes.map_or_else(|| "-1".to_owned(), |bytes| bytes.to_string());
+    let sql = format!("PRAGMA main.journal_size_limit = {bytes}");
+    Ok(connection.query_row(&sql, (), |_| Ok(()))?)
+}
+
 /// Opens the log by the cheapest read: it loads no schema, which a checkpoint does.
 pub(crate) fn open_log(connection: &Connection) -> Result<()> {
     Ok(connection.query_row("PRAGMA main.schema_version", (), |_| Ok(()))?)

@@ -17,7 +17,7 @@ use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
 use crate::engine::{Engine, SchemaDiff, SchemaDump, Session, read_schema};
 use crate::error::{Error, Result};
-use crate::gate::{CallToken, Check, Gate};
+use crate::gate::{CallToken, Check, ExpectedSchema, Gate};
 #[cfg(feature = "jobs")]
 use crate::job_board::JobBoard;
 #[cfg(feature = "jobs")]
@@ -112,15 +112,26 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
         verdict
     }
 
+    /// For those who compare while the manager runs. It does not keep the manager alive.
+    pub(super) fn expected_schema(self: &Arc<Self>) -> Option<ExpectedSchema> {
+        let (asks, drift) = (self.reaction != SchemaDrift::Ignore, Arc::clone(self));
+        asks.then(|| -> ExpectedSchema {
+            Box::new(move || {
+                let drift = Arc::clone(&drift);
+                Box::pin(async move { drift.expected().await })
+            })
+        })
+    }
+
     /// The check while the manager runs, or when it is closed, if drift is a warning. It keeps neither the manager nor its
     /// connections alive.
-    pub(super) fn into_check(self, gate: &Arc<Gate>) -> Option<Check> {
+    pub(super) fn into_check(self: Arc<Self>, gate: &Arc<Gate>) -> Option<Check> {
         let (warns, gate) = (self.reaction == SchemaDrift::Warn, Arc::downgrade(gate));
         warns.then(|| -> Check { Box::new(|token| Box::pin(self.check(gate, token))) })
     }
 
     /// `close` gives the token that keeps the connections open. Otherwise the manager may be closed meanwhile.
-    async fn check(self, gate: Weak<Gate>, token: Option<CallToken<'static>>) {
+    async fn check(self: Arc<Self>, gate: Weak<Gate>, token: Option<CallToken<'static>>) {
         if token.is_some() && !is_first::<M>() {
             return;
         }

@@ -101,6 +101,10 @@ impl<M: Schema + Send + Sync + 'static> Start<M> {
         } = self;
         #[cfg(feature = "jobs")]
         let runner = jobs.map(|kinds| (kinds, Arc::downgrade(&manager), config.job_workers));
+        let drift = Arc::new(drift);
+        if let Some(expected) = drift.expected_schema() {
+            gate.set_expected_schema(expected);
+        }
         let starting = Starting {
             path: config.path_as_given(),
             token: gate.enter("start").ok().map(CallToken::into_owned),

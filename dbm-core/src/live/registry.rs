@@ -8,11 +8,12 @@
 //! Commits are told on a thread of the manager, after the writer has gone on: a thousand readers take milliseconds to wake.
 //! Meanwhile a read may see a commit that is told later. It is then made once more, for nothing.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::take;
+use std::sync::Arc;
 
-use crate::sync::lock;
+use crate::sync::atomic::{AtomicUsize, Ordering, fence};
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tables::Tables;
 use crate::waking::Bell;
 
@@ -30,12 +31,23 @@ pub(crate) struct LiveReads {
 struct State {
     /// The number of the newest commit that was told.
     newest: u64,
-    /// The newest commit that wrote a table, and the newest one that may have written any.
-    by_table: BTreeMap<Box<str>, u64>,
+    /// The tables that were written or read.
+    by_table: BTreeMap<Box<str>, Table>,
+    /// The newest commit that may have written any table.
     of_all: u64,
     reads: BTreeMap<u64, Read>,
+    /// Those that depend on all tables.
+    of_all_tables: BTreeSet<u64>,
     last_id: u64,
     closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// The newest commit that wrote it.
+    newest: u64,
+    /// The reads that depend on it. One that is outdated need not be found again.
+    reads: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -74,12 +86,12 @@ impl LiveReads {
 
     /// Wakes the reads that the noted commits concern. Not under a lock, and not while others wait.
     pub(crate) fn tell(&self) {
-        let committed = std::mem::take(&mut *lock(&self.committed));
+        let committed = take(&mut *lock(&self.committed));
         let mut state = self.lock();
+        let mut bells = Vec::new();
         for written in &committed {
-            state.note(written);
+            state.note(written, &mut bells);
         }
-        let bells: Vec<_> = state.outdated_by(&committed).collect();
         drop(state);
         for bell in bells {
             bell.ring();
@@ -131,43 +143,81 @@ impl LiveReads {
 }
 
 impl State {
-    fn note(&mut self, written: &Tables) {
+    /// A commit. Looks at no read that it does not concern: there may be many.
+    fn note(&mut self, written: &Tables, bells: &mut Vec<Arc<Bell>>) {
         self.newest += 1;
+        let mut concerned = take(&mut self.of_all_tables);
         match written {
-            Tables::All => self.of_all = self.newest,
+            Tables::All => {
+                self.of_all = self.newest;
+                for table in self.by_table.values_mut() {
+                    concerned.append(&mut table.reads);
+                }
+            }
             Tables::These(names) => {
                 for name in names {
-                    self.by_table.insert(name.clone(), self.newest);
+                    let table = self.by_table.entry(name.clone()).or_default();
+                    table.newest = self.newest;
+                    concerned.append(&mut table.reads);
                 }
+            }
+        }
+        for id in concerned {
+            if let Some(read) = self.reads.get_mut(&id)
+                && !read.outdated
+            {
+                read.outdated = true;
+                bells.push(Arc::clone(&read.bell));
             }
         }
     }
 
     /// The number of the newest commit that concerns these tables.
     fn newest_of(&self, tables: &Tables) -> u64 {
-        let of_tables = match tables {
-            Tables::All => Some(&self.newest),
-            Tables::These(names) => names
-                .iter()
-                .filter_map(|name| self.by_table.get(name))
-                .max(),
-        };
-        let any = match tables {
+        match tables {
+            Tables::All => self.newest,
             Tables::These(names) if names.is_empty() => 0,
-            _ => self.of_all,
-        };
-        of_tables.copied().unwrap_or(0).max(any)
+            Tables::These(names) => {
+                let of_each = names.iter().filter_map(|name| self.by_table.get(name));
+                of_each.fold(self.of_all, |newest, table| newest.max(table.newest))
+            }
+        }
     }
 
-    fn outdated_by(&mut self, committed: &[Tables]) -> impl Iterator<Item = Arc<Bell>> {
-        self.reads.values_mut().filter_map(|read| {
-            let concerns = |written: &Tables| read.depends_on.meets(written);
-            if read.outdated || !committed.iter().any(concerns) {
-                return None;
+    /// Takes a read out of the lists in which commits find it.
+    fn forget(&mut self, id: u64) {
+        let Some(read) = self.reads.get_mut(&id) else {
+            return;
+        };
+        match take(&mut read.depends_on) {
+            Tables::All => {
+                self.of_all_tables.remove(&id);
             }
-            read.outdated = true;
-            Some(Arc::clone(&read.bell))
-        })
+            Tables::These(names) => {
+                for name in names {
+                    if let Some(table) = self.by_table.get_mut(&name) {
+                        table.reads.remove(&id);
+                    }
+                }
+            }
+        }
+    }
+
+    fn remember(&mut self, id: u64, depends_on: Tables) {
+        match &depends_on {
+            Tables::All => {
+                self.of_all_tables.insert(id);
+            }
+            Tables::These(names) => {
+                for name in names {
+                    let table = self.by_table.entry(name.clone()).or_default();
+                    table.reads.insert(id);
+                }
+            }
+        }
+        if let Some(read) = self.reads.get_mut(&id) {
+            read.depends_on = depends_on;
+        }
     }
 }
 
@@ -191,10 +241,10 @@ impl Subscription {
     /// The read begins: the number of the newest commit that it is certain to see.
     pub(crate) fn begin(&self) -> u64 {
         let mut state = self.live.lock();
+        // Nothing is missed: `settle` compares with what is told meanwhile.
+        state.forget(self.id);
         if let Some(read) = state.reads.get_mut(&self.id) {
             read.outdated = false;
-            // Nothing is missed: `settle` compares with what is told meanwhile.
-            read.depends_on = Tables::default();
         }
         state.newest
     }
@@ -205,8 +255,8 @@ impl Subscription {
         let outdated = state.newest_of(&depends_on) > began_at;
         if let Some(read) = state.reads.get_mut(&self.id) {
             read.outdated = outdated;
-            read.depends_on = depends_on;
         }
+        state.remember(self.id, depends_on);
     }
 
     pub(crate) fn next(&self) -> Next {
@@ -227,6 +277,7 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut state = self.live.lock();
+        state.forget(self.id);
         let read = state.reads.remove(&self.id);
         if state.reads.is_empty() {
             state.by_table.clear();
@@ -234,124 +285,5 @@ impl Drop for Subscription {
         drop(state);
         drop(read);
         self.live.active.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A reader and a writer of one number, and every order of their steps.
-    struct World {
-        live: Arc<LiveReads>,
-        place: Subscription,
-        state: u32,
-        committed: u32,
-        untold: bool,
-        reader: Reader,
-        value: u32,
-    }
-
-    #[derive(Clone, Copy, PartialEq)]
-    enum Reader {
-        Looks,
-        Reads(u64),
-        Settles(u64),
-        Waits,
-    }
-
-    const COMMITS: u32 = 2;
-
-    fn table() -> Tables {
-        let mut tables = Tables::default();
-        tables.add("t");
-        tables
-    }
-
-    impl World {
-        fn new() -> Self {
-            let live = Arc::<LiveReads>::default();
-            Self {
-                place: live.subscribe(),
-                live,
-                state: 0,
-                committed: 0,
-                untold: false,
-                reader: Reader::Looks,
-                value: 0,
-            }
-        }
-
-        /// False if that step is not possible now.
-        fn step(&mut self, who: usize) -> bool {
-            match who {
-                // The commit, and afterwards its note.
-                0 if self.state == self.committed && self.state < COMMITS => self.state += 1,
-                0 if self.state > self.committed => {
-                    self.committed += 1;
-                    self.untold |= self.live.note_commit(table);
-                }
-                1 if self.untold => {
-                    self.untold = false;
-                    self.live.tell();
-                }
-                2 => match self.reader {
-                    Reader::Looks => self.reader = Reader::Reads(self.place.begin()),
-                    Reader::Reads(began_at) => {
-                        self.value = self.state;
-                        self.reader = Reader::Settles(began_at);
-                    }
-                    Reader::Settles(began_at) => {
-                        self.place.settle(began_at, table());
-                        self.reader = Reader::Waits;
-                    }
-                    Reader::Waits if self.place.next() == Next::Read => {
-                        self.reader = Reader::Looks;
-                    }
-                    Reader::Waits => return false,
-                },
-                _ => return false,
-            }
-            true
-        }
-    }
-
-    /// Runs the first steps as given, and counts the orders that begin like that.
-    fn explore(steps: &mut Vec<usize>) -> usize {
-        let mut orders = 0;
-        let mut is_over = true;
-        for who in 0..3 {
-            let mut world = World::new();
-            assert!(steps.iter().all(|who| world.step(*who)));
-            if world.step(who) {
-                is_over = false;
-                steps.push(who);
-                orders += explore(steps);
-                steps.pop();
-            } else if who == 2 && is_over {
-                assert_eq!(
-                    world.value, COMMITS,
-                    "an old value is the last one: {steps:?}"
-                );
-                orders += 1;
-            }
-        }
-        orders
-    }
-
-    #[test]
-    fn in_every_order_of_steps_the_last_value_is_that_of_the_last_commit() {
-        assert!(explore(&mut Vec::new()) > 1_000);
-    }
-
-    #[test]
-    fn nothing_is_recorded_while_nobody_reads() {
-        let live = Arc::<LiveReads>::default();
-        assert!(!live.note_commit(|| Tables::All));
-        let place = live.subscribe();
-        assert!(live.note_commit(table) && !live.note_commit(table));
-        live.tell();
-        drop(place);
-        assert!(!live.is_active() && live.lock().by_table.is_empty());
     }
 }

@@ -23,11 +23,16 @@ mod sync {
 mod baton;
 #[path = "../../../dbm-core/src/engine/readers/pool.rs"]
 mod pool;
+#[path = "../../../dbm-core/src/live/registry.rs"]
+mod registry;
 #[path = "../../../dbm-core/src/sharded.rs"]
 mod sharded;
+#[path = "../../../dbm-core/src/tables.rs"]
+mod tables;
 #[path = "../../../dbm-core/src/turnstile.rs"]
 mod turnstile;
 #[path = "../../../dbm-core/src/waking.rs"]
 mod waking;
 
+mod live_reads;
 mod tests;

@@ -15,11 +15,11 @@ use crate::waking::Bell;
 const ORDERS: usize = 3_000;
 const CHANGES: usize = 4;
 
-fn in_every_order(test: impl Fn() + Send + Sync + 'static) {
+pub(crate) fn in_every_order(test: impl Fn() + Send + Sync + 'static) {
     shuttle::check_dfs(test, None);
 }
 
-fn in_many_orders(test: impl Fn() + Send + Sync + Clone + 'static) {
+pub(crate) fn in_many_orders(test: impl Fn() + Send + Sync + Clone + 'static) {
     shuttle::check_pct(test.clone(), ORDERS, CHANGES);
     shuttle::check_random(test, ORDERS);
 }

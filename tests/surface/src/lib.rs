@@ -17,9 +17,9 @@ pub use dbm_core::{
     BackUp, BoundParams, CallTimes, Calls, Cause, ColumnIndex, Config, Connection, DbManager,
     Durability, Error, ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, FromRow,
     Handle, Histogram, JobRuns, ManagerCore, MethodMetrics, Metrics, Params, Profile,
-    ReadTransaction, Restored, Result, Row, RowStream, Schema, SchemaDrift, Serde, Shared, Sharing,
-    SqliteError, Statement, Status, ToValue, Value, ValueOf, Verification, Version,
-    WriteTransaction, column, named_params, params, profiles, restore,
+    ReadTransaction, Restored, Result, Row, RowStream, Schema, SchemaComparison, SchemaDrift,
+    Serde, Shared, Sharing, SqliteError, Statement, Status, ToValue, Value, ValueOf, Verification,
+    Version, WriteTransaction, column, named_params, params, profiles, restore,
 };
 #[cfg(feature = "macros")]
 pub use dbm_core::{

@@ -1,6 +1,7 @@
 //! A transaction is left open for calls that are about to come, and somebody always commits it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use dbm_core::Execution;
@@ -116,6 +117,60 @@ fn an_exclusive_call_comes_after_the_batch_of_a_leader() {
         within(store.closure()).await.unwrap();
         assert_eq!(store.halves(item).await.unwrap(), 2);
         within(leader).await.unwrap();
+    });
+}
+
+impl Store {
+    #[database_safe]
+    async fn add_and_tell(
+        &self,
+        db: &mut WriteTransaction,
+        item: i64,
+        told: &Arc<AtomicI64>,
+    ) -> Result<()> {
+        super::add_both(db, item).await?;
+        let told = Arc::clone(told);
+        db.after_commit(async move { told.store(item, Ordering::SeqCst) })
+    }
+
+    /// Runs well a few times, and then turns out to be exclusive.
+    #[database_safe]
+    async fn exclusive_at_last(&self, db: &mut WriteTransaction, at_last: bool) -> Result<()> {
+        if at_last {
+            db.call(|_| Err::<(), _>(Error::other("as it should")))
+                .await?;
+        }
+        db.execute("DELETE FROM half WHERE item < 0", ()).await?;
+        Ok(())
+    }
+}
+
+/// That call fails, so only the other's commit can have been told of.
+#[test]
+fn work_that_is_committed_because_another_call_becomes_exclusive_is_told_of() {
+    run(async {
+        let store = store().await;
+        let told = Arc::<AtomicI64>::default();
+        for _ in 0..5 {
+            store.exclusive_at_last(false).await.unwrap();
+            store.add_and_tell(next_item(), &told).await.unwrap();
+        }
+        let mut live =
+            store.live(|store| async move { store.all_halves().await.map(|all| all.len()) });
+        let items = within(live.next()).await.unwrap().unwrap();
+        let three = || -> Call<'_> { Box::pin(store.add_and_tell(next_item(), &told)) };
+        for result in together(&store, vec![three(), three(), three()]).await {
+            result.unwrap();
+        }
+        while within(live.next()).await.unwrap().unwrap() != items + 3 {}
+
+        let item = next_item();
+        let mut leader: Call<'_> = Box::pin(store.add_and_tell(item, &told));
+        assert!(poll_once(&mut leader).await.is_pending());
+        assert!(within(store.exclusive_at_last(true)).await.is_err());
+        within(leader).await.unwrap();
+        assert_eq!(within(live.next()).await.unwrap().unwrap(), items + 4);
+        dbm_tests::eventually(|| told.load(Ordering::SeqCst) == item).await;
     });
 }
 

@@ -8,7 +8,7 @@ use dbm_core::prelude::*;
 use dbm_tests::{Moment, Stalled, cut, eventually, open_files, run, within};
 use tokio::sync::Notify;
 
-use super::{EXECUTIONS, MANY, READS, Store, WRITES, config, next_item};
+use super::{EXECUTIONS, MANY, READS, Store, WRITES, config, next_item, read};
 
 #[test]
 fn create_may_be_dropped_at_every_await_point() {
@@ -51,9 +51,9 @@ fn create_may_be_dropped_at_every_await_point() {
 fn ensure_ready_and_calls_may_be_dropped_while_the_manager_starts() {
     run(async {
         let calls = [
-            ("ensure_ready", READS[6].1),
+            ("ensure_ready", read("ensure_ready")),
             ("add", WRITES[0].1),
-            ("halves", READS[0].1),
+            ("halves", read("halves")),
         ];
         for (name, call) in calls {
             for moment in Moment::ALL {

@@ -212,7 +212,8 @@ impl Store {
     }
 }
 
-type Call = for<'a> fn(&'a Store, i64) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+type Call =
+    for<'a> fn(&'a Arc<Store>, i64) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
 macro_rules! calls {
     ($($name:ident),*) => {
@@ -233,7 +234,7 @@ const WRITES: [(&str, Call); 9] = calls!(
     add_by_stream
 );
 
-const READS: [(&str, Call); 9] = [
+const READS: [(&str, Call); 11] = [
     ("halves", |store, item| {
         Box::pin(async move { store.halves(item).await.map(drop) })
     }),
@@ -270,7 +271,24 @@ const READS: [(&str, Call); 9] = [
             Ok(())
         })
     }),
+    ("verify", |store, _| {
+        Box::pin(async move {
+            let found = store.verify().await?;
+            assert!(found.is_sound(), "{found}");
+            Ok(())
+        })
+    }),
+    ("live", |store, item| {
+        let mut halves = store.live(move |store| async move { store.halves(item).await });
+        Box::pin(async move { halves.next().await.transpose().map(drop) })
+    }),
 ];
+
+/// The call of this name.
+fn read(name: &str) -> Call {
+    let found = READS.into_iter().find(|(other, _)| *other == name);
+    found.unwrap_or_else(|| panic!("no read {name}")).1
+}
 
 /// A future that is never pending so often has lost its way.
 const MANY: usize = 500;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use dbm_tests::{Moment, cut, eventually, run, run_on_one_thread, within};
 use super::{Call, EXECUTIONS, MANY, READS, Store, WRITES, company, config, next_item};
 
 /// Drops a call at its first, second, … await point until it gets through.
-async fn sweep(store: &Store, name: &str, call: Call, moment: Moment, writes: bool) {
+async fn sweep(store: &Arc<Store>, name: &str, call: Call, moment: Moment, writes: bool) {
     for at in 1..MANY {
         let item = next_item();
         let outcome = cut(at, moment, call(store, item)).await;
@@ -38,7 +39,7 @@ async fn sweep(store: &Store, name: &str, call: Call, moment: Moment, writes: bo
     panic!("{name} does not get through");
 }
 
-async fn sweep_all(store: &Store) {
+async fn sweep_all(store: &Arc<Store>) {
     for moment in Moment::ALL {
         for (name, call) in WRITES {
             sweep(store, name, call, moment, true).await;

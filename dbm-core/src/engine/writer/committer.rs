@@ -48,7 +48,11 @@ impl Committer {
         let started = Instant::now();
         let mut slot = conn.lock();
         let result = match slot.owned_by(owner) {
-            Ok(db) => self.try_commit(db),
+            Ok(db) => {
+                let result = self.try_commit(db);
+                self.checkpointer.lift_limit(db);
+                result
+            }
             Err(error) => {
                 self.opener.counts.failed_to_commit();
                 return (FinishedBatch::new(followers, Err(error)), false);

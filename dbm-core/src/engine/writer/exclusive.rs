@@ -56,8 +56,7 @@ impl Writer {
         };
         if let Some(followers) = followers {
             let (finished, restart_log) =
-                self.committer
-                    .commit(&self.conn, session.id, followers, RunOn::WorkerThread);
+                self.commit_and_tell(session.id, followers, RunOn::WorkerThread);
             if restart_log {
                 self.note(Scheduler::want_log_restart);
             }

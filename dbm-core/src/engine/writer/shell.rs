@@ -200,13 +200,7 @@ impl<'a> LibraryPermit<'a> {
         followers: Followers,
         run_on: RunOn,
     ) -> FinishedBatch {
-        let Writer {
-            committer, conn, ..
-        } = &**self.writer;
-        let (mut finished, restart_log) = committer.commit(conn, owner, followers, run_on);
-        // While nobody else can commit, so that what runs after the commits is in their order.
-        finished.keep_promises();
-        self.writer.tell_live_reads(|| finished.take_written());
+        let (finished, restart_log) = self.writer.commit_and_tell(owner, followers, run_on);
         self.restart_log |= restart_log;
         finished
     }
@@ -450,6 +444,21 @@ impl Writer {
             let followers = scheduler.include(Instant::now);
             followers.leave(aftermath, recorded);
         });
+    }
+
+    /// Commits the transaction that the owner of the connection has open, and has everything done that follows a commit. True
+    /// if the log should be restarted. Only for who has the writer: what runs after the commits is in their order.
+    pub(super) fn commit_and_tell(
+        &self,
+        owner: OwnerId,
+        followers: Followers,
+        run_on: RunOn,
+    ) -> (FinishedBatch, bool) {
+        let (mut finished, restart_log) =
+            self.committer.commit(&self.conn, owner, followers, run_on);
+        finished.keep_promises();
+        self.tell_live_reads(|| finished.take_written());
+        (finished, restart_log)
     }
 
     /// Wakes the live reads that a commit concerns, on a thread: there may be many.
