@@ -113,7 +113,7 @@ pub(super) fn table(app: &App, alerts: &[Alert]) -> Table {
                     tone
                 },
             ),
-            worst(alert).into(),
+            worst(alert).unwrap_or_default().into(),
             app.clock.show(alert.raised_at, "%m-%d %H:%M:%S").into(),
             Cell::toned(state, tone),
             Cell::toned(&alert.rule, Tone::Dim),
@@ -196,7 +196,9 @@ fn called(process: &Process) -> String {
     format!("{} ({})", process.name, process.id)
 }
 
-fn worst(alert: &Alert) -> String {
-    let metric = alert.metric.parse::<Metric>();
-    metric.map_or_else(|_| String::new(), |metric| metric.show(alert.worst))
+/// The worst value so far; none for a process, which only runs or not.
+pub fn worst(alert: &Alert) -> Option<String> {
+    let metric = alert.metric.parse::<Metric>().ok();
+    let measured = metric.filter(|metric| metric.kind != Kind::Process);
+    measured.map(|metric| metric.show(alert.worst))
 }

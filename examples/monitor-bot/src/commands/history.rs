@@ -43,7 +43,7 @@ pub(super) async fn history(app: &App, metric: &Metric, span: Span) -> Result<Re
         _ => summary.top.max(f64::MIN_POSITIVE),
     };
     let plot = Plot {
-        values: columns(&slots, count),
+        values: columns(&slots, count, |slot| slot.average),
         high,
         labels: (metric.show(0.0), metric.show(high)),
         tone: tones.into_iter().max().unwrap_or_default(),
@@ -103,11 +103,12 @@ impl Summary {
     }
 }
 
-fn columns(slots: &[Slot], count: u32) -> Vec<Option<f64>> {
+/// A value for each of so many slots; none where nothing was measured.
+pub fn columns(slots: &[Slot], count: u32, of: fn(&Slot) -> f64) -> Vec<Option<f64>> {
     let mut columns = vec![None; count as usize];
     for slot in slots {
         if let Some(column) = columns.get_mut(slot.slot as usize) {
-            *column = Some(slot.average);
+            *column = Some(of(slot));
         }
     }
     columns

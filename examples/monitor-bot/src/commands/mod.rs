@@ -13,13 +13,15 @@ mod watches;
 
 #[cfg(any(feature = "web", feature = "discord"))]
 pub use alerts::headline;
+#[cfg(feature = "web")]
+pub use alerts::worst;
 pub use alerts::{event_line, process_line};
 pub use grammar::completions;
 use grammar::{Held, IdOr, held, id_or};
 #[cfg(feature = "discord")]
 pub use grammar::{commands, is_command, parse, split};
 #[cfg(feature = "web")]
-pub use history::slots;
+pub use history::{columns, slots};
 #[cfg(feature = "web")]
 pub use status::{current_rules, tone};
 pub use status::{greeting, places};

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::error::Result;
 use crate::metric::{Kind, Metric, Unit};
 use crate::reply::{Cell, Reply, Side, Table, Tone};
-use crate::rules::{Alert, Rule};
+use crate::rules::{Alert, State};
 use crate::sampler::{Reading, Sample};
 use crate::span::rough;
 
@@ -110,25 +110,21 @@ fn in_short(sample: &Sample) -> bool {
     }
 }
 
-/// The rules as they are now; none while they cannot be read. One that is not understood raises no alerts either.
-pub async fn current_rules(app: &App) -> Vec<Rule> {
-    let kept = app.store.rules().await.unwrap_or_default();
-    kept.iter()
-        .filter_map(|rule| rule.text.parse().ok())
-        .collect()
+/// The rules as they are now; none while they cannot be read.
+pub async fn current_rules(app: &App) -> State {
+    app.store.rule_state().await.unwrap_or_default()
 }
 
 /// What a value means wherever it is shown: bad while an alert is open, to be looked at once that was seen, or while a
 /// threshold is passed without an alert.
-pub fn tone(rules: &[Rule], alerts: &[Alert], metric: &Metric, value: f64) -> Tone {
+pub fn tone(rules: &State, alerts: &[Alert], metric: &Metric, value: f64) -> Tone {
     let name = metric.to_string();
     let alerts = alerts.iter().filter(|alert| alert.metric == name);
     let of_alerts = alerts.map(|alert| match alert.acknowledged_by {
         None => Tone::Bad,
         Some(_) => Tone::Warn,
     });
-    let rules = rules.iter().filter(|rule| rule.applies_to(metric));
-    let of_rules = rules.map(|rule| match rule.passed(value) {
+    let of_rules = rules.counting(metric).map(|rule| match rule.passed(value) {
         0 => Tone::Good,
         _ => Tone::Warn,
     });
@@ -152,7 +148,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_colour_follows_rules_and_alerts_and_not_the_size_of_a_value() {
         let app = App::fake().await;
-        for rule in ["cpu > 50 for 1h", "load > 4"] {
+        for rule in ["cpu > 50 for 1h", "load > 4", "disk:/data > 98"] {
             let rule = rule.parse().unwrap();
             app.store.add_rule(&rule, "ada", 0).await.unwrap();
         }
@@ -172,6 +168,8 @@ mod tests {
         };
         for (metric, value, meant) in [
             ("swap", 89.0, Tone::Good),
+            // Another rule counts instead.
+            ("disk:/data", 97.0, Tone::Good),
             ("load", 5.0, Tone::Warn),
             ("load:15", 5.0, Tone::Plain),
             ("rx", 1e12, Tone::Plain),

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 pub use alert::{Alert, End, Event, EventKind};
 pub use judge::Pending;
-use judge::{Open, Track, Verdict, judge};
+use judge::{Verdict, judge};
 pub use weigh::State;
 
 use crate::error::Error;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dbm_core::prelude::*;
 
 use super::judge::BLIND;
-use super::{Alert, End, Event, EventKind, Open, Pending, Rule, Track, Verdict, judge};
+use super::{Alert, End, Event, EventKind, Pending, Rule, Verdict, judge};
 use crate::metric::Metric;
 use crate::sampler::{Processes, Reading};
 
@@ -50,6 +50,12 @@ impl State {
         &self.pending
     }
 
+    /// The rules that count for a metric.
+    pub fn counting(&self, metric: &Metric) -> impl Iterator<Item = &Rule> {
+        let rules = self.rules.iter().map(|(_, rule)| rule);
+        rules.filter(|rule| counts(&self.rules, rule, metric))
+    }
+
     /// Weighs a reading. Gives what there is to tell.
     pub fn weigh(&mut self, reading: &Reading) -> Vec<Event> {
         let mut events = self.end_without_cause(reading);
@@ -73,17 +79,15 @@ impl State {
     fn weigh_one(&mut self, key: (i64, String), rule: &Rule, value: f64, at: i64) -> Option<Event> {
         let is_of_key = |alert: &Alert| alert.rule_id == Some(key.0) && alert.metric == key.1;
         let open = self.open.iter().position(is_of_key);
-        let track = Track {
-            pending: self.pending.remove(&key),
-            open: open.map(|open| Open::from(&self.open[open])),
-        };
-        match (judge(rule, &track, value, at), open) {
+        let pending = self.pending.remove(&key);
+        let alert = open.map(|open| &self.open[open]);
+        match (judge(rule, alert, pending, value, at), open) {
             (Verdict::Wait(pending), _) => {
                 self.pending.insert(key, pending);
                 None
             }
             (Verdict::Raise(level), _) if self.covers(&key.1, rule, level) => {
-                let seen = track.pending.map(|pending| Pending {
+                let seen = pending.map(|pending| Pending {
                     seen: at,
                     ..pending
                 });

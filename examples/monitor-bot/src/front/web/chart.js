@@ -171,9 +171,11 @@ function drawSeries(figure) {
   }
   drawCourse(figure);
   let labelled = -Infinity;
-  for (const limit of series.limits.filter(limit => unit !== "running" && limit > base && limit <= top)) {
-    level("limit", limit);
-    const at = y(limit) < 14 ? y(limit) + 11 : y(limit) - 3;
+  const limits = series.limits.filter(limit => unit !== "running" && limit > base && limit <= top);
+  for (const limit of limits) level("limit", limit);
+  for (const limit of limits) {
+    const above = Math.max(0, ...limits.filter(other => other > limit).map(y));
+    const at = y(limit) - above < 14 ? y(limit) + 11 : y(limit) - 3;
     if (!left || Math.abs(at - labelled) < 12) continue;
     labelled = at;
     drawn("text", { class: "limit", x: width - 2, y: at, "text-anchor": "end" }, svg, "rule " + short(limit));

@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use crate::app::App;
-use crate::commands::{current_rules, headline, process_line, slots, tone};
+use crate::commands::{columns, current_rules, headline, process_line, slots, tone, worst};
 use crate::error::Result;
 use crate::metric::{Kind, Metric, Unit};
 use crate::reply::Tone;
-use crate::rules::Rule;
+use crate::rules::State;
 use crate::span::Span;
 use crate::store::{Alert, Slot};
 
@@ -115,13 +115,11 @@ pub(super) async fn status(app: &App) -> Status {
 
 impl From<&Alert> for Incident {
     fn from(alert: &Alert) -> Self {
-        let metric = alert.metric.parse::<Metric>().ok();
-        let measured = metric.filter(|metric| metric.kind != Kind::Process);
         Self {
             id: alert.id,
             metric: alert.metric.clone(),
             text: headline(alert),
-            worst: measured.map(|metric| metric.show(alert.worst)),
+            worst: worst(alert),
             rule: alert.rule.clone(),
             raised_at: alert.raised_at,
             seen_by: alert.acknowledged_by.clone(),
@@ -189,21 +187,9 @@ async fn gaps(app: &App, since: i64, to: i64) -> Result<Vec<(i64, i64)>> {
 }
 
 impl Series {
-    fn new(metric: &Metric, rules: &[Rule], slots: u32, values: &[Slot]) -> Self {
-        // A chart shows no more digits.
-        let short = |value: f64| (value * 1_000.0).round() / 1_000.0;
-        let column = |of: fn(&Slot) -> f64| {
-            let mut column = vec![None; slots as usize];
-            for slot in values {
-                if let Some(place) = column.get_mut(slot.slot as usize) {
-                    *place = Some(short(of(slot)));
-                }
-            }
-            column
-        };
+    fn new(metric: &Metric, rules: &State, slots: u32, values: &[Slot]) -> Self {
         let mut limits: Vec<_> = rules
-            .iter()
-            .filter(|rule| rule.applies_to(metric))
+            .counting(metric)
             .flat_map(|rule| rule.levels.clone())
             .collect();
         limits.sort_by(f64::total_cmp);
@@ -216,11 +202,16 @@ impl Series {
                 _ => None,
             },
             limits,
-            low: column(|slot| slot.low),
-            high: column(|slot| slot.high),
-            average: column(|slot| slot.average),
+            low: columns(values, slots, |slot| short(slot.low)),
+            high: columns(values, slots, |slot| short(slot.high)),
+            average: columns(values, slots, |slot| short(slot.average)),
         }
     }
+}
+
+/// A chart shows no more digits.
+fn short(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
 }
 
 #[cfg(test)]
