@@ -55,7 +55,7 @@ async fn commands_are_answered_and_alerts_are_told_once() {
     assert_eq!(
         names,
         [
-            "status", "history", "watch", "rule", "alerts", "ack", "admin", "db", "help"
+            "status", "history", "watch", "rule", "alerts", "alert", "ack", "admin", "db", "help"
         ]
     );
 

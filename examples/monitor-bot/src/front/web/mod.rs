@@ -158,14 +158,16 @@ async fn events(
 /// 200 only while the database takes calls and readings are stored.
 async fn health(State(app): State<Arc<App>>) -> Response {
     let status = app.store.status();
-    let age = app.clock.now() - app.stored_at();
+    let last = match app.stored_at() {
+        0 => "no reading was stored yet".to_owned(),
+        at => format!("the last reading was stored {} s ago", app.clock.now() - at),
+    };
     let code = if app.is_well() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let text = format!("{status:?}; the last reading was stored {age} s ago\n");
-    (code, text).into_response()
+    (code, format!("{status:?}; {last}\n")).into_response()
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
