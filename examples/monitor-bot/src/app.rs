@@ -20,6 +20,17 @@ use crate::store::{Alert, Event, Store};
 /// How many events a front end may be behind before it misses some.
 const UNHEARD: usize = 100;
 
+/// What a bot has to do with the readings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It stores what it measures, and weighs it.
+    Keeper,
+    /// Another bot of this machine does; this one only asks and answers.
+    Guest,
+    /// It asks about another machine, and shows what that one has stored.
+    Elsewhere,
+}
+
 /// The running bot.
 pub struct App {
     /// What is remembered.
@@ -30,8 +41,7 @@ pub struct App {
     pub settings: Settings,
     /// Where the data are; none when they are gone at the end.
     pub data_dir: Option<PathBuf>,
-    /// Whether another bot stores the readings, and weighs them; this one only asks and answers.
-    is_guest: bool,
+    role: Role,
     /// Where the status page is, if there is one.
     pub page: OnceLock<SocketAddr>,
     sampler: Arc<Mutex<Sampler>>,
@@ -51,14 +61,14 @@ impl App {
         clock: Clock,
         settings: Settings,
         data_dir: Option<PathBuf>,
-        is_guest: bool,
+        role: Role,
     ) -> Result<Arc<Self>> {
         let app = Arc::new(Self {
             store,
             clock,
             settings,
             data_dir,
-            is_guest,
+            role,
             page: OnceLock::new(),
             sampler: Arc::new(Mutex::new(sampler)),
             watching: sync::Mutex::default(),
@@ -155,7 +165,7 @@ impl App {
         let settings = Settings::default();
         let store = Store::open(config, settings.keep, receivers);
         let clock = Clock::virtual_after(None);
-        Self::start(store, Sampler::fake(1), clock, settings, None, false)
+        Self::start(store, Sampler::fake(1), clock, settings, None, Role::Keeper)
             .await
             .unwrap()
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dbm_core::prelude::*;
 
-use crate::app::App;
+use crate::app::{App, Role};
 use crate::clock::Clock;
 use crate::commands::Caller;
 use crate::error::{Error, Result};
@@ -146,7 +146,7 @@ impl Demo<'_> {
             clock,
             Settings::default(),
             None,
-            false,
+            Role::Keeper,
         )
         .await?;
         for line in [

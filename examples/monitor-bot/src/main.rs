@@ -35,7 +35,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing_subscriber::prelude::*;
 
-use app::App;
+use app::{App, Role};
 use clock::Clock;
 use error::{Error, Result};
 use front::script::Script;
@@ -127,9 +127,12 @@ async fn run(options: &Options) -> Result<Ending> {
     }
 
     let store = place::open(options, &settings).await?;
-    // Whoever asks about another machine stores nothing: what it measures is of this one.
-    let is_guest = is_guest || options.host.is_some();
-    let started = start(options, Arc::clone(&store), settings, is_guest).await;
+    let role = match options.host {
+        Some(_) => Role::Elsewhere,
+        None if is_guest => Role::Guest,
+        None => Role::Keeper,
+    };
+    let started = start(options, Arc::clone(&store), settings, role).await;
     let mut beside = JoinSet::new();
     let ending = match &started {
         Ok(app) => serve::serve(options, app, &mut beside, script, screen).await,
@@ -161,7 +164,7 @@ async fn start(
     options: &Options,
     store: Arc<Store>,
     settings: Settings,
-    is_guest: bool,
+    role: Role,
 ) -> Result<Arc<App>> {
     let (sampler, clock) = if options.fake_metrics {
         (
@@ -175,5 +178,5 @@ async fn start(
         )
     };
     let data_dir = options.data_dir();
-    App::start(store, sampler, clock, settings, data_dir, is_guest).await
+    App::start(store, sampler, clock, settings, data_dir, role).await
 }

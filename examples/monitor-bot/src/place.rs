@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(feature = "postgres")]
+use std::time::Duration;
 
 use dbm_core::prelude::*;
 
@@ -69,9 +71,11 @@ fn on_server(
     let host = host.ok_or_else(|| {
         Error::refused("This machine has no name: give it one with host in [database].")
     })?;
-    // One at a time is stored and asked: two connections are enough, and one for live reads.
+    // One machine stores little, and asks little.
     let postgres = dbm_postgres::Postgres::new(server.reveal())?.connections(4);
-    let config = work(postgres.into(), options);
+    let config: Config = postgres.into();
+    // While the server is away a reading is not to wait long: alerts are told all the same.
+    let config = work(config.acquire_timeout(Duration::from_secs(5)), options);
     Ok(Store::open_shared(config, settings.keep, receivers, host))
 }
 

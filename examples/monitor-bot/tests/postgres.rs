@@ -8,7 +8,7 @@ mod support;
 use std::path::Path;
 
 use common::{Service, bot, fake_bot, script};
-use support::{Database, shared};
+use support::{Database, Server, shared};
 use tempfile::TempDir;
 
 /// The data folder of a machine that shares a database.
@@ -74,7 +74,7 @@ fn two_machines_share_a_server_and_each_has_its_own_history() {
         .arg("--data-dir")
         .arg(one.path())
         .args(["--host", "other"]);
-    let lines = "history cpu 400d\nexpect 8 values\nalerts\nexpect Swap\nexpect-not Memory\n";
+    let lines = "status\nexpect other\nexpect CPU\nhistory cpu 400d\nexpect 8 values\nalerts\nexpect Swap\nexpect-not Memory\n";
     let (out, ok) = script(&mut guest, one.path(), lines);
     assert!(
         ok && out.contains("closed in order, 0 readings stored."),
@@ -116,18 +116,47 @@ fn no_password_is_told_whatever_is_wrong() {
 }
 
 #[test]
-fn a_name_of_another_machine_needs_a_server_and_no_prompt() {
+fn the_name_of_another_machine_needs_a_server_that_knows_it() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
     let data = tempfile::tempdir().unwrap();
-    let output = bot()
-        .arg("--data-dir")
-        .arg(data.path())
-        .args(["--host", "other"])
-        .write_stdin("status\n")
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        !output.status.success() && told.contains("--database"),
-        "{told}"
-    );
+    runs(machine(&database, "one").path(), "status\n");
+    for (url, reason) in [
+        (None, "--database"),
+        (Some(database.description()), "Known are: one."),
+    ] {
+        let mut bot = bot();
+        bot.arg("--data-dir")
+            .arg(data.path())
+            .args(["--host", "other"]);
+        if let Some(url) = url {
+            bot.arg("--database").arg(url);
+        }
+        let output = bot.write_stdin("status\n").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && told.contains(reason), "{told}");
+    }
+}
+
+#[test]
+fn a_server_that_goes_away_is_an_alert_and_what_happened_is_stored_when_it_is_back() {
+    let Some(server) = Server::start(&[]) else {
+        return;
+    };
+    let database = server.database();
+    let data = machine(&database, "one");
+    let settings = data.path().join("monitor-bot.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(settings, text.replace("60s", "1s")).unwrap();
+    let mut service = Service::start(data.path(), |command| {
+        command.arg("--no-web");
+    });
+    service.wait_for("watching");
+    server.kill();
+    service.wait_for("Nothing can be stored");
+    server.run();
+    service.wait_for("Readings are stored again");
+    service.stop("TERM");
+    let of_storage = "SELECT count(*) FROM alert WHERE host = 'one' AND metric = 'storage' AND cleared_at IS NOT NULL";
+    assert_eq!(database.ask(of_storage), "1");
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::App;
+use super::{App, Role};
 use crate::error::{Error, Result};
 use crate::rules::State;
 use crate::sampler::Sampler;
@@ -24,6 +24,11 @@ impl App {
     /// Measures everything, weighs it, and stores it with what it means. What cannot be stored is told all the same, and
     /// stored together with a later reading.
     pub async fn sample(&self) -> Result<()> {
+        if self.role == Role::Elsewhere {
+            let newest = self.store.newest_reading().await?;
+            self.reading.send_replace(Arc::new(newest));
+            return Ok(());
+        }
         let mut watching = self.watching.lock().await;
         let Watching {
             processes,
@@ -38,7 +43,7 @@ impl App {
         let reading = Arc::new(reading);
         // It is shown even if it cannot be stored; and who learns of the commit finds it here.
         self.reading.send_replace(Arc::clone(&reading));
-        if self.is_guest {
+        if self.role == Role::Guest {
             return Ok(());
         }
         let outage = self.outage.borrow().is_some();

@@ -7,6 +7,7 @@ use dbm_core::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use crate::error::Error;
 use crate::metric::Metric;
 use crate::sampler::{Reading, Sample};
 
@@ -75,6 +76,38 @@ impl Store {
         )
         .await?;
         Ok(())
+    }
+
+    /// The newest reading that was stored.
+    #[database_safe]
+    pub async fn newest_reading(&self, db: &mut ReadTransaction) -> Result<Reading, Error> {
+        let sql = "SELECT name, value, at FROM sample JOIN metric ON metric.id = metric_id
+                   WHERE host = ?1 AND at = (SELECT max(at) FROM reading WHERE host = ?1) ORDER BY metric.id";
+        let rows: Vec<(String, f64, i64)> = db.query(sql, (self.host(),)).await?;
+        let Some((.., at)) = rows.first() else {
+            let hosts: Vec<String> = db
+                .query("SELECT DISTINCT host FROM metric ORDER BY host", ())
+                .await?;
+            return Err(Error::refused(format!(
+                "No machine called {} has stored readings. Known are: {}.",
+                self.host(),
+                hosts.join(", ")
+            )));
+        };
+        let (at, host) = (*at, self.host().to_owned());
+        let samples = rows.into_iter().filter_map(|(metric, value, _)| {
+            let (metric, note) = (metric.parse().ok()?, String::new());
+            Some(Sample {
+                metric,
+                value,
+                note,
+            })
+        });
+        Ok(Reading {
+            at,
+            host,
+            samples: samples.collect(),
+        })
     }
 
     /// When the newest reading was made.
