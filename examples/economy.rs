@@ -2,7 +2,10 @@
 //!
 //! ```sh
 //! cargo run --example economy
+//! cargo run --example economy -- "host=localhost user=economy dbname=economy"
 //! ```
+//!
+//! The second one keeps it on PostgreSQL. Nothing else changes, but the file of the schema: `schema/economy/postgres`.
 
 use dbm_core::prelude::*;
 
@@ -26,7 +29,7 @@ enum Refusal {
 impl Economy {
     #[database_safe]
     async fn open(&self, db: &mut WriteTransaction, user: u64, name: &str) -> Result<()> {
-        let sql = "INSERT INTO account (user, name) VALUES (?1, ?2)";
+        let sql = "INSERT INTO account (id, name) VALUES (?1, ?2)";
         db.execute(sql, (user, name)).await.map(drop)
     }
 
@@ -39,7 +42,7 @@ impl Economy {
         user: Option<u64>,
         name: Option<&str>,
     ) -> Result<i64> {
-        let sql = "SELECT coins FROM account WHERE user = ?1 OR name = ?2";
+        let sql = "SELECT coins FROM account WHERE id = ?1 OR name = ?2";
         db.query_one(sql, (user, name)).await
     }
 
@@ -52,11 +55,11 @@ impl Economy {
         to: u64,
         coins: u32,
     ) -> Result<(), Refusal> {
-        let take = "UPDATE account SET coins = coins - ?2 WHERE user = ?1 AND coins >= ?2";
+        let take = "UPDATE account SET coins = coins - ?2 WHERE id = ?1 AND coins >= ?2";
         if db.execute(take, (from, coins)).await? == 0 {
             return Err(Refusal::NotEnough(coins));
         }
-        let give = "UPDATE account SET coins = coins + ?2 WHERE user = ?1";
+        let give = "UPDATE account SET coins = coins + ?2 WHERE id = ?1";
         if db.execute(give, (to, coins)).await? == 0 {
             return Err(Refusal::NoAccount(to));
         }
@@ -67,7 +70,7 @@ impl Economy {
     #[database_safe]
     async fn reward(&self, db: &mut WriteTransaction, user: u64, day: u32) -> Result<Option<i64>> {
         let sql = "UPDATE account SET coins = coins + 100, rewarded_on = ?2
-                   WHERE user = ?1 AND rewarded_on < ?2 RETURNING coins";
+                   WHERE id = ?1 AND rewarded_on < ?2 RETURNING coins";
         db.query_optional(sql, (user, day)).await
     }
 
@@ -80,9 +83,21 @@ impl Economy {
     }
 }
 
+/// Where the accounts are: in memory, or on the server that the first argument describes.
+fn config() -> Result<Config> {
+    match std::env::args().nth(1) {
+        Some(server) => dbm_postgres::config(&server),
+        None => Ok(Config::in_memory()),
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Refusal> {
-    let economy = Economy::create(Config::in_memory()).await?;
+    run(config()?).await
+}
+
+async fn run(config: Config) -> Result<(), Refusal> {
+    let economy = Economy::create(config).await?;
     economy.open(1, "Ada").await?;
     economy.open(2, "Grace").await?;
     assert_eq!(economy.reward(1, 20_000).await?, Some(100));
@@ -104,7 +119,15 @@ async fn main() -> Result<(), Refusal> {
 }
 
 #[cfg(test)]
-#[test]
-fn it_runs() -> Result<(), Refusal> {
-    main()
+#[path = "../dbm-postgres/tests/support/mod.rs"]
+mod support;
+
+#[cfg(test)]
+#[tokio::test]
+async fn it_runs_on_both() -> Result<(), Refusal> {
+    run(Config::in_memory()).await?;
+    if let Some(server) = support::shared() {
+        run(dbm_postgres::config(&server.database().description())?).await?;
+    }
+    Ok(())
 }

@@ -1,3 +1,6 @@
+#[cfg(feature = "remote")]
+mod remote;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +9,8 @@ use crate::error::{Error, Result};
 use crate::on_open::OpenHook;
 use crate::temporary::TemporaryDirectory;
 use crate::version::{self, Version};
+#[cfg(feature = "remote")]
+use remote::SharedBackend;
 
 /// More connections would only use up file descriptors.
 const MAX_READERS: usize = 1_000;
@@ -77,6 +82,8 @@ pub struct Config {
 enum Location {
     Directory(PathBuf),
     Temporary,
+    #[cfg(feature = "remote")]
+    Server(SharedBackend),
 }
 
 /// What an acknowledged write survives. Acknowledged means that its call has returned `Ok`.
@@ -452,7 +459,28 @@ impl Config {
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.db_name
+        match &self.location {
+            #[cfg(feature = "remote")]
+            Location::Server(backend) => backend.name(),
+            Location::Directory(_) | Location::Temporary => &self.db_name,
+        }
+    }
+
+    /// The kind of database, as OpenTelemetry spells it.
+    pub(crate) fn system(&self) -> &'static str {
+        match &self.location {
+            #[cfg(feature = "remote")]
+            Location::Server(backend) => backend.system(),
+            Location::Directory(_) | Location::Temporary => "sqlite",
+        }
+    }
+
+    pub(crate) fn is_on_server(&self) -> bool {
+        match &self.location {
+            #[cfg(feature = "remote")]
+            Location::Server(_) => true,
+            Location::Directory(_) | Location::Temporary => false,
+        }
     }
 
     /// The path of the file according to the settings, valid or not.
@@ -460,6 +488,8 @@ impl Config {
         match &self.location {
             Location::Directory(directory) => directory.join(&self.db_name),
             Location::Temporary => PathBuf::from(&self.db_name),
+            #[cfg(feature = "remote")]
+            Location::Server(backend) => PathBuf::from(backend.name()),
         }
     }
 
@@ -500,6 +530,10 @@ impl Config {
             Location::Temporary => {
                 let directory = TemporaryDirectory::new()?;
                 Ok((directory.path().join(&self.db_name), Some(directory)))
+            }
+            #[cfg(feature = "remote")]
+            Location::Server(_) => {
+                Err(invalid("a file is needed, and the database is on a server"))
             }
         }
     }

@@ -1,6 +1,8 @@
 //! [`Error`], the one type of everything that can go wrong, and its texts.
 
 mod cause;
+#[cfg(feature = "remote")]
+mod remote;
 mod sqlite;
 mod words;
 
@@ -240,7 +242,8 @@ pub enum Error {
         method: &'static str,
     },
 
-    /// SQLite itself ended the transaction; nothing of it is kept.
+    /// The database itself ended the transaction; nothing of it is kept. With a server also: a statement has failed, and the
+    /// body has returned `Ok` all the same.
     #[error("the transaction was lost: {cause}")]
     TransactionLost {
         /// What made SQLite roll back.
@@ -271,10 +274,11 @@ pub enum Error {
     },
 
     /// The disk failed while committing, or the system does not tell whether a bare connection's file is still there.
-    /// Only the next start shows whether the rows were written.
-    #[error("the commit failed, its rows may or may not be there after the next start: {cause}")]
+    /// Only the next start shows whether the rows were written. With a server: the answer to the COMMIT did not come, and the
+    /// server could not be asked what has become of it.
+    #[error("the commit failed, and its rows may or may not be there: {cause}")]
     CommitUnknown {
-        /// What the disk said.
+        /// What the disk said, or how the connection was lost.
         #[source]
         cause: Cause,
     },
@@ -512,6 +516,28 @@ pub enum Error {
         message: &'static str,
     },
 
+    /// The server of a database refused or failed a statement.
+    #[cfg(feature = "remote")]
+    #[error("{message} (SQLSTATE {state})")]
+    Server {
+        /// The SQLSTATE: five characters, of which the first two are the class.
+        state: Box<str>,
+        /// What the server said, without the values that it quoted.
+        message: Box<str>,
+    },
+
+    /// The connection to the server of a database was lost, or could not be made. A transaction is not committed then. With a
+    /// bare [`Connection`](crate::Connection), what the last statement did is unknown.
+    #[cfg(feature = "remote")]
+    #[error("{}: not connected: {cause}", Bounded(server))]
+    Disconnected {
+        /// The host, and the database.
+        server: Box<str>,
+        /// Why.
+        #[source]
+        cause: Cause,
+    },
+
     /// An error of the application, wrapped by [`Error::other`].
     #[error("{0}")]
     Other(#[source] Cause),
@@ -561,6 +587,10 @@ impl Error {
     /// Whether the row already exists: a `UNIQUE` or `PRIMARY KEY` constraint failed.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {
+        #[cfg(feature = "remote")]
+        if self.server_state() == Some("23505") {
+            return true;
+        }
         matches!(
             self.sqlite_code(),
             Some(
@@ -574,6 +604,10 @@ impl Error {
     /// Whether a foreign key failed: a row points to no parent, or other rows still point to it.
     #[must_use]
     pub fn is_foreign_key_violation(&self) -> bool {
+        #[cfg(feature = "remote")]
+        if self.server_state() == Some("23503") {
+            return true;
+        }
         self.sqlite_code() == Some(ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
     }
 
@@ -598,9 +632,14 @@ impl Error {
     }
 
     /// Whether the same call may succeed if it is made again: nothing was written. True for [`Busy`](Self::Busy),
-    /// [`BatchLost`](Self::BatchLost), [`AcquireTimeout`](Self::AcquireTimeout) and [`Overloaded`](Self::Overloaded).
+    /// [`BatchLost`](Self::BatchLost), [`AcquireTimeout`](Self::AcquireTimeout) and [`Overloaded`](Self::Overloaded). With a
+    /// server also if the connection was lost, and if it has chosen the transaction as the victim of a conflict (class 40).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
+        #[cfg(feature = "remote")]
+        if self.is_retryable_on_server() {
+            return true;
+        }
         matches!(
             self,
             Self::Busy { .. }
@@ -759,6 +798,10 @@ impl Error {
             | Self::TargetExists { .. }
             | Self::LogBeside { .. }
             | Self::DatabaseOpen { .. } => "backup",
+            #[cfg(feature = "remote")]
+            Self::Server { .. } => "server",
+            #[cfg(feature = "remote")]
+            Self::Disconnected { .. } => "disconnected",
             Self::Other(_) => "other",
         }
     }

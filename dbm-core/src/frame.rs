@@ -1,6 +1,10 @@
 //! A call's place in a session: whose statement permit it is, and which calls of the same task are around it.
 
+mod any;
 mod many;
+mod seat;
+#[cfg(feature = "remote")]
+mod server;
 mod stream;
 
 use std::panic::resume_unwind;
@@ -12,18 +16,14 @@ use std::task::{Context, Waker};
 #[cfg(feature = "jobs")]
 use crate::after_commit::{Rings, Ticket};
 use crate::baton::{Baton, Held};
-use crate::engine::{
-    Access, Engine, HasSession, Session, Tried, Work, unless_inside, waits_for_itself,
-};
+use crate::engine::{Access, HasSession, Session, Tried, Work, unless_inside, waits_for_itself};
 use crate::error::{Error, Result};
 use crate::limited::limited;
 use crate::tables::Tables;
 
+pub(crate) use any::{AnyFrame, Waiting};
+pub(crate) use seat::Seat;
 pub(crate) use stream::StreamPermit;
-
-tokio::task_local! {
-    static CURRENT: Arc<Frame>;
-}
 
 /// How a statement has started.
 pub(crate) enum Started<'a, T> {
@@ -34,12 +34,13 @@ pub(crate) enum Started<'a, T> {
     NotYet,
 }
 
+/// A call's frame. `S` is what the outermost call has: a [`Session`] with SQLite, or one with a server.
 #[allow(missing_debug_implementations)]
-pub(crate) struct Frame {
+pub(crate) struct Frame<S: Seat = Session> {
     pub(crate) manager: u64,
-    place: Place,
+    place: Place<S>,
     /// A read has none: parallel reads would contend for its reference count.
-    engine: Option<Arc<Engine>>,
+    engine: Option<Arc<S::Engine>>,
     pub(crate) access: Access,
     pub(crate) method: &'static str,
     /// 0 for the outermost call.
@@ -54,37 +55,35 @@ pub(crate) struct Frame {
     in_stream: AtomicBool,
     ended: AtomicBool,
     poisoned: AtomicBool,
-    around: Option<Arc<Frame>>,
+    around: Option<AnyFrame>,
 }
 
 /// Where the session is that a call uses.
-enum Place {
-    Outermost(Session),
+enum Place<S: Seat> {
+    Outermost(S),
     /// In the outermost call's frame.
-    Nested(Arc<Frame>),
+    Nested(Arc<Frame<S>>),
 }
 
 impl HasSession for Frame {
     fn session(&self) -> &Session {
-        match &self.place {
-            Place::Outermost(session) => session,
-            Place::Nested(outermost) => outermost.session(),
-        }
+        Frame::session(self)
     }
 }
 
-impl Frame {
+impl<S: Seat> Frame<S> {
     pub(crate) fn outermost(
         manager: u64,
-        engine: &Arc<Engine>,
-        session: Session,
+        engine: &Arc<S::Engine>,
+        session: S,
         during_init: bool,
     ) -> Arc<Self> {
+        let (access, method) = session.call();
         Arc::new(Self {
             manager,
-            engine: (session.access != Access::Read).then(|| Arc::clone(engine)),
-            access: session.access,
-            method: session.method,
+            engine: (access != Access::Read).then(|| Arc::clone(engine)),
+            access,
+            method,
             place: Place::Outermost(session),
             depth: 0,
             during_init,
@@ -93,7 +92,7 @@ impl Frame {
             in_stream: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
-            around: Self::current(),
+            around: AnyFrame::current(),
         })
     }
 
@@ -115,25 +114,21 @@ impl Frame {
             in_stream: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
-            around: Self::current(),
+            around: AnyFrame::current(),
         })
     }
 
-    fn current() -> Option<Arc<Self>> {
-        CURRENT.try_with(Arc::clone).ok()
-    }
-
-    /// The innermost call of this manager that the current task is in.
-    pub(crate) fn of_manager(manager: u64) -> Option<Arc<Self>> {
-        let mut frame = Self::current()?;
-        while frame.manager != manager {
-            frame = Arc::clone(frame.around.as_ref()?);
+    /// What the outermost call has.
+    #[inline]
+    pub(crate) fn session(&self) -> &S {
+        match &self.place {
+            Place::Outermost(session) => session,
+            Place::Nested(outermost) => outermost.session(),
         }
-        Some(frame)
     }
 
     /// The engine that a write is made on.
-    pub(crate) fn engine(&self) -> Result<&Arc<Engine>> {
+    pub(crate) fn engine(&self) -> Result<&Arc<S::Engine>> {
         self.engine.as_ref().ok_or(Error::HandleEnded)
     }
 
@@ -143,7 +138,7 @@ impl Frame {
         future: impl Future<Output = ()> + Send + 'static,
     ) -> Result<()> {
         self.check()?;
-        let after_commit = &self.engine()?.after_commit;
+        let after_commit = S::after_commit(self.engine()?);
         if let Some(ticket) = after_commit.promise(self.method, future)? {
             self.session().promise(ticket);
         }
@@ -155,15 +150,9 @@ impl Frame {
     pub(crate) fn ring_after_commit(&self, bell: Arc<dyn Rings>) {
         self.session().promise(Ticket::ring(bell));
     }
+}
 
-    /// Runs a body in which calls find this frame.
-    pub(crate) fn scope<F: Future>(
-        frame: &Arc<Self>,
-        body: F,
-    ) -> impl Future<Output = F::Output> + use<F> {
-        CURRENT.scope(Arc::clone(frame), body)
-    }
-
+impl Frame {
     /// Runs a statement here and now, if it may run here and need not wait for anything.
     pub(crate) fn try_statement<T>(&self, work: &mut Work<'_, T>) -> Started<'_, T> {
         let mut nobody = Context::from_waker(Waker::noop());
@@ -187,7 +176,7 @@ impl Frame {
                 Started::Done(self.note_failure(result))
             }
             Tried::MustBeAlone => Started::NotYet,
-            Tried::NotHere => Started::OnLane(StatementPermit::new(self, permit)),
+            Tried::NotHere => Started::OnLane(self.note_statement(permit)),
         }
     }
 
@@ -257,7 +246,9 @@ impl Frame {
             tokio::task::coop::consume_budget().await;
         }
     }
+}
 
+impl<S: Seat> Frame<S> {
     fn note_failure<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| {
             self.session()
@@ -276,12 +267,20 @@ impl Frame {
             }
             None => Box::pin(self.wait_for_statement_permit(self.method)).await?,
         };
-        Ok(StatementPermit::new(self, permit))
+        Ok(self.note_statement(permit))
+    }
+
+    fn note_statement<'a>(&'a self, permit: Held<'a>) -> StatementPermit<'a> {
+        self.in_statement.store(true, Ordering::Relaxed);
+        StatementPermit {
+            in_statement: &self.in_statement,
+            _permit: permit,
+        }
     }
 
     async fn wait_for_statement_permit(&self, method: &'static str) -> Result<Held<'_>> {
-        let conn = &self.session().conn;
-        let limit = conn.config().acquire_timeout;
+        let session = self.session();
+        let limit = session.acquire_timeout();
         let wait = pin!(async {
             limited(limit, self.statement_permit.take())
                 .await
@@ -294,14 +293,14 @@ impl Frame {
                 })
         });
         let refused = |_| waits_for_itself(method, self.method);
-        unless_inside(|| conn.is_run_here(), wait, refused).await
+        unless_inside(|| session.is_run_here(), wait, refused).await
     }
 
     /// The statement permit for the whole of the nested call `method`.
-    pub(crate) async fn lend(self: &Arc<Self>, method: &'static str) -> Result<LentPermit> {
+    pub(crate) async fn lend(self: &Arc<Self>, method: &'static str) -> Result<LentPermit<S>> {
         self.check_no_stream(method)?;
         tokio::task::coop::consume_budget().await;
-        let is_inside = self.session().conn.is_run_here().is_some();
+        let is_inside = self.session().is_run_here().is_some();
         let at_once = (!is_inside).then(|| self.statement_permit.try_take());
         let permit = match at_once.flatten() {
             Some(permit) => permit,
@@ -363,30 +362,20 @@ impl Frame {
 
 /// The statement permit of a frame, while a statement has it.
 pub(crate) struct StatementPermit<'a> {
-    frame: &'a Frame,
+    in_statement: &'a AtomicBool,
     _permit: Held<'a>,
-}
-
-impl<'a> StatementPermit<'a> {
-    fn new(frame: &'a Frame, permit: Held<'a>) -> Self {
-        frame.in_statement.store(true, Ordering::Relaxed);
-        Self {
-            frame,
-            _permit: permit,
-        }
-    }
 }
 
 impl Drop for StatementPermit<'_> {
     fn drop(&mut self) {
-        self.frame.in_statement.store(false, Ordering::Relaxed);
+        self.in_statement.store(false, Ordering::Relaxed);
     }
 }
 
 /// The statement permit of a frame, while a nested call has it.
-pub(crate) struct LentPermit(Arc<Frame>);
+pub(crate) struct LentPermit<S: Seat = Session>(Arc<Frame<S>>);
 
-impl Drop for LentPermit {
+impl<S: Seat> Drop for LentPermit<S> {
     fn drop(&mut self) {
         self.0.statement_permit.pass_on();
     }
@@ -420,7 +409,7 @@ mod tests {
         let mut looks = Work::Statement {
             sql: "SELECT 1".into(),
             params: ().into_params().unwrap(),
-            finish: |_, _| Ok(FRAME.take().unwrap().statement_permit.try_take().is_some()),
+            finish: |_| Ok(FRAME.take().unwrap().statement_permit.try_take().is_some()),
         };
         let Started::Done(was_free) = frame.try_statement(&mut looks) else {
             panic!("it runs here");

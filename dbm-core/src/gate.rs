@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::after_commit::{self, Admits};
 use crate::announced::Announced;
+use crate::database::Database;
 use crate::engine::{Engine, SchemaDump, inside_of, unless_inside, waits_for_itself};
 use crate::error::{Error, Result};
 use crate::live::LiveReads;
@@ -25,7 +26,7 @@ pub(crate) struct Gate {
     status: Announced,
     pub(crate) live: Arc<LiveReads>,
     /// The result of start-up, set once.
-    engine: OnceLock<Result<Arc<Engine>>>,
+    database: OnceLock<Result<Database>>,
     give_up: Notify,
     /// What is to be checked once, a while after the start or at `close`. Whoever takes it runs it.
     check: Mutex<Option<Check>>,
@@ -57,7 +58,7 @@ impl Gate {
             turnstile: Turnstile::default(),
             status: Announced::new(Status::Starting),
             live: Arc::default(),
-            engine: OnceLock::new(),
+            database: OnceLock::new(),
             give_up: Notify::new(),
             check: Mutex::default(),
             expected_schema: OnceLock::new(),
@@ -81,8 +82,8 @@ impl Gate {
     }
 
     /// Waits until the manager runs.
-    pub(crate) async fn engine(&self, method: &'static str) -> Result<&Arc<Engine>> {
-        if self.engine.get().is_none() {
+    pub(crate) async fn database(&self, method: &'static str) -> Result<&Database> {
+        if self.database.get().is_none() {
             let started = pin!(async {
                 self.started().await;
                 Ok(())
@@ -91,13 +92,22 @@ impl Gate {
             let refused = |holder| waits_for_itself(method, holder);
             unless_inside(statement, started, refused).await?;
         }
-        match self.engine.get() {
-            Some(Ok(engine)) => Ok(engine),
+        match self.database.get() {
+            Some(Ok(database)) => Ok(database),
             Some(Err(cause)) => Err(Error::Failed {
                 method,
                 cause: cause.clone().cause(),
             }),
             None => Err(Error::Closed { method }),
+        }
+    }
+
+    /// The same, for what only a file of SQLite has.
+    pub(crate) async fn engine(&self, method: &'static str) -> Result<&Arc<Engine>> {
+        match self.database(method).await? {
+            Database::File(engine) => Ok(engine),
+            #[cfg(feature = "remote")]
+            Database::Server(_) => Err(crate::server::refused(method)),
         }
     }
 
@@ -112,8 +122,8 @@ impl Gate {
     }
 
     /// The result of start-up, once there is one.
-    pub(crate) fn answer(&self) -> Option<&Result<Arc<Engine>>> {
-        self.engine.get()
+    pub(crate) fn answer(&self) -> Option<&Result<Database>> {
+        self.database.get()
     }
 
     /// Stops a start-up that is still running.
@@ -125,11 +135,11 @@ impl Gate {
         self.give_up.notified().await;
     }
 
-    pub(crate) fn set_answer(&self, answer: Result<Arc<Engine>>) {
+    pub(crate) fn set_answer(&self, answer: Result<Database>) {
         if answer.is_err() {
             self.live.close();
         }
-        let _ = self.engine.set(answer);
+        let _ = self.database.set(answer);
     }
 
     pub(crate) fn set_check(&self, check: Option<Check>) {

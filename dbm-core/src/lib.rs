@@ -91,6 +91,7 @@
 //! - `macros` (default): the attributes and the derive. What they generate can be written by hand, with
 //!   [`call`](mod@call).
 //! - `bundled` (default): SQLite is compiled in. Without it, the system's SQLite is linked.
+//! - `remote`: the module `remote`, for a crate that connects a database on a server.
 //! - `json`: the type `Json`, a parameter and a column of JSON.
 //! - `checked`: the SQL of managers marked `checked` is verified at compile time. Adds the macro `sql`.
 //! - `jobs`: the attribute `job`, for durable jobs and schedules.
@@ -106,6 +107,7 @@
 //! live reads, migrations, databases that exist, testing, operations, observability, options of SQLite. `ARCHITECTURE.md` explains the internals.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod access;
 mod announced;
 mod baton;
 /// The call pipeline in one place. What the attributes generate can be written by hand with it.
@@ -144,6 +146,7 @@ mod after_commit;
 mod channel;
 mod checked;
 mod config;
+mod database;
 #[expect(
     clippy::disallowed_types,
     reason = "connections, threads and files belong here"
@@ -172,8 +175,12 @@ mod panicked;
 mod params;
 pub mod prelude;
 mod process_thread;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod row;
 mod schema;
+#[cfg(feature = "remote")]
+mod server;
 mod sharded;
 mod status;
 mod steps;
@@ -213,7 +220,9 @@ pub use lifecycle::{BackUp, restore};
 pub use live::Live;
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;
-pub use metrics::{CallTimes, Calls, Histogram, JobRuns, MethodMetrics, Metrics};
+pub use metrics::{
+    CallTimes, Calls, DataPoint, Histogram, JobRuns, MethodMetrics, Metrics, PointValue,
+};
 pub use params::{BoundParams, Params};
 pub use row::{ColumnIndex, FromRow, Row, column};
 pub use schema::Schema;

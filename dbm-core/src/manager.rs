@@ -431,9 +431,9 @@ pub trait DbManager: Shareable + Sized {
             },
             move || {
                 if let Some(gate) = place.upgrade()
-                    && let Some(Ok(engine)) = gate.answer()
+                    && let Some(Ok(database)) = gate.answer()
                 {
-                    engine.writer.look_for_foreign_commits();
+                    database.look_for_foreign_commits();
                 }
             },
         )

@@ -1,7 +1,7 @@
 //! The library's own state of a manager.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -17,6 +17,7 @@ use crate::metrics::CallCounts;
 pub struct ManagerCore {
     gate: Arc<Gate>,
     database: Box<str>,
+    system: &'static str,
     calls: CallCounts,
     #[cfg(feature = "testing")]
     faults: Faults,
@@ -29,6 +30,7 @@ impl ManagerCore {
         Self {
             gate: Gate::new(drained),
             database: config.name().into(),
+            system: config.system(),
             calls: CallCounts::new(config.histograms),
             #[cfg(feature = "testing")]
             faults: Faults::default(),
@@ -43,6 +45,11 @@ impl ManagerCore {
         &self.database
     }
 
+    /// The kind of database, in a span.
+    pub(crate) fn system(&self) -> &'static str {
+        self.system
+    }
+
     pub(crate) fn calls(&self) -> &CallCounts {
         &self.calls
     }
@@ -53,8 +60,7 @@ impl ManagerCore {
     }
 
     pub(crate) fn path(&self) -> Option<&Path> {
-        let engine = self.gate.answer()?.as_ref().ok()?;
-        Some(PathBuf::as_path(&engine.opener.path))
+        self.gate.answer()?.as_ref().ok()?.path()
     }
 }
 

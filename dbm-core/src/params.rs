@@ -1,5 +1,8 @@
 //! The parameters of a statement.
 
+#[cfg(feature = "remote")]
+mod in_order;
+
 use std::fmt;
 
 use rusqlite::Statement;
@@ -123,28 +126,33 @@ fn bind_named(values: &[(Box<str>, Value)], statement: &mut Statement<'_>) -> Re
                 *seen = true;
                 statement.raw_bind_parameter(index, value)?;
             }
-            (Some(_), Some(_)) => return Err(misnamed(name, "is given twice")),
-            _ if name.starts_with([':', '@', '$']) => {
-                return Err(misnamed(name, "is not a parameter of the SQL"));
-            }
-            _ => {
-                let message = "is not a parameter of the SQL: write it with its `:`, `@` or `$`";
-                return Err(misnamed(name, message));
-            }
+            (Some(_), Some(_)) => return Err(misnamed(name, TWICE)),
+            _ => return Err(misnamed(name, unknown(name))),
         }
     }
     match bound.iter().position(|bound| !bound) {
         None => Ok(()),
-        Some(index) => match statement.parameter_name(index + 1) {
-            Some(name) => Err(misnamed(
-                name,
-                "is a parameter of the SQL, but has no value",
-            )),
-            None => Err(misnamed(
-                &format!("?{}", index + 1),
-                "is a parameter of the SQL, but has no name and no value",
-            )),
-        },
+        Some(index) => Err(missing(statement.parameter_name(index + 1), index + 1)),
+    }
+}
+
+const TWICE: &str = "is given twice";
+
+fn unknown(name: &str) -> &'static str {
+    if name.starts_with([':', '@', '$']) {
+        "is not a parameter of the SQL"
+    } else {
+        "is not a parameter of the SQL: write it with its `:`, `@` or `$`"
+    }
+}
+
+fn missing(name: Option<&str>, number: usize) -> Error {
+    match name {
+        Some(name) => misnamed(name, "is a parameter of the SQL, but has no value"),
+        None => misnamed(
+            &format!("?{number}"),
+            "is a parameter of the SQL, but has no name and no value",
+        ),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Rows read from the database: [`Row`], and reading a query's rows straight into a user's type.
 
+#[cfg(feature = "remote")]
+mod answer;
 mod buffered;
+mod cells;
 mod column;
 mod fault;
 mod heading;
@@ -15,14 +18,16 @@ use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
 
-use rusqlite::Rows;
 use rusqlite::types::ValueRef;
 use serde_core::de::{Deserialize, DeserializeOwned};
 
 use crate::error::{Error, Result};
 use crate::value::{Value, bounded};
 
+#[cfg(feature = "remote")]
+pub use answer::Answer;
 pub use buffered::column;
+pub(crate) use cells::Rows;
 use heading::{Heading, Names};
 use record::Record;
 
@@ -203,17 +208,22 @@ fn read<T: DeserializeOwned>(record: Record<'_>) -> Result<T> {
 }
 
 /// Every row, as `T`.
-pub(crate) fn all<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Vec<T>> {
+pub(crate) fn all<T: DeserializeOwned>(rows: Rows<'_>) -> Result<Vec<T>> {
+    all_after(rows, 0)
+}
+
+/// The same, of rows that follow so many others of the same result.
+pub(crate) fn all_after<T: DeserializeOwned>(mut rows: Rows<'_>, before: usize) -> Result<Vec<T>> {
     let heading = Heading::default();
     let mut all = Vec::new();
-    while let Some(row) = rows.next()? {
+    while let Some(cells) = rows.next()? {
         let record = Record {
-            row,
+            cells,
             heading: Some(&heading),
             instead: None,
             respelled: &[],
         };
-        all.push(read(record).map_err(|error| in_row(error, all.len()))?);
+        all.push(read(record).map_err(|error| in_row(error, before + all.len()))?);
     }
     Ok(all)
 }
@@ -259,11 +269,11 @@ impl<'s> Chunks<'s> {
             self.heading.bytes.set(0);
         }
         while chunk.len() < most && self.heading.bytes.get() + chunk.len() * row_size < bytes {
-            let Some(row) = self.rows.next()? else {
+            let Some(cells) = self.rows.next()? else {
                 return Ok(false);
             };
             let record = Record {
-                row,
+                cells,
                 heading: Some(&self.heading),
                 instead: None,
                 respelled: &[],
@@ -283,11 +293,11 @@ pub(crate) fn one<T: DeserializeOwned>(rows: Rows<'_>) -> Result<T> {
 /// The only row, as `T`, or `None` if there is none. A second row is an error: returning an arbitrary one would hide a
 /// mistake.
 pub(crate) fn optional<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Option<T>> {
-    let Some(row) = rows.next()? else {
+    let Some(cells) = rows.next()? else {
         return Ok(None);
     };
     let value = read(Record {
-        row,
+        cells,
         heading: None,
         instead: None,
         respelled: &[],
@@ -299,14 +309,14 @@ pub(crate) fn optional<T: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Option
     }
 }
 
-/// Every row, owned, with the types that SQLite reported.
+/// Every row, owned, with the types that the database reported.
 pub(crate) fn owned(mut rows: Rows<'_>) -> Result<Vec<Row>> {
     let heading = Heading::default();
     let mut all = Vec::new();
-    while let Some(row) = rows.next()? {
-        let names = heading.names(row)?;
+    while let Some(cells) = rows.next()? {
+        let names = heading.names(|| cells.names())?;
         let value = |index| {
-            value_of(row.get_ref(index)?).map_err(|message| Error::Column {
+            value_of(cells.get(index)?).map_err(|message| Error::Column {
                 column: names.label(index),
                 message,
             })

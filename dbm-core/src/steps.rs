@@ -14,6 +14,8 @@ use crate::version::{self, Version};
 pub struct Step<M> {
     version: Version,
     sql: &'static str,
+    /// The same step for another kind of database, by the name of the system.
+    elsewhere: Option<(&'static str, &'static str)>,
     after: Option<After<M>>,
 }
 
@@ -29,6 +31,7 @@ impl<M> Step<M> {
         Self {
             version,
             sql,
+            elsewhere: None,
             after: None,
         }
     }
@@ -39,21 +42,37 @@ impl<M> Step<M> {
         Self {
             version,
             sql,
+            elsewhere: None,
             after: Some(after),
         }
     }
 
+    /// The same step, with another file for this kind of database.
+    #[must_use]
+    pub const fn on(mut self, system: &'static str, sql: &'static str) -> Self {
+        self.elsewhere = Some((system, sql));
+        self
+    }
+
     async fn run(&self, manager: &M, db: &mut WriteTransaction) -> Result<()> {
+        match self.elsewhere {
+            Some((system, sql)) if system == db.system() => db.execute_batch(sql).await?,
+            _ => self.run_file(db).await?,
+        }
+        match self.after {
+            Some(after) => after(manager, db).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn run_file(&self, db: &mut WriteTransaction) -> Result<()> {
         for (_, part) in dbm_sql::parts(self.sql).map_err(unreadable)? {
             match part {
                 Part::Plain(sql) => db.execute_batch(sql).await?,
                 Part::Rebuild(rebuild) => db.call(move |db| rebuild.run(db).map_err(lost)).await?,
             }
         }
-        match self.after {
-            Some(after) => after(manager, db).await,
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::vec;
 
-use crate::engine::{HasSession as _, RowChannel};
+use crate::engine::RowChannel;
 use crate::error::Result;
-use crate::frame::{Frame, StreamPermit};
+use crate::frame::{AnyFrame, StreamPermit, Waiting};
 use crate::params::Params;
 use crate::row::FromRow;
 
@@ -26,7 +25,7 @@ use crate::row::FromRow;
 /// statement.
 #[must_use = "a stream does nothing until `next` is awaited"]
 pub struct RowStream<'a, T> {
-    frame: &'a Frame,
+    frame: &'a AnyFrame,
     channel: Arc<RowChannel<T>>,
     /// What is left of the chunk that was taken last.
     rows: vec::IntoIter<T>,
@@ -36,19 +35,19 @@ pub struct RowStream<'a, T> {
 }
 
 enum Stage<'a> {
-    Running(Pin<Box<dyn Future<Output = Result<StreamPermit<'a>>> + Send + 'a>>),
+    Running(Waiting<'a, StreamPermit<'a>>),
     /// Its last rows may still be on their way.
     Produced(Result<StreamPermit<'a>>),
     Over,
 }
 
 impl<'a, T: FromRow> RowStream<'a, T> {
-    pub(crate) fn new(frame: &'a Arc<Frame>, sql: &'a str, params: impl Params) -> Self {
+    pub(crate) fn new(frame: &'a AnyFrame, sql: &'a str, params: impl Params) -> Self {
         let channel = RowChannel::new();
         let stage = match params.into_params() {
             Ok(params) => {
                 let produce = frame.stream(sql, params, Arc::clone(&channel));
-                Stage::Running(Box::pin(produce))
+                Stage::Running(produce)
             }
             Err(error) => Stage::Produced(Err(error)),
         };
@@ -75,12 +74,11 @@ impl<'a, T: FromRow> RowStream<'a, T> {
         if matches!(self.stage, Stage::Over) {
             return Ok(None);
         }
-        let session = self.frame.session();
-        session.takes_rows();
+        self.frame.takes_rows();
         let next = match (self.frame.check(), self.rows.next()) {
             (Ok(()), Some(row)) => return Ok(Some(row)),
             (Ok(()), None) => {
-                let _active = session.enter();
+                let _active = self.frame.enter();
                 poll_fn(|context| self.poll_next(context)).await
             }
             (Err(error), _) => Err(error),

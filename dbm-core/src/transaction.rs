@@ -4,12 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::engine::{Access, Finish, Work, execute};
+use crate::engine::{Access, Finish, Work, changed};
 use crate::error::{Error, Result};
-use crate::frame::{Frame, Started, StatementPermit};
+use crate::frame::{AnyFrame, Started, StatementPermit, Waiting};
 use crate::params::Params;
 use crate::row::{self, FromRow, Row};
 use crate::stream::RowStream;
@@ -52,7 +51,7 @@ use crate::stream::RowStream;
 /// # store.close().await }
 /// ```
 pub struct ReadTransaction {
-    frame: Arc<Frame>,
+    frame: AnyFrame,
 }
 
 /// The one write transaction of a manager: it commits when the body returns `Ok`, and rolls back on `Err`, a panic,
@@ -159,7 +158,7 @@ pub struct Statement<'a, T>(Stage<'a, T>);
 
 enum Stage<'a, T> {
     New {
-        frame: &'a Arc<Frame>,
+        frame: &'a AnyFrame,
         work: Work<'a, T>,
         /// A function pointer, because only what can be sent to a thread can wait. The closure of `query_map` cannot be
         /// sent.
@@ -169,8 +168,7 @@ enum Stage<'a, T> {
     Ended,
 }
 
-type Wait<'a, T> = fn(&'a Arc<Frame>, Work<'a, T>, Option<StatementPermit<'a>>) -> Waiting<'a, T>;
-type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+type Wait<'a, T> = fn(&'a AnyFrame, Work<'a, T>, Option<StatementPermit<'a>>) -> Waiting<'a, T>;
 
 impl<'a, T> Statement<'a, T> {
     fn waiting(future: impl Future<Output = Result<T>> + Send + 'a) -> Self {
@@ -235,7 +233,7 @@ impl ReadTransaction {
     where
         T: FromRow,
     {
-        self.statement(sql, params, |_, statement| row::all(statement.raw_query()))
+        self.statement(sql, params, |found| row::all(found.rows()))
     }
 
     /// The one row of the result.
@@ -255,7 +253,7 @@ impl ReadTransaction {
     where
         T: FromRow,
     {
-        self.statement(sql, params, |_, statement| row::one(statement.raw_query()))
+        self.statement(sql, params, |found| row::one(found.rows()))
     }
 
     /// The row of the result, if there is one.
@@ -286,9 +284,7 @@ impl ReadTransaction {
     where
         T: FromRow,
     {
-        self.statement(sql, params, |_, statement| {
-            row::optional(statement.raw_query())
-        })
+        self.statement(sql, params, |found| row::optional(found.rows()))
     }
 
     /// All rows through a closure, which runs in the body and may borrow from it.
@@ -309,9 +305,7 @@ impl ReadTransaction {
         params: impl Params,
         mut map: impl FnMut(&Row) -> Result<T> + Send + 'a,
     ) -> Statement<'a, Vec<T>> {
-        let rows = self.statement(sql, params, |_, statement| {
-            row::owned(statement.raw_query())
-        });
+        let rows = self.statement(sql, params, |found| row::owned(found.rows()));
         Statement::waiting(async move { rows.await?.iter().map(&mut map).collect() })
     }
 
@@ -435,7 +429,7 @@ impl ReadTransaction {
         Statement::waiting(std::future::pending())
     }
 
-    pub(crate) fn new(frame: Arc<Frame>) -> Self {
+    pub(crate) fn new(frame: AnyFrame) -> Self {
         Self { frame }
     }
 
@@ -459,12 +453,12 @@ impl ReadTransaction {
         Statement(Stage::New {
             frame: &self.frame,
             work,
-            wait: |frame, work, turn| Box::pin(frame.statement(work, turn)),
+            wait: |frame, work, turn| frame.statement(work, turn),
         })
     }
 
     fn write<'a>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, usize> {
-        self.statement(sql, params, execute)
+        self.statement(sql, params, changed)
     }
 
     fn write_batch<'a>(&'a mut self, sql: &'a str) -> Statement<'a, ()> {
@@ -475,9 +469,14 @@ impl ReadTransaction {
     }
 }
 
-#[cfg(feature = "jobs")]
 impl WriteTransaction {
-    pub(crate) fn frame(&self) -> &Arc<Frame> {
+    /// The kind of database, as OpenTelemetry spells it.
+    pub(crate) fn system(&self) -> &'static str {
+        self.read.frame.system()
+    }
+
+    #[cfg(feature = "jobs")]
+    pub(crate) fn frame(&self) -> &AnyFrame {
         &self.read.frame
     }
 }
@@ -687,7 +686,7 @@ mod sealed {
         const ACCESS: super::Access;
         #[doc(hidden)]
         #[allow(private_interfaces)]
-        fn new(frame: std::sync::Arc<super::Frame>) -> Self;
+        fn new(frame: super::AnyFrame) -> Self;
     }
 }
 
@@ -702,7 +701,7 @@ macro_rules! handle {
         impl sealed::Sealed for $handle {
             const ACCESS: Access = Access::$access;
 
-            fn new($frame: Arc<Frame>) -> Self {
+            fn new($frame: AnyFrame) -> Self {
                 $new
             }
         }

@@ -207,6 +207,12 @@ pub(crate) fn folder_empty(folder: &str) -> String {
     format!("`{folder}/` has no file: write the first release into `{folder}/1.0.0.sql`")
 }
 
+pub(crate) fn step_missing(folder: &str, file: &str, version: Version) -> String {
+    format!(
+        "`{folder}/{version}.sql` is missing: there is `{file}`, and every version has a file for each kind of database"
+    )
+}
+
 pub(crate) fn file_name(file: &str) -> String {
     format!("`{file}` is not named after a version: call it like `1.2.0.sql`")
 }

@@ -3,14 +3,12 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 
 use super::lease::Lease;
 use super::site::Site;
-use crate::engine::HasSession as _;
 use crate::error::Error;
-use crate::frame::Frame;
+use crate::frame::AnyFrame;
 use crate::limited::limited;
 
 /// How a body ended.
@@ -23,10 +21,10 @@ pub(crate) enum BodyOutcome<R> {
 pub(crate) async fn run<R>(
     lease: &mut Lease<'_>,
     site: &Site,
-    body: impl AsyncFnOnce(Arc<Frame>) -> R,
+    body: impl AsyncFnOnce(AnyFrame) -> R,
 ) -> BodyOutcome<R> {
     // Made here, because a future that is handed over is kept twice.
-    let scope = Frame::scope(&lease.frame, body(Arc::clone(&lease.frame)));
+    let scope = lease.frame().scope(body(lease.frame()));
     let mut body = pin!(Some(scope));
     let mut finished = std::future::poll_fn(|context| {
         let Some(running) = body.as_mut().as_pin_mut() else {
@@ -36,10 +34,7 @@ pub(crate) async fn run<R>(
             Ok(Poll::Ready(value)) => Poll::Ready(BodyOutcome::Returned(value)),
             Err(panic) => Poll::Ready(BodyOutcome::Panicked(panic)),
             Ok(Poll::Pending) => {
-                lease.body_waits();
-                if !lease.frame.session().is_active() {
-                    waits_for_something_else(&lease.frame, site);
-                }
+                lease.body_waits(site);
                 Poll::Pending
             }
         }
@@ -59,11 +54,4 @@ pub(crate) async fn run<R>(
         Ok(()) => ended,
         Err(panic) => BodyOutcome::Panicked(panic),
     }
-}
-
-/// The snapshot belongs to the beginning of the call, so it is taken before such a wait at the latest. Other calls' work
-/// must not wait with the body, so the method's calls are exclusive from now on.
-fn waits_for_something_else(frame: &Frame, site: &Site) {
-    site.share_policy.make_exclusive();
-    frame.session().take_snapshot_now();
 }

@@ -112,7 +112,7 @@ impl Drop for CountedCall<'_> {
 pub(crate) fn metrics(core: &ManagerCore) -> Metrics {
     let gate = core.gate();
     let mut metrics = match gate.answer() {
-        Some(Ok(engine)) => engine.metrics(),
+        Some(Ok(database)) => database.metrics(),
         _ => Metrics::default(),
     };
     metrics.live_reads = gate.live.count();

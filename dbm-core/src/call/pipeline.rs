@@ -9,12 +9,15 @@ use tracing::Instrument as _;
 use super::body::{self, BodyOutcome};
 use super::count::CountedCall;
 use super::failure::{Failure, Fallible, Outcome};
-use super::lease::Lease;
+#[cfg(feature = "remote")]
+use super::lease::ServerLease;
+use super::lease::{FileLease, Lease};
 use super::site::Site;
 use super::{arguments, trace};
-use crate::engine::{Access, HasSession as _};
+use crate::database::Database;
+use crate::engine::Access;
 use crate::error::{Error, Result};
-use crate::frame::Frame;
+use crate::frame::AnyFrame;
 use crate::gate::Gate;
 use crate::live;
 use crate::manager_core::ManagerCore;
@@ -36,7 +39,7 @@ pub struct Call<'a> {
 pub struct CallOn<'a, H> {
     call: Call<'a>,
     access: Access,
-    handle: fn(Arc<Frame>) -> H,
+    handle: fn(AnyFrame) -> H,
 }
 
 /// A call whose result type is known, too.
@@ -106,7 +109,7 @@ impl<H, R> TypedCall<'_, H, R> {
             is_ok,
         } = self;
         let site = call.site;
-        let span = trace::span(site, access, call.core.database());
+        let span = trace::span(site, access, call.core);
         // Not inside: what has to be dropped there makes the compiler copy that large future.
         let mut counted = CountedCall::new(call.core, site);
         let execute = async {
@@ -145,7 +148,7 @@ async fn execute<R>(
     call: &Call<'_>,
     access: Access,
     counted: &mut CountedCall<'_>,
-    body: impl AsyncFnOnce(Arc<Frame>) -> R,
+    body: impl AsyncFnOnce(AnyFrame) -> R,
     is_ok: fn(&R) -> bool,
 ) -> Result<R, Failure> {
     let site = call.site;
@@ -166,7 +169,7 @@ async fn execute<R>(
             Ok(value)
         }
         BodyOutcome::Returned(value) => {
-            trace::body_failed(lease.frame.session().take_failure().as_ref());
+            trace::body_failed(lease.take_failure().as_ref());
             // The caller gets the body's own error, whether or not the rollback succeeds.
             let _ = lease.undo(site).await;
             Ok(value)
@@ -189,34 +192,52 @@ async fn acquire<'a>(
     gate: &'a Arc<Gate>,
     access: Access,
 ) -> Result<Lease<'a>> {
-    if let Some(outer) = Frame::of_manager(gate.id) {
-        if outer.during_init && !site.during_init {
+    if let Some(outer) = AnyFrame::of_manager(gate.id) {
+        if outer.is_during_init() && !site.during_init {
             return Err(Error::NotDuringInit {
                 method: site.method,
             });
         }
-        let _active = outer.session().enter();
-        return Lease::join(&outer, site, access).await;
+        let _active = outer.enter();
+        return match &outer {
+            AnyFrame::File(outer) => FileLease::join(outer, site, access).await.map(Lease::File),
+            #[cfg(feature = "remote")]
+            AnyFrame::Server(outer) => {
+                let lease = ServerLease::join(outer, site, access).await;
+                lease.map(Lease::Server)
+            }
+        };
     }
     if access == Access::Read && is_last_of_turn() {
         tokio::task::yield_now().await;
     }
     tokio::task::coop::consume_budget().await;
     let token = gate.enter(site.method)?;
-    let engine = match gate.answer() {
-        Some(Ok(engine)) => engine,
-        _ => Box::pin(gate.engine(site.method)).await?,
+    let database = match gate.answer() {
+        Some(Ok(database)) => database,
+        _ => Box::pin(gate.database(site.method)).await?,
     };
-    if access == Access::Read {
-        return Lease::read(gate, engine, site, Some(token)).await;
-    }
-    if gate.live.is_active() && live::collector(gate.id).is_some() {
+    if access != Access::Read && gate.live.is_active() && live::collector(gate.id).is_some() {
         return Err(Error::Refused {
             what: "a write in a live read",
             why: "it would be made again after each commit, its own included",
         });
     }
-    Lease::write(gate, engine, site, access, Some(token)).await
+    match database {
+        Database::File(engine) if access == Access::Read => {
+            let lease = FileLease::read(gate, engine, site, Some(token)).await;
+            lease.map(Lease::File)
+        }
+        Database::File(engine) => {
+            let lease = FileLease::write(gate, engine, site, access, Some(token)).await;
+            lease.map(Lease::File)
+        }
+        #[cfg(feature = "remote")]
+        Database::Server(server) => {
+            let lease = ServerLease::acquire(gate, server, site, access, Some(token), false).await;
+            lease.map(Lease::Server)
+        }
+    }
 }
 
 /// Reads that a task makes on a thread before it lets others run.
@@ -271,6 +292,6 @@ mod tests {
         let future = execute(&call, access, &mut counted, body, Result::is_ok);
         let size = size_of_val(&future);
         drop(future);
-        assert!(size <= 900, "{size} bytes");
+        assert!(size <= 910, "{size} bytes");
     }
 }

@@ -8,15 +8,16 @@ use tracing::{Level, Span, debug, debug_span, error, event_enabled, field, trace
 use super::site::Site;
 use crate::engine::Access;
 use crate::error::Error;
+use crate::manager_core::ManagerCore;
 
 /// The span of one call. Names follow OpenTelemetry's conventions for database clients.
-pub(crate) fn span(site: &Site, access: Access, database: &str) -> Span {
+pub(crate) fn span(site: &Site, access: Access, core: &ManagerCore) -> Span {
     debug_span!(
         "dbm.call",
         otel.name = site.method,
         otel.kind = "client",
-        db.system.name = "sqlite",
-        db.namespace = database,
+        db.system.name = core.system(),
+        db.namespace = core.database(),
         db.operation.name = match access {
             Access::Read => "read",
             Access::Write => "write",
@@ -38,6 +39,10 @@ pub(crate) fn failed(error: &Error) {
     span.record("error.type", error.kind());
     if let Some(code) = error.sqlite_code() {
         span.record("db.response.status_code", code);
+    }
+    #[cfg(feature = "remote")]
+    if let Some(state) = error.server_state() {
+        span.record("db.response.status_code", state);
     }
 }
 

@@ -91,6 +91,8 @@ pub(crate) use foreign_keys::ForeignKeys;
 pub(crate) use foreign_log::refuse_foreign_log;
 pub(crate) use inside::{inside_of, unless_inside, waits_for_itself};
 pub(crate) use inspect::{Contents, contents, into_reader, is_wal, look, look_now, not_a_database};
+#[cfg(all(feature = "jobs", feature = "remote"))]
+pub(crate) use job_tables::{FORMAT_OF_JOBS, RELEASE, tables_on_server};
 #[cfg(feature = "jobs")]
 pub(crate) use job_tables::{HELD, JobTables, look_for_job_tables, make_job_tables};
 pub(crate) use online_backup::Order;
@@ -100,11 +102,13 @@ pub use restore::Restored;
 pub(crate) use restore::restore;
 pub(crate) use schema::{SchemaDiff, SchemaDump, read as read_schema};
 pub(crate) use session::{
-    Access, HasSession, Many, Produced, Producer, RowChannel, Session, SharedSession, Tried,
+    Access, Active, HasSession, Many, Produced, Producer, RowChannel, Session, SharedSession, Tried,
 };
 pub(crate) use share_policy::SharePolicy;
 pub use share_policy::Sharing;
-pub(crate) use statement::{Finish, Work, execute};
+#[cfg(feature = "remote")]
+pub(crate) use statement::Yield;
+pub(crate) use statement::{Finish, Work, changed};
 pub(crate) use verify::{Findings, verify};
 pub use verify::{ForeignKeyFault, SchemaComparison, Verification};
 pub(crate) use worker_thread::WorkerThread;

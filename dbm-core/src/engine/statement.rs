@@ -9,6 +9,9 @@ use rusqlite::{Batch, Connection};
 
 use crate::error::{Error, Result};
 use crate::params::BoundParams;
+#[cfg(feature = "remote")]
+use crate::row::Answer;
+use crate::row::Rows;
 
 /// Something to do on a connection.
 pub(crate) enum Work<'a, T> {
@@ -32,8 +35,36 @@ pub(crate) enum Work<'a, T> {
     Closure(Option<Closure<T>>),
 }
 
-/// Runs a statement that is prepared and bound.
-pub(crate) type Finish<T> = fn(&Connection, &mut rusqlite::Statement<'_>) -> Result<T>;
+/// Reads what a statement yields.
+pub(crate) type Finish<T> = fn(Yield<'_, '_>) -> Result<T>;
+
+/// What a statement yields: one of SQLite that is prepared and bound runs only when it is read.
+pub(crate) enum Yield<'a, 's> {
+    Statement(&'a Connection, &'a mut rusqlite::Statement<'s>),
+    #[cfg(feature = "remote")]
+    Answer(&'a Answer),
+}
+
+impl<'a> Yield<'a, '_> {
+    #[inline]
+    pub(crate) fn rows(self) -> Rows<'a> {
+        match self {
+            Self::Statement(_, statement) => statement.raw_query().into(),
+            #[cfg(feature = "remote")]
+            Self::Answer(answer) => answer.into(),
+        }
+    }
+}
+
+/// Counts the rows that a statement has changed, once it has run to its end.
+#[inline]
+pub(crate) fn changed(yielded: Yield<'_, '_>) -> Result<usize> {
+    match yielded {
+        Yield::Statement(connection, statement) => execute(connection, statement),
+        #[cfg(feature = "remote")]
+        Yield::Answer(answer) => Ok(usize::try_from(answer.changed()).unwrap_or(usize::MAX)),
+    }
+}
 
 /// What to do with a statement that is prepared. Where the task is, it may be stopped, and is then run again from the
 /// start.

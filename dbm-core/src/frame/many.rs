@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::Frame;
-use crate::engine::{HasSession as _, Many, Savepoint, Session, Work};
+use crate::engine::{Many, Savepoint, Session, Work};
 use crate::error::Result;
 use crate::params::{BoundParams, Params};
 
@@ -83,7 +83,7 @@ impl Frame {
 }
 
 /// Converts the next rows; `first` is the index of the first of them.
-fn convert<P: Params>(
+pub(super) fn convert<P: Params>(
     rows: &mut impl Iterator<Item = P>,
     first: usize,
 ) -> Result<Vec<BoundParams>> {

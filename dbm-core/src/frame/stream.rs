@@ -3,29 +3,23 @@
 use std::borrow::Cow;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Frame, StatementPermit};
-use crate::engine::{
-    Access, HasSession as _, Produced, Producer, RowChannel, Session, SharedSession, Tried, Work,
-};
+use super::{Frame, Seat, StatementPermit};
+use crate::engine::{Access, Produced, Producer, RowChannel, Session, SharedSession, Tried, Work};
 use crate::error::{Error, Result};
 use crate::params::BoundParams;
 use crate::row::FromRow;
 
 /// The statement permit of a frame, while a stream has it.
-pub(crate) struct StreamPermit<'a>(StatementPermit<'a>);
-
-impl<'a> StreamPermit<'a> {
-    fn new(permit: StatementPermit<'a>) -> Self {
-        permit.frame.in_stream.store(true, Ordering::Relaxed);
-        Self(permit)
-    }
+pub(crate) struct StreamPermit<'a> {
+    in_stream: &'a AtomicBool,
+    _permit: StatementPermit<'a>,
 }
 
 impl Drop for StreamPermit<'_> {
     fn drop(&mut self) {
-        self.0.frame.in_stream.store(false, Ordering::Relaxed);
+        self.in_stream.store(false, Ordering::Relaxed);
     }
 }
 
@@ -43,7 +37,7 @@ impl Frame {
             sql: Cow::Borrowed(sql),
             operation: Producer::new(params, Arc::clone(self) as SharedSession, &channel),
         };
-        let permit = StreamPermit::new(self.admit(self.needs_exclusive(&work), None).await?);
+        let permit = self.note_stream(self.admit(self.needs_exclusive(&work), None).await?);
         let reads = self.access == Access::Read;
         let produced = match session.try_here(&mut work, reads, false) {
             Tried::Done(result) => result.unwrap_or_else(|panic| resume_unwind(panic)),
@@ -65,6 +59,16 @@ impl Frame {
         };
         self.note_failure(produced)?;
         Ok(permit)
+    }
+}
+
+impl<S: Seat> Frame<S> {
+    pub(super) fn note_stream<'a>(&'a self, permit: StatementPermit<'a>) -> StreamPermit<'a> {
+        self.in_stream.store(true, Ordering::Relaxed);
+        StreamPermit {
+            in_stream: &self.in_stream,
+            _permit: permit,
+        }
     }
 
     /// Fails if a nested call would wait for a stream that waits for it.

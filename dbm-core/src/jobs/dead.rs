@@ -10,7 +10,7 @@ use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::engine::HELD;
 use crate::error::{Error, Result};
-use crate::frame::Frame;
+use crate::frame::AnyFrame;
 use crate::job_board::JobBoard;
 use crate::manager_core::ManagerCore;
 use crate::transaction::{ReadTransaction, WriteTransaction};
@@ -127,8 +127,11 @@ impl<'a> Jobs<'a> {
         let Some(board) = self.board().await? else {
             return Ok(false);
         };
-        let sql = "UPDATE OR IGNORE _dbm_job SET due = ?3, attempts = 0, died = NULL, cause = NULL
-             WHERE id = ?1 AND token = ?2 AND died IS NOT NULL";
+        let sql = "UPDATE _dbm_job SET due = ?3, attempts = 0, died = NULL, cause = NULL
+             WHERE id = ?1 AND token = ?2 AND died IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM _dbm_job AS other
+                WHERE other.kind = _dbm_job.kind AND other.key = _dbm_job.key AND other.due IS NOT NULL
+             )";
         let row = (id.row, id.token, board.now());
         Call::new(&SITE, self.core)
             .on::<WriteTransaction>()
@@ -191,14 +194,13 @@ impl<'a> Jobs<'a> {
     async fn board(&self) -> Result<Option<Arc<JobBoard>>> {
         let gate = self.core.gate();
         // In the hooks of start-up, which this would wait for.
-        if let (None, Some(frame)) = (gate.answer(), Frame::of_manager(gate.id)) {
+        if let (None, Some(frame)) = (gate.answer(), AnyFrame::of_manager(gate.id)) {
             return Err(Error::FromInside {
                 operation: "jobs",
-                method: frame.method,
+                method: frame.method(),
             });
         }
-        let engine = gate.engine("jobs").await?;
-        let board = engine.jobs.get().cloned();
+        let board = gate.database("jobs").await?.jobs().cloned();
         board.as_deref().map_or(Ok(()), check_format)?;
         Ok(board)
     }

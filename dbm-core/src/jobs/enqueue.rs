@@ -98,7 +98,7 @@ impl WriteTransaction {
     }
 
     fn board_of<M: 'static>(&self) -> Result<Arc<JobBoard>> {
-        let board = self.frame().engine()?.jobs.get();
+        let board = self.frame().jobs()?;
         let board = board.filter(|board| board.is_of(TypeId::of::<M>()));
         let Some(board) = board else {
             return Err(Error::Refused {

@@ -155,11 +155,11 @@ impl<M: Send + Sync + 'static> Keeper<M> {
 
     async fn look(&self, core: &ManagerCore) -> Result<Sight> {
         static SITE: Site = Site::new(module_path!(), "look for jobs");
-        let (worker, names) = (self.runner.board.worker, &self.runner.kinds.names);
+        let (worker, texts) = (self.runner.board.worker, &self.runner.kinds.texts);
         Call::new(&SITE, core)
             .on::<ReadTransaction>()
             .returning::<Result<Sight>>()
-            .run(async |mut db: ReadTransaction| statements::look(&mut db, worker, names).await)
+            .run(async |mut db: ReadTransaction| statements::look(&mut db, worker, texts).await)
             // Once a second it would fill a log with nothing.
             .with_subscriber(Dispatch::none())
             .await

@@ -23,3 +23,5 @@ pub(crate) use keeper::run;
 pub(crate) use keeper::run_due;
 pub(crate) use runner::Kinds;
 pub(crate) use start::{are_missing, make_tables};
+#[cfg(feature = "remote")]
+pub(crate) use start::{are_missing_on_server, make_tables_on_server};

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::job::JobKind;
-use super::statements::{self, Claimed};
+use super::statements::{self, Claimed, Texts};
 use crate::call::pipeline::Call;
 use crate::call::site::Site;
 use crate::error::Result;
@@ -17,21 +17,15 @@ use crate::transaction::WriteTransaction;
 pub(crate) struct Kinds<M> {
     list: Vec<JobKind<M>>,
     core: fn(&M) -> &ManagerCore,
-    /// Their names, as a JSON array.
-    pub(super) names: String,
+    pub(super) texts: Texts,
 }
 
 impl<M> Kinds<M> {
     pub(crate) fn new(list: Vec<JobKind<M>>, core: fn(&M) -> &ManagerCore) -> Self {
-        // Names of methods need no escape.
-        let names: Vec<String> = list
-            .iter()
-            .map(|kind| format!("\"{}\"", kind.name))
-            .collect();
         Self {
+            texts: Texts::of(list.iter().map(|kind| kind.name)),
             list,
             core,
-            names: format!("[{}]", names.join(",")),
         }
     }
 
@@ -206,14 +200,14 @@ impl<M: Send + Sync + 'static> Runner<M> {
     }
 
     async fn next(self: &Arc<Self>, db: &mut WriteTransaction) -> Result<Option<Claim<M>>> {
-        let (worker, names) = (self.board.worker, &self.kinds.names);
+        let (worker, texts) = (self.board.worker, &self.kinds.texts);
         if let Some(suspect) = self.suspect() {
-            if let Some(job) = statements::claim_suspect(db, worker, names).await? {
+            if let Some(job) = statements::claim_suspect(db, worker, texts).await? {
                 return Ok(Some(Claim::new(self, job, Some(suspect))));
             }
             self.has_suspect.store(false, Ordering::Relaxed);
         }
-        let job = statements::claim(db, worker, names, self.board.now()).await?;
+        let job = statements::claim(db, worker, texts, self.board.now()).await?;
         Ok(job.map(|job| Claim::new(self, job, None)))
     }
 

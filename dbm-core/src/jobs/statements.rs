@@ -1,9 +1,11 @@
-//! Every statement on the tables of jobs. `engine/job_tables.rs` has their definitions.
+//! Every statement on the tables of jobs, in words that SQLite and PostgreSQL share. `engine/job_tables.rs` has the definitions
+//! of the tables.
 //!
 //! A job waits if it has a `due` and no `owner`, runs if it has an owner, and is dead if it has no `due`. An owner of 0
 //! marks a job whose worker's process has ended while it ran.
 
 use crate::error::Result;
+use crate::job_board::random;
 use crate::transaction::{ReadTransaction, WriteTransaction};
 
 /// The key of a schedule's one row.
@@ -25,29 +27,55 @@ pub(super) struct Claimed {
 
 type Row = (i64, String, String, i64, u32, i64, bool);
 
-macro_rules! claim {
-    ($candidate:literal) => {
-        concat!(
-            "UPDATE _dbm_job SET owner = ?1, attempts = attempts + 1, token = random() WHERE id = (",
-            $candidate,
-            ") RETURNING id, kind, args, iif(key IS 'every', enqueued, due), attempts, token, key IS 'every'"
-        )
-    };
+/// The statements that look for jobs of the kinds of one manager. Each of them probes an index once for each kind, so it
+/// takes no longer the more jobs there are, of whatever kind and time.
+pub(super) struct Texts {
+    claim: String,
+    claim_suspect: String,
+    first_due: String,
+    has_suspect: String,
+    schedules: String,
 }
 
-/// A probe of the index for each known kind, so it takes no longer the more jobs there are, of whatever kind and time.
-const CLAIM: &str = claim!(
-    "SELECT job.id FROM json_each(?2) AS known CROSS JOIN _dbm_job AS job ON job.id = (
-        SELECT id FROM _dbm_job WHERE kind = known.value AND owner IS NULL AND due <= ?3 ORDER BY due LIMIT 1
-     ) ORDER BY job.due LIMIT 1"
-);
-
-/// The same for a job whose worker's process has ended.
-const CLAIM_SUSPECT: &str = claim!(
-    "SELECT job.id FROM json_each(?2) AS known CROSS JOIN _dbm_job AS job ON job.id = (
-        SELECT id FROM _dbm_job WHERE owner = 0 AND kind = known.value LIMIT 1
-     ) LIMIT 1"
-);
+impl Texts {
+    /// Names of methods need no escape.
+    pub(super) fn of<'n>(kinds: impl Iterator<Item = &'n str>) -> Self {
+        let kinds: Vec<_> = kinds.map(|kind| format!("('{kind}')")).collect();
+        let known = format!("(VALUES {}) AS known", kinds.join(", "));
+        let claim = |candidate: String| {
+            format!(
+                "UPDATE _dbm_job SET owner = ?1, attempts = attempts + 1, token = ?2 WHERE id = ({candidate})
+                 RETURNING id, kind, args, CASE WHEN key = 'every' THEN enqueued ELSE due END, attempts, token,
+                 coalesce(key = 'every', FALSE)"
+            )
+        };
+        Self {
+            claim: claim(format!(
+                "SELECT job.id FROM {known} CROSS JOIN _dbm_job AS job WHERE job.id = (
+                    SELECT id FROM _dbm_job WHERE kind = known.column1 AND owner IS NULL AND due <= ?3 ORDER BY due LIMIT 1
+                 ) ORDER BY job.due LIMIT 1"
+            )),
+            // One whose worker's process has ended.
+            claim_suspect: claim(format!(
+                "SELECT job.id FROM {known} CROSS JOIN _dbm_job AS job WHERE job.id = (
+                    SELECT id FROM _dbm_job WHERE owner = 0 AND kind = known.column1 LIMIT 1
+                 ) LIMIT 1"
+            )),
+            first_due: format!(
+                "SELECT min((SELECT due FROM _dbm_job WHERE kind = known.column1 AND owner IS NULL AND due IS NOT NULL
+                 ORDER BY due LIMIT 1)) FROM {known}"
+            ),
+            has_suspect: format!(
+                "SELECT EXISTS (SELECT 1 FROM {known}
+                 WHERE EXISTS (SELECT 1 FROM _dbm_job WHERE owner = 0 AND kind = known.column1))"
+            ),
+            schedules: format!(
+                "SELECT job.kind, job.due FROM {known} CROSS JOIN _dbm_job AS job
+                 WHERE job.kind = known.column1 AND job.key = 'every' AND job.owner IS NULL AND job.due IS NOT NULL"
+            ),
+        }
+    }
+}
 
 pub(super) async fn insert(
     db: &mut WriteTransaction,
@@ -61,24 +89,31 @@ pub(super) async fn insert(
     Ok(db.execute(sql, (kind, arguments, key, due, now)).await? > 0)
 }
 
-/// Claims one job that is due, of the kinds in a JSON array.
+/// Claims one job that is due.
 pub(super) async fn claim(
     db: &mut WriteTransaction,
     worker: i64,
-    kinds: &str,
+    texts: &Texts,
     now: i64,
 ) -> Result<Option<Claimed>> {
-    let row: Option<Row> = db.query_optional(CLAIM, (worker, kinds, now)).await?;
+    let claim = (worker, token(), now);
+    let row: Option<Row> = db.query_optional(&texts.claim, claim).await?;
     Ok(row.map(Claimed::of))
 }
 
 pub(super) async fn claim_suspect(
     db: &mut WriteTransaction,
     worker: i64,
-    kinds: &str,
+    texts: &Texts,
 ) -> Result<Option<Claimed>> {
-    let row: Option<Row> = db.query_optional(CLAIM_SUSPECT, (worker, kinds)).await?;
+    let claim = (worker, token());
+    let row: Option<Row> = db.query_optional(&texts.claim_suspect, claim).await?;
     Ok(row.map(Claimed::of))
+}
+
+/// The number of a claim, or a beat.
+fn token() -> i64 {
+    random() as i64
 }
 
 impl Claimed {
@@ -151,8 +186,8 @@ const DEAD: &str =
 /// Writes that a worker lives. A beat is a random number: if a count began again after another process has deleted the
 /// row, a third one could take its first beat for the one that it has seen before.
 pub(super) async fn beat(db: &mut WriteTransaction, worker: i64) -> Result<()> {
-    let sql = "INSERT INTO _dbm_worker VALUES (?1, random()) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat";
-    db.execute(sql, (worker,)).await.map(drop)
+    let sql = "INSERT INTO _dbm_worker (id, beat) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat";
+    db.execute(sql, (worker, token())).await.map(drop)
 }
 
 /// Gives the jobs of a worker to others, if that has not shown a sign of life since `beat`.
@@ -212,24 +247,15 @@ pub(super) struct Sight {
     pub(super) schedules: Vec<(String, i64)>,
 }
 
-const FIRST_DUE: &str =
-    "SELECT min((SELECT due FROM _dbm_job WHERE kind = known.value AND owner IS NULL AND due IS NOT NULL
-     ORDER BY due LIMIT 1)) FROM json_each(?1) AS known";
-const HAS_SUSPECT: &str = "SELECT EXISTS (SELECT 1 FROM json_each(?1) AS known
-     WHERE EXISTS (SELECT 1 FROM _dbm_job WHERE owner = 0 AND kind = known.value))";
 const MINE: &str = "SELECT id, token FROM _dbm_job WHERE owner = ?1";
 const OTHERS: &str = "SELECT id, beat FROM _dbm_worker WHERE id <> ?1";
-const SCHEDULES: &str =
-    "SELECT job.kind, job.due FROM json_each(?1) AS known CROSS JOIN _dbm_job AS job
-     ON job.kind = known.value AND job.key = 'every' AND job.owner IS NULL AND job.due IS NOT NULL";
-
-pub(super) async fn look(db: &mut ReadTransaction, worker: i64, kinds: &str) -> Result<Sight> {
+pub(super) async fn look(db: &mut ReadTransaction, worker: i64, texts: &Texts) -> Result<Sight> {
     Ok(Sight {
-        due: db.query_one(FIRST_DUE, (kinds,)).await?,
-        has_suspect: db.query_one(HAS_SUSPECT, (kinds,)).await?,
+        due: db.query_one(&texts.first_due, ()).await?,
+        has_suspect: db.query_one(&texts.has_suspect, ()).await?,
         mine: db.query(MINE, (worker,)).await?,
         others: db.query(OTHERS, (worker,)).await?,
-        schedules: db.query(SCHEDULES, (kinds,)).await?,
+        schedules: db.query(&texts.schedules, ()).await?,
     })
 }
 
@@ -252,8 +278,6 @@ mod tests {
 
     use super::*;
     use crate::engine::make_job_tables;
-
-    const KINDS: &str = r#"["note", "tidy"]"#;
 
     /// As many jobs of a known kind as of an unknown one, some due, some not, some claimed.
     fn jobs(count: i64) -> Connection {
@@ -281,13 +305,14 @@ mod tests {
     #[test]
     fn no_look_and_no_claim_takes_longer_the_more_jobs_there_are() {
         let (few, many) = (jobs(20), jobs(200_000));
+        let texts = Texts::of(["note", "tidy"].into_iter());
         for (sql, params) in [
-            (CLAIM, params![1, KINDS, 100_000]),
-            (CLAIM, params![1, KINDS, 0]),
-            (CLAIM_SUSPECT, params![1, KINDS]),
-            (FIRST_DUE, params![KINDS]),
-            (HAS_SUSPECT, params![KINDS]),
-            (SCHEDULES, params![KINDS]),
+            (&*texts.claim, params![1, 7, 100_000]),
+            (&texts.claim, params![1, 7, 0]),
+            (&texts.claim_suspect, params![1, 7]),
+            (&texts.first_due, params![]),
+            (&texts.has_suspect, params![]),
+            (&texts.schedules, params![]),
             (WAITING_KINDS, params![]),
             (DONE, params![100_000, 0]),
         ] {

@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::{not_from_inside, reached, tell};
 use crate::after_commit::runs_for;
-use crate::engine::Engine;
+use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::limited::limited;
@@ -47,9 +47,9 @@ pub(crate) async fn close_within(gate: &Arc<Gate>, limit: Duration) -> Result<()
         // It may have ended at this moment, while calls wait for it.
         reached(gate, "close_within", |status| status != Status::Starting).await?;
     }
-    if let Some(Ok(engine)) = gate.answer() {
-        engine.shut();
-        stop(gate, engine);
+    if let Some(Ok(database)) = gate.answer() {
+        database.shut();
+        stop(gate, database);
     }
     ended(gate, "close_within").await
 }
@@ -84,34 +84,46 @@ pub(super) async fn ended(gate: &Gate, operation: &'static str) -> Result<()> {
 
 /// The last call has left after `close`.
 pub(crate) fn finish(gate: &Arc<Gate>) {
-    let Some(Ok(engine)) = gate.answer() else {
+    let Some(Ok(database)) = gate.answer() else {
         return;
     };
-    if engine.close_at_once() {
-        stopped(gate, engine);
-    } else {
-        stop(gate, engine);
+    match database {
+        Database::File(engine) if engine.close_at_once() => stopped(gate),
+        _ => stop(gate, database),
     }
 }
 
 /// Closes the connections, after whatever still runs on the writer. Doing it twice does no harm.
-fn stop(gate: &Arc<Gate>, engine: &Arc<Engine>) {
+fn stop(gate: &Arc<Gate>, database: &Database) {
     if gate.status() == Status::Stopped {
         return;
     }
-    let (gate, closing) = (Arc::clone(gate), Arc::clone(engine));
-    engine.writer.conn.post_or_run(
-        move || {
-            closing.close_tidily();
-            stopped(&gate, &closing);
-        },
-        drop,
-    );
+    match database {
+        Database::File(engine) => {
+            let (gate, closing) = (Arc::clone(gate), Arc::clone(engine));
+            engine.writer.conn.post_or_run(
+                move || {
+                    closing.close_tidily();
+                    stopped(&gate);
+                },
+                drop,
+            );
+        }
+        #[cfg(feature = "remote")]
+        Database::Server(server) => {
+            if !server.begin_closing() {
+                stopped(gate);
+            }
+        }
+    }
 }
 
-fn stopped(gate: &Gate, engine: &Engine) {
-    if gate.status() != Status::Stopped {
-        tell(|| info!(path = %engine.opener.path.display(), "database closed"));
+/// The connections are closed.
+pub(super) fn stopped(gate: &Gate) {
+    if gate.status() != Status::Stopped
+        && let Some(Ok(database)) = gate.answer()
+    {
+        tell(|| info!(path = %database.label(), "database closed"));
         gate.advance(Status::Stopped);
     }
 }
@@ -120,17 +132,17 @@ fn stopped(gate: &Gate, engine: &Engine) {
 impl Drop for Gate {
     fn drop(&mut self) {
         self.live.close();
-        if let Some(Ok(engine)) = self.answer()
+        if let Some(Ok(database)) = self.answer()
             && self.status() != Status::Stopped
         {
             tell(|| {
-                if engine.is_temporary() {
+                if database.is_temporary() {
                     debug!("dropped without close");
                 } else {
-                    warn!(path = %engine.opener.path.display(), "dropped without close");
+                    warn!(path = %database.label(), "dropped without close");
                 }
             });
-            engine.abandon();
+            database.abandon();
         }
     }
 }

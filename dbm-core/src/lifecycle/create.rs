@@ -36,7 +36,7 @@ pub(crate) async fn create<S: Schema>(
             return Ok(false);
         }
         version_row::create(frame, version).await?;
-        let db = &mut WriteTransaction::new(Arc::clone(frame));
+        let db = &mut WriteTransaction::new(Arc::clone(frame).into());
         #[cfg(feature = "jobs")]
         make_tables(frame).await?;
         if S::__FROM_FILES {

@@ -12,9 +12,10 @@ use tracing::warn;
 use super::close::finish;
 use super::foreign_keys::set_foreign_keys;
 use super::{in_transaction, tell, version_row};
-use crate::call::lease::Lease;
+use crate::call::lease::{FileLease, Lease};
 use crate::call::site::Site;
 use crate::config::{Config, SchemaDrift};
+use crate::database::Database;
 use crate::engine::{Engine, SchemaDiff, SchemaDump, Session, read_schema};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Check, ExpectedSchema, Gate};
@@ -26,6 +27,8 @@ use crate::limited::limited;
 use crate::manager_core::ManagerCore;
 use crate::panicked::panicked;
 use crate::schema::Schema;
+#[cfg(feature = "remote")]
+use crate::server::Server;
 use crate::status::Status;
 use crate::sync::lock;
 use crate::transaction::{NewHandle as _, ReadTransaction, WriteTransaction};
@@ -75,7 +78,7 @@ impl<M> Drift<M> {
             .is_none_or(|version| *version == newest);
         Self {
             config: config.clone(),
-            reaction: if is_newest {
+            reaction: if is_newest && !config.is_on_server() {
                 config.schema_drift.unwrap_or(model.default_reaction())
             } else {
                 SchemaDrift::Ignore
@@ -92,11 +95,30 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
     /// Lets calls on this engine enqueue jobs, if the manager lists any.
     pub(super) fn set_jobs(&self, engine: &Engine) {
         #[cfg(feature = "jobs")]
-        if self.jobs && !engine.reads_only() {
-            let _ = engine.jobs.set(Arc::new(JobBoard::new(TypeId::of::<M>())));
+        if !engine.reads_only()
+            && let Some(board) = self.job_board()
+        {
+            let _ = engine.jobs.set(board);
         }
         #[cfg(not(feature = "jobs"))]
         let _ = engine;
+    }
+
+    /// The same on a server.
+    #[cfg(feature = "remote")]
+    pub(super) fn set_jobs_on(&self, server: &Server) {
+        #[cfg(feature = "jobs")]
+        if let Some(board) = self.job_board() {
+            let _ = server.jobs.set(board);
+        }
+        #[cfg(not(feature = "jobs"))]
+        let _ = server;
+    }
+
+    #[cfg(feature = "jobs")]
+    fn job_board(&self) -> Option<Arc<JobBoard>> {
+        self.jobs
+            .then(|| Arc::new(JobBoard::new(TypeId::of::<M>())))
     }
 
     /// Before the manager runs, if drift is an error.
@@ -138,7 +160,7 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
         let expected = self.expected().await;
         let Some(gate) = gate.upgrade() else { return };
         let token = token.or_else(|| gate.enter(READ.method).ok().map(CallToken::into_owned));
-        if let (Some(Ok(engine)), Some(token)) = (gate.answer(), token) {
+        if let (Some(Ok(Database::File(engine))), Some(token)) = (gate.answer(), token) {
             let found = found(&gate, engine, Some(token)).await;
             let _ = self.compare(engine, found, expected);
         }
@@ -210,7 +232,7 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
         let mut expected = Err(Error::HandleEnded);
         let making = in_transaction(&gate, &engine, &INIT, async |frame| {
             version_row::create(frame, &self.newest).await?;
-            let db = &mut WriteTransaction::new(Arc::clone(frame));
+            let db = &mut WriteTransaction::new(Arc::clone(frame).into());
             #[cfg(feature = "jobs")]
             make_tables(frame).await?;
             model.init_db(db).await?;
@@ -251,8 +273,9 @@ async fn found(
     engine: &Arc<Engine>,
     token: Option<CallToken<'_>>,
 ) -> Result<SchemaDump> {
-    let mut lease = Lease::read(gate, engine, &READ, token).await?;
-    let mut db = ReadTransaction::new(Arc::clone(&lease.frame));
+    let lease = FileLease::read(gate, engine, &READ, token).await?;
+    let mut lease = Lease::File(lease);
+    let mut db = ReadTransaction::new(lease.frame());
     let schema = limited(LIMIT, db.call(read_schema)).await;
     lease.keep(&READ).await?;
     schema.unwrap_or(Err(Error::Timeout {

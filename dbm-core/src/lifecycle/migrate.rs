@@ -1,6 +1,7 @@
 //! An older database: a backup, `migrate_db`, and the new version. The last two are one transaction. A database that is
 //! adopted gets the table `Version` in the same transaction, and is an older one from then on.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -12,7 +13,6 @@ use super::{in_transaction, tell, version_row};
 use crate::call::site::Site;
 use crate::engine::{Contents, Db, Engine, Session, back_up, contents, read_schema};
 use crate::error::{Error, Result};
-use crate::frame::Frame;
 use crate::gate::Gate;
 #[cfg(feature = "jobs")]
 use crate::jobs::make_tables;
@@ -46,7 +46,11 @@ pub(crate) async fn migrate<M: Schema + Send + Sync + 'static>(
         #[cfg(feature = "jobs")]
         make_tables(frame).await?;
         if from < *target {
-            run_hook(schema, engine, frame, &from, target).await?;
+            let before = foreign_keys(frame).await?;
+            let db = &mut WriteTransaction::new(Arc::clone(frame).into());
+            run_hook(schema, db, &from, target, &engine.opener.path).await?;
+            refuse_worse_than(&before, engine, frame).await?;
+            tell(|| info!(%from, to = %target, "database migrated"));
         }
         if drift.is_error() {
             let read = |_: &Session, db: &mut Db| read_schema(&db.connection);
@@ -60,28 +64,23 @@ pub(crate) async fn migrate<M: Schema + Send + Sync + 'static>(
     Ok(migrated)
 }
 
-/// Runs `migrate_db`, and judges what it leaves.
-async fn run_hook<M: Schema>(
+/// Runs `migrate_db`, and writes the version.
+pub(super) async fn run_hook<M: Schema>(
     schema: &M,
-    engine: &Engine,
-    frame: &Arc<Frame>,
+    db: &mut WriteTransaction,
     from: &Version,
     to: &Version,
+    path: &Path,
 ) -> Result<()> {
-    let before = foreign_keys(frame).await?;
-    let db = &mut WriteTransaction::new(Arc::clone(frame));
     tell(|| info!(%from, %to, "migrating the database"));
     if !schema.migrate_db(db, from, to).await? {
         return Err(Error::MigrationRefused {
-            path: engine.opener.path.as_path().into(),
+            path: path.into(),
             from: from.clone().into(),
             to: to.clone().into(),
         });
     }
-    version_row::update(db, to).await?;
-    refuse_worse_than(&before, engine, frame).await?;
-    tell(|| info!(%from, %to, "database migrated"));
-    Ok(())
+    version_row::update(db, to).await
 }
 
 /// Makes the backup, on the worker thread.

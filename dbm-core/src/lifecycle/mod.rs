@@ -15,6 +15,12 @@ mod migrate;
 #[expect(clippy::disallowed_methods, reason = "it looks at the file first")]
 mod prepare;
 mod restore;
+#[cfg(feature = "remote")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it has the task that closes the connections, and tells of a start"
+)]
+mod server;
 #[cfg(feature = "signal")]
 mod signal;
 #[expect(
@@ -39,11 +45,11 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use crate::call::body::{self, BodyOutcome};
-use crate::call::lease::Lease;
+use crate::call::lease::{FileLease, Lease};
 use crate::call::site::Site;
 use crate::engine::{Access, Engine, inside_of, unless_inside};
 use crate::error::{Error, Result};
-use crate::frame::Frame;
+use crate::frame::{AnyFrame, Frame};
 use crate::gate::Gate;
 use crate::panicked::panicked;
 use crate::status::Status;
@@ -56,8 +62,18 @@ async fn in_transaction(
     site: &'static Site,
     step: impl AsyncFnOnce(&Arc<Frame>) -> Result<bool>,
 ) -> Result<bool> {
-    let mut lease = Lease::take_writer(gate, engine, site, Access::Write, None, true).await?;
-    let failure = match body::run(&mut lease, site, async |frame| step(&frame).await).await {
+    let lease = FileLease::take_writer(gate, engine, site, Access::Write, None, true).await?;
+    let frame = Arc::clone(&lease.frame);
+    commit_if(Lease::File(lease), site, async || step(&frame).await).await
+}
+
+/// Commits if the step returns true.
+async fn commit_if(
+    mut lease: Lease<'_>,
+    site: &'static Site,
+    step: impl AsyncFnOnce() -> Result<bool>,
+) -> Result<bool> {
+    let failure = match body::run(&mut lease, site, async |_| step().await).await {
         BodyOutcome::Returned(Ok(true)) => return lease.keep(site).await.map(|()| true),
         BodyOutcome::Returned(Ok(false)) => return lease.undo(site).await.map(|()| false),
         BodyOutcome::Returned(Err(error)) | BodyOutcome::TimedOut(error) => error,
@@ -69,7 +85,7 @@ async fn in_transaction(
 
 /// Refuses an operation that waits for calls to end, if it is made from inside one.
 fn not_from_inside(gate: &Gate, operation: &'static str) -> Result<()> {
-    let frame = Frame::of_manager(gate.id).map(|frame| frame.method);
+    let frame = AnyFrame::of_manager(gate.id).map(|frame| frame.method());
     match frame.or_else(|| inside_of(gate.id)) {
         Some(method) => Err(Error::FromInside { operation, method }),
         None => Ok(()),

@@ -26,10 +26,15 @@ pub(crate) enum Step {
     Nothing,
 }
 
-/// The step that a file with these contents needs, or why it is refused.
-pub(crate) fn step_for(contents: Contents, opener: &Opener, required: &Version) -> Result<Step> {
-    let path = || opener.path.as_path().into();
-    let stored = match (contents, &opener.config.adopt) {
+/// The step that a database with these contents needs, or why it is refused.
+pub(crate) fn step_for(
+    contents: Contents,
+    path: &Path,
+    adopt: Option<&Version>,
+    required: &Version,
+) -> Result<Step> {
+    let path = || path.into();
+    let stored = match (contents, adopt) {
         (Contents::Nothing, _) => return Ok(Step::Create),
         (Contents::Version(stored), _) if stored == *required => return Ok(Step::Nothing),
         (Contents::Version(stored), _) => stored,
@@ -51,6 +56,15 @@ pub(crate) fn step_for(contents: Contents, opener: &Opener, required: &Version) 
         stored: stored.into(),
         required: required.clone().into(),
     })
+}
+
+fn step_of_file(contents: Contents, opener: &Opener, required: &Version) -> Result<Step> {
+    step_for(
+        contents,
+        &opener.path,
+        opener.config.adopt.as_ref(),
+        required,
+    )
 }
 
 /// Runs on the first reader's worker thread, unless the file is ready and opening it takes no time.
@@ -120,7 +134,7 @@ fn prepare_now(engine: &Engine, reader: &Conn, required: &Version) -> Result<Ste
     if contents == Contents::Nothing && has_no_page(opener)? {
         return Err(not_a_database());
     }
-    let step = step_for(contents, opener, required)?;
+    let step = step_of_file(contents, opener, required)?;
     let opened_by_first_write =
         step == Step::Nothing && opener.patiently(|| is_wal(&connection))?;
     if !opened_by_first_write && !writer.is_open() {
@@ -149,7 +163,7 @@ fn prepare_to_read(opener: &Opener, reader: &Conn, required: &Version) -> Result
             required: required.clone().into(),
         }),
         contents => {
-            let step = step_for(contents, opener, required)?;
+            let step = step_of_file(contents, opener, required)?;
             reader.take_over(into_reader(opener, connection)?);
             Ok(step)
         }
@@ -227,7 +241,7 @@ mod tests {
     #[test]
     fn versions_are_compared_as_numbers() {
         let step = |contents, config, required| {
-            step_for(contents, &Opener::new("file".into(), config), &required)
+            step_of_file(contents, &Opener::new("file".into(), config), &required)
         };
         let (stored, config) = (Version::new(0, 9, 0), Config::new(""));
         let stored_in = || Contents::Version(stored.clone());

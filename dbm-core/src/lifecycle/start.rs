@@ -15,10 +15,16 @@ use super::drift::{Drift, Model, check_beside};
 #[cfg(feature = "jobs")]
 use super::in_transaction;
 use super::prepare::{Step, prepare};
+#[cfg(feature = "remote")]
+use super::server;
 use super::{create::create, migrate::migrate, not_from_inside, reached, tell};
 #[cfg(feature = "jobs")]
-use crate::call::{lease::Lease, site::Site};
+use crate::call::{
+    lease::{FileLease, Lease},
+    site::Site,
+};
 use crate::config::Config;
+use crate::database::Database;
 use crate::engine::{Engine, Opener};
 use crate::error::{Error, Result};
 use crate::gate::{CallToken, Gate};
@@ -130,8 +136,8 @@ impl<M: Schema + Send + Sync + 'static> Start<M> {
                     let board = started
                         .as_ref()
                         .ok()
-                        .and_then(|(engine, _)| engine.jobs.get().cloned());
-                    starting.end(started.map(|(engine, _)| engine));
+                        .and_then(|(database, _)| database.jobs().cloned());
+                    starting.end(started.map(|(database, _)| database));
                     #[cfg(feature = "jobs")]
                     if let (Some((kinds, manager, workers)), Some(board)) = (runner, board) {
                         for_jobs.spawn(jobs::run(manager, kinds, board, workers, for_runner));
@@ -167,8 +173,12 @@ async fn start_up<M: Schema + Send + Sync + 'static>(
     config: Config,
     gate: &Arc<Gate>,
     drift: &Drift<M>,
-) -> Result<(Arc<Engine>, Step)> {
+) -> Result<(Database, Step)> {
     let required = required?;
+    #[cfg(feature = "remote")]
+    if let Some(backend) = config.backend() {
+        return server::start_up(manager, &required, &config, &**backend, gate, drift).await;
+    }
     let (path, temporary) = config.resolve()?;
     let opener = Opener::of_manager(gate.id, path, config, Arc::clone(&gate.live));
     let engine = Engine::new(opener, temporary);
@@ -183,7 +193,7 @@ async fn start_up<M: Schema + Send + Sync + 'static>(
     match ready {
         Ok(step) => {
             engine.rest_when_idle();
-            Ok((engine, step))
+            Ok((Database::File(engine), step))
         }
         Err(error) => {
             engine.opener.give_up();
@@ -281,9 +291,9 @@ async fn job_tables(gate: &Gate, engine: &Arc<Engine>) -> Result<()> {
     let Some(board) = engine.jobs.get() else {
         return Ok(());
     };
-    let mut lease = Lease::read(gate, engine, &LOOK, None).await?;
+    let lease = FileLease::read(gate, engine, &LOOK, None).await?;
     let are_missing = jobs::are_missing(board, &lease.frame).await;
-    lease.keep(&LOOK).await?;
+    Lease::File(lease).keep(&LOOK).await?;
     if are_missing? {
         in_transaction(gate, engine, &MAKE, async |frame| {
             jobs::make_tables(frame).await.map(|()| true)
@@ -316,16 +326,16 @@ struct Starting {
 }
 
 impl Starting {
-    fn end(self, answer: Result<Arc<Engine>>) {
+    fn end(self, answer: Result<Database>) {
         self.set_answer(answer);
     }
 
-    fn set_answer(&self, answer: Result<Arc<Engine>>) {
+    fn set_answer(&self, answer: Result<Database>) {
         if self.gate.answer().is_some() {
             return;
         }
         tell(|| match &answer {
-            Ok(engine) => info!(path = %engine.opener.path.display(), "database running"),
+            Ok(database) => info!(path = %database.label(), "database running"),
             Err(cause) => {
                 let path = bounded(self.path.display().to_string());
                 error!(path, %cause, "database failed to start");

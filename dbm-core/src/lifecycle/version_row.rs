@@ -17,7 +17,7 @@ const CREATE: &str = "CREATE TABLE main.Version (
     patch INTEGER NOT NULL,
     PRIMARY KEY (major, minor, patch)
 ) STRICT";
-const INSERT: &str = "INSERT INTO main.Version (major, minor, patch) VALUES (?1, ?2, ?3)";
+pub(super) const INSERT: &str = "INSERT INTO Version (major, minor, patch) VALUES (?1, ?2, ?3)";
 
 /// The library's own work: a body may not create a table of this name.
 pub(super) async fn create(frame: &Arc<Frame>, version: &Version) -> Result<()> {
@@ -44,7 +44,7 @@ pub(super) async fn update(db: &mut WriteTransaction, version: &Version) -> Resu
     Ok(())
 }
 
-async fn read(db: &mut ReadTransaction) -> Result<Version> {
+pub(super) async fn read(db: &mut ReadTransaction) -> Result<Version> {
     let rows: Vec<(i64, i64, i64)> = db
         .query("SELECT major, minor, patch FROM Version LIMIT 2", ())
         .await?;

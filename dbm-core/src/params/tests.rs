@@ -267,3 +267,44 @@ fn parameters_may_cross_an_await_and_show_no_values() {
         "BoundParams(none)"
     );
 }
+
+/// What fits a statement fits its parameters by number, and what does not is the same error.
+#[cfg(feature = "remote")]
+#[test]
+fn values_in_the_order_of_the_parameters_are_checked_like_those_that_are_bound() {
+    let connection = Connection::open_in_memory().unwrap();
+    let same = |sql: &str, params: &BoundParams| {
+        let mut statement = connection.prepare(sql).unwrap();
+        let names: Vec<_> = (1..=statement.parameter_count())
+            .map(|number| statement.parameter_name(number).map(str::to_owned))
+            .collect();
+        let names: Vec<_> = names.iter().map(Option::as_deref).collect();
+        let bound = params.bind(&mut statement);
+        let ordered = params.in_order(&names);
+        let ordered = ordered.map(|values| values.into_iter().cloned().collect::<Vec<_>>());
+        let shown = |error: &Error| error.to_string();
+        assert_eq!(
+            bound.as_ref().err().map(shown),
+            ordered.as_ref().err().map(shown),
+            "{sql}"
+        );
+        ordered
+    };
+    for count in 0..4 {
+        let given = vec![7; count].into_params().unwrap();
+        assert_eq!(same("SELECT ?, ?", &given).is_ok(), count == 2);
+        assert_eq!(same("SELECT 1", &given).is_ok(), count == 0);
+    }
+    let named = |pairs: &[(&str, i64)]| pairs.into_params().unwrap();
+    let given = same("SELECT :a, @b", &named(&[("@b", 2), (":a", 1)])).unwrap();
+    assert_eq!(given, [Value::Integer(1), Value::Integer(2)]);
+    for pairs in [
+        &[(":a", 1)][..],
+        &[(":a", 1), (":a", 2)],
+        &[(":a", 1), (":c", 2)],
+        &[("a", 1), ("@b", 2)],
+    ] {
+        assert!(same("SELECT :a, @b", &named(pairs)).is_err());
+    }
+    assert!(same("SELECT :a, ?", &named(&[(":a", 1)])).is_err());
+}

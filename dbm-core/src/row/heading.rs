@@ -18,7 +18,7 @@ pub struct Names {
 }
 
 impl Names {
-    fn of(statement: &Statement<'_>) -> Result<Self> {
+    pub(super) fn of(statement: &Statement<'_>) -> Result<Self> {
         let mut names = Self {
             text: String::new(),
             ends: Vec::with_capacity(statement.column_count()),
@@ -56,6 +56,21 @@ impl Names {
             column: place(index),
             message: format!("the row has only {} columns", self.ends.len()),
         }
+    }
+}
+
+#[cfg(feature = "remote")]
+impl<'n> FromIterator<&'n str> for Names {
+    fn from_iter<I: IntoIterator<Item = &'n str>>(names: I) -> Self {
+        let mut all = Self {
+            text: String::new(),
+            ends: Vec::new(),
+        };
+        for name in names {
+            all.text.push_str(name);
+            all.ends.push(all.text.len());
+        }
+        all
     }
 }
 
@@ -98,11 +113,12 @@ impl Heading {
         }
     }
 
-    pub(super) fn names(&self, row: &rusqlite::Row<'_>) -> Result<&Arc<Names>> {
+    /// The names, which `read` reads from a row if it is the first use.
+    pub(super) fn names(&self, read: impl FnOnce() -> Result<Arc<Names>>) -> Result<&Arc<Names>> {
         match self.names.get() {
             Some(names) => Ok(names),
             None => {
-                let names = Arc::new(Names::of(row.as_ref())?);
+                let names = read()?;
                 Ok(self.names.get_or_init(|| names))
             }
         }

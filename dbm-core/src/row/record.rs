@@ -6,16 +6,17 @@ use rusqlite::types::ValueRef;
 use serde_core::de::value::BorrowedStrDeserializer;
 use serde_core::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::cells::Cells;
 use super::column::Column;
 use super::fault::Fault;
-use super::heading::{Heading, column_name, label};
+use super::heading::{Heading, label};
 use super::impossible::Impossible;
 use crate::value::is_one_value;
 
-/// The current row of a running statement. Nothing is copied until serde asks for it.
+/// The current row of a result. Nothing is copied until serde asks for it.
 #[derive(Clone, Copy)]
 pub(super) struct Record<'de> {
-    pub(super) row: &'de rusqlite::Row<'de>,
+    pub(super) cells: Cells<'de>,
     /// The names that the rows of one result share. A single row has none: asking SQLite for each name is faster than
     /// collecting them.
     pub(super) heading: Option<&'de Heading>,
@@ -34,13 +35,13 @@ impl<'de> Record<'de> {
     }
 
     pub(super) fn width(self) -> usize {
-        self.row.as_ref().column_count()
+        self.cells.width()
     }
 
     pub(super) fn value(self, index: usize) -> Result<ValueRef<'de>, Fault> {
         match self.respelled.iter().find(|(other, _)| *other == index) {
             Some((_, text)) => Ok(ValueRef::Text(text.as_bytes())),
-            None => self.row.get_ref(index).map_err(Fault::new),
+            None => self.cells.get(index).map_err(Fault::new),
         }
     }
 
@@ -100,9 +101,9 @@ impl<'de> Record<'de> {
     fn name(self, index: usize) -> Result<&'de str, Fault> {
         let name = match self.heading {
             Some(heading) => heading
-                .names(self.row)
+                .names(|| self.cells.names())
                 .map(|names| names.get(index).unwrap_or_default()),
-            None => column_name(self.row.as_ref(), index),
+            None => self.cells.name(index),
         };
         name.map_err(Fault::new)
     }

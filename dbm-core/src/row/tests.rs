@@ -4,20 +4,16 @@ use rusqlite::Connection;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Row, all, one, optional, owned};
+use super::{Row, Rows, all, one, optional, owned};
 use crate::error::{Error, Result};
 use crate::params::Params;
 use crate::value::Value;
 
-fn query<T>(
-    sql: &str,
-    params: impl Params,
-    read: impl FnOnce(rusqlite::Rows<'_>) -> Result<T>,
-) -> Result<T> {
+fn query<T>(sql: &str, params: impl Params, read: impl FnOnce(Rows<'_>) -> Result<T>) -> Result<T> {
     let connection = Connection::open_in_memory()?;
     let mut statement = connection.prepare(sql)?;
     params.into_params()?.bind(&mut statement)?;
-    read(statement.raw_query())
+    read(statement.raw_query().into())
 }
 
 fn select<T: DeserializeOwned>(sql: &str) -> Result<T> {
@@ -711,13 +707,15 @@ fn a_column_name_that_is_not_utf8_is_an_error() {
         .execute_batch("PRAGMA writable_schema = RESET")
         .unwrap();
     let mut statement = connection.prepare("SELECT * FROM t").unwrap();
-    assert_eq!(one::<i64>(statement.raw_query()).unwrap(), 1);
+    assert_eq!(one::<i64>(statement.raw_query().into()).unwrap(), 1);
     assert!(
-        matches!(one::<String>(statement.raw_query()), Err(Error::Column { column, .. }) if column == "#0")
+        matches!(one::<String>(statement.raw_query().into()), Err(Error::Column { column, .. }) if column == "#0")
     );
-    let message = one::<User>(statement.raw_query()).unwrap_err().to_string();
+    let message = one::<User>(statement.raw_query().into())
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("not UTF-8"), "{message}");
-    assert!(owned(statement.raw_query()).is_err());
+    assert!(owned(statement.raw_query().into()).is_err());
 }
 
 #[test]
@@ -747,4 +745,47 @@ fn many_rows_of_structs() {
     assert!(!error.unwrap_err().to_string().contains("row"));
     let rows = query(sql, (), owned).unwrap();
     assert_eq!(rows[999].get::<String>("name").unwrap(), "user 1000");
+}
+
+/// The same rows from both sources, as values and as errors.
+#[cfg(feature = "remote")]
+#[test]
+fn an_answer_is_read_like_a_statement() {
+    fn shown<T: std::fmt::Debug>(read: Result<T>) -> String {
+        read.map_or_else(|error| error.to_string(), |read| format!("{read:?}"))
+    }
+
+    fn same<T: DeserializeOwned + std::fmt::Debug>(sql: &str) {
+        let rows = query(sql, (), owned).unwrap();
+        let values = rows.iter().flat_map(|row| row.values.clone()).collect();
+        let names = rows.iter().take(1).flat_map(Row::column_names);
+        let answer = super::Answer::of_rows(names, values);
+        assert_eq!(answer.len(), rows.len());
+        let of_answer = shown(one::<T>((&answer).into()));
+        assert_eq!(of_answer, shown(query(sql, (), one::<T>)), "{sql}");
+        let of_answer = shown(all::<T>((&answer).into()));
+        assert_eq!(of_answer, shown(query(sql, (), all::<T>)), "{sql}");
+        assert_eq!(owned((&answer).into()).unwrap(), rows, "{sql}");
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code, reason = "it is shown")]
+    struct Thing {
+        id: u8,
+        name: Option<String>,
+    }
+
+    same::<Thing>("SELECT 1 AS id, 'a' AS name");
+    same::<Thing>("SELECT 1 AS ID, NULL AS name UNION ALL SELECT 2, 'b'");
+    same::<Thing>("SELECT 1 AS id, 'a' AS name UNION ALL SELECT 256, 'b'");
+    same::<Thing>("SELECT 1 AS id, 'a' AS id");
+    same::<Thing>("SELECT 1 AS other");
+    same::<(i64, String)>("SELECT 1, 'a' UNION ALL SELECT 2, 'b'");
+    same::<(i64, String)>("SELECT 1 AS a, 2 AS b");
+    same::<(i64, String)>("SELECT 1");
+    same::<i64>("SELECT 1 UNION ALL SELECT 2");
+    same::<i64>("SELECT 1 WHERE FALSE");
+    same::<Vec<u8>>("SELECT x'00ff'");
+    same::<bool>("SELECT 1");
+    same::<bool>("SELECT 2 AS flag");
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::job_board::JobBoard;
 use crate::jobs::{Kinds, run_due};
@@ -76,11 +77,9 @@ pub fn set_clock<M: DbManager>(manager: &Arc<M>, time: SystemTime) -> Result<()>
 
 fn board<M: DbManager>(manager: &Arc<M>) -> Result<&Arc<JobBoard>> {
     let answer = manager.__core().gate().answer();
-    let engine = answer.and_then(|answer| answer.as_ref().ok());
-    engine
-        .and_then(|engine| engine.jobs.get())
-        .ok_or(Error::Refused {
-            what: "a clock of jobs",
-            why: "the manager lists none, or does not run",
-        })
+    let database = answer.and_then(|answer| answer.as_ref().ok());
+    database.and_then(Database::jobs).ok_or(Error::Refused {
+        what: "a clock of jobs",
+        why: "the manager lists none, or does not run",
+    })
 }

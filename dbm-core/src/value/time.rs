@@ -12,6 +12,26 @@ pub(super) fn stored(text: &str) -> Option<Result<String>> {
     Parts::read(text).map(Parts::stored)
 }
 
+/// The form in which a time is stored, in UTC. `None` outside of the years 0 to 9999.
+#[cfg(feature = "remote")]
+pub fn time_text(microseconds_since_1970: i64) -> Option<String> {
+    const SECOND: i64 = 1_000_000;
+    let seconds = microseconds_since_1970.div_euclid(SECOND);
+    let (year, month, day) = date_of(seconds.div_euclid(86_400));
+    let parts = Parts {
+        year,
+        month,
+        day,
+        hour: 0,
+        minute: 0,
+        second: 0,
+        microsecond: microseconds_since_1970.rem_euclid(SECOND),
+        // Seconds of the day, which are taken off an offset.
+        offset: -seconds.rem_euclid(86_400),
+    };
+    parts.stored().ok()
+}
+
 struct Parts {
     year: i64,
     month: i64,

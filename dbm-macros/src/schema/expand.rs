@@ -1,6 +1,7 @@
 //! From files to `impl Schema`. The generated code lists the files and hands over.
 
 use super::Folder;
+use super::folder::File;
 use crate::keys::After;
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -20,18 +21,21 @@ pub(crate) fn impl_schema(
     let (impl_generics, ty_generics, where_clause) = generics.split_for_impl();
     let steps = folder.files.iter().map(|file| {
         let [major, minor, patch] = file.version.0.map(Literal::u64_unsuffixed);
-        let path = format!("/{}", file.path);
         let version = quote!(::dbm_core::Version::new(#major, #minor, #patch));
-        let sql = quote!(::core::include_str!(
-            ::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), #path)
-        ));
+        let sql = include(file);
+        let postgres = folder
+            .postgres
+            .iter()
+            .find(|other| other.version == file.version)
+            .map(include)
+            .map(|sql| quote!(.on("postgresql", #sql)));
         match after.iter().find(|after| after.version == file.version) {
             Some(After { step, span, .. }) => {
                 let step = quote_spanned!(Span::mixed_site().located_at(*span)=>
                     |__manager, __db| ::std::boxed::Box::pin(#step(__manager, __db)));
-                quote!(::dbm_core::__private::Step::with(#version, #sql, #step))
+                quote!(::dbm_core::__private::Step::with(#version, #sql, #step) #postgres)
             }
-            None => quote!(::dbm_core::__private::Step::new(#version, #sql)),
+            None => quote!(::dbm_core::__private::Step::new(#version, #sql) #postgres),
         }
     });
     let schema = schema(
@@ -47,6 +51,13 @@ pub(crate) fn impl_schema(
         }
         #schema
     }
+}
+
+fn include(file: &File) -> TokenStream {
+    let path = format!("/{}", file.path);
+    quote!(::core::include_str!(
+        ::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), #path)
+    ))
 }
 
 /// The same where the files cannot be used: what is wrong has been said, and the manager still is one.

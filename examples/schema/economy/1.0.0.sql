@@ -1,5 +1,5 @@
 CREATE TABLE account (
-    user        INTEGER PRIMARY KEY,
+    id          INTEGER PRIMARY KEY,
     name        TEXT NOT NULL,
     coins       INTEGER NOT NULL DEFAULT 0,
     rewarded_on INTEGER NOT NULL DEFAULT 0

@@ -12,7 +12,7 @@ use crate::engine::guard::{Burnt, Permission};
 use crate::engine::inside;
 use crate::engine::open::is_busy;
 use crate::engine::settings::Settings;
-use crate::engine::statement::{FUSE, Work, check_text, is_harmless, is_long, run_script};
+use crate::engine::statement::{FUSE, Work, Yield, check_text, is_harmless, is_long, run_script};
 use crate::engine::temp_objects::hides_a_table;
 use crate::error::{Error, Result};
 
@@ -140,7 +140,7 @@ impl Session {
                 finish,
             } => self.prepared(db, sql, read_only, run, |statement| {
                 params.bind(statement)?;
-                finish(&db.connection, statement)
+                finish(Yield::Statement(&db.connection, statement))
             }),
             Work::Operation { sql, operation } => {
                 self.prepared(db, sql, read_only, run, |statement| {

@@ -12,6 +12,7 @@ mod stream;
 mod touched;
 
 use self::activity::Activity;
+pub(crate) use self::flags::Active;
 pub(crate) use self::many::Many;
 pub(crate) use self::run::Tried;
 pub(crate) use self::stream::{Produced, Producer, RowChannel};
@@ -24,20 +25,10 @@ use super::connection::{Conn, OwnerId, SlotGuard};
 use super::db::Db;
 use super::inside::waits_for_itself;
 use super::touched::Touched;
+pub(crate) use crate::access::Access;
 use crate::after_commit::Ticket;
 use crate::error::{Error, Result};
 use crate::live::Collector;
-
-/// What kind of lease a session has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// A snapshot on a reader connection.
-    Read,
-    /// A transaction on the writer.
-    Write,
-    /// The writer's connection without a transaction.
-    Connection,
-}
 
 /// What a session is part of, and shares its allocation with: the frame of its call.
 pub(crate) trait HasSession: Send + Sync + 'static {

@@ -93,7 +93,7 @@ impl<T: DeserializeOwned + Send + 'static> Producer<T> {
             is_writing.store(false, Ordering::Relaxed);
             return Ok(Produced::All);
         }
-        let rows = row::all(statement.raw_query());
+        let rows = row::all(statement.raw_query().into());
         is_writing.store(false, Ordering::Relaxed);
         let _ = chunks.try_send(rows?);
         Ok(Produced::All)
@@ -176,7 +176,7 @@ impl<T: DeserializeOwned + Send + 'static> Operation<Produced> for Producer<T> {
     ) -> Result<Produced> {
         self.params.bind(statement)?;
         if statement.readonly() {
-            self.read(connection, Chunks::of(statement.raw_query()))
+            self.read(connection, Chunks::of(statement.raw_query().into()))
         } else {
             self.write(statement)
         }

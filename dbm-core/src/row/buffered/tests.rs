@@ -14,8 +14,8 @@ const FIX: &str = "#[serde(deserialize_with = \"dbm_core::column\")]";
 fn select<T: DeserializeOwned>(sql: &str) -> Result<T> {
     let connection = Connection::open_in_memory()?;
     let mut statement = connection.prepare(&format!("SELECT {sql}"))?;
-    let all = all::<T>(statement.raw_query()).map(drop);
-    let one = one(statement.raw_query());
+    let all = all::<T>(statement.raw_query().into()).map(drop);
+    let one = one(statement.raw_query().into());
     assert_eq!(
         all.err().map(|error| error.to_string()),
         one.as_ref().err().map(ToString::to_string)

@@ -45,6 +45,7 @@ manager!(Outside, version = "1.0.0", schema = "../outside", checked);
 manager!(Misspelt, version = "1.0.0", schema = "missing_after", chekced);
 manager!(Odd, version = "1.0.0", schema = "missing_after", checked(loosely));
 manager!(NoVersion, schema = "missing_after", checked);
+manager!(Elsewhere, version = "1.0.0", schema = "elsewhere");
 
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0", checked)]
