@@ -6,11 +6,11 @@
 //! cargo run --example metrics
 //! ```
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use dbm_core::prelude::*;
-use dbm_core::{CallTimes, Histogram, MethodMetrics, Metrics};
+use dbm_core::{Histogram, Metrics, PointValue};
 
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0")]
@@ -50,134 +50,52 @@ async fn main() -> Result<()> {
     store.close().await
 }
 
-/// One of a method's histograms.
-type Which = fn(&CallTimes) -> &Histogram;
-
-/// What the names and labels are is the program's choice: the library gives numbers.
-fn prometheus(metrics: &Metrics, database: &str) -> String {
-    let labels = format!(r#"db_system_name="sqlite",db_namespace="{database}""#);
-    let mut page = Page {
-        text: String::new(),
-        labels: &labels,
-    };
-
-    // The first is stable in OpenTelemetry. The other names may still change there.
-    let times: [(&str, Which); 3] = [
-        ("db_client_operation_duration_seconds", |times| &times.total),
-        ("db_client_connection_wait_time_seconds", |times| {
-            &times.waiting
-        }),
-        ("db_client_connection_use_time_seconds", |times| {
-            &times.running
-        }),
-    ];
-    for (name, which) in times {
-        page.family(name, "histogram");
-        for method in &metrics.methods {
-            if let Some(times) = &method.times {
-                page.histogram(name, &labels_of(method), which(times));
-            }
-        }
-    }
-    // OpenTelemetry wants a state here, used or idle. dbm closes idle connections and does not tell the two apart.
-    page.number("db_client_connection_count", "gauge", metrics.connections);
-    page.family("db_client_connection_pending_requests", "gauge");
-    let pools = [
-        ("reader", metrics.waiting_reads),
-        ("writer", metrics.waiting_writes),
-    ];
-    for (pool, waiting) in pools {
-        let label = format!(r#"db_client_connection_pool_name="{pool}""#);
-        page.sample("db_client_connection_pending_requests", &label, waiting);
-    }
-
-    // What OpenTelemetry has no name for.
-    page.family("dbm_calls_total", "counter");
-    for method in &metrics.methods {
-        let calls = &method.calls;
-        for (outcome, count) in [
-            ("ok", calls.ok),
-            ("failed", calls.failed),
-            ("panicked", calls.panicked),
-            ("timed_out", calls.timed_out),
-            ("cancelled", calls.cancelled),
-            ("closed", calls.closed),
-        ] {
-            let label = format!(r#"{},outcome="{outcome}""#, labels_of(method));
-            page.sample("dbm_calls_total", &label, count);
-        }
-    }
-    for (name, count) in [
-        ("dbm_commits_total", metrics.commits),
-        ("dbm_failed_commits_total", metrics.failed_commits),
-        ("dbm_members_total", metrics.members),
-        ("dbm_checkpoints_total", metrics.checkpoints),
-        ("dbm_busy_waits_total", metrics.busy_waits),
-        ("dbm_busy_errors_total", metrics.busy_errors),
-        ("dbm_overloaded_total", metrics.overloaded),
-    ] {
-        page.number(name, "counter", count);
-    }
-    for (name, value) in [
-        ("dbm_log_pages", metrics.log_pages),
-        ("dbm_threads", metrics.threads),
-        ("dbm_live_reads", metrics.live_reads),
-    ] {
-        page.number(name, "gauge", value);
-    }
-    if let Some(times) = &metrics.commit_time {
-        page.family("dbm_commit_duration_seconds", "histogram");
-        page.histogram("dbm_commit_duration_seconds", "", times);
-    }
-    page.text
-}
-
-/// Two modules may have methods of the same name.
-fn labels_of(method: &MethodMetrics) -> String {
-    let MethodMetrics { module, method, .. } = method;
-    format!(r#"code_namespace="{module}",db_query_summary="{method}""#)
-}
-
 /// The text format: <https://prometheus.io/docs/instrumenting/exposition_formats/>. Names of methods and databases need no
-/// escapes here; text of users would.
-struct Page<'a> {
-    text: String,
-    labels: &'a str,
+/// escapes here; text of users would. OpenTelemetry wants a state, used or idle, with the count of connections: dbm closes
+/// idle ones and does not tell the two apart.
+fn prometheus(metrics: &Metrics, database: &str) -> String {
+    let mut page = String::new();
+    let mut described = "";
+    for point in metrics.points() {
+        let (kind, suffix) = match point.value {
+            PointValue::Counter(_) => ("counter", "_total"),
+            PointValue::Gauge(_) => ("gauge", ""),
+            PointValue::Histogram(_) => ("histogram", "_seconds"),
+        };
+        let name = point.name.replace('.', "_") + suffix;
+        if described != point.name {
+            let help = point.description;
+            let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            described = point.name;
+        }
+        let mut labels = format!(r#"db_system_name="sqlite",db_namespace="{database}""#);
+        for (label, value) in point.labels {
+            let _ = write!(labels, r#",{}="{value}""#, label.replace('.', "_"));
+        }
+        let _ = match point.value {
+            PointValue::Counter(value) | PointValue::Gauge(value) => {
+                writeln!(page, "{name}{{{labels}}} {value}")
+            }
+            PointValue::Histogram(times) => histogram(&mut page, &name, &labels, times),
+        };
+    }
+    page
 }
 
-impl Page<'_> {
-    fn family(&mut self, name: &str, kind: &str) {
-        let _ = writeln!(self.text, "# TYPE {name} {kind}");
+/// The buckets there contain all shorter ones.
+fn histogram(page: &mut String, name: &str, labels: &str, times: &Histogram) -> fmt::Result {
+    let mut count = 0;
+    for (bound, more) in &times.buckets {
+        count += more;
+        let bound = match *bound {
+            Duration::MAX => "+Inf".to_owned(),
+            bound => bound.as_secs_f64().to_string(),
+        };
+        writeln!(page, r#"{name}_bucket{{{labels},le="{bound}"}} {count}"#)?;
     }
-
-    fn sample(&mut self, name: &str, label: &str, value: u64) {
-        let comma = if label.is_empty() { "" } else { "," };
-        let _ = writeln!(self.text, "{name}{{{}{comma}{label}}} {value}", self.labels);
-    }
-
-    fn number(&mut self, name: &str, kind: &str, value: u64) {
-        self.family(name, kind);
-        self.sample(name, "", value);
-    }
-
-    /// The buckets there contain all shorter ones.
-    fn histogram(&mut self, name: &str, label: &str, histogram: &Histogram) {
-        let comma = if label.is_empty() { "" } else { "," };
-        let mut count = 0;
-        for (bound, more) in &histogram.buckets {
-            count += more;
-            let bound = match *bound {
-                Duration::MAX => "+Inf".to_owned(),
-                bound => bound.as_secs_f64().to_string(),
-            };
-            let label = format!(r#"{label}{comma}le="{bound}""#);
-            self.sample(&format!("{name}_bucket"), &label, count);
-        }
-        let sum = histogram.sum.as_secs_f64();
-        let labels = self.labels;
-        let _ = writeln!(self.text, "{name}_sum{{{labels}{comma}{label}}} {sum}");
-        self.sample(&format!("{name}_count"), label, count);
-    }
+    let sum = times.sum.as_secs_f64();
+    writeln!(page, "{name}_sum{{{labels}}} {sum}")?;
+    writeln!(page, "{name}_count{{{labels}}} {count}")
 }
 
 #[cfg(test)]

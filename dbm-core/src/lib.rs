@@ -220,7 +220,9 @@ pub use lifecycle::{BackUp, restore};
 pub use live::Live;
 pub use manager::{DbManager, FromCore};
 pub use manager_core::ManagerCore;
-pub use metrics::{CallTimes, Calls, Histogram, JobRuns, MethodMetrics, Metrics};
+pub use metrics::{
+    CallTimes, Calls, DataPoint, Histogram, JobRuns, MethodMetrics, Metrics, PointValue,
+};
 pub use params::{BoundParams, Params};
 pub use row::{ColumnIndex, FromRow, Row, column};
 pub use schema::Schema;

@@ -2,10 +2,12 @@
 
 mod calls;
 mod histogram;
+mod points;
 
 pub(crate) use calls::{CallCounts, Outcome};
 pub use histogram::Histogram;
 pub(crate) use histogram::Recorder;
+pub use points::{DataPoint, PointValue};
 
 /// What a manager has done and does at the moment: what [`DbManager::metrics`](crate::DbManager::metrics) returns.
 ///

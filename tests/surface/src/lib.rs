@@ -19,12 +19,12 @@ pub use dbm_core::testing::{
     schema,
 };
 pub use dbm_core::{
-    BackUp, BoundParams, CallTimes, Calls, Cause, ColumnIndex, Config, Connection, DbManager,
-    Durability, Error, ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore, FromRow,
-    Handle, Histogram, JobRuns, ManagerCore, MethodMetrics, Metrics, Params, Profile,
-    ReadTransaction, Restored, Result, Row, RowStream, Schema, SchemaComparison, SchemaDrift,
-    Serde, Shared, Sharing, SqliteError, Statement, Status, ToValue, Value, ValueOf, Verification,
-    Version, WriteTransaction, column, named_params, params, profiles, restore,
+    BackUp, BoundParams, CallTimes, Calls, Cause, ColumnIndex, Config, Connection, DataPoint,
+    DbManager, Durability, Error, ExceptionSlot, Execution, Fallible, ForeignKeyFault, FromCore,
+    FromRow, Handle, Histogram, JobRuns, ManagerCore, MethodMetrics, Metrics, Params, PointValue,
+    Profile, ReadTransaction, Restored, Result, Row, RowStream, Schema, SchemaComparison,
+    SchemaDrift, Serde, Shared, Sharing, SqliteError, Statement, Status, ToValue, Value, ValueOf,
+    Verification, Version, WriteTransaction, column, named_params, params, profiles, restore,
 };
 #[cfg(feature = "macros")]
 pub use dbm_core::{

@@ -105,14 +105,7 @@ pub(super) fn table(app: &App, alerts: &[Alert]) -> Table {
         };
         table.row([
             alert.id.to_string().into(),
-            Cell::toned(
-                headline(alert),
-                if alert.cleared_at.is_some() {
-                    Tone::Dim
-                } else {
-                    tone
-                },
-            ),
+            Cell::toned(headline(alert), tone),
             worst(alert).unwrap_or_default().into(),
             app.clock.show(alert.raised_at, "%m-%d %H:%M:%S").into(),
             Cell::toned(state, tone),
