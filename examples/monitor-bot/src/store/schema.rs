@@ -162,6 +162,34 @@ mod tests {
         assert_eq!(store.last_sample().await.unwrap(), Some(7_206));
     }
 
+    #[tokio::test]
+    async fn from_1_5_0_everything_is_of_this_machine() {
+        let store = migrated(
+            "1.5.0",
+            "INSERT INTO minute VALUES (1, 0, 4, 6, 10, 2);
+             INSERT INTO reading VALUES (1, 61, jsonb('{\"1\": 8.0}'));
+             INSERT INTO watch VALUES ('nginx', 50);
+             DELETE FROM rule;
+             INSERT INTO rule VALUES (3, 'memory > 85', 10, 'ada'), (4, 'swap > 50 for 1m', 10, 'ada');
+             INSERT INTO pending VALUES (4, 'swap', 1000, 1055);
+             INSERT INTO alert VALUES (7, 3, 'memory > 85', 'memory', 1, 91, 93, 900, NULL, NULL, NULL, NULL, NULL, NULL);
+             INSERT INTO event VALUES (9, 7, 900, 'raised', 91);
+             INSERT INTO message VALUES (9, 'chat')",
+        )
+        .await;
+        assert_eq!(history(&store, &Metric::whole(Kind::Cpu)).await, [5.0, 8.0]);
+        assert_eq!(store.watches().await.unwrap().len(), 1);
+        let untold = store.untold("chat", i64::MAX).await.unwrap();
+        assert_eq!((untold[0].0, untold[0].1.alert.id), (9, 7));
+        let reading = Reading::of(1_060, [("memory", 92.0), ("swap", 60.0)]);
+        let events = store.weigh(&reading).await;
+        assert_eq!(events.len(), 1, "what was raised is not raised again");
+        assert_eq!(
+            (events[0].alert.id, events[0].alert.metric.as_str()),
+            (8, "swap")
+        );
+    }
+
     /// What was released never changes: another table is a step of its own, and shows here.
     #[tokio::test]
     async fn the_tables_are_those_that_were_reviewed() {
