@@ -105,6 +105,11 @@ async fn machines_share_a_server_and_each_knows_what_it_would_know_in_a_file() {
             1,
             "a watch is of one machine"
         );
+        let bad = Reading::of(8_000, [("memory", 97.0)]);
+        for store in [&one, &other] {
+            assert_eq!(store.weigh(&bad).await.len(), 1, "so is an alert");
+            assert_eq!(store.open_alerts().await.0.len(), 1);
+        }
         let new = open(&description, "new");
         assert!(new.alerts(None, 10).await.unwrap().is_empty());
         let cpu = "cpu".parse().unwrap();
