@@ -58,8 +58,6 @@ pub(crate) struct Slot {
     closed: bool,
     /// A call has had it since the last check for idle connections.
     used: bool,
-    /// How many checks in a row have found it unused.
-    unused_checks: u32,
 }
 
 /// Exclusive access to a slot.
@@ -316,21 +314,23 @@ impl Conn {
         idle::tell_of_open();
     }
 
-    /// Ends the thread if it was not used since the last call of this, and closes the connection if it was not used for so
-    /// many `checks`. False if something is left for the next one.
-    pub(crate) fn rest(&self, checks: u32) -> bool {
+    /// Closes the connection, and ends the thread, if it was not used since the last call of this. False if something is
+    /// left for the next one.
+    pub(crate) fn rest(&self) -> bool {
         let thread_has_ended = self.worker.rest(|| !self.has_pending());
         let Some(mut slot) = self.try_lock_idle() else {
             return false;
         };
-        let was_used = std::mem::take(&mut slot.used);
-        slot.unused_checks = if was_used { 0 } else { slot.unused_checks + 1 };
+        if std::mem::take(&mut slot.used) {
+            slot.take_back();
+            return false;
+        }
         // The work of other calls may wait in a transaction for its commit.
         let is_over = slot
             .db
             .as_ref()
             .is_some_and(|db| db.connection.is_autocommit());
-        if is_over && slot.unused_checks >= checks {
+        if is_over {
             slot.discard();
         } else {
             slot.take_back();
@@ -542,7 +542,6 @@ impl Slot {
             db: None,
             closed,
             used: false,
-            unused_checks: 0,
         }
     }
 
@@ -583,24 +582,6 @@ mod tests {
         assert_ne!(place_of_job(&conn), thread::current().id());
         conn.worker.close();
         assert_eq!(place_of_job(&conn), thread::current().id());
-    }
-
-    #[test]
-    fn a_connection_is_closed_by_the_check_that_makes_enough_without_use() {
-        let opener = Opener::new(":memory:".into(), Config::in_memory());
-        let conn = Conn::new(Role::Writer, Arc::clone(&opener));
-        conn.take_over(opener.in_memory().unwrap());
-        conn.lock().give_to(1).unwrap();
-        assert!(!conn.rest(1) && conn.is_open(), "it has an owner");
-        let mut slot = conn.lock();
-        slot.owned_by(1).unwrap();
-        slot.take_back();
-        drop(slot);
-        for check in 0..3 {
-            assert!(!conn.rest(3) && conn.is_open(), "{check}");
-        }
-        assert!(conn.rest(3) && !conn.is_open());
-        assert!(conn.rest(3), "and nothing is left");
     }
 
     /// SQLite retries for seconds, which would block the task that has the connection.

@@ -218,11 +218,11 @@ impl Engine {
 }
 
 impl Rests for Engine {
-    fn rest(&self, checks: u32) -> bool {
-        // The first connection that is opened reads the log again, so a program that writes every few seconds needs one
-        // that stays open. It keeps the descriptors of the others open: SQLite closes no descriptor of a file on which
-        // this process has locks, <https://sqlite.org/src/file/src/os_unix.c>. In the end all are closed.
-        let readers = self.readers.rest(checks);
-        self.writer.rest(checks) && readers
+    fn rest(&self) -> bool {
+        // An open connection would keep the descriptors of the others open: SQLite closes no descriptor of a file on
+        // which this process has locks, <https://sqlite.org/src/file/src/os_unix.c>. So all are closed, and the next one
+        // reads the log again.
+        let readers = self.readers.rest();
+        self.writer.rest() && readers
     }
 }

@@ -9,17 +9,10 @@ use crate::sync::lock;
 /// The time between two checks. What was not used in between is closed.
 const LOOK_EVERY: Duration = Duration::from_millis(700);
 
-/// In a process with this many managers or fewer, the connections that their next calls need stay open longer: for
-/// `A_MINUTE` of checks. Each manager then holds five descriptors and about as much memory as it has in use. A process
-/// with hundreds of them has neither to spare.
-const FEW: usize = 16;
-const A_MINUTE: u32 = 86;
-
 /// Something that has connections.
 pub(crate) trait Rests: Send + Sync {
-    /// Closes what was not used since the last call of this. What the next call needs is closed when it was not used for
-    /// so many `checks`. True if nothing is left to close.
-    fn rest(&self, checks: u32) -> bool;
+    /// Closes what was not used since the last call of this. True if nothing is left to close.
+    fn rest(&self) -> bool;
 }
 
 static CARETAKER: Caretaker = Caretaker {
@@ -70,8 +63,7 @@ impl Caretaker {
             watched.all.retain(|rests| rests.strong_count() > 0);
             let all: Vec<Arc<dyn Rests>> = watched.all.iter().filter_map(Weak::upgrade).collect();
             drop(watched);
-            let checks = if all.len() > FEW { 1 } else { A_MINUTE };
-            let at_rest = all.iter().filter(|rests| rests.rest(checks)).count() == all.len();
+            let at_rest = all.iter().filter(|rests| rests.rest()).count() == all.len();
             // This thread may have the last reference.
             drop(all);
             watched = self.lock();

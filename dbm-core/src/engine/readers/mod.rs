@@ -202,17 +202,10 @@ impl Readers {
         limited(QUIESCE_WAIT, everybody).await?.ok()
     }
 
-    /// Closes connections that were not used since the last call of this, one of the readers after so many `checks`. False
-    /// if something is left for the next one.
-    pub(crate) fn rest(&self, checks: u32) -> bool {
+    /// Closes connections that were not used since the last call of this. False if something is left for the next one.
+    pub(crate) fn rest(&self) -> bool {
         let mark = self.mark.rest();
-        let mut one_stays = false;
-        let pool = self.pool.rest(|reader| {
-            let rests = reader.conn.rest(if one_stays { 1 } else { checks });
-            one_stays |= reader.conn.is_open();
-            rests
-        });
-        pool && mark
+        self.pool.rest(|reader| reader.conn.rest()) && mark
     }
 
     /// Closes the connections that are not in use. They are reopened when they are needed.

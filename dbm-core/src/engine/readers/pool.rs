@@ -132,7 +132,7 @@ impl<T: 'static> Pool<T> {
 
     /// Lets the readers rest that are free. A resting reader is as good as new: those in use are taken before it. False if
     /// one of them does not rest.
-    pub(super) fn rest(&self, mut rests: impl FnMut(&T) -> bool) -> bool {
+    pub(super) fn rest(&self, rests: impl Fn(&T) -> bool) -> bool {
         let mut all_rest = true;
         for member in &self.all {
             if let Some(permit) = ReaderPermit::take(member, FREE)

@@ -50,22 +50,6 @@ fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 #[test]
-fn one_reader_rests_later_than_the_others() {
-    let readers = several(3);
-    for reader in readers.all() {
-        let opener = &readers.opener;
-        reader.conn.take_over(opener.in_memory().unwrap());
-    }
-    let permits = [(); 3].map(|()| readers.take_free());
-    drop(permits);
-    let open = || readers.all().filter(|reader| reader.conn.is_open()).count();
-    // The first check finds that they were used.
-    let left = [(); 5].map(|()| (readers.rest(4), open()));
-    let expected = [(false, 3), (false, 1), (false, 1), (false, 1), (true, 0)];
-    assert_eq!(left, expected);
-}
-
-#[test]
 fn who_came_too_late_for_a_reader_is_served_before_newcomers() {
     run(async {
         let (readers, permit) = busy();

@@ -66,12 +66,11 @@ impl Writer {
         self.conn.close();
     }
 
-    /// Closes connections that were not used since the last call of this, the writer's own after so many `checks`. False if
-    /// something is left for the next one.
-    pub(crate) fn rest(&self, checks: u32) -> bool {
+    /// Closes connections that were not used since the last call of this. False if something is left for the next one.
+    pub(crate) fn rest(&self) -> bool {
         let checkpointer = self.committer.checkpointer.rest();
         let herald = self.herald.rest(|| true);
-        self.conn.rest(checks) && checkpointer && herald
+        self.conn.rest() && checkpointer && herald
     }
 
     /// Wakes the live reads if another process has committed since the last look. On the writer's connection, because on
