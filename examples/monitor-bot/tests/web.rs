@@ -346,7 +346,10 @@ fn metrics_keep_to_the_format_and_show_reading_alerts_and_database() {
     ] {
         assert!(value(name, "").unwrap() > 0.0, "{name}");
     }
-    let recorded = value("dbm_calls_total", "method=\"record\",outcome=\"ok\"");
+    let recorded = value(
+        "dbm_calls_total",
+        "db_query_summary=\"record\",outcome=\"ok\"",
+    );
     assert!(recorded.unwrap() > 0.0, "{text}");
     service.stop("TERM");
 }

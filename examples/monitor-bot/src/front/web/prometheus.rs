@@ -3,6 +3,7 @@
 
 use std::fmt::{Display, Write};
 
+use dbm_core::PointValue;
 use dbm_core::prelude::*;
 
 use crate::app::App;
@@ -105,98 +106,21 @@ fn series(metric: &Metric) -> Option<(&'static str, &'static str)> {
     })
 }
 
+/// What the library counts, under its names; of times there is nothing here, for the bot does not have them measured.
 fn database(page: &mut Page, app: &App) {
-    let metrics = app.store.metrics();
-    page.family("dbm_calls_total", "Calls of the database by their end");
-    for found in &metrics.methods {
-        let calls = &found.calls;
-        for (outcome, count) in [
-            ("ok", calls.ok),
-            ("failed", calls.failed),
-            ("panicked", calls.panicked),
-            ("timed_out", calls.timed_out),
-            ("cancelled", calls.cancelled),
-            ("closed", calls.closed),
-        ] {
-            // Two modules may have methods of the same name.
-            let (module, method) = (("module", found.module), ("method", found.method));
-            let labels = [module, method, ("outcome", outcome)];
-            page.sample("dbm_calls_total", &labels, count);
+    let mut described = "";
+    for point in app.store.metrics().points() {
+        let (suffix, value) = match point.value {
+            PointValue::Counter(value) => ("_total", value),
+            PointValue::Gauge(value) => ("", value),
+            PointValue::Histogram(_) => continue,
+        };
+        let name = point.name.replace('.', "_") + suffix;
+        if point.name != described {
+            page.family(&name, point.description);
+            described = point.name;
         }
-    }
-    for (name, help, label, counts) in [
-        (
-            "dbm_job_runs_total",
-            "Runs of jobs by their end",
-            "outcome",
-            &[
-                ("done", metrics.jobs.done),
-                ("failed", metrics.jobs.failed),
-                ("dead", metrics.jobs.dead),
-            ][..],
-        ),
-        (
-            "dbm_waiting_calls",
-            "Calls in a queue",
-            "pool",
-            &[
-                ("writer", metrics.waiting_writes),
-                ("reader", metrics.waiting_reads),
-            ],
-        ),
-    ] {
-        page.family(name, help);
-        for (value, count) in counts {
-            page.sample(name, &[(label, value)], count);
-        }
-    }
-    for (name, help, count) in [
-        ("dbm_commits_total", "Commits", metrics.commits),
-        (
-            "dbm_failed_commits_total",
-            "Commits that failed",
-            metrics.failed_commits,
-        ),
-        (
-            "dbm_members_total",
-            "Calls that were committed",
-            metrics.members,
-        ),
-        (
-            "dbm_checkpoints_total",
-            "Checkpoints of the log",
-            metrics.checkpoints,
-        ),
-        (
-            "dbm_busy_waits_total",
-            "Waits for another process",
-            metrics.busy_waits,
-        ),
-        (
-            "dbm_busy_errors_total",
-            "Such waits that were given up",
-            metrics.busy_errors,
-        ),
-        (
-            "dbm_overloaded_total",
-            "Calls refused by a full queue",
-            metrics.overloaded,
-        ),
-        (
-            "dbm_log_pages",
-            "Pages of the log in use",
-            metrics.log_pages,
-        ),
-        (
-            "dbm_connections",
-            "Open connections to the file",
-            metrics.connections,
-        ),
-        ("dbm_threads", "Threads of the database", metrics.threads),
-        ("dbm_live_reads", "Live reads", metrics.live_reads),
-    ] {
-        page.family(name, help);
-        page.sample(name, &[], count);
+        page.sample(&name, &point.labels, value);
     }
 }
 
@@ -217,7 +141,9 @@ impl Page {
                 .replace('"', "\\\"")
                 .replace('\n', r"\n")
         };
-        let label = |(name, value): &(&str, &str)| format!("{name}=\"{}\"", escaped(value));
+        let label = |(name, value): &(&str, &str)| {
+            format!("{}=\"{}\"", name.replace('.', "_"), escaped(value))
+        };
         let labels = labels.iter().map(label).collect::<Vec<_>>().join(",");
         let _ = match labels.as_str() {
             "" => writeln!(self.0, "{name} {value}"),
