@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dbm_core::prelude::*;
 
-use crate::app::App;
+use crate::app::{App, Role};
 use crate::clock::Clock;
 use crate::commands::Caller;
 use crate::error::{Error, Result};
@@ -15,7 +15,13 @@ use crate::sampler::Sampler;
 use crate::settings::Settings;
 use crate::store::Store;
 
-/// The bot as it was first released.
+const READINGS: &str = "
+    INSERT INTO sample WITH RECURSIVE minute (ago) AS (VALUES (30) UNION ALL SELECT ago - 1 FROM minute WHERE ago > 1)
+    SELECT 1767225600 - 60 * ago, 50 - ago, 50, 5 FROM minute;
+    INSERT INTO process VALUES ('nginx');
+";
+
+/// The bot as it was first released, with what it would have measured.
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0")]
 struct FirstRelease {
@@ -24,7 +30,9 @@ struct FirstRelease {
 
 impl Schema for FirstRelease {
     async fn init_db(&self, db: &mut WriteTransaction) -> dbm_core::Result<()> {
-        db.execute_batch(include_str!("../schema/1.0.0.sql")).await
+        db.execute_batch(include_str!("../schema/1.0.0.sql"))
+            .await?;
+        db.execute_batch(READINGS).await
     }
 
     async fn migrate_db(
@@ -34,23 +42,6 @@ impl Schema for FirstRelease {
         _: &Version,
     ) -> dbm_core::Result<bool> {
         Ok(false)
-    }
-}
-
-impl FirstRelease {
-    #[database_safe]
-    async fn fill(&self, db: &mut WriteTransaction, readings: u32) -> dbm_core::Result<()> {
-        for minute in 0..readings {
-            let at = 1_767_225_600 - 60 * i64::from(readings - minute);
-            db.execute(
-                sql!(at "1.0.0", "INSERT INTO sample VALUES (?1, 20 + ?2, 50, 5)"),
-                (at, minute),
-            )
-            .await?;
-        }
-        db.execute(sql!(at "1.0.0", "INSERT INTO process VALUES ('nginx')"), ())
-            .await?;
-        Ok(())
     }
 }
 
@@ -108,7 +99,6 @@ impl Demo<'_> {
         self.step("1. A database as the first release made it")
             .await?;
         let old = FirstRelease::create(self.config.clone()).await?;
-        old.fill(30).await?;
         self.say(&format!(
             "Schema {}: 30 readings of three values each, one process.",
             old.get_version().await?
@@ -120,13 +110,7 @@ impl Demo<'_> {
     async fn migration(&self) -> Result<()> {
         self.step("2. Today's program opens it: backup, migration and version in one transaction")
             .await?;
-        let store = Store::open(self.config.clone(), Settings::default().keep, None);
-        self.say(&format!(
-            "Schema {}: {}.",
-            store.get_version().await?,
-            contents(&store).await?
-        ))?;
-        store.close().await?;
+        self.contents("").await?;
         self.files()
     }
 
@@ -137,11 +121,16 @@ impl Demo<'_> {
             Ok(_) => return Err(Error::refused("The broken migration went through.")),
             Err(error) => self.say(&format!("It did not start: {error}"))?,
         }
-        let store = Store::open(self.config.clone(), Settings::default().keep, None);
+        self.contents(", as before").await
+    }
+
+    async fn contents(&self, remark: &str) -> Result<()> {
+        let store = Store::open(self.config.clone(), Settings::default().keep, Vec::new());
+        let (schema, facts) = (store.get_version().await?, store.facts().await?);
         self.say(&format!(
-            "Schema {}, as before: {}.",
-            store.get_version().await?,
-            contents(&store).await?
+            "Schema {schema}{remark}: {} readings, {} watched process.",
+            facts.readings,
+            store.watches().await?.len()
         ))?;
         Ok(store.close().await?)
     }
@@ -149,7 +138,7 @@ impl Demo<'_> {
     async fn alert(&self) -> Result<()> {
         self.step("4. An alert is raised and acknowledged (on made-up metrics)")
             .await?;
-        let store = Store::open(self.config.clone(), Settings::default().keep, None);
+        let store = Store::open(self.config.clone(), Settings::default().keep, Vec::new());
         let clock = Clock::virtual_after(store.last_sample().await?);
         let app = App::start(
             store,
@@ -157,7 +146,7 @@ impl Demo<'_> {
             clock,
             Settings::default(),
             None,
-            false,
+            Role::Keeper,
         )
         .await?;
         for line in [
@@ -169,9 +158,7 @@ impl Demo<'_> {
             "alerts",
         ] {
             self.say(&format!("bot> {line}"))?;
-            if let Some(Err(error)) = self.screen.answer(&app, &Caller::console(), line).await {
-                return Err(error);
-            }
+            self.screen.answer(&app, &Caller::console(), line).await??;
             self.pause(1).await;
         }
         self.step("5. Closing: what runs is finished, the log is folded in, no side files stay")
@@ -197,30 +184,14 @@ impl Demo<'_> {
         let unreadable = |error| Error::refused(format!("The folder cannot be listed: {error}."));
         let mut names = Vec::new();
         for entry in std::fs::read_dir(self.folder).map_err(unreadable)? {
-            names.push(
-                entry
-                    .map_err(unreadable)?
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned(),
-            );
+            let name = entry.map_err(unreadable)?.file_name();
+            names.push(name.to_string_lossy().into_owned());
         }
         names.sort();
         self.say(&format!("Files: {}", names.join(", ")))
     }
 
     fn say(&self, text: &str) -> Result<()> {
-        self.screen
-            .write(&format!("{text}\n"))
-            .map_err(|error| Error::refused(format!("Nobody reads: {error}.")))
+        self.screen.write(&format!("{text}\n"))
     }
-}
-
-async fn contents(store: &Store) -> Result<String> {
-    let (facts, watches) = (store.facts().await?, store.watches().await?);
-    Ok(format!(
-        "{} readings, {} watched process",
-        facts.readings,
-        watches.len()
-    ))
 }

@@ -15,6 +15,7 @@ mod front;
 mod lock;
 mod metric;
 mod options;
+mod place;
 mod render;
 mod reply;
 mod rules;
@@ -24,6 +25,7 @@ mod settings;
 mod span;
 mod store;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -33,11 +35,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing_subscriber::prelude::*;
 
-use app::App;
+use app::{App, Role};
 use clock::Clock;
 use error::{Error, Result};
 use front::script::Script;
-use front::{Ending, Screen};
+use front::{Ending, Screen, complain};
 use options::Options;
 use sampler::Sampler;
 use serve::PATIENCE;
@@ -46,20 +48,34 @@ use store::Store;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(shown) => {
+            let code = u8::try_from(shown.exit_code()).unwrap_or(2);
+            return shown
+                .print()
+                .map_or_else(|error| ended(Err(error.into())), |()| code.into());
+        }
+    };
     tracing_subscriber::registry()
         .with(
             tracing_subscriber::fmt::layer()
                 .with_writer(std::io::stderr)
-                .with_ansi(false),
+                .with_ansi(false)
+                .log_internal_errors(false),
         )
         .with(options.log())
         .init();
-    match run(&options).await {
-        Ok(Ending::Done) => ExitCode::SUCCESS,
+    ended(run(&options).await)
+}
+
+fn ended(ending: Result<Ending>) -> ExitCode {
+    match ending {
+        // Whoever reads from a pipe may have read enough.
+        Ok(Ending::Done) | Err(Error::Unwritable(ErrorKind::BrokenPipe)) => ExitCode::SUCCESS,
         Ok(Ending::Failed) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("monitor-bot: {error}");
+            complain(error);
             ExitCode::FAILURE
         }
     }
@@ -78,13 +94,18 @@ async fn run(options: &Options) -> Result<Ending> {
     if options.write_config {
         let file = file.unwrap_or_else(|| "monitor-bot.toml".into());
         Settings::write_defaults(&file)?;
-        println!("monitor-bot: wrote {}", file.display());
+        screen.write(&format!("monitor-bot: wrote {}\n", file.display()))?;
         return Ok(Ending::Done);
     }
     let settings = match file {
         Some(file) if options.config.is_some() || file.exists() => Settings::read(&file)?,
         _ => Settings::default(),
     };
+    if options.host.is_some() && options.has_prompt() {
+        return Err(Error::refused(
+            "--host asks about another machine, and has no prompt: echo \"alerts\" | monitor-bot --host …",
+        ));
+    }
     // A script that cannot be read ends the run before anything is touched.
     let script = options
         .script
@@ -105,26 +126,13 @@ async fn run(options: &Options) -> Result<Ending> {
         )));
     }
 
-    let config = data_dir
-        .as_ref()
-        .map_or_else(Config::in_memory, Config::new);
-    #[cfg(feature = "discord")]
-    let tell = front::discord::Discord::from_env(settings.discord.clone())
-        .filter(|_| options.is_lasting())
-        .and_then(|discord| discord.tell());
-    #[cfg(not(feature = "discord"))]
-    let tell = None;
-    let config = config
-        .db_name("monitor.db")
-        .private_files(true)
-        // A bot shares its machine with what it watches: a megabyte for each connection, instead of sixteen.
-        .on_open(|connection| Ok(connection.execute_batch("PRAGMA cache_size = -1000")?));
-    let store = Store::open(config, settings.keep, tell);
-    store.ensure_ready().await.map_err(|error| {
-        let place = data_dir.map_or_else(String::new, |folder| format!(" in {}", folder.display()));
-        Error::refused(format!("The database{place} cannot be opened: {error}"))
-    })?;
-    let started = start(options, Arc::clone(&store), settings, is_guest).await;
+    let store = place::open(options, &settings).await?;
+    let role = match options.host {
+        Some(_) => Role::Elsewhere,
+        None if is_guest => Role::Guest,
+        None => Role::Keeper,
+    };
+    let started = start(options, Arc::clone(&store), settings, role).await;
     let mut beside = JoinSet::new();
     let ending = match &started {
         Ok(app) => serve::serve(options, app, &mut beside, script, screen).await,
@@ -138,17 +146,17 @@ async fn run(options: &Options) -> Result<Ending> {
         while beside.join_next().await.is_some() {}
     })
     .await;
+    let ending = ending?;
     if let Ok(app) = started
         && !screen.is_json()
     {
-        // Nobody may be there to read it.
-        let _ = screen.write(&format!(
+        screen.write(&format!(
             "monitor-bot: closed in order, {} reading{} stored.\n",
             app.stored(),
             if app.stored() == 1 { "" } else { "s" }
-        ));
+        ))?;
     }
-    ending
+    Ok(ending)
 }
 
 /// Makes the application of its parts.
@@ -156,7 +164,7 @@ async fn start(
     options: &Options,
     store: Arc<Store>,
     settings: Settings,
-    is_guest: bool,
+    role: Role,
 ) -> Result<Arc<App>> {
     let (sampler, clock) = if options.fake_metrics {
         (
@@ -170,5 +178,5 @@ async fn start(
         )
     };
     let data_dir = options.data_dir();
-    App::start(store, sampler, clock, settings, data_dir, is_guest).await
+    App::start(store, sampler, clock, settings, data_dir, role).await
 }

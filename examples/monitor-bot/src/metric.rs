@@ -38,7 +38,8 @@ pub enum Kind {
 }
 
 /// How the values of a metric are to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// 0 to 100.
     Percent,

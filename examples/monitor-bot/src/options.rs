@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use crate::settings::Secret;
+
 /// Watches this machine: samples it, keeps the history, answers commands.
 ///
 /// Without options it opens a prompt; type `help` there. When standard input is not a terminal, commands are read
@@ -17,6 +19,14 @@ pub struct Options {
     /// Where the database is kept [default: monitor-bot in the user's data folder]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+
+    /// Keeps the history on a PostgreSQL server that other machines may share: postgres://… [default: a file in the data folder]
+    #[arg(long, value_name = "URL")]
+    pub database: Option<Secret>,
+
+    /// Asks about another machine that shares the database
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["headless", "fake_metrics"])]
+    pub host: Option<String>,
 
     /// The configuration file [default: monitor-bot.toml in the data folder, if there is one]
     #[arg(long, value_name = "FILE")]

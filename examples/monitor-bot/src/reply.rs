@@ -26,7 +26,8 @@ pub enum Block {
 }
 
 /// What a piece of text means.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tone {
     /// Nothing special.
     #[default]
@@ -75,21 +76,14 @@ pub struct Cell {
 pub struct Plot {
     /// The average of each slot.
     pub values: Vec<Option<f64>>,
-    /// The labels of the highest and the lowest line.
-    pub scale: Scale,
+    /// The value of the highest line; the lowest is nought.
+    pub high: f64,
+    /// Nought and the highest value, as they are shown.
+    pub labels: (String, String),
     /// The moments at both ends.
     pub ends: (String, String),
-}
-
-/// The range a plot shows.
-#[derive(Debug, Clone)]
-pub struct Scale {
-    /// The value of the lowest line.
-    pub low: f64,
-    /// The value of the highest line.
-    pub high: f64,
-    /// Both, as they are shown.
-    pub labels: (String, String),
+    /// What the worst value means.
+    pub tone: Tone,
 }
 
 impl Reply {

@@ -7,12 +7,12 @@ use dbm_core::prelude::*;
 use tokio::task::JoinSet;
 
 use crate::app::App;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::front::console::Console;
 use crate::front::headless::Headless;
 use crate::front::lines::Lines;
 use crate::front::script::Script;
-use crate::front::{Ending, FrontEnd, Screen};
+use crate::front::{Ending, FrontEnd, Screen, webhook};
 use crate::options::Options;
 
 /// How long calls that run when the bot is told to stop may go on.
@@ -43,6 +43,17 @@ pub async fn serve(
     {
         beside.spawn(ignore_ending(discord.run(Arc::clone(app))));
     }
+    #[cfg(not(feature = "discord"))]
+    if lasting && std::env::var_os("DISCORD_TOKEN").is_some_and(|token| !token.is_empty()) {
+        crate::front::complain(
+            "DISCORD_TOKEN is set, but this program was built without `--features discord`.",
+        );
+    }
+    if lasting && let Some(url) = &app.settings.heartbeat.url {
+        let wrong = |error| Error::refused(format!("heartbeat in the configuration: {error}"));
+        let address = url.address().map_err(wrong)?;
+        beside.spawn(webhook::heartbeat(Arc::clone(app), address));
+    }
     // The time of a script with made-up metrics passes only where it says so.
     if !app.clock.is_virtual() || lasting {
         beside.spawn(Arc::clone(app).collect());
@@ -50,16 +61,16 @@ pub async fn serve(
     let served = async {
         let app = Arc::clone(app);
         match script {
-            Some(script) => Ok(script.run(app).await),
-            None if options.headless => Ok(Headless { screen }.run(app).await),
+            Some(script) => script.run(app).await,
+            None if options.headless => Headless { screen }.run(app).await,
             None if prompt => {
                 let history = app
                     .data_dir
                     .as_ref()
                     .map(|directory| directory.join("typed.txt"));
-                Ok(Console::open(screen, history)?.run(app).await)
+                Console::open(screen, history)?.run(app).await
             }
-            None => Ok(Lines { screen }.run(app).await),
+            None => Lines { screen }.run(app).await,
         }
     };
     tokio::select! {
@@ -76,8 +87,8 @@ pub async fn serve(
 
 /// A front end that fails has said why, and the bot goes on without it.
 #[cfg(any(feature = "web", feature = "discord"))]
-async fn ignore_ending(front: impl Future<Output = Ending>) {
-    front.await;
+async fn ignore_ending(front: impl Future<Output = Result<Ending>>) {
+    let _ = front.await;
 }
 
 /// The status page, where one is wanted. Only an address that was asked for by name has to be free.
@@ -88,16 +99,16 @@ async fn page(
     lasting: bool,
 ) -> Result<Option<crate::front::web::Web>> {
     use crate::front::web::Web;
-    let usual = app.settings.web;
+    let usual = &app.settings.web;
     let web = match options.web {
         Some(address) => Web::bind(address).await?,
         None if !lasting || options.no_web || !usual.enabled => return Ok(None),
         None => match Web::bind(usual.address).await {
             Ok(web) => web,
             Err(error) => {
-                eprintln!(
-                    "monitor-bot: {error} Choose another one with --web, or none with --no-web."
-                );
+                crate::front::complain(format!(
+                    "{error} Choose another one with --web, or none with --no-web."
+                ));
                 return Ok(None);
             }
         },

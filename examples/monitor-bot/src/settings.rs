@@ -1,5 +1,7 @@
 //! The configuration file: TOML, every line optional.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -21,12 +23,18 @@ pub struct Settings {
     pub collect: Collect,
     /// How long they are kept.
     pub keep: Retention,
+    /// Where they are kept.
+    pub database: Database,
     /// The status page.
     #[cfg_attr(not(feature = "web"), allow(dead_code))]
     pub web: Web,
     /// The connection to Discord.
     #[cfg_attr(not(feature = "discord"), allow(dead_code))]
     pub discord: Discord,
+    /// Where else alerts are told, by name.
+    pub webhook: BTreeMap<String, Webhook>,
+    /// What is called while all is well.
+    pub heartbeat: Heartbeat,
 }
 
 /// How readings are made.
@@ -49,8 +57,19 @@ pub struct Retention {
     pub hours: Span,
 }
 
+/// A database on a server, which other machines may share.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// Its address; without one the history is in a file.
+    pub url: Option<Secret>,
+    /// What this machine is called there; without a name it is that of the machine.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+    pub host: Option<String>,
+}
+
 /// The status page.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(not(feature = "web"), allow(dead_code))]
 pub struct Web {
@@ -58,6 +77,8 @@ pub struct Web {
     pub enabled: bool,
     /// Where it is.
     pub address: SocketAddr,
+    /// The names of this machine it may be asked for by, besides localhost and addresses.
+    pub names: Vec<String>,
 }
 
 /// The connection to Discord.
@@ -73,11 +94,71 @@ pub struct Discord {
     pub proxy: Option<String>,
 }
 
+/// Where alerts are told.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhook {
+    /// The address.
+    pub url: Secret,
+    /// The method of the request.
+    pub method: String,
+    /// What the body is; values are escaped accordingly.
+    pub content_type: String,
+    /// Other headers.
+    pub headers: BTreeMap<String, Secret>,
+    /// The body, with placeholders.
+    pub body: String,
+}
+
+/// What is called while all is well.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Heartbeat {
+    /// The address.
+    pub url: Option<Secret>,
+}
+
+/// A text that is shown nowhere.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Default for Webhook {
+    fn default() -> Self {
+        Self {
+            url: Secret::default(),
+            method: "POST".to_owned(),
+            content_type: "application/json".to_owned(),
+            headers: BTreeMap::new(),
+            body: r#"{"text": "{{host}}: {{text}}"}"#.to_owned(),
+        }
+    }
+}
+
 impl Default for Web {
     fn default() -> Self {
         Self {
             enabled: true,
             address: SocketAddr::from(([127, 0, 0, 1], 7575)),
+            names: Vec::new(),
         }
     }
 }
@@ -114,7 +195,12 @@ impl Settings {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|error| unusable(path, &error))?;
-        let settings: Self = toml::from_str(&text).map_err(|error| unusable(path, &error))?;
+        let settings: Self = toml::from_str(&text).map_err(|error| {
+            // The whole error would quote a line that may hold a secret.
+            let before = &text[..error.span().map_or(0, |span| span.start)];
+            let line = before.matches('\n').count() + 1;
+            unusable(path, &format!("line {line}: {}", error.message()))
+        })?;
         settings.check().map_err(|error| unusable(path, &error))?;
         Ok(settings)
     }
@@ -171,8 +257,23 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_is_found_by_its_line_which_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("monitor-bot.toml");
+        fs::write(&file, "[webhook.mine]\nurl = https://example.org/secret\n").unwrap();
+        let error = Settings::read(&file).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2: ") && !error.contains("secret"),
+            "{error}"
+        );
+        let settings = "[webhook.mine]\nurl = \"https://example.org/secret\"";
+        let settings: Settings = toml::from_str(settings).unwrap();
+        assert!(!format!("{settings:?}").contains("secret"));
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
-        let refused = |text| {
+        let refused = |text: &str| {
             toml::from_str::<Settings>(text).map_or(true, |settings| settings.check().is_err())
         };
         assert!(refused("[collect]\nevery = \"2m\""));

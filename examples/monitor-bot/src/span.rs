@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::fmt::friendly::{Spacing, SpanPrinter};
+use jiff::{RoundMode, SpanRelativeTo, SpanRound, Unit};
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -12,14 +14,6 @@ use crate::error::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Span(u32);
-
-const UNITS: [(char, u32); 5] = [
-    ('w', 7 * 86_400),
-    ('d', 86_400),
-    ('h', 3_600),
-    ('m', 60),
-    ('s', 1),
-];
 
 impl Span {
     /// The longest span: ten years.
@@ -60,31 +54,16 @@ impl FromStr for Span {
                 "“{text}” is not a length of time. Write it like 30s, 10m, 2h, 7d or 1h30m."
             ))
         };
-        let mut total = 0_u32;
-        let mut digits = String::new();
-        for letter in text.trim().to_ascii_lowercase().chars() {
-            if letter.is_ascii_digit() {
-                digits.push(letter);
-                continue;
-            }
-            let (_, unit) = UNITS
-                .into_iter()
-                .find(|(name, _)| *name == letter)
-                .ok_or_else(unclear)?;
-            let count: u32 = digits.parse().map_err(|_| unclear())?;
-            total = count
-                .checked_mul(unit)
-                .and_then(|part| total.checked_add(part))
-                .filter(|total| *total <= Self::MAX.0)
-                .ok_or_else(|| {
-                    Error::refused(format!("“{text}” is too long: ten years is the most."))
-                })?;
-            digits.clear();
+        let read = text.trim().to_ascii_lowercase().parse::<jiff::Span>();
+        let days = SpanRelativeTo::days_are_24_hours();
+        let seconds = read.and_then(|span| span.total((Unit::Second, days)));
+        match seconds.map_err(|_| unclear())? {
+            seconds if seconds < 1.0 => Err(unclear()),
+            seconds if seconds > f64::from(Self::MAX.0) => Err(Error::refused(format!(
+                "“{text}” is too long: ten years is the most."
+            ))),
+            seconds => Ok(Self(seconds as u32)),
         }
-        if total == 0 || !digits.is_empty() {
-            return Err(unclear());
-        }
-        Ok(Self(total))
     }
 }
 
@@ -98,38 +77,33 @@ impl TryFrom<String> for Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        for (name, unit) in UNITS {
-            if rest >= unit {
-                write!(f, "{}{name}", rest / unit)?;
-                rest %= unit;
-            }
-        }
-        Ok(())
+        f.write_str(&spelled(
+            self.as_secs(),
+            Unit::Week,
+            Unit::Second,
+            Spacing::None,
+        ))
     }
 }
 
 /// A length of time to read, in its two largest units: `3 d 4 h`.
 pub fn rough(seconds: i64) -> String {
-    let mut rest = seconds.max(0);
-    let mut parts = Vec::new();
-    for (name, unit) in &UNITS[1..] {
-        let count = rest / i64::from(*unit);
-        rest %= i64::from(*unit);
-        if count > 0 {
-            parts.push(format!("{count} {name}"));
-        } else if !parts.is_empty() {
-            break;
-        }
-        if parts.len() == 2 {
-            break;
-        }
-    }
-    if parts.is_empty() {
-        "0 s".to_owned()
-    } else {
-        parts.join(" ")
-    }
+    let smallest = match seconds {
+        ..3_600 => Unit::Second,
+        3_600..86_400 => Unit::Minute,
+        _ => Unit::Hour,
+    };
+    let spacing = Spacing::BetweenUnitsAndDesignators;
+    spelled(seconds.max(0), Unit::Day, smallest, spacing)
+}
+
+fn spelled(seconds: i64, largest: Unit, smallest: Unit, spacing: Spacing) -> String {
+    let units = SpanRound::new().largest(largest).smallest(smallest);
+    let units = units.mode(RoundMode::Trunc).days_are_24_hours();
+    let span = jiff::Span::new().try_seconds(seconds);
+    // Seconds of all the time there is can be spelled.
+    let span = span.and_then(|span| span.round(units)).unwrap_or_default();
+    SpanPrinter::new().spacing(spacing).span_to_string(&span)
 }
 
 #[cfg(test)]

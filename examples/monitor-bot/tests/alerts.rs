@@ -155,8 +155,53 @@ watch remove nginx
 wait 5s
 alerts
 expect-not open
+expect rule removed after
+expect not measured after
 fails rule remove 6
 expect no such rule
+",
+    );
+}
+
+#[test]
+fn one_thing_is_one_alert_although_two_rules_fit() {
+    let data = tempfile::tempdir().unwrap();
+    let out = run(
+        data.path(),
+        "watch add nginx
+rule add \"process:nginx stopped\"
+rule add \"disk:/data > 90\"
+fake process:nginx 0
+fake disk:/data 96
+wait 5s
+alerts
+expect process:nginx stopped
+expect disk:/data > 90
+rule remove \"disk:/data > 90\"
+wait 5s
+alerts
+expect rule removed after
+expect Disk /data is at 96.0 %, above 95.0 %
+",
+    );
+    assert!(out.contains(" 3  ") && !out.contains(" 4  "), "{out}");
+}
+
+#[test]
+fn an_alert_has_the_processes_of_its_time() {
+    let data = tempfile::tempdir().unwrap();
+    run(
+        data.path(),
+        "fake memory 97
+wait 5s
+fake memory 50
+wait 5s
+alert 1
+expect over after
+expect most CPU
+expect postgres (100) 80.0 %
+fails alert 2
+expect no such alert
 ",
     );
 }

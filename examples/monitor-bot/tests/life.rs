@@ -102,7 +102,7 @@ fn the_demo_walks_through() {
     assert!(output.status.success(), "{out}");
     for line in [
         "Schema 1.0.0",
-        "Schema 1.4.0: 30 readings",
+        "Schema 1.6.0: 30 readings",
         "It did not start",
         "as before: 30 readings",
         "seen by console",
@@ -188,4 +188,22 @@ fn wrong_options_are_told() {
             .unwrap()
             .contains("cannot be read")
     );
+}
+
+#[cfg(not(feature = "discord"))]
+#[test]
+fn a_token_without_discord_is_told_of() {
+    let data = tempfile::tempdir().unwrap();
+    let mut service = Service::start(data.path(), |command| {
+        command
+            .args(["--no-web"])
+            .env("DISCORD_TOKEN", "a-token-nobody-may-see");
+    });
+    let written = service.wait_for("watching");
+    assert!(
+        written.contains("built without `--features discord`")
+            && !written.contains("nobody-may-see"),
+        "{written}"
+    );
+    service.stop("TERM");
 }

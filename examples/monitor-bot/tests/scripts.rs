@@ -8,7 +8,7 @@ use common::{bot, fake_bot, script};
 #[test]
 fn the_real_machine_is_measured() {
     let data = tempfile::tempdir().unwrap();
-    let lines = "status\nexpect CPU\nexpect Memory\nexpect %\nhistory cpu 10m\nexpect 1 value\ndb version\nexpect 1.4.0\nquit\n";
+    let lines = "status\nexpect CPU\nexpect Memory\nexpect %\nhistory cpu 10m\nexpect 1 value\ndb version\nexpect 1.6.0\nquit\n";
     let (out, ok) = script(bot().arg("--data-dir").arg(data.path()), data.path(), lines);
     assert!(ok, "{out}");
     assert!(out.contains("closed in order, 1 reading stored"), "{out}");
@@ -176,4 +176,60 @@ fn a_configuration_is_written_once_and_read() {
             .unwrap()
             .contains("60s at most")
     );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("test.script");
+    std::fs::write(&file, "status\nstatus\n").unwrap();
+    let config = data.path().join("new.toml");
+    for arguments in [
+        &[][..],
+        &["--json".as_ref()],
+        &["--script".as_ref(), file.as_os_str()],
+        &[
+            "--config".as_ref(),
+            config.as_os_str(),
+            "--write-config".as_ref(),
+        ],
+        &["--help".as_ref()],
+    ] {
+        let run = |out: std::fs::File| {
+            let mut bot = std::process::Command::new(assert_cmd::cargo::cargo_bin!("monitor-bot"));
+            let mut child = bot
+                .args(["--fake-metrics"])
+                .args(arguments)
+                .stdin(std::process::Stdio::piped())
+                .stdout(out)
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut lines = child.stdin.take().unwrap();
+            // It may have ended already.
+            let _ = std::io::Write::write_all(&mut lines, b"status\nstatus\n");
+            drop(lines);
+            child.wait_with_output().unwrap()
+        };
+        let full = run(std::fs::File::create("/dev/full").unwrap());
+        let errors = String::from_utf8(full.stderr).unwrap();
+        assert_eq!(full.status.code(), Some(1), "{arguments:?}: {errors}");
+        assert!(
+            errors.contains("no storage space"),
+            "{arguments:?}: {errors}"
+        );
+
+        // A reader that has read enough is none.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let _ = std::fs::remove_file(&config);
+        let gone = run(std::os::fd::OwnedFd::from(writer).into());
+        let errors = String::from_utf8(gone.stderr).unwrap();
+        assert_eq!(
+            (gone.status.code(), errors.as_str()),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
+    }
 }

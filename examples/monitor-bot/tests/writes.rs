@@ -11,6 +11,8 @@
     reason = "of the modules of the program it uses a part"
 )]
 
+#[path = "../src/clock.rs"]
+mod clock;
 #[path = "../src/error.rs"]
 mod error;
 #[path = "../src/metric.rs"]
@@ -31,9 +33,9 @@ use std::path::Path;
 
 use dbm_core::prelude::*;
 
-use sampler::Sampler;
+use sampler::{Reading, Sampler};
 use settings::Retention;
-use store::Store;
+use store::{Store, Unstored};
 
 /// 2026-01-01 00:00 UTC.
 const BEGINNING: i64 = 1_767_225_600;
@@ -67,23 +69,31 @@ fn written() -> u64 {
     count.unwrap().parse().unwrap()
 }
 
+/// What the bot does with a reading.
+async fn record(store: &Store, reading: &Reading) {
+    let mut state = store.rule_state().await.unwrap();
+    let events = state.weigh(reading).into_iter().map(Unstored::new);
+    let events: Vec<_> = events.collect();
+    store.record(reading, &state, &events).await.unwrap();
+}
+
 /// Runs for an hour of readings; gives what each reading has written, and what everything together has in a minute.
 async fn an_hour(folder: &Path, watched: usize) -> (u64, u64) {
     let names: Vec<_> = (0..watched).map(|name| format!("name-{name}")).collect();
     let mut sampler = Sampler::fake(1);
     let config = Config::new(folder).job_workers(0);
     let fast = config.clone().durability(Durability::Off);
-    let store = Store::open(fast, Retention::default(), None);
+    let store = Store::open(fast, Retention::default(), Vec::new());
     let first = sampler.read(BEGINNING - 15 * 86_400, &names);
-    store.record(&first).await.unwrap();
+    record(&store, &first).await;
     store.fill().await.unwrap();
     store.close().await.unwrap();
 
-    let store = Store::open(config, Retention::default(), None);
+    let store = Store::open(config, Retention::default(), Vec::new());
     store.ensure_ready().await.unwrap();
     let before = written();
     for at in (BEGINNING + 5..=BEGINNING + 3_600).step_by(5) {
-        store.record(&sampler.read(at, &names)).await.unwrap();
+        record(&store, &sampler.read(at, &names)).await;
     }
     let readings = written();
     store.roll_up().await.unwrap();

@@ -152,7 +152,8 @@ fn a_manager_that_is_dropped_ends_its_jobs() {
             store.enqueue(Store::wait_job()).await.unwrap();
         }
         store.running.acquire_many(2).await.unwrap().forget();
-        store.may_end.add_permits(2);
+        // Some more may begin before the manager is dropped, but not all.
+        store.may_end.add_permits(50);
         drop(store);
         // A temporary database goes with its manager, which nobody keeps but two jobs.
         eventually(|| !file.exists()).await;

@@ -3,22 +3,56 @@
 use crate::app::App;
 use crate::commands::Caller;
 use crate::error::{Error, Result};
-use crate::metric::{Kind, Metric};
+use crate::metric::{Kind, Metric, bytes};
 use crate::reply::{Cell, Reply, Side, Table, Tone};
-use crate::rules::Rule;
+use crate::rules::{Alert, End, Event, EventKind, Rule};
+use crate::sampler::{Process, Processes};
 use crate::span::rough;
-use crate::store::{Alert, Event, EventKind};
 
 /// How many alerts are listed.
 const LISTED: u32 = 20;
 
 pub(super) async fn list(app: &App) -> Result<Reply> {
-    let alerts = app.store.latest_alerts(LISTED).await?;
+    let alerts = app.store.alerts(None, LISTED).await?;
     let reply = Reply::with_data(&alerts);
     if alerts.is_empty() {
         return Ok(reply.text("There has been no alert yet."));
     }
     Ok(reply.table(table(app, &alerts)))
+}
+
+/// One alert, and what was busy when it was raised.
+pub(super) async fn show(app: &App, id: i64) -> Result<Reply> {
+    let alerts = app.store.alerts(Some(id), 1).await?;
+    let Some(alert) = alerts.first() else {
+        return Err(Error::refused(
+            "There is no such alert. Type alerts to see them.",
+        ));
+    };
+    let reply = Reply::with_data(alert).table(table(app, &alerts));
+    Ok(match &alert.processes {
+        Some(processes) => reply.table(busiest(processes)),
+        None => reply,
+    })
+}
+
+/// The processes that used most, by processor time and by memory side by side.
+fn busiest(processes: &Processes) -> Table {
+    let mut table = Table::new([
+        ("most CPU", Side::Left),
+        ("", Side::Right),
+        ("most memory", Side::Left),
+        ("", Side::Right),
+    ]);
+    for (by_cpu, by_memory) in processes.cpu.iter().zip(&processes.memory) {
+        table.row([
+            called(by_cpu).into(),
+            format!("{:.1} %", by_cpu.cpu).into(),
+            called(by_memory).into(),
+            bytes(by_memory.memory).into(),
+        ]);
+    }
+    table
 }
 
 pub(super) async fn acknowledge(
@@ -54,24 +88,25 @@ pub(super) fn table(app: &App, alerts: &[Alert]) -> Table {
     ]);
     for alert in alerts {
         let (state, tone) = match (&alert.acknowledged_by, alert.cleared_at) {
-            (_, Some(at)) => (
-                format!("over after {}", rough(at - alert.raised_at)),
-                Tone::Dim,
-            ),
+            (_, Some(at)) => {
+                let how = match alert.ended {
+                    Some(End::RuleRemoved) => "rule removed",
+                    Some(End::RuleReplaced) => "rule replaced",
+                    Some(End::NotMeasured) => "not measured",
+                    Some(End::Recovered) | None => "over",
+                };
+                (
+                    format!("{how} after {}", rough(at - alert.raised_at)),
+                    Tone::Dim,
+                )
+            }
             (Some(by), None) => (format!("seen by {by}"), Tone::Warn),
             (None, None) => ("open".to_owned(), Tone::Bad),
         };
         table.row([
             alert.id.to_string().into(),
-            Cell::toned(
-                headline(alert),
-                if alert.cleared_at.is_some() {
-                    Tone::Dim
-                } else {
-                    tone
-                },
-            ),
-            shown(&alert.metric, alert.worst).into(),
+            Cell::toned(headline(alert), tone),
+            worst(alert).unwrap_or_default().into(),
             app.clock.show(alert.raised_at, "%m-%d %H:%M:%S").into(),
             Cell::toned(state, tone),
             Cell::toned(&alert.rule, Tone::Dim),
@@ -82,43 +117,49 @@ pub(super) fn table(app: &App, alerts: &[Alert]) -> Table {
 
 /// An alert in a few words.
 pub fn headline(alert: &Alert) -> String {
-    sentence(
-        &alert.metric,
-        alert.announced,
-        &alert.rule,
-        alert.level,
-        EventKind::Raised,
-    )
+    sentence(alert, alert.announced, EventKind::Raised)
 }
 
 /// What happened, in a few words.
 pub fn event_line(event: &Event) -> String {
-    sentence(
-        &event.metric,
-        event.value,
-        &event.rule,
-        event.level,
-        event.what,
-    )
+    sentence(&event.alert, event.value, event.what)
 }
 
-fn sentence(metric: &str, value: f64, rule: &str, level: usize, what: EventKind) -> String {
-    let Ok(metric) = metric.parse::<Metric>() else {
-        return metric.to_owned();
+fn sentence(alert: &Alert, value: f64, what: EventKind) -> String {
+    if let Some(reason) = &alert.reason {
+        return match what {
+            EventKind::Cleared => "Readings are stored again".to_owned(),
+            _ => format!("Nothing can be stored: {reason}"),
+        };
+    }
+    let Ok(metric) = alert.metric.parse::<Metric>() else {
+        return alert.metric.clone();
     };
-    let title = metric.title();
+    let (title, rule) = (metric.title(), &alert.rule);
+    match (what, alert.ended) {
+        (EventKind::Cleared, Some(End::RuleRemoved)) => {
+            return format!("{title}: the rule {rule} was removed");
+        }
+        (EventKind::Cleared, Some(End::RuleReplaced)) => {
+            return format!("{title}: another rule counts instead of {rule}");
+        }
+        (EventKind::Cleared, Some(End::NotMeasured)) => {
+            return format!("{title} is measured no longer");
+        }
+        _ => {}
+    }
     if metric.kind == Kind::Process {
         return match what {
             EventKind::Raised | EventKind::Worse => format!("{title} stopped"),
             EventKind::Acknowledged => format!("{title} stopped, and was seen"),
-            EventKind::Cleared => format!("{title} is over: it runs again or is watched no longer"),
+            EventKind::Cleared => format!("{title} runs again"),
         };
     }
     let now = metric.show(value);
     let passed = rule
         .parse::<Rule>()
         .ok()
-        .and_then(|rule| Some((rule.above, *rule.levels.get(level.checked_sub(1)?)?)))
+        .and_then(|rule| Some((rule.above, rule.threshold(alert.level)?)))
         .map(|(above, level)| {
             format!(
                 ", {} {}",
@@ -135,8 +176,22 @@ fn sentence(metric: &str, value: f64, rule: &str, level: usize, what: EventKind)
     }
 }
 
-fn shown(metric: &str, value: f64) -> String {
-    metric
-        .parse::<Metric>()
-        .map_or_else(|_| value.to_string(), |metric| metric.show(value))
+/// The processes that used most, in a line.
+pub fn process_line(processes: &Processes) -> String {
+    let by_cpu = processes.cpu.iter();
+    let by_memory = processes.memory.iter();
+    let cpu = by_cpu.map(|process| format!("{} {:.1} %", called(process), process.cpu));
+    let memory = by_memory.map(|process| format!("{} {}", called(process), bytes(process.memory)));
+    cpu.chain(memory).collect::<Vec<_>>().join(", ")
+}
+
+fn called(process: &Process) -> String {
+    format!("{} ({})", process.name, process.id)
+}
+
+/// The worst value so far; none for a process, which only runs or not.
+pub fn worst(alert: &Alert) -> Option<String> {
+    let metric = alert.metric.parse::<Metric>().ok();
+    let measured = metric.filter(|metric| metric.kind != Kind::Process);
+    measured.map(|metric| metric.show(alert.worst))
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::metric::bytes;
-use crate::reply::{Reply, Side, Table, Tone};
+use crate::reply::{Cell, Reply, Side, Table, Tone};
 
 pub(super) async fn version(app: &App) -> Result<Reply> {
     let schema = app.store.get_version().await?;
@@ -15,14 +15,24 @@ pub(super) async fn version(app: &App) -> Result<Reply> {
     let mut table = Table::new([("", Side::Left), ("", Side::Left)]);
     table.row(["schema".into(), schema.to_string().into()]);
     table.row(["program".into(), program.into()]);
-    table.row(["SQLite".into(), facts.sqlite.as_str().into()]);
+    table.row([facts.system.into(), facts.version.as_str().into()]);
     table.row(["size".into(), bytes(facts.bytes as f64).into()]);
     table.row(["readings".into(), facts.readings.to_string().into()]);
-    let data = json!({ "schema": schema.to_string(), "program": program, "file": facts });
+    let unsent = app.store.undelivered().await?;
+    if let Some(newest) = unsent.first() {
+        let text = format!("{}, at last: {}", unsent.len(), newest.cause);
+        table.row(["messages not sent".into(), Cell::toned(text, Tone::Bad)]);
+    }
+    let data = json!({ "schema": schema.to_string(), "program": program, "file": facts, "unsent": unsent.len() });
     Ok(Reply::with_data(data).table(table))
 }
 
 pub(super) async fn check(app: &App) -> Result<Reply> {
+    if app.store.is_shared() {
+        return Err(Error::refused(
+            "The database is on a server, and looking after its pages is the server's: pg_amcheck does that.",
+        ));
+    }
     let found = app.store.verify().await?;
     if found.is_sound() {
         return Ok(Reply::with_data(json!({ "faults": [] })).toned(
@@ -37,6 +47,11 @@ pub(super) async fn check(app: &App) -> Result<Reply> {
 }
 
 pub(super) async fn backup(app: &App) -> Result<Reply> {
+    if app.store.is_shared() {
+        return Err(Error::refused(
+            "The database is on a server: a copy of it is made there, with pg_dump.",
+        ));
+    }
     let Some(data) = &app.data_dir else {
         return Err(Error::refused(
             "These data are gone at the end anyway: start with --data-dir to keep them.",

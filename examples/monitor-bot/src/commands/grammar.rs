@@ -1,215 +1,75 @@
-//! What can be typed: the one list that help, completion and parsing share.
+//! How a line becomes a [`Command`].
 
+use std::error::Error as _;
 use std::str::FromStr;
+
+use clap::{CommandFactory, Parser};
+use strsim::osa_distance;
 
 use super::Command;
 use crate::error::{Error, Result};
-use crate::metric::checked_part;
-use crate::span::Span;
-
-/// A command as it is shown to people.
-#[derive(Debug)]
-pub struct Entry {
-    /// The words it begins with.
-    pub words: &'static str,
-    /// What follows them.
-    pub arguments: &'static str,
-    /// What it does.
-    pub about: &'static str,
-}
-
-const fn entry(words: &'static str, arguments: &'static str, about: &'static str) -> Entry {
-    Entry {
-        words,
-        arguments,
-        about,
-    }
-}
-
-/// Every command, in the order of help.
-pub const COMMANDS: &[Entry] = &[
-    entry(
-        "status",
-        "[short|full]",
-        "how the machine is; full: every core, disk and interface",
-    ),
-    entry(
-        "history",
-        "METRIC [SPAN]",
-        "a metric over the last 10m, 2h, 7d … (1h), as a plot",
-    ),
-    entry("watch add", "PROCESS", "watch a process by its name"),
-    entry("watch remove", "PROCESS", "watch it no longer"),
-    entry("watch list", "", "the watched processes"),
-    entry(
-        "rule add",
-        "RULE",
-        "alert when memory > 85 for 30s, say; more with help rule",
-    ),
-    entry(
-        "rule remove",
-        "ID|RULE",
-        "remove a rule; its open alerts end",
-    ),
-    entry("rule list", "", "the rules"),
-    entry("alerts", "", "the newest alerts, open or over"),
-    entry(
-        "ack",
-        "ID|METRIC",
-        "an alert was seen: it is silent until it gets graver",
-    ),
-    entry(
-        "admin add",
-        "ID",
-        "let someone change things: on Discord a user's number",
-    ),
-    entry("admin remove", "ID", "let them no longer"),
-    entry("admin list", "", "who may change things"),
-    entry(
-        "db version",
-        "",
-        "the versions of the schema, the program and SQLite",
-    ),
-    entry(
-        "db check",
-        "",
-        "look at every page and every reference of the database",
-    ),
-    entry("db backup", "", "copy the database, into a file of its own"),
-    entry("help", "[COMMAND]", "this list, or more on one command"),
-    entry("quit", "", "close the database and leave"),
-    entry(
-        "wait",
-        "SPAN",
-        "let time pass; with made-up metrics at once",
-    ),
-    entry(
-        "fake",
-        "METRIC VALUE|off",
-        "hold a made-up metric at a value",
-    ),
-];
+use crate::metric::Kind;
 
 /// The longest line that is looked at.
 const LONGEST: usize = 500;
 
-impl FromStr for Command {
-    type Err = Error;
-
-    fn from_str(line: &str) -> Result<Self> {
-        let words = split(line)?;
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let Some((first, rest)) = words.split_first() else {
-            return Ok(Self::Nothing);
-        };
-        let first = first.to_ascii_lowercase();
-        let parsed = match first.as_str() {
-            "watch" | "rule" | "admin" | "db" => two_words(&first, rest)?,
-            _ => one_word(&first, rest)?,
-        };
-        parsed.ok_or_else(|| unclear(&first))
-    }
+#[derive(Parser)]
+#[command(
+    no_binary_name = true,
+    disable_help_flag = true,
+    disable_help_subcommand = true
+)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
 }
 
-fn one_word(first: &str, rest: &[&str]) -> Result<Option<Command>> {
-    Ok(Some(match (first, rest) {
-        ("status", []) => Command::Status { full: false },
-        ("status", [detail]) if detail.eq_ignore_ascii_case("short") => {
-            Command::Status { full: false }
-        }
-        ("status", [detail]) if detail.eq_ignore_ascii_case("full") => {
-            Command::Status { full: true }
-        }
-        ("history", [metric]) => Command::History {
-            metric: metric.parse()?,
-            span: Span::hours(1),
-        },
-        ("history", [metric @ .., span]) if !metric.is_empty() => Command::History {
-            metric: metric.join(" ").parse()?,
-            span: span.parse()?,
-        },
-        ("alerts", []) => Command::Alerts,
-        ("ack", [id]) if id.parse::<i64>().is_ok() => Command::Ack {
-            id: id.parse().ok(),
-            metric: None,
-        },
-        ("ack", [_, ..]) => Command::Ack {
-            id: None,
-            metric: Some(rest.join(" ").parse()?),
-        },
-        ("help" | "?", []) => Command::Help { topic: None },
-        ("help" | "?", _) => Command::Help {
-            topic: Some(rest.join(" ").to_ascii_lowercase()),
-        },
-        ("wait", [span]) => Command::Wait {
-            span: span.parse()?,
-        },
-        ("fake", [metric @ .., value]) if !metric.is_empty() => Command::Fake {
-            metric: metric.join(" ").parse()?,
-            value: held(value)?,
-        },
-        ("quit" | "exit", []) => Command::Quit,
-        _ => return Ok(None),
-    }))
+/// Every command, in the order of help.
+pub fn commands() -> Vec<clap::Command> {
+    Line::command().get_subcommands().cloned().collect()
 }
 
-fn two_words(first: &str, rest: &[&str]) -> Result<Option<Command>> {
-    let Some((second, rest)) = rest.split_first() else {
-        return Ok(None);
+/// How a command is written.
+pub(super) fn usage(command: &clap::Command) -> String {
+    let usage = command.clone().render_usage().to_string();
+    usage.trim_start_matches("Usage:").trim().to_owned()
+}
+
+/// The command that these words ask for, the first of which are its name.
+pub fn parse(words: &[String]) -> Result<Command> {
+    let is = |command: &clap::Command, count: usize| {
+        let name = words
+            .get(..count)
+            .map(|words| words.join(" ").to_ascii_lowercase());
+        let mut names = command.get_all_aliases().chain([command.get_name()]);
+        name.is_some_and(|given| names.any(|name| name == given))
     };
-    // A name with spaces may be typed with quotes or without.
-    let name = rest.join(" ");
-    Ok(Some(
-        match (first, second.to_ascii_lowercase().as_str(), rest) {
-            ("watch", "list", []) => Command::WatchList,
-            ("watch", "add", [_, ..]) => Command::WatchAdd {
-                name: checked_part(&name)?,
-            },
-            ("watch", "remove", [_, ..]) => Command::WatchRemove {
-                name: checked_part(&name)?,
-            },
-            ("rule", "list", []) => Command::RuleList,
-            ("rule", "add", [_, ..]) => Command::RuleAdd {
-                rule: name.parse()?,
-            },
-            ("rule", "remove", [id]) if id.parse::<i64>().is_ok() => Command::RuleRemove {
-                id: id.parse().ok(),
-                rule: None,
-            },
-            ("rule", "remove", [_, ..]) => Command::RuleRemove {
-                id: None,
-                rule: Some(name.parse()?),
-            },
-            ("admin", "list", []) => Command::AdminList,
-            ("admin", "add", [_]) => Command::AdminAdd {
-                id: checked_part(&name)?,
-            },
-            ("admin", "remove", [_]) => Command::AdminRemove {
-                id: checked_part(&name)?,
-            },
-            ("db", "version", []) => Command::DbVersion,
-            ("db", "check", []) => Command::DbCheck,
-            ("db", "backup", []) => Command::DbBackup,
-            _ => return Ok(None),
-        },
-    ))
-}
-
-fn held(value: &str) -> Result<Option<f64>> {
-    if value.eq_ignore_ascii_case("off") {
-        return Ok(None);
+    let found = commands().into_iter().find_map(|command| {
+        let count = command.get_name().split(' ').count();
+        is(&command, count).then_some((command, count))
+    });
+    let (command, count) = found.ok_or_else(|| unclear(&words[0]))?;
+    let mut given = words[count..].to_vec();
+    // A name with spaces may be typed with quotes or without: the first argument takes what is too much.
+    let wanted = command.get_positionals().count();
+    if wanted > 0 && given.len() > wanted {
+        let first = given.drain(..=given.len() - wanted).collect::<Vec<_>>();
+        given.insert(0, first.join(" "));
     }
-    let number = value
-        .parse::<f64>()
-        .ok()
-        .filter(|number| number.is_finite());
-    number
-        .map(Some)
-        .ok_or_else(|| Error::refused(format!("“{value}” is neither a number nor “off”.")))
+    // Nothing here is an option, whatever it begins with.
+    let line = [command.get_name().to_owned(), "--".to_owned()];
+    let read = Line::try_parse_from(line.into_iter().chain(given));
+    read.map(|line| line.command).map_err(|error| {
+        // What reads a value says in a sentence what is wrong with it.
+        let reason = error.source().and_then(|reason| reason.downcast_ref());
+        reason
+            .cloned()
+            .unwrap_or_else(|| Error::refused(format!("Write: {}.", usage(&command))))
+    })
 }
 
 /// The words of a line; quotes keep a word with spaces together.
-fn split(line: &str) -> Result<Vec<String>> {
+pub fn split(line: &str) -> Result<Vec<String>> {
     if line.len() > LONGEST {
         return Err(Error::refused(format!(
             "A line has at most {LONGEST} bytes."
@@ -237,143 +97,177 @@ fn split(line: &str) -> Result<Vec<String>> {
     Ok(words)
 }
 
-/// Why a line was not understood: how the command is used, or which one may have been meant.
-fn unclear(first: &str) -> Error {
-    let uses: Vec<_> = COMMANDS
+/// Whether a line begins as a command does.
+#[cfg(feature = "discord")]
+pub fn is_command(line: &str) -> bool {
+    let first = line.split_whitespace().next().map(str::to_lowercase);
+    commands()
         .iter()
-        .filter(|entry| entry.words.split(' ').next() == Some(first))
-        .map(|entry| {
-            format!("{} {}", entry.words, entry.arguments)
-                .trim_end()
-                .to_owned()
-        })
-        .collect();
+        .any(|command| command.get_name().split(' ').next() == first.as_deref())
+}
+
+/// Why there is no such command: how those are used that begin alike, or which one may have been meant.
+fn unclear(first: &str) -> Error {
+    let first: String = first.to_lowercase().chars().take(30).collect();
+    let commands = commands();
+    let word = |command: &clap::Command| command.get_name().split(' ').next().map(str::to_owned);
+    let alike = commands
+        .iter()
+        .filter(|command| word(command).as_ref() == Some(&first));
+    let uses: Vec<_> = alike.map(usage).collect();
     if !uses.is_empty() {
         return Error::refused(format!("Write: {}.", uses.join(", or: ")));
     }
-    let shown: String = first.chars().take(30).collect();
-    let near = COMMANDS
+    let near = commands
         .iter()
-        .filter_map(|entry| entry.words.split(' ').next())
-        .map(|word| (distance(&shown, word), word))
+        .filter_map(word)
+        .map(|word| (osa_distance(&first, &word), word))
         .filter(|(distance, word)| *distance <= 2 && *distance < word.len())
         .min();
     Error::refused(match near {
-        Some((_, word)) => format!("There is no command “{shown}”. Did you mean “{word}”?"),
-        None => format!("There is no command “{shown}”. Type help for a list."),
+        Some((_, word)) => format!("There is no command “{first}”. Did you mean “{word}”?"),
+        None => format!("There is no command “{first}”. Type help for a list."),
     })
 }
 
-/// How many letters must be changed, added or left out to make one word of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<_> = other.chars().collect();
-    let mut row: Vec<_> = (0..=other.len()).collect();
-    for (above, letter) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = above + 1;
-        for (column, wanted) in other.iter().enumerate() {
-            let change = diagonal + usize::from(letter != *wanted);
-            diagonal = row[column + 1];
-            row[column + 1] = change.min(diagonal + 1).min(row[column] + 1);
+/// What may follow the words `before` and begins with `typed`.
+pub fn completions(before: &str, typed: &str) -> Vec<String> {
+    let before: Vec<_> = before.split_whitespace().collect();
+    let mut found = Vec::new();
+    for command in commands() {
+        let names: Vec<_> = command.get_name().split(' ').collect();
+        if let Some(next) = names.get(before.len()) {
+            if names.starts_with(&before) {
+                found.push((*next).to_owned());
+            }
+        } else if before.starts_with(&names)
+            && let Some(argument) = command.get_positionals().nth(before.len() - names.len())
+        {
+            let values = argument.get_possible_values();
+            found.extend(values.iter().map(|value| value.get_name().to_owned()));
+            if matches!(argument.get_id().as_str(), "metric" | "rule" | "alert") {
+                found.extend(Kind::names().map(str::to_owned));
+            }
         }
     }
-    row[other.len()]
+    found.retain(|word| word.starts_with(typed));
+    found.dedup();
+    found
+}
+
+/// A number of something, or how else it is named.
+pub(super) type IdOr<T> = (Option<i64>, Option<T>);
+
+pub(super) fn id_or<T: FromStr<Err = Error>>(text: &str) -> Result<IdOr<T>> {
+    match text.parse() {
+        Ok(id) => Ok((Some(id), None)),
+        Err(_) => Ok((None, Some(text.parse()?))),
+    }
+}
+
+/// The value that a made-up metric is held at, if any.
+pub(super) type Held = Option<f64>;
+
+pub(super) fn held(text: &str) -> Result<Held> {
+    match text.parse() {
+        Ok(number) if f64::is_finite(number) => Ok(Some(number)),
+        _ if text.eq_ignore_ascii_case("off") => Ok(None),
+        _ => Err(Error::refused(format!(
+            "“{text}” is neither a number nor “off”."
+        ))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Command {
-        line.parse().unwrap()
+    fn read(line: &str) -> Result<Command> {
+        parse(&split(line)?)
     }
 
     fn refusal(line: &str) -> String {
-        line.parse::<Command>().unwrap_err().to_string()
+        read(line).unwrap_err().to_string()
     }
 
     #[test]
     fn commands_are_understood() {
-        assert_eq!(parse("  "), Command::Nothing);
-        assert_eq!(parse("STATUS Full"), Command::Status { full: true });
+        for (line, command) in [
+            ("STATUS Full", "Status { detail: Full }"),
+            ("status", "Status { detail: Short }"),
+            (
+                "history load",
+                "History { metric: Metric { kind: Load, part: None }, span: Span(3600) }",
+            ),
+            (
+                "watch add 'my server'",
+                r#"WatchAdd { process: "my server" }"#,
+            ),
+            (
+                "watch add my server",
+                r#"WatchAdd { process: "my server" }"#,
+            ),
+            ("watch add -x", r#"WatchAdd { process: "-x" }"#),
+            ("exit", "Quit"),
+            ("?", "Help { command: None }"),
+            ("rule remove 3", "RuleRemove { rule: (Some(3), None) }"),
+            ("ack 3", "Ack { alert: (Some(3), None) }"),
+            (
+                "ack disk:/",
+                r#"Ack { alert: (None, Some(Metric { kind: Disk, part: Some("/") })) }"#,
+            ),
+            (
+                "fake disk:/my disk off",
+                r#"Fake { metric: Metric { kind: Disk, part: Some("/my disk") }, value: None }"#,
+            ),
+            ("DB Backup", "DbBackup"),
+        ] {
+            assert_eq!(format!("{:?}", read(line).unwrap()), command, "{line}");
+        }
+        let rule = "load > 4 for 30s".parse().unwrap();
         assert_eq!(
-            parse("history cpu 10m"),
-            Command::History {
-                metric: "cpu".parse().unwrap(),
-                span: "10m".parse().unwrap()
-            }
-        );
-        assert_eq!(
-            parse("watch add \"my server\""),
-            Command::WatchAdd {
-                name: "my server".into()
-            }
-        );
-        assert_eq!(
-            parse("watch add my server"),
-            Command::WatchAdd {
-                name: "my server".into()
-            }
-        );
-        assert_eq!(parse("exit"), Command::Quit);
-        let rule = "memory > 85 for 30s".parse().unwrap();
-        assert_eq!(
-            parse("rule add \"memory > 85 for 30s\""),
+            read("rule add load > 4 for 30s").unwrap(),
             Command::RuleAdd { rule }
         );
-        assert_eq!(
-            parse("rule remove 3"),
-            Command::RuleRemove {
-                id: Some(3),
-                rule: None
-            }
-        );
-        assert_eq!(
-            parse("ack 3"),
-            Command::Ack {
-                id: Some(3),
-                metric: None
-            }
-        );
-        assert_eq!(
-            parse("ack disk:/"),
-            Command::Ack {
-                id: None,
-                metric: "disk:/".parse().ok()
-            }
-        );
-        assert_eq!(parse("DB Backup"), Command::DbBackup);
+        Line::command().debug_assert();
     }
 
     #[test]
     fn what_is_not_understood_is_answered() {
-        assert_eq!(
-            refusal("stauts"),
-            "There is no command “stauts”. Did you mean “status”?"
-        );
-        assert_eq!(
-            refusal("frobnicate"),
-            "There is no command “frobnicate”. Type help for a list."
-        );
-        assert_eq!(
-            refusal("xy"),
-            "There is no command “xy”. Type help for a list."
-        );
-        assert_eq!(refusal("history"), "Write: history METRIC [SPAN].");
-        assert!(refusal("watch").starts_with("Write: watch add PROCESS, or: watch remove"));
+        for (line, refused) in [
+            (
+                "stauts",
+                "There is no command “stauts”. Did you mean “status”?",
+            ),
+            (
+                "frobnicate",
+                "There is no command “frobnicate”. Type help for a list.",
+            ),
+            ("xy", "There is no command “xy”. Type help for a list."),
+            ("history", "Write: history <METRIC> [SPAN]."),
+            ("status fully", "Write: status [short|full]."),
+            ("alerts now", "Write: alerts."),
+            (
+                "watch",
+                "Write: watch add <PROCESS>, or: watch remove <PROCESS>, or: watch list.",
+            ),
+            ("watch add \"x", "A quote is not closed."),
+            ("fake cpu much", "“much” is neither a number nor “off”."),
+        ] {
+            assert_eq!(refusal(line), refused);
+        }
         assert!(refusal("history cpu soon").contains("not a length of time"));
-        assert!(refusal("watch add \"x").contains("quote"));
         assert!(refusal(&"x".repeat(600)).contains("500"));
     }
 
     #[test]
-    fn every_command_of_the_list_is_known_to_the_parser() {
-        for entry in COMMANDS {
-            let refusal = match entry.words.parse::<Command>() {
-                Ok(_) => continue,
-                Err(error) => error.to_string(),
-            };
-            assert!(refusal.starts_with("Write: "), "{}: {refusal}", entry.words);
-        }
+    fn words_are_completed() {
+        assert_eq!(completions("", "st"), ["status"]);
+        assert_eq!(completions("", "w"), ["watch", "wait"]);
+        assert_eq!(completions("watch ", ""), ["add", "remove", "list"]);
+        assert_eq!(completions("status ", "f"), ["full"]);
+        assert_eq!(completions("history ", "mem"), ["memory"]);
+        assert_eq!(completions("rule add ", "sw"), ["swap"]);
+        assert!(completions("history cpu ", "").is_empty());
     }
 }

@@ -1,61 +1,47 @@
 //! `help`
 
-use super::COMMANDS;
+use super::grammar::{commands, usage};
 use crate::error::{Error, Result};
 use crate::metric::Kind;
 use crate::reply::{Cell, Reply, Side, Table, Tone};
 use crate::rules::GRAMMAR;
 
+const RULES: [&str; 4] = [
+    "for: the value must stay there so long. clear: where the alert ends.",
+    "again: repeat the alert when it is so much worse.",
+    "90/95/99: each level is worth an alert of its own.",
+    "memory > 85 for 30s · disk:/ > 90/95/99 · rx > 20M · process:nginx stopped",
+];
+
 pub(super) fn help(topic: Option<&str>) -> Result<Reply> {
+    let topic = topic.unwrap_or_default().to_ascii_lowercase();
     let mut table = Table::new([("", Side::Left), ("", Side::Left)]);
-    for entry in COMMANDS
-        .iter()
-        .filter(|entry| topic.is_none_or(|topic| entry.words.starts_with(topic)))
-    {
-        let usage = format!("{} {}", entry.words, entry.arguments);
-        table.row([
-            Cell::toned(usage.trim_end(), Tone::Strong),
-            entry.about.into(),
-        ]);
+    let mut data = Vec::new();
+    for command in commands() {
+        if command.get_name().starts_with(&topic) {
+            let about = command.get_about().map(ToString::to_string);
+            let (usage, about) = (usage(&command), about.unwrap_or_default());
+            data.push(serde_json::json!({ "usage": usage, "about": about }));
+            table.row([Cell::toned(usage, Tone::Strong), about.into()]);
+        }
     }
-    if table.rows.is_empty() {
+    if data.is_empty() {
         return Err(Error::refused(format!(
-            "There is no command “{}”. Type help for a list.",
-            topic.unwrap_or_default()
+            "There is no command “{topic}”. Type help for a list."
         )));
     }
-    let names: Vec<_> = Kind::names().collect();
-    let data: Vec<_> = table
-        .rows
-        .iter()
-        .map(|row| serde_json::json!({"usage": row[0].text, "about": row[1].text}))
-        .collect();
     let reply = Reply::with_data(data).table(table);
-    Ok(match topic {
-        Some(topic) if topic.starts_with("rule") => reply
-            .text(GRAMMAR)
-            .toned(
-                "for: the value must stay there so long. clear: where the alert ends.",
-                Tone::Dim,
-            )
-            .toned(
-                "again: repeat the alert when it is so much worse.",
-                Tone::Dim,
-            )
-            .toned(
-                "90/95/99: each level is worth an alert of its own.",
-                Tone::Dim,
-            )
-            .toned(
-                "memory > 85 for 30s · disk:/ > 90/95/99 · rx > 20M · process:nginx stopped",
-                Tone::Dim,
-            ),
-        Some(_) => reply,
-        None => reply
-            .toned(format!("Metrics: {}", names.join(" ")), Tone::Dim)
-            .toned(
-                "One of several: cpu:0 disk:/home rx:eth0 process:nginx",
-                Tone::Dim,
-            ),
-    })
+    if topic.starts_with("rule") {
+        return Ok(reply.text(GRAMMAR).toned(RULES.join("\n"), Tone::Dim));
+    }
+    if !topic.is_empty() {
+        return Ok(reply);
+    }
+    let names: Vec<_> = Kind::names().collect();
+    Ok(reply
+        .toned(format!("Metrics: {}", names.join(" ")), Tone::Dim)
+        .toned(
+            "One of several: cpu:0 disk:/home rx:eth0 process:nginx",
+            Tone::Dim,
+        ))
 }

@@ -11,69 +11,148 @@ mod script;
 mod status;
 mod watches;
 
-pub use alerts::event_line;
 #[cfg(any(feature = "web", feature = "discord"))]
 pub use alerts::headline;
-pub use grammar::COMMANDS;
-pub use status::{greeting, places};
 #[cfg(feature = "web")]
-pub use status::{in_short, tone};
+pub use alerts::worst;
+pub use alerts::{event_line, process_line};
+pub use grammar::completions;
+use grammar::{Held, IdOr, held, id_or};
+#[cfg(feature = "discord")]
+pub use grammar::{commands, is_command, parse, split};
+#[cfg(feature = "web")]
+pub use history::{columns, slots};
+#[cfg(feature = "web")]
+pub use status::{current_rules, tone};
+pub use status::{greeting, places};
 
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::metric::Metric;
+use crate::metric::{Metric, checked_part};
 use crate::reply::Reply;
 use crate::rules::Rule;
 use crate::span::Span;
 
-/// A command with everything it needs.
-#[derive(Debug, Clone, PartialEq)]
+/// A command with everything it needs. What is written here is also the help, the completion and what Discord offers.
+#[derive(Debug, Clone, PartialEq, clap::Subcommand)]
 pub enum Command {
-    /// Nothing was typed.
-    Nothing,
-    /// How the machine is; in full with every core, disk and interface.
-    Status { full: bool },
-    /// A metric over the last while.
-    History { metric: Metric, span: Span },
-    /// Watch a process.
-    WatchAdd { name: String },
-    /// Watch it no longer.
-    WatchRemove { name: String },
-    /// What is watched.
-    WatchList,
-    /// Have a rule.
-    RuleAdd { rule: Rule },
-    /// Have it no longer.
-    RuleRemove { id: Option<i64>, rule: Option<Rule> },
-    /// The rules.
-    RuleList,
-    /// The newest alerts.
-    Alerts,
-    /// Say that an alert was seen.
-    Ack {
-        id: Option<i64>,
-        metric: Option<Metric>,
+    /// how the machine is; full: every core, disk and interface
+    Status {
+        /// how much
+        #[arg(
+            value_enum,
+            value_name = "short|full",
+            ignore_case = true,
+            default_value = "short"
+        )]
+        detail: Detail,
     },
-    /// Let someone change things.
-    AdminAdd { id: String },
-    /// Let them no longer.
-    AdminRemove { id: String },
-    /// Who may change things.
+    /// a metric over the last 10m, 2h, 7d … (1h), as a plot
+    History {
+        /// cpu, memory, disk:/ …
+        metric: Metric,
+        /// 10m, 2h, 7d …
+        #[arg(default_value = "1h")]
+        span: Span,
+    },
+    /// watch a process by its name
+    #[command(name = "watch add")]
+    WatchAdd {
+        /// its name
+        #[arg(value_parser = checked_part)]
+        process: String,
+    },
+    /// watch it no longer
+    #[command(name = "watch remove")]
+    WatchRemove {
+        /// its name
+        #[arg(value_parser = checked_part)]
+        process: String,
+    },
+    /// the watched processes
+    #[command(name = "watch list")]
+    WatchList,
+    /// alert when memory > 85 for 30s, say; more with help rule
+    #[command(name = "rule add")]
+    RuleAdd {
+        /// memory > 85 for 30s
+        rule: Rule,
+    },
+    /// remove a rule; its open alerts end
+    #[command(name = "rule remove")]
+    RuleRemove {
+        /// its number or the rule
+        #[arg(value_name = "ID|RULE", value_parser = id_or::<Rule>)]
+        rule: IdOr<Rule>,
+    },
+    /// the rules
+    #[command(name = "rule list")]
+    RuleList,
+    /// the newest alerts, open or over
+    Alerts,
+    /// one of them, and the busiest processes at that time
+    Alert {
+        /// its number
+        id: i64,
+    },
+    /// an alert was seen: it is silent until it gets graver
+    Ack {
+        /// its number, or what it is about: memory, disk:/ …
+        #[arg(value_name = "ID|METRIC", value_parser = id_or::<Metric>)]
+        alert: IdOr<Metric>,
+    },
+    /// let someone change things: on Discord a user's number
+    #[command(name = "admin add")]
+    AdminAdd {
+        /// who
+        #[arg(value_parser = checked_part)]
+        id: String,
+    },
+    /// let them no longer
+    #[command(name = "admin remove")]
+    AdminRemove {
+        /// who
+        #[arg(value_parser = checked_part)]
+        id: String,
+    },
+    /// who may change things
+    #[command(name = "admin list")]
     AdminList,
-    /// The versions of the program, the schema and SQLite.
+    /// the versions of the schema, the program and SQLite
+    #[command(name = "db version")]
     DbVersion,
-    /// Look at every page of the database.
+    /// look at every page and every reference of the database
+    #[command(name = "db check")]
     DbCheck,
-    /// Copy the database.
+    /// copy the database, into a file of its own
+    #[command(name = "db backup")]
     DbBackup,
-    /// What can be typed.
-    Help { topic: Option<String> },
-    /// Let time pass.
-    Wait { span: Span },
-    /// Hold a made-up value, or let it go.
-    Fake { metric: Metric, value: Option<f64> },
-    /// Leave.
+    /// this list, or more on one command
+    #[command(alias = "?")]
+    Help {
+        /// one command
+        command: Option<String>,
+    },
+    /// close the database and leave
+    #[command(alias = "exit")]
     Quit,
+    /// let time pass; with made-up metrics at once
+    Wait { span: Span },
+    /// hold a made-up metric at a value
+    Fake {
+        metric: Metric,
+        #[arg(value_name = "VALUE|off", value_parser = held)]
+        value: Held,
+    },
+}
+
+/// How much of a status is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Detail {
+    /// One line for each kind of metric.
+    Short,
+    /// Every core, disk and interface.
+    Full,
 }
 
 /// Who asks.
@@ -95,6 +174,13 @@ impl Caller {
     }
 }
 
+/// Who may do something.
+enum Needs {
+    Nothing,
+    Admin,
+    Console,
+}
+
 impl Command {
     /// What it takes to be allowed to do this.
     fn needs(&self) -> Needs {
@@ -108,25 +194,18 @@ impl Command {
             | Self::AdminAdd { .. }
             | Self::AdminRemove { .. }
             | Self::DbBackup => Needs::Admin,
-            Self::Nothing
-            | Self::Status { .. }
+            Self::Status { .. }
             | Self::History { .. }
             | Self::WatchList
             | Self::RuleList
             | Self::Alerts
+            | Self::Alert { .. }
             | Self::AdminList
             | Self::DbVersion
             | Self::DbCheck
             | Self::Help { .. } => Needs::Nothing,
         }
     }
-}
-
-/// What it takes to be allowed to do something.
-enum Needs {
-    Nothing,
-    Admin,
-    Console,
 }
 
 /// Does what was asked and answers.
@@ -143,24 +222,26 @@ pub async fn run(app: &App, caller: &Caller, command: Command) -> Result<Reply> 
         }
     }
     match command {
-        Command::Nothing => Ok(Reply::default()),
-        Command::Status { full } => status::status(app, full).await,
+        Command::Status { detail } => status::status(app, detail == Detail::Full).await,
         Command::History { metric, span } => history::history(app, &metric, span).await,
-        Command::WatchAdd { name } => watches::add(app, &name).await,
-        Command::WatchRemove { name } => watches::remove(app, &name).await,
+        Command::WatchAdd { process } => watches::add(app, &process).await,
+        Command::WatchRemove { process } => watches::remove(app, &process).await,
         Command::WatchList => watches::list(app).await,
         Command::RuleAdd { rule } => rules::add(app, caller, &rule).await,
-        Command::RuleRemove { id, rule } => rules::remove(app, id, rule.as_ref()).await,
+        Command::RuleRemove { rule: (id, rule) } => rules::remove(app, id, rule.as_ref()).await,
         Command::RuleList => rules::list(app).await,
         Command::Alerts => alerts::list(app).await,
-        Command::Ack { id, metric } => alerts::acknowledge(app, caller, id, metric.as_ref()).await,
+        Command::Alert { id } => alerts::show(app, id).await,
+        Command::Ack {
+            alert: (id, metric),
+        } => alerts::acknowledge(app, caller, id, metric.as_ref()).await,
         Command::AdminAdd { id } => admins::add(app, caller, &id).await,
         Command::AdminRemove { id } => admins::remove(app, &id).await,
         Command::AdminList => admins::list(app).await,
         Command::DbVersion => database::version(app).await,
         Command::DbCheck => database::check(app).await,
         Command::DbBackup => database::backup(app).await,
-        Command::Help { topic } => help::help(topic.as_deref()),
+        Command::Help { command } => help::help(command.as_deref()),
         Command::Wait { span } => script::wait(app, span).await,
         Command::Fake { metric, value } => script::fake(app, &metric, value),
         Command::Quit => Ok(Reply {
@@ -170,14 +251,19 @@ pub async fn run(app: &App, caller: &Caller, command: Command) -> Result<Reply> 
     }
 }
 
-/// Reads a line and does what it says.
+/// Reads a line and does what it says; an empty one is nothing to do.
 pub async fn answer(app: &App, caller: &Caller, line: &str) -> Result<Reply> {
-    run(app, caller, line.parse()?).await
+    match grammar::split(line)?.as_slice() {
+        [] => Ok(Reply::default()),
+        words => run(app, caller, grammar::parse(words)?).await,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use dbm_core::testing::{Fault, fail_next};
+    use std::time::{Duration, SystemTime};
+
+    use dbm_core::testing::{Fault, fail_next, run_due_jobs, set_clock};
 
     use super::*;
 
@@ -197,7 +283,7 @@ mod tests {
             ("rule add \"cpu > 1\"", "add_rule"),
             ("rule list", "rules"),
             ("rule remove \"cpu > 1\"", "remove_rule"),
-            ("alerts", "latest_alerts"),
+            ("alerts", "alerts"),
             ("admin add 7", "add_admin"),
             ("admin list", "admins"),
             ("admin remove 7", "remove_admin"),
@@ -230,6 +316,31 @@ mod tests {
             "{shown}"
         );
         assert_eq!(reply.data["problem"], problem);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_that_could_not_be_sent_are_told_of() {
+        let away = |_| Box::pin(async { Err(Error::refused("no network")) }) as _;
+        let receivers = vec![crate::store::Receiver::new("away", Box::new(away))];
+        let (app, caller) = (App::telling(receivers).await, Caller::console());
+        answer(&app, &caller, "fake memory 97").await.unwrap();
+        answer(&app, &caller, "wait 5s").await.unwrap();
+        for hours in 1..60 {
+            let now = SystemTime::now() + Duration::from_secs(3_600 * hours);
+            set_clock(&app.store, now).unwrap();
+            run_due_jobs(&app.store).await.unwrap();
+        }
+        for (line, shown) in [
+            (
+                "status",
+                "Messages that could not be sent: 1. See db version.",
+            ),
+            ("db version", "1, at last: no network"),
+        ] {
+            let reply = answer(&app, &caller, line).await.unwrap();
+            let text = crate::render::text(&reply, crate::render::Style::PLAIN);
+            assert!(text.contains(shown), "{text}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

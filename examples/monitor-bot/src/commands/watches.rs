@@ -1,9 +1,10 @@
 //! `watch add`, `watch remove`, `watch list`
 
+use super::status::{current_rules, tone};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::metric::{Kind, Metric};
-use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::reply::{Cell, Reply, Side, Table};
 use crate::span::rough;
 
 pub(super) async fn add(app: &App, name: &str) -> Result<Reply> {
@@ -32,7 +33,8 @@ pub(super) async fn list(app: &App) -> Result<Reply> {
     if watches.is_empty() {
         return Ok(reply.text("No process is watched. Type watch add and its name."));
     }
-    let reading = app.reading();
+    let (reading, rules) = (app.reading(), current_rules(app).await);
+    let (alerts, _) = app.open_alerts().await;
     let mut table = Table::new([
         ("process", Side::Left),
         ("state", Side::Left),
@@ -45,15 +47,14 @@ pub(super) async fn list(app: &App) -> Result<Reply> {
             let metric = Metric::part(kind, &watch.name);
             reading.value(&metric).map(|value| metric.show(value))
         };
+        let running = Metric::part(Kind::Process, &watch.name);
+        let tone = reading
+            .value(&running)
+            .map(|value| tone(&rules, &alerts, &running, value));
         let state = shown(Kind::Process).unwrap_or_else(|| "not yet known".to_owned());
-        let tone = if state == "stopped" {
-            Tone::Bad
-        } else {
-            Tone::Plain
-        };
         table.row([
             watch.name.as_str().into(),
-            Cell::toned(state, tone),
+            Cell::toned(state, tone.unwrap_or_default()),
             shown(Kind::ProcessCpu).unwrap_or_default().into(),
             shown(Kind::ProcessMemory).unwrap_or_default().into(),
             rough(app.clock.now() - watch.added_at).into(),

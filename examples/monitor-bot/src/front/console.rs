@@ -15,9 +15,10 @@ use tokio::sync::mpsc;
 
 use super::{Ending, FrontEnd, Screen};
 use crate::app::App;
-use crate::commands::{COMMANDS, Caller, greeting};
+use crate::commands::{Caller, completions, greeting};
 use crate::error::{Error, Result};
-use crate::metric::Kind;
+
+const PROMPT: &str = "bot> ";
 
 /// The prompt of a terminal.
 pub struct Console {
@@ -35,7 +36,6 @@ impl Console {
             |error: ReadlineError| Error::refused(format!("The terminal cannot be used: {error}."));
         let config = Config::builder()
             .completion_type(CompletionType::List)
-            .auto_add_history(true)
             .build();
         let mut editor = Editor::with_config(config).map_err(unusable)?;
         editor.set_helper(Some(Words));
@@ -54,29 +54,32 @@ impl Console {
 }
 
 impl FrontEnd for Console {
-    async fn run(self, app: Arc<App>) -> Ending {
-        if let Ok(greeting) = greeting(&app).await
-            && self.screen.show("status", &greeting).is_err()
-        {
-            return Ending::Done;
+    async fn run(self, app: Arc<App>) -> Result<Ending> {
+        if let Ok(greeting) = greeting(&app).await {
+            self.screen.show("status", &greeting)?;
         }
         let mut editor = self.editor;
         if let Ok(printer) = editor.create_external_printer() {
             tokio::spawn(tell(Arc::clone(&app), self.screen, printer));
         }
-        let (wanted, mut lines) = read(editor, self.history);
+        let (wanted, mut typed) = read(editor, self.history, self.screen);
         let caller = Caller::console();
         while wanted.send(()).is_ok() {
-            let Some(line) = lines.recv().await else {
+            let Some(text) = typed.recv().await else {
                 break;
             };
-            match self.screen.answer(&app, &caller, &line).await {
-                Some(Ok(reply)) if reply.quit => break,
-                Some(_) => {}
-                None => break,
+            // What is pasted can have several lines.
+            for (index, line) in text.lines().enumerate() {
+                if index > 0 {
+                    self.screen.write(&format!("{PROMPT}{line}\n"))?;
+                }
+                let answer = self.screen.answer(&app, &caller, line).await?;
+                if answer.is_ok_and(|reply| reply.quit) {
+                    return Ok(Ending::Done);
+                }
             }
         }
-        Ending::Done
+        Ok(Ending::Done)
     }
 }
 
@@ -96,25 +99,39 @@ async fn tell(app: Arc<App>, screen: Screen, mut printer: impl ExternalPrinter) 
     }
 }
 
-/// A thread of its own, for a read cannot be cancelled; it reads the next line when the last one was answered.
+/// A thread of its own, for a read cannot be cancelled; it reads on when the last lines were answered.
 fn read(
     mut editor: Editor<Words, FileHistory>,
     history: Option<PathBuf>,
+    screen: Screen,
 ) -> (std::sync::mpsc::Sender<()>, mpsc::Receiver<String>) {
     let (sender, receiver) = mpsc::channel(1);
     let (wanted, wants) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         while wants.recv().is_ok() {
-            // Ctrl-C and Ctrl-D end the loop: the bot then closes as with `quit`.
-            let Ok(line) = editor.readline("bot> ") else {
-                return;
+            let text = loop {
+                match editor.readline(PROMPT) {
+                    Ok(text) => break text,
+                    // As in a shell, Ctrl-C leaves a line half typed, and not the program.
+                    Err(ReadlineError::Interrupted) => {
+                        let _ = screen.write("Type quit or press Ctrl-D to leave.\n");
+                    }
+                    // Ctrl-D: the bot closes as with `quit`.
+                    Err(_) => return,
+                }
             };
-            if let Some(history) = &history
-                && let Err(error) = editor.save_history(history)
-            {
+            let remembered = text
+                .lines()
+                .try_for_each(|line| editor.add_history_entry(line).map(drop))
+                .and_then(|()| {
+                    history
+                        .as_ref()
+                        .map_or(Ok(()), |file| editor.save_history(file))
+                });
+            if let Err(error) = remembered {
                 tracing::warn!(%error, "what was typed cannot be remembered");
             }
-            if sender.blocking_send(line).is_err() {
+            if sender.blocking_send(text).is_err() {
                 return;
             }
         }
@@ -136,40 +153,12 @@ impl Completer for Words {
     ) -> rustyline::Result<(usize, Vec<Pair>)> {
         let typed = &line[..position];
         let start = typed.rfind(' ').map_or(0, |space| space + 1);
-        let pair = |word: &str| Pair {
-            display: word.to_owned(),
+        let pair = |word: String| Pair {
             replacement: format!("{word} "),
+            display: word,
         };
-        let depth = typed[..start].split_whitespace().count();
-        let before: Vec<_> = typed.split_whitespace().take(depth).collect();
-        let mut words: Vec<_> = COMMANDS
-            .iter()
-            .filter(|entry| {
-                entry
-                    .words
-                    .split(' ')
-                    .take(depth)
-                    .eq(before.iter().copied())
-            })
-            .filter_map(|entry| entry.words.split(' ').nth(depth))
-            .collect();
-        if depth == 1 && before == ["status"] {
-            words.extend(["short", "full"]);
-        }
-        if depth == 1 && matches!(before[0], "history" | "fake")
-            || depth == 2 && before == ["rule", "add"]
-        {
-            words.extend(Kind::names());
-        }
-        words.dedup();
-        Ok((
-            start,
-            words
-                .into_iter()
-                .filter(|word| word.starts_with(&typed[start..]))
-                .map(pair)
-                .collect(),
-        ))
+        let words = completions(&typed[..start], &typed[start..]);
+        Ok((start, words.into_iter().map(pair).collect()))
     }
 }
 
@@ -182,7 +171,12 @@ impl Helper for Words {}
 
 #[cfg(unix)]
 mod terminal {
+    use std::io::Write;
+
     use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+
+    /// The prompt has pasted text marked as such.
+    const PASTED_AS_TYPED: &[u8] = b"\x1b[?2004l";
 
     /// How the terminal was: a signal ends the bot while the prompt has it in another mode.
     pub(super) struct Mode(Option<Termios>);
@@ -197,6 +191,7 @@ mod terminal {
         fn drop(&mut self) {
             if let Some(mode) = &self.0 {
                 // Nothing can be done about a terminal that is gone.
+                let _ = std::io::stdout().write_all(PASTED_AS_TYPED);
                 let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, mode);
             }
         }

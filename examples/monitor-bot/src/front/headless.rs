@@ -6,6 +6,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{Ending, FrontEnd, Screen};
 use crate::app::App;
+use crate::error::Result;
 
 /// A service.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub struct Headless {
 }
 
 impl FrontEnd for Headless {
-    async fn run(self, app: Arc<App>) -> Ending {
+    async fn run(self, app: Arc<App>) -> Result<Ending> {
         let mut events = app.events();
         // A log that is gone is no reason to stop watching.
         let _ = self.screen.write(&self.screen.started(&app));
@@ -25,7 +26,7 @@ impl FrontEnd for Headless {
                     let _ = self.screen.write(&self.screen.tell(&app, &event));
                 }
                 Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return Ending::Done,
+                Err(RecvError::Closed) => return Ok(Ending::Done),
             }
         }
     }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::{Ending, FrontEnd, Screen};
 use crate::app::App;
 use crate::commands::Caller;
+use crate::error::Result;
 
 /// Reads standard input.
 #[derive(Debug)]
@@ -17,19 +18,18 @@ pub struct Lines {
 }
 
 impl FrontEnd for Lines {
-    async fn run(self, app: Arc<App>) -> Ending {
+    async fn run(self, app: Arc<App>) -> Result<Ending> {
         let mut lines = read();
         let caller = Caller::console();
         let mut ending = Ending::Done;
         while let Some(line) = lines.recv().await {
-            match self.screen.answer(&app, &caller, &line).await {
-                Some(Ok(reply)) if reply.quit => break,
-                Some(Ok(_)) => {}
-                Some(Err(_)) => ending = Ending::Failed,
-                None => break,
+            match self.screen.answer(&app, &caller, &line).await? {
+                Ok(reply) if reply.quit => break,
+                Ok(_) => {}
+                Err(_) => ending = Ending::Failed,
             }
         }
-        ending
+        Ok(ending)
     }
 }
 

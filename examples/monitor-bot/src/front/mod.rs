@@ -8,24 +8,40 @@ pub mod lines;
 pub mod script;
 #[cfg(feature = "web")]
 pub mod web;
+pub mod webhook;
 
+use std::fmt::Display;
 use std::future::Future;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
-use terminal_size::terminal_size_of;
+use terminal_size::{Height, Width, terminal_size_of};
 
 use crate::app::App;
 use crate::commands::{self, Caller, event_line, places};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::render::{self, Style};
 use crate::reply::{Reply, Tone};
-use crate::store::{Event, EventKind};
+use crate::settings::Settings;
+use crate::store::{Event, EventKind, Receiver};
 
 /// A way to talk to the bot.
 pub trait FrontEnd {
     /// Serves until whoever is served has had enough. Dropped when the bot stops for another reason.
-    fn run(self, app: Arc<App>) -> impl Future<Output = Ending> + Send;
+    fn run(self, app: Arc<App>) -> impl Future<Output = Result<Ending>> + Send;
+}
+
+/// Everybody who is told what happens without sitting at the machine.
+pub fn receivers(settings: &Settings) -> Result<Vec<Receiver>, Error> {
+    let webhooks = settings.webhook.iter();
+    let webhooks = webhooks.map(|(name, webhook)| webhook.receiver(name));
+    #[cfg(feature = "discord")]
+    let webhooks = webhooks.chain(
+        discord::Discord::from_env(settings.discord.clone())
+            .and_then(|discord| discord.receiver())
+            .map(Ok),
+    );
+    webhooks.collect()
 }
 
 /// How a front end ended.
@@ -50,10 +66,7 @@ impl Screen {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let colour = wanted && !json && io::stdout().is_terminal();
         Self {
-            style: Style {
-                colour,
-                ..Style::PLAIN
-            },
+            style: Style { colour, room: None },
             json,
         }
     }
@@ -63,35 +76,25 @@ impl Screen {
         self.json
     }
 
-    /// Does what a line says and shows the answer. None when there is nobody left to read it.
-    pub async fn answer(
-        self,
-        app: &App,
-        caller: &Caller,
-        line: &str,
-    ) -> Option<Result<Reply, Error>> {
+    /// Does what a line says and shows the answer; where that cannot be shown, everything ends.
+    pub async fn answer(self, app: &App, caller: &Caller, line: &str) -> Result<Result<Reply>> {
         let answer = commands::answer(app, caller, line).await;
         match &answer {
-            Ok(reply) => self.show(line, reply),
-            Err(error) => self.fail(line, error),
+            Ok(reply) => self.show(line, reply)?,
+            Err(error) => self.fail(line, error)?,
         }
-        .ok()
-        .map(|()| answer)
+        Ok(answer)
     }
 
     /// Shows an answer.
-    pub fn show(self, command: &str, reply: &Reply) -> io::Result<()> {
+    pub fn show(self, command: &str, reply: &Reply) -> Result<()> {
         if !self.json {
             // A window may have another size each time.
-            let columns = terminal_size_of(io::stdout())
-                .map_or(Style::PLAIN.columns, |(width, _)| width.0.into());
-            return self.write(&render::text(
-                reply,
-                Style {
-                    columns,
-                    ..self.style
-                },
-            ));
+            let mut style = self.style;
+            if let Some((Width(columns), Height(lines))) = terminal_size_of(io::stdout()) {
+                style.room = Some((columns, lines));
+            }
+            return self.write(&render::text(reply, style));
         }
         if reply.data.is_null() {
             return Ok(());
@@ -99,7 +102,7 @@ impl Screen {
         self.write(&format!("{}\n", render::json(command, reply)))
     }
 
-    fn fail(self, command: &str, error: &Error) -> io::Result<()> {
+    fn fail(self, command: &str, error: &Error) -> Result<()> {
         if self.json {
             return self.write(&format!("{}\n", render::json_error(command, error)));
         }
@@ -137,9 +140,14 @@ impl Screen {
     }
 
     /// Writes as it is. `print!` would panic when the other end of a pipe is gone.
-    pub fn write(self, text: &str) -> io::Result<()> {
+    pub fn write(self, text: &str) -> Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())?;
-        out.flush()
+        Ok(out.flush()?)
     }
+}
+
+/// Says on standard error what goes wrong. `eprintln!` would panic when that is gone.
+pub fn complain(text: impl Display) {
+    let _ = writeln!(io::stderr(), "monitor-bot: {text}");
 }

@@ -12,7 +12,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Ending, FrontEnd, Screen};
+use super::{Ending, FrontEnd, Screen, complain};
 use crate::app::App;
 use crate::commands::{self, Caller};
 use crate::error::{Error, Result};
@@ -42,49 +42,40 @@ impl Script {
         })
     }
 
-    /// One line; the answer stays there for the expectations that follow.
+    /// One line, which may be the end; the answer stays there for the expectations that follow.
     async fn step(&self, app: &App, line: &str, answer: &mut String) -> Result<bool> {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        match word {
-            "expect" => expect(rest, answer, true).map(|()| false),
-            "expect-not" => expect(rest, answer, false).map(|()| false),
-            "fails" => {
-                self.prompt(line);
-                match commands::answer(app, &Caller::console(), rest).await {
-                    Ok(_) => Err(Error::refused(
-                        "This should have been refused, but it was done.",
-                    )),
-                    Err(error) => {
-                        *answer = error.to_string();
-                        self.screen
-                            .fail(rest, &error)
-                            .map_err(|error| gone(&error))?;
-                        Ok(false)
-                    }
-                }
-            }
-            _ => {
-                self.prompt(line);
-                let reply = commands::answer(app, &Caller::console(), line).await?;
+        let refused = match word {
+            "expect" => return expect(rest, answer, true),
+            "expect-not" => return expect(rest, answer, false),
+            "fails" => true,
+            _ => false,
+        };
+        if !self.screen.is_json() {
+            self.screen.write(&format!("> {line}\n"))?;
+        }
+        let line = if refused { rest } else { line };
+        match commands::answer(app, &Caller::console(), line).await {
+            Ok(_) if refused => Err(Error::refused(
+                "This should have been refused, but it was done.",
+            )),
+            Ok(reply) => {
                 *answer = render::text(&reply, Style::PLAIN);
-                self.screen
-                    .show(line, &reply)
-                    .map_err(|error| gone(&error))?;
+                self.screen.show(line, &reply)?;
                 Ok(reply.quit)
             }
-        }
-    }
-
-    fn prompt(&self, line: &str) {
-        if !self.screen.is_json() {
-            // Whether anybody reads shows when the answer is written.
-            let _ = self.screen.write(&format!("> {line}\n"));
+            Err(error) if refused => {
+                *answer = error.to_string();
+                self.screen.fail(line, &error)?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
 }
 
 impl FrontEnd for Script {
-    async fn run(self, app: Arc<App>) -> Ending {
+    async fn run(self, app: Arc<App>) -> Result<Ending> {
         let mut answer = String::new();
         for (index, line) in self.lines.iter().enumerate() {
             let line = line.trim();
@@ -94,27 +85,28 @@ impl FrontEnd for Script {
             match self.step(&app, line, &mut answer).await {
                 Ok(false) => {}
                 Ok(true) => break,
+                Err(error @ Error::Unwritable(_)) => return Err(error),
                 Err(error) => {
+                    self.screen.fail(line, &error)?;
                     let place = format!("{}:{}", self.path.display(), index + 1);
-                    let _ = self.screen.fail(line, &error);
-                    eprintln!("{place}: {line}: {error}");
-                    return Ending::Failed;
+                    complain(format!("{place}: {line}: {error}"));
+                    return Ok(Ending::Failed);
                 }
             }
         }
-        Ending::Done
+        Ok(Ending::Done)
     }
 }
 
-/// Spaces of any number are one, so that an expectation need not know how wide a column is.
-fn expect(text: &str, answer: &str, wanted: bool) -> Result<()> {
+/// Never an end of the script. Spaces of any number are one, so that an expectation need not know how wide a column is.
+fn expect(text: &str, answer: &str, wanted: bool) -> Result<bool> {
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = squeezed(text.trim().trim_matches('"'));
     if text.is_empty() {
         return Err(Error::refused("Write: expect TEXT, or: expect-not TEXT."));
     }
     match (squeezed(answer).contains(&text), wanted) {
-        (true, true) | (false, false) => Ok(()),
+        (true, true) | (false, false) => Ok(false),
         (false, true) => Err(Error::refused(format!(
             "The last answer does not contain “{text}”."
         ))),
@@ -122,10 +114,6 @@ fn expect(text: &str, answer: &str, wanted: bool) -> Result<()> {
             "The last answer contains “{text}”."
         ))),
     }
-}
-
-fn gone(error: &std::io::Error) -> Error {
-    Error::refused(format!("The answer cannot be written: {error}."))
 }
 
 #[cfg(test)]

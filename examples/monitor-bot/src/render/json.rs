@@ -15,6 +15,7 @@ pub fn error(command: &str, error: &Error) -> Value {
     let kind = match error {
         Error::Refused(_) => "refused",
         Error::Database(_) => "database",
+        Error::Unwritable(_) => "output",
     };
     json!({ "ok": false, "command": command, "error": { "kind": kind, "message": error.to_string() } })
 }

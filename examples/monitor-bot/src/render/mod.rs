@@ -13,15 +13,15 @@ use crate::reply::{Block, Reply, Tone};
 pub struct Style {
     /// Whether colours are wanted.
     pub colour: bool,
-    /// How many columns there are.
-    pub columns: usize,
+    /// The columns and lines of the window, if it is one.
+    pub room: Option<(u16, u16)>,
 }
 
 impl Style {
     /// For files, pipes and chats.
     pub const PLAIN: Self = Self {
         colour: false,
-        columns: usize::MAX,
+        room: None,
     };
 
     /// The text in the colour of its meaning.
@@ -78,9 +78,4 @@ pub fn harmless(text: &str) -> String {
             }
         })
         .collect()
-}
-
-/// The columns a text takes; wide letters are rare here and count as one.
-fn columns(text: &str) -> usize {
-    text.chars().count()
 }

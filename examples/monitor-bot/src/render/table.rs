@@ -1,85 +1,97 @@
-//! A table in columns of equal width, without lines: easy to read and to cut out.
+//! A table in columns without lines between: easy to read and to cut out.
 
-use super::{Style, columns, harmless};
+use comfy_table::presets::NOTHING;
+use comfy_table::{Attribute, CellAlignment, Color, ContentArrangement};
+
+use super::{Style, harmless};
 use crate::reply::{Cell, Side, Table, Tone};
 
-const GAP: &str = "  ";
-/// A cell is never wider: the longest names are cut.
-const WIDEST: usize = 90;
-
 pub(super) fn render(table: &Table, style: Style) -> String {
-    let heads: Vec<_> = table
-        .columns
-        .iter()
-        .map(|(title, _)| Cell::toned(*title, Tone::Dim))
-        .collect();
-    let rows: Vec<Vec<Cell>> = std::iter::once(&heads)
-        .chain(&table.rows)
-        .map(|row| {
-            row.iter()
-                .map(|cell| Cell::toned(cut(&harmless(&cell.text)), cell.tone))
-                .collect()
-        })
-        .collect();
-    let widths: Vec<_> = (0..table.columns.len())
-        .map(|column| {
-            rows.iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| columns(&cell.text))
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
+    let mut shown = comfy_table::Table::new();
+    shown.load_style(NOTHING).style_text_only();
+    if style.colour {
+        shown.enforce_styling();
+    } else {
+        shown.force_no_tty();
+    }
+    if let Some((columns, _)) = style.room {
+        let arrangement = ContentArrangement::Dynamic;
+        shown
+            .set_content_arrangement(arrangement)
+            .set_width(columns);
+    }
     // A table whose columns need no names has no head.
-    let unnamed = heads.iter().all(|head| head.text.is_empty());
-    rows.iter()
-        .skip(usize::from(unnamed))
-        .map(|row| line(table, row, &widths, style))
-        .collect()
+    if table.columns.iter().any(|(head, _)| !head.is_empty()) {
+        let heads = table
+            .columns
+            .iter()
+            .map(|(head, _)| Cell::toned(*head, Tone::Dim));
+        shown.set_header(heads.map(|head| cell(&head)));
+    }
+    shown.add_rows(table.rows.iter().map(|row| row.iter().map(cell)));
+    for (column, (_, side)) in shown.column_iter_mut().zip(&table.columns) {
+        let gap = if column.index == 0 { 0 } else { 2 };
+        column.set_padding((gap, 0));
+        column.set_cell_alignment(match side {
+            Side::Left => CellAlignment::Left,
+            Side::Right => CellAlignment::Right,
+        });
+    }
+    shown.trim_fmt() + "\n"
 }
 
-fn line(table: &Table, row: &[Cell], widths: &[usize], style: Style) -> String {
-    let mut out = String::new();
-    for (index, cell) in row.iter().enumerate() {
-        let space = " ".repeat(widths[index].saturating_sub(columns(&cell.text)));
-        let text = style.paint(&cell.text, cell.tone);
-        if index > 0 {
-            out.push_str(GAP);
-        }
-        match table.columns[index].1 {
-            Side::Right => out.extend([space, text]),
-            Side::Left if index + 1 == row.len() => out.push_str(&text),
-            Side::Left => out.extend([text, space]),
-        }
+fn cell(cell: &Cell) -> comfy_table::Cell {
+    let shown = comfy_table::Cell::new(harmless(&cell.text));
+    match cell.tone {
+        _ if cell.text.is_empty() => shown,
+        Tone::Plain => shown,
+        Tone::Strong => shown.add_attribute(Attribute::Bold),
+        Tone::Dim => shown.add_attribute(Attribute::Dim),
+        Tone::Good => shown.fg(Color::DarkGreen),
+        Tone::Warn => shown.fg(Color::DarkYellow),
+        Tone::Bad => shown.fg(Color::DarkRed).add_attribute(Attribute::Bold),
     }
-    out.truncate(out.trim_end().len());
-    out.push('\n');
-    out
-}
-
-fn cut(text: &str) -> String {
-    if columns(text) <= WIDEST {
-        return text.to_owned();
-    }
-    text.chars().take(WIDEST - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn numbers_stand_right_and_no_line_ends_in_spaces() {
+    fn table() -> Table {
         let mut table = Table::new([
             ("name", Side::Left),
             ("value", Side::Right),
             ("note", Side::Left),
         ]);
         table.row(["cpu".into(), "7".into(), "".into()]);
-        table.row(["memory".into(), "100".into(), "full".into()]);
+        table.row([
+            "服务器".into(),
+            "100".into(),
+            Cell::toned("full to the brim", Tone::Bad),
+        ]);
+        table
+    }
+
+    #[test]
+    fn numbers_stand_right_wide_letters_count_twice_and_no_line_ends_in_spaces() {
         assert_eq!(
-            render(&table, Style::PLAIN),
-            "name    value  note\ncpu         7\nmemory    100  full\n"
+            render(&table(), Style::PLAIN),
+            "name    value  note\ncpu         7\n服务器    100  full to the brim\n"
+        );
+    }
+
+    #[test]
+    fn a_narrow_window_breaks_cells_and_not_rows() {
+        let room = Some((24, 24));
+        assert_eq!(
+            render(
+                &table(),
+                Style {
+                    room,
+                    ..Style::PLAIN
+                }
+            ),
+            "name    value  note\ncpu         7\n服务器    100  full to\n               the brim\n"
         );
     }
 

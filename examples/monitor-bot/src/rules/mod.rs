@@ -1,11 +1,16 @@
-//! Rules: when a value is worth an alert. How they are written; `judge` says how they are applied.
+//! Rules: when a value is worth an alert. How they are written; `judge` says how one is applied, `weigh` how all are.
 
+mod alert;
 mod judge;
+mod weigh;
 
 use std::fmt;
 use std::str::FromStr;
 
-pub use judge::{Open, Pending, Track, Verdict, judge};
+pub use alert::{Alert, End, Event, EventKind};
+pub use judge::Pending;
+use judge::{Verdict, judge};
+pub use weigh::State;
 
 use crate::error::Error;
 use crate::metric::{Kind, Metric, Unit};
@@ -67,6 +72,11 @@ impl Rule {
             .iter()
             .filter(|level| self.is_worse(value, **level))
             .count()
+    }
+
+    /// What a value must pass to be on a level, counted from 1.
+    pub fn threshold(&self, level: usize) -> Option<f64> {
+        self.levels.get(level.checked_sub(1)?).copied()
     }
 
     /// Whether one value is worse than another.

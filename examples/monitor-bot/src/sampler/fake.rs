@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
-use super::Reading;
+use super::{Process, Reading};
 use crate::metric::{Kind, Metric, bytes};
 
 /// A machine that does not exist.
@@ -16,7 +16,8 @@ pub struct Fake {
 /// The middle of a wave, how far it swings, how much noise is on it, and its period in seconds.
 type Wave = (f64, f64, f64, f64);
 
-const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+const MIB: f64 = 1024.0 * 1024.0;
+const GIB: f64 = 1024.0 * MIB;
 const MEMORY: f64 = 16.0 * GIB;
 const SWAP: f64 = 4.0 * GIB;
 const DISKS: [(&str, f64, Wave); 2] = [
@@ -55,27 +56,15 @@ impl Fake {
         for (value, metric) in cores {
             reading.add(metric, value, "");
         }
-        for (part, period) in [(None, 900.0), (Some("5"), 1_800.0), (Some("15"), 3_600.0)] {
-            let metric = Metric {
-                kind: Kind::Load,
-                part: part.map(str::to_owned),
-            };
-            self.add(&mut reading, metric, (0.8, 0.5, 0.1, period), |_| {
-                String::new()
-            });
+        for (metric, wave) in [
+            (Metric::whole(Kind::Load), (0.8, 0.5, 0.1, 900.0)),
+            (Metric::part(Kind::Load, "5"), (0.8, 0.5, 0.1, 1_800.0)),
+            (Metric::part(Kind::Load, "15"), (0.8, 0.5, 0.1, 3_600.0)),
+            (Metric::whole(Kind::Memory), (56.0, 6.0, 0.8, 3_000.0)),
+            (Metric::whole(Kind::Swap), (6.0, 2.0, 0.2, 5_400.0)),
+        ] {
+            self.add(&mut reading, metric, wave);
         }
-        self.add(
-            &mut reading,
-            Metric::whole(Kind::Memory),
-            (56.0, 6.0, 0.8, 3_000.0),
-            |value| share(value, MEMORY),
-        );
-        self.add(
-            &mut reading,
-            Metric::whole(Kind::Swap),
-            (6.0, 2.0, 0.2, 5_400.0),
-            |value| share(value, SWAP),
-        );
         self.disks(&mut reading);
         for kind in [Kind::Rx, Kind::Tx] {
             let metric = Metric::part(kind, "eth0");
@@ -83,12 +72,8 @@ impl Fake {
             reading.add(Metric::whole(kind), value, "");
             reading.add(metric, value, "");
         }
-        self.add(
-            &mut reading,
-            Metric::whole(Kind::Temperature),
-            (52.0, 6.0, 1.0, 2_400.0),
-            |_| String::new(),
-        );
+        let temperature = Metric::whole(Kind::Temperature);
+        self.add(&mut reading, temperature, (52.0, 6.0, 1.0, 2_400.0));
         reading.add(
             Metric::whole(Kind::Uptime),
             (at - 1_766_880_000).max(0) as f64,
@@ -122,30 +107,35 @@ impl Fake {
         let runs = self.held(&running).unwrap_or(1.0);
         reading.add(running, runs, "");
         if runs >= 1.0 {
-            self.add(
-                reading,
-                Metric::part(Kind::ProcessCpu, name),
-                (4.0, 3.0, 1.0, 800.0),
-                |_| String::new(),
-            );
-            let memory = (
-                200.0 * 1024.0 * 1024.0,
-                40.0 * 1024.0 * 1024.0,
-                100_000.0,
-                5_000.0,
-            );
-            self.add(
-                reading,
-                Metric::part(Kind::ProcessMemory, name),
-                memory,
-                |_| String::new(),
-            );
+            let (cpu, memory) = (Kind::ProcessCpu, Kind::ProcessMemory);
+            self.add(reading, Metric::part(cpu, name), (4.0, 3.0, 1.0, 800.0));
+            let wave = (200.0 * MIB, 40.0 * MIB, 100_000.0, 5_000.0);
+            self.add(reading, Metric::part(memory, name), wave);
         }
     }
 
-    fn add(&self, reading: &mut Reading, metric: Metric, wave: Wave, note: impl Fn(f64) -> String) {
+    fn add(&self, reading: &mut Reading, metric: Metric, wave: Wave) {
         let value = self.value(&metric, reading.at, wave);
-        reading.add(metric, value, note(value));
+        let note = match metric.kind {
+            Kind::Memory => share(value, MEMORY),
+            Kind::Swap => share(value, SWAP),
+            _ => String::new(),
+        };
+        reading.add(metric, value, note);
+    }
+
+    /// Some processes, each as busy as its number says.
+    pub(super) fn all_processes(&self) -> Vec<Process> {
+        let names = [
+            "postgres", "nginx", "sshd", "systemd", "cron", "bash", "rsyslogd",
+        ];
+        let made_up = |(number, name): (u32, &str)| Process {
+            id: 100 + number,
+            name: name.to_owned(),
+            cpu: f64::from(80 >> number),
+            memory: MEMORY / f64::from(8 << number),
+        };
+        (0..).zip(names).map(made_up).collect()
     }
 
     fn held(&self, metric: &Metric) -> Option<f64> {

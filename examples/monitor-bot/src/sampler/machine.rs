@@ -8,7 +8,7 @@ use sysinfo::{
     ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System,
 };
 
-use super::Reading;
+use super::{self as sampler, Reading};
 use crate::error::Error;
 use crate::metric::{Kind, Metric, bytes};
 
@@ -58,6 +58,29 @@ impl Machine {
         }
         self.processes(&mut reading, watched);
         reading
+    }
+
+    /// Every process, and what it uses between two looks.
+    pub(super) fn all_processes(&mut self) -> Vec<sampler::Process> {
+        self.refresh_processes();
+        std::thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL);
+        self.refresh_processes();
+        let all = self.system.processes().values();
+        all.map(|process| sampler::Process {
+            id: process.pid().as_u32(),
+            name: process.name().to_string_lossy().into_owned(),
+            cpu: process.cpu_usage().into(),
+            memory: process.memory() as f64,
+        })
+        .collect()
+    }
+
+    fn refresh_processes(&mut self) {
+        // Linux has threads among the processes, each with the memory of all.
+        let wanted = ProcessRefreshKind::nothing().without_tasks();
+        let wanted = wanted.with_cpu().with_memory();
+        self.system
+            .refresh_processes_specifics(ProcessesToUpdate::All, true, wanted);
     }
 
     fn processor(&mut self, reading: &mut Reading) {
@@ -189,9 +212,7 @@ impl Machine {
         if watched.is_empty() {
             return;
         }
-        let wanted = ProcessRefreshKind::nothing().with_cpu().with_memory();
-        self.system
-            .refresh_processes_specifics(ProcessesToUpdate::All, true, wanted);
+        self.refresh_processes();
         for name in watched {
             let found: Vec<_> = self
                 .system
@@ -270,6 +291,22 @@ fn measures_processor(label: &str) -> bool {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_is_no_process() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || stopped.recv());
+        let mut machine = Machine::new().unwrap();
+        let all = machine.all_processes();
+        let ids: Vec<_> = all.iter().map(|process| process.id).collect();
+        assert!(ids.contains(&std::process::id()));
+        for task in std::fs::read_dir("/proc/self/task").unwrap() {
+            let task: u32 = task.unwrap().file_name().to_str().unwrap().parse().unwrap();
+            assert!(task == std::process::id() || !ids.contains(&task));
+        }
+        drop(stop);
+        thread.join().unwrap().unwrap_err();
+    }
 
     #[test]
     fn a_disk_is_as_full_as_df_says() {

@@ -3,7 +3,7 @@
 mod fake;
 mod machine;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::metric::Metric;
@@ -29,6 +29,42 @@ pub struct Sample {
     /// What a screen adds to it: `3.1 of 15.5 GiB`. Not stored.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
+}
+
+/// The processes that use most.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Processes {
+    /// By processor time, the first uses most.
+    pub cpu: Vec<Process>,
+    /// By memory.
+    pub memory: Vec<Process>,
+}
+
+/// A running process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Its share of one core in percent.
+    pub cpu: f64,
+    /// Its memory in bytes.
+    pub memory: f64,
+}
+
+impl Processes {
+    fn busiest(mut all: Vec<Process>) -> Self {
+        const SHOWN: usize = 5;
+        let mut first_by = |use_of: fn(&Process) -> f64| {
+            all.sort_by(|one, other| use_of(other).total_cmp(&use_of(one)));
+            all.iter().take(SHOWN).cloned().collect()
+        };
+        Self {
+            cpu: first_by(|process| process.cpu),
+            memory: first_by(|process| process.memory),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +130,14 @@ impl Sampler {
             Self::Machine(machine) => machine.read(at, watched),
             Self::Fake(fake) => fake.read(at, watched),
         }
+    }
+
+    /// What uses most right now; takes a moment, too.
+    pub fn busiest(&mut self) -> Processes {
+        Processes::busiest(match self {
+            Self::Machine(machine) => machine.all_processes(),
+            Self::Fake(fake) => fake.all_processes(),
+        })
     }
 
     /// Holds a made-up value, or lets it go again; false where values are real.

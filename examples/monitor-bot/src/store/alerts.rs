@@ -1,113 +1,94 @@
-//! Alerts: raised, announced again, acknowledged and cleared, each in the transaction of the reading that did it.
+//! Alerts and what happened to them: stored with the reading that did it.
 
 use dbm_core::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use super::Store;
-use super::rules::KeptRule;
+use super::{Store, Unstored};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
-use crate::rules::{Open, Pending, Rule, Track, Verdict, judge};
-use crate::sampler::{Reading, Sample};
+use crate::rules::{Alert, Event, EventKind, Pending, Rule, State};
+use crate::sampler::Reading;
 
-/// An alert, open or over.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Alert {
-    /// Its number.
-    pub id: i64,
-    /// What it looks at.
-    pub metric: String,
-    /// The rule that raised it.
-    pub rule: String,
-    /// How many levels of the rule were passed.
-    pub level: usize,
-    /// The value that was announced last.
-    pub announced: f64,
-    /// The worst value so far.
-    pub worst: f64,
-    /// When it was raised.
-    pub raised_at: i64,
-    /// When someone saw it.
-    pub acknowledged_at: Option<i64>,
-    /// Who saw it.
-    pub acknowledged_by: Option<String>,
-    /// When it was over.
-    pub cleared_at: Option<i64>,
-    rule_id: Option<i64>,
-}
-
-/// Something to tell about an alert.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Event {
-    /// Its number, growing.
-    pub id: i64,
-    /// The alert it is about.
-    pub alert_id: i64,
-    /// When.
-    pub at: i64,
-    /// What happened.
-    pub what: EventKind,
-    /// What the alert looks at.
-    pub metric: String,
-    /// The rule of the alert.
-    pub rule: String,
-    /// How many levels of the rule were passed.
-    pub level: usize,
-    /// The value at that time.
-    pub value: f64,
-}
-
-/// What happened to an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EventKind {
-    /// It began.
-    Raised,
-    /// It is announced again.
-    Worse,
-    /// Someone saw it.
-    Acknowledged,
-    /// It is over.
-    Cleared,
-}
-
-impl EventKind {
-    /// The name that is stored.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Raised => "raised",
-            Self::Worse => "worse",
-            Self::Acknowledged => "acknowledged",
-            Self::Cleared => "cleared",
-        }
-    }
-}
+/// Stores an alert as it is now. If somebody has seen it meanwhile, it stays seen unless it was announced again.
+const STORE: &str = sql!("
+    INSERT INTO alert (id, rule_id, rule, metric, level, announced, worst, raised_at, cleared_at, ended, reason, processes, host)
+    SELECT ?1, (SELECT id FROM rule WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
+    WHERE NOT EXISTS (SELECT 1 FROM alert WHERE host = ?13 AND rule_id = ?2 AND metric = ?4 AND cleared_at IS NULL AND id <> ?1)
+    ON CONFLICT (host, id) DO UPDATE SET
+        acknowledged_at = CASE WHEN alert.level = excluded.level AND alert.announced = excluded.announced
+                               THEN alert.acknowledged_at END,
+        acknowledged_by = CASE WHEN alert.level = excluded.level AND alert.announced = excluded.announced
+                               THEN alert.acknowledged_by END,
+        level = excluded.level, announced = excluded.announced, worst = excluded.worst,
+        cleared_at = coalesce(alert.cleared_at, excluded.cleared_at), ended = coalesce(alert.ended, excluded.ended)
+    WHERE alert.metric = excluded.metric
+    RETURNING id");
 
 impl Store {
-    /// Stores a reading and weighs every rule on it: both or neither. Gives what there is to tell. A panic in here is an
-    /// error like any other, so that the next reading is made all the same.
-    #[database_safe]
-    #[fail_with_exception]
-    #[timed(slow = "500ms")]
-    pub async fn record(&self, db: &mut WriteTransaction, reading: &Reading) -> Result<Vec<Event>> {
-        self.add_samples(reading).await?;
-        let before: i64 = db
-            .query_one("SELECT coalesce(max(id), 0) FROM event", ())
-            .await?;
-        let rules = self.rules().await?;
-        for kept in &rules {
-            let Ok(rule) = kept.text.parse::<Rule>() else {
-                tracing::warn!(rule = kept.text, "a rule is not understood, and left out");
-                continue;
-            };
-            for sample in &reading.samples {
-                if rule.applies_to(&sample.metric) {
-                    weigh(db, kept, &rule, sample, reading.at).await?;
-                }
+    /// What the rules have to know. A rule that this program does not understand is left out.
+    #[database_safe(timeout = "10s")]
+    pub async fn rule_state(&self, db: &mut ReadTransaction) -> Result<State> {
+        let mut rules = Vec::new();
+        for kept in self.rules().await? {
+            match kept.text.parse::<Rule>() {
+                Ok(rule) => rules.push((kept.id, rule)),
+                Err(error) => tracing::warn!(%error, "a rule is not understood, and left out"),
             }
         }
-        clear_orphans(db, reading).await?;
-        events_after(db, before, i64::MIN).await
+        let pending: Vec<(i64, String, i64, i64)> = db
+            .query(
+                "SELECT rule_id, metric, since, seen FROM pending WHERE host = ?1",
+                (self.host(),),
+            )
+            .await?;
+        let pending = pending
+            .into_iter()
+            .map(|(rule, metric, since, seen)| ((rule, metric), Pending { since, seen }));
+        let open = db
+            .query(
+                "SELECT * FROM alert WHERE host = ?1 AND cleared_at IS NULL ORDER BY id",
+                (self.host(),),
+            )
+            .await?;
+        let next = db
+            .query_one(
+                "SELECT coalesce(max(id), 0) + 1 FROM alert WHERE host = ?1",
+                (self.host(),),
+            )
+            .await?;
+        Ok(State::new(rules, pending.collect(), open, next))
+    }
+
+    /// Stores a reading and what the rules made of it: all or nothing. A panic in here is an error like any other, so that
+    /// the next reading is made all the same.
+    #[database_safe(timeout = "10s")]
+    #[fail_with_exception]
+    #[timed(slow = "500ms")]
+    pub async fn record(
+        &self,
+        db: &mut WriteTransaction,
+        reading: &Reading,
+        state: &State,
+        events: &[Unstored],
+    ) -> Result<()> {
+        self.add_samples(reading).await?;
+        for Unstored { event, told } in events {
+            self.add_event(db, event, told).await?;
+        }
+        for alert in state.open() {
+            db.execute(
+                "UPDATE alert SET worst = ?3 WHERE host = ?1 AND id = ?2 AND worst <> ?3",
+                (self.host(), alert.id, alert.worst),
+            )
+            .await?;
+        }
+        db.execute("DELETE FROM pending WHERE host = ?1", (self.host(),))
+            .await?;
+        let sql = "INSERT INTO pending SELECT ?1, id, ?3, ?4, ?5 FROM rule WHERE id = ?2";
+        for ((rule, metric), Pending { since, seen }) in state.pending() {
+            db.execute(sql, (self.host(), rule, metric, since, seen))
+                .await?;
+        }
+        Ok(())
     }
 
     /// Marks open alerts as seen, by their number or by what they look at. Gives what was marked.
@@ -124,17 +105,35 @@ impl Store {
         let metric = metric.map(Metric::to_string);
         let alerts: Vec<Alert> = db
             .query(
-                "SELECT * FROM alert WHERE cleared_at IS NULL AND (id = ?1 OR metric = ?2)",
-                (id, metric),
+                "SELECT * FROM alert WHERE host = ?1 AND cleared_at IS NULL AND (id = ?2 OR metric = ?3)",
+                (self.host(), id, metric),
             )
             .await?;
         for alert in &alerts {
-            let sql = "UPDATE alert SET acknowledged_at = ?2, acknowledged_by = ?3 WHERE id = ?1 AND acknowledged_at IS NULL";
-            if db.execute(sql, (alert.id, at, by)).await? > 0 {
-                tell(db, alert.id, at, EventKind::Acknowledged, alert.announced).await?;
+            let sql = "UPDATE alert SET acknowledged_at = ?3, acknowledged_by = ?4
+                       WHERE host = ?1 AND id = ?2 AND acknowledged_at IS NULL";
+            if db.execute(sql, (self.host(), alert.id, at, by)).await? > 0 {
+                let event = alert.event(EventKind::Acknowledged, at, alert.announced);
+                self.add_event(db, &event, &[]).await?;
             }
         }
         Ok(alerts)
+    }
+
+    /// The newest of the alerts that were open at some time between two moments.
+    #[cfg(feature = "web")]
+    #[database_safe]
+    pub async fn alerts_between(
+        &self,
+        db: &mut ReadTransaction,
+        from: i64,
+        to: i64,
+        most: u32,
+    ) -> Result<Vec<Alert>> {
+        let sql =
+            "SELECT * FROM alert WHERE host = ?1 AND raised_at <= ?3 AND (cleared_at IS NULL OR cleared_at > ?2)
+                   ORDER BY id DESC LIMIT ?4";
+        Ok(db.query(sql, (self.host(), from, to, most)).await?)
     }
 
     /// The open alerts, the newest first. While the database does not answer there are none to show, and why.
@@ -145,157 +144,76 @@ impl Store {
         &self,
         db: &mut ReadTransaction,
     ) -> Result<(Vec<Alert>, Option<Error>)> {
-        let sql = "SELECT * FROM alert WHERE cleared_at IS NULL ORDER BY id DESC";
-        Ok((db.query(sql, ()).await?, None))
+        let sql = "SELECT * FROM alert WHERE host = ?1 AND cleared_at IS NULL ORDER BY id DESC";
+        Ok((db.query(sql, (self.host(),)).await?, None))
     }
 
-    /// The newest alerts, open or not.
+    /// The newest alerts, open or not; or the one with this number.
     #[database_safe]
-    pub async fn latest_alerts(&self, db: &mut ReadTransaction, most: u32) -> Result<Vec<Alert>> {
-        Ok(db
-            .query("SELECT * FROM alert ORDER BY id DESC LIMIT ?1", (most,))
-            .await?)
+    pub async fn alerts(
+        &self,
+        db: &mut ReadTransaction,
+        id: Option<i64>,
+        most: u32,
+    ) -> Result<Vec<Alert>> {
+        let sql = "SELECT * FROM alert WHERE host = ?1 AND id = coalesce(?2, id) ORDER BY id DESC LIMIT ?3";
+        Ok(db.query(sql, (self.host(), id, most)).await?)
     }
-}
 
-/// Weighs one value against one rule and does what follows.
-async fn weigh(
-    db: &mut WriteTransaction,
-    kept: &KeptRule,
-    rule: &Rule,
-    sample: &Sample,
-    at: i64,
-) -> Result<()> {
-    let metric = sample.metric.to_string();
-    let key = (kept.id, &metric);
-    let open: Option<Alert> = db
-        .query_optional(
-            sql!("SELECT * FROM alert WHERE cleared_at IS NULL AND rule_id = ?1 AND metric = ?2"),
-            key,
-        )
-        .await?;
-    let pending: Option<(i64, i64)> = db
-        .query_optional(
-            sql!("SELECT since, seen FROM pending WHERE rule_id = ?1 AND metric = ?2"),
-            key,
-        )
-        .await?;
-    let track = Track {
-        pending: pending.map(|(since, seen)| Pending { since, seen }),
-        open: open.as_ref().map(|alert| Open {
-            level: alert.level,
-            announced: alert.announced,
-            acknowledged: alert.acknowledged_at.is_some(),
-        }),
-    };
-    let verdict = judge(rule, &track, sample.value, at);
-    if pending.is_some() && !matches!(verdict, Verdict::Wait(_)) {
-        db.execute(
-            sql!("DELETE FROM pending WHERE rule_id = ?1 AND metric = ?2"),
-            key,
-        )
-        .await?;
-    }
-    match (verdict, open) {
-        (Verdict::Wait(Pending { since, seen }), _) => {
-            db.execute(
-                sql!("INSERT INTO pending VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET since = ?3, seen = ?4"),
-                (kept.id, &metric, since, seen),
-            )
+    /// Stores an event with its alert, and a message for everybody who was not told of it.
+    async fn add_event(
+        &self,
+        db: &mut WriteTransaction,
+        event: &Event,
+        told: &[String],
+    ) -> Result<()> {
+        let alert = &event.alert;
+        let stored = (
+            alert.id,
+            alert.rule_id,
+            &alert.rule,
+            &alert.metric,
+            alert.level,
+            alert.announced,
+            alert.worst,
+            alert.raised_at,
+            alert.cleared_at,
+            alert.ended,
+            &alert.reason,
+            alert.processes.as_ref(),
+            self.host(),
+        );
+        let stored: Option<i64> = db.query_optional(STORE, stored).await?;
+        let Some(id) = stored else {
+            tracing::error!(
+                alert.id,
+                "another program has stored an alert of this number"
+            );
+            return Ok(());
+        };
+        // A commit may have been made that was reported as failed: then all of this is there.
+        let sql = sql!(
+            "INSERT INTO event (host, alert_id, at, what, value) SELECT ?1, ?2, ?3, ?4, ?5
+             WHERE NOT EXISTS (SELECT 1 FROM event WHERE host = ?1 AND alert_id = ?2 AND at = ?3 AND what = ?4) RETURNING id"
+        );
+        let event: Option<i64> = db
+            .query_optional(sql, (self.host(), id, event.at, event.what, event.value))
             .await?;
+        if let Some(event) = event {
+            self.enqueue_messages(db, event, told).await?;
         }
-        (Verdict::Raise(level), _) => raise(db, kept, &metric, level, sample.value, at).await?,
-        (Verdict::Worse(level), Some(alert)) => {
-            db.execute(
-                sql!("UPDATE alert SET level = ?2, announced = ?3, worst = ?3, acknowledged_at = NULL, acknowledged_by = NULL
-                 WHERE id = ?1"),
-                (alert.id, level, sample.value),
-            )
-            .await?;
-            tell(db, alert.id, at, EventKind::Worse, sample.value).await?;
-        }
-        (Verdict::Same, Some(alert)) if rule.is_worse(sample.value, alert.worst) => {
-            db.execute(
-                sql!("UPDATE alert SET worst = ?2 WHERE id = ?1"),
-                (alert.id, sample.value),
-            )
-            .await?;
-        }
-        (Verdict::Clear, Some(alert)) => clear(db, alert.id, at, sample.value).await?,
-        _ => {}
+        Ok(())
     }
-    Ok(())
 }
 
-async fn raise(
-    db: &mut WriteTransaction,
-    rule: &KeptRule,
-    metric: &str,
-    level: usize,
-    value: f64,
-    at: i64,
-) -> Result<()> {
-    let id = db
-        .query_one(
-            sql!(
-                "INSERT INTO alert (rule_id, rule, metric, level, announced, worst, raised_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) RETURNING id"
-            ),
-            (rule.id, &rule.text, metric, level, value, at),
-        )
-        .await?;
-    tell(db, id, at, EventKind::Raised, value).await
-}
-
-async fn clear(db: &mut WriteTransaction, id: i64, at: i64, value: f64) -> Result<()> {
-    db.execute(
-        sql!("UPDATE alert SET cleared_at = ?2 WHERE id = ?1"),
-        (id, at),
-    )
-    .await?;
-    tell(db, id, at, EventKind::Cleared, value).await
-}
-
-/// Ends the alerts whose rule was removed or whose metric is measured no longer.
-async fn clear_orphans(db: &mut WriteTransaction, reading: &Reading) -> Result<()> {
-    let open: Vec<Alert> = db
-        .query(sql!("SELECT * FROM alert WHERE cleared_at IS NULL"), ())
-        .await?;
-    for alert in open {
-        let measured = reading
-            .samples
-            .iter()
-            .any(|sample| sample.metric.to_string() == alert.metric);
-        if alert.rule_id.is_none() || !measured {
-            clear(db, alert.id, reading.at, alert.announced).await?;
-        }
+#[cfg(test)]
+impl Store {
+    /// What the bot does with a reading.
+    pub async fn weigh(&self, reading: &Reading) -> Vec<Event> {
+        let mut state = self.rule_state().await.unwrap();
+        let events = state.weigh(reading);
+        let unstored: Vec<_> = events.iter().cloned().map(Unstored::new).collect();
+        self.record(reading, &state, &unstored).await.unwrap();
+        events
     }
-    Ok(())
-}
-
-async fn tell(
-    db: &mut WriteTransaction,
-    alert: i64,
-    at: i64,
-    what: EventKind,
-    value: f64,
-) -> Result<()> {
-    db.execute(
-        sql!("INSERT INTO event (alert_id, at, what, value) VALUES (?1, ?2, ?3, ?4)"),
-        (alert, at, what.name(), value),
-    )
-    .await?;
-    db.enqueue(Store::deliver_job()).await?;
-    Ok(())
-}
-
-/// What happened after an event and a time.
-pub(super) async fn events_after(
-    db: &mut ReadTransaction,
-    event: i64,
-    since: i64,
-) -> Result<Vec<Event>> {
-    let sql = sql!("SELECT event.id, alert_id, at, what, metric, rule, level, value
-               FROM event JOIN alert ON alert.id = alert_id WHERE event.id > ?1 AND at > ?2 ORDER BY event.id");
-    Ok(db.query(sql, (event, since)).await?)
 }

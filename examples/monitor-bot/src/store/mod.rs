@@ -3,6 +3,9 @@
 mod admins;
 mod alerts;
 mod deliveries;
+#[cfg(test)]
+#[cfg(feature = "postgres")]
+mod on_server;
 mod rollup;
 mod rules;
 mod samples;
@@ -14,24 +17,56 @@ use std::sync::Arc;
 
 use dbm_core::prelude::*;
 
-pub use alerts::{Alert, Event, EventKind};
-pub use deliveries::Tell;
+pub use deliveries::{Receiver, Unstored};
 pub use samples::Slot;
 
+pub use crate::rules::{Alert, Event, EventKind};
 use crate::settings::Retention;
 
 /// The database of the bot.
 #[derive(DbManager)]
-#[db_manager(version = "1.4.0", schema, checked(strict), after("1.2.0" = Self::add_default_rules), jobs(deliver, roll_up, forget))]
+#[db_manager(version = "1.6.0", schema, checked(strict), after("1.2.0" = Self::add_default_rules), jobs(deliver, roll_up, forget))]
 pub struct Store {
     core: ManagerCore,
     keep: Retention,
-    tell: Option<Tell>,
+    receivers: Vec<Receiver>,
+    /// What this machine is called among those that share a database on a server; none for a file, which is of one machine.
+    host: Option<String>,
 }
 
 impl Store {
     /// Opens the database in the background; calls wait until it is ready.
-    pub fn open(config: Config, keep: Retention, tell: Option<Tell>) -> Arc<Self> {
-        Self::start_with(config, |core| Self { core, keep, tell })
+    pub fn open(config: Config, keep: Retention, receivers: Vec<Receiver>) -> Arc<Self> {
+        Self::start_with(config, |core| Self {
+            core,
+            keep,
+            receivers,
+            host: None,
+        })
+    }
+
+    /// The same with a database on a server, which other machines may share: this one is called `host` there.
+    #[cfg(feature = "postgres")]
+    pub fn open_shared(
+        config: Config,
+        keep: Retention,
+        receivers: Vec<Receiver>,
+        host: String,
+    ) -> Arc<Self> {
+        Self::start_with(config, |core| Self {
+            core,
+            keep,
+            receivers,
+            host: Some(host),
+        })
+    }
+
+    /// Whether the database is on a server, and not a file.
+    pub fn is_shared(&self) -> bool {
+        self.host.is_some()
+    }
+
+    fn host(&self) -> &str {
+        self.host.as_deref().unwrap_or_default()
     }
 }

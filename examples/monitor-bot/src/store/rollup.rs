@@ -4,6 +4,7 @@
 use dbm_core::prelude::*;
 
 use super::Store;
+use crate::clock::Clock;
 
 /// Half an hour of readings, if they are made every five seconds: the fewer there are at a time, the more is written.
 const READINGS_AT_A_TIME: u32 = 360;
@@ -11,10 +12,12 @@ const READINGS_AT_A_TIME: u32 = 360;
 const MINUTES: &str = sql!(
     "
     INSERT INTO minute
-    SELECT CAST(key AS INTEGER), at - at % 60, min(value), max(value), sum(value), count(*)
-    FROM reading, json_each(samples) WHERE at <= ?1 GROUP BY 1, 2
-    ON CONFLICT DO UPDATE SET low = min(low, excluded.low), high = max(high, excluded.high),
-                              total = total + excluded.total, count = count + excluded.count"
+    SELECT metric_id, at - at % 60, min(value), max(value), sum(value), count(*)
+    FROM sample WHERE at <= ?1 GROUP BY 1, 2
+    ON CONFLICT (metric_id, at) DO UPDATE SET
+        low = CASE WHEN excluded.low < minute.low THEN excluded.low ELSE minute.low END,
+        high = CASE WHEN excluded.high > minute.high THEN excluded.high ELSE minute.high END,
+        total = minute.total + excluded.total, count = minute.count + excluded.count"
 );
 
 const HOURS: &str = sql!(
@@ -22,8 +25,10 @@ const HOURS: &str = sql!(
     INSERT INTO hour
     SELECT metric_id, at - at % 3600, min(low), max(high), sum(total), sum(count)
     FROM minute WHERE metric_id = ?1 AND at < ?2 GROUP BY 1, 2
-    ON CONFLICT DO UPDATE SET low = min(low, excluded.low), high = max(high, excluded.high),
-                              total = total + excluded.total, count = count + excluded.count"
+    ON CONFLICT (metric_id, at) DO UPDATE SET
+        low = CASE WHEN excluded.low < hour.low THEN excluded.low ELSE hour.low END,
+        high = CASE WHEN excluded.high > hour.high THEN excluded.high ELSE hour.high END,
+        total = hour.total + excluded.total, count = hour.count + excluded.count"
 );
 
 impl Store {
@@ -55,7 +60,7 @@ impl Store {
     async fn roll_up_readings(&self, db: &mut WriteTransaction, old: i64) -> Result<bool> {
         let last: Option<i64> = db
             .query_one(
-                "SELECT max(at) FROM (SELECT at FROM reading WHERE at < ?1 ORDER BY at LIMIT ?2)",
+                "SELECT max(at) FROM (SELECT at FROM reading WHERE at < ?1 ORDER BY at LIMIT ?2) AS first",
                 (old, READINGS_AT_A_TIME),
             )
             .await?;
@@ -104,11 +109,8 @@ impl Store {
     /// The time of the newest reading, for a made-up machine has its own; of one from the future, it is the clock's.
     #[database_safe]
     async fn now(&self, db: &mut ReadTransaction) -> Result<i64> {
-        db.query_one(
-            "SELECT coalesce(min(max(at), unixepoch()), 0) FROM reading",
-            (),
-        )
-        .await
+        let newest: Option<i64> = db.query_one("SELECT max(at) FROM reading", ()).await?;
+        Ok(newest.map_or(0, |newest| newest.min(Clock::System.now())))
     }
 }
 
@@ -128,7 +130,7 @@ mod tests {
             minutes: Span::hours(2),
             hours: Span::days(1),
         };
-        let store = Store::open(Config::in_memory().job_workers(0), keep, None);
+        let store = Store::open(Config::in_memory().job_workers(0), keep, Vec::new());
         let cpu: crate::metric::Metric = "cpu".parse().unwrap();
         let add = async |metric: &str, at: i32| {
             let reading = Reading::of(at.into(), [(metric, f64::from(at % 1_000))]);
@@ -166,7 +168,7 @@ mod tests {
         let store = Store::open(
             Config::in_memory().job_workers(0),
             Retention::default(),
-            None,
+            Vec::new(),
         );
         for at in 0..2_000 {
             let reading = Reading::of(at, [("cpu", 1.0)]);

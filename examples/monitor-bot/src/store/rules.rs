@@ -60,17 +60,11 @@ impl Store {
         id: Option<i64>,
         rule: Option<&Rule>,
     ) -> Result<Option<KeptRule>> {
-        let found: Option<KeptRule> = db
-            .query_optional(
-                "SELECT id, text, added_at, added_by FROM rule WHERE id = ?1 OR text = ?2",
-                (id, rule.map(Rule::to_string)),
-            )
-            .await?;
-        if let Some(rule) = &found {
-            db.execute("DELETE FROM rule WHERE id = ?1", (rule.id,))
-                .await?;
-        }
-        Ok(found)
+        let sql =
+            "DELETE FROM rule WHERE id = ?1 OR text = ?2 RETURNING id, text, added_at, added_by";
+        Ok(db
+            .query_optional(sql, (id, rule.map(Rule::to_string)))
+            .await?)
     }
 
     /// Every rule, in the order they were added.

@@ -1,11 +1,15 @@
 //! Readings, and their history.
 
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
 use dbm_core::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use crate::error::Error;
 use crate::metric::Metric;
-use crate::sampler::Reading;
+use crate::sampler::{Reading, Sample};
 
 /// One slot of a history: everything measured in an equal share of the time asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,9 +28,10 @@ pub struct Slot {
 
 /// Single readings and both kinds of roll-up together; what was rolled up counts where it began.
 const HISTORY: &str = sql!("
-    WITH one (id) AS (SELECT id FROM metric WHERE name = ?1),
+    WITH one (id) AS (SELECT id FROM metric WHERE host = ?5 AND name = ?1),
     single (at, value) AS MATERIALIZED (
-        SELECT at, samples ->> CAST(one.id AS TEXT) FROM reading, one WHERE at > ?2 AND at <= ?3
+        SELECT at, CAST(samples ->> CAST(one.id AS TEXT) AS DOUBLE PRECISION)
+        FROM reading, one WHERE host = ?5 AND at > ?2 AND at <= ?3
     ),
     part (at, low, high, total, count) AS (
         SELECT at, value, value, value, 1 FROM single WHERE value IS NOT NULL
@@ -35,47 +40,105 @@ const HISTORY: &str = sql!("
         UNION ALL
         SELECT at, low, high, total, count FROM hour JOIN one ON metric_id = id WHERE at > ?2 - 3600 AND at <= ?3
     )
-    SELECT max(0, (at - ?2 - 1) * ?4 / (?3 - ?2)) AS slot,
-           min(low) AS low, max(high) AS high, sum(total) / sum(count) AS average, sum(count) AS count
-    FROM part GROUP BY slot ORDER BY slot");
+    SELECT CASE WHEN at > ?2 THEN (at - ?2 - 1) * ?4 / (?3 - ?2) ELSE 0 END AS slot,
+           min(low) AS low, max(high) AS high, sum(total) / sum(count) AS average,
+           CAST(sum(count) AS bigint) AS count
+    FROM part GROUP BY 1 ORDER BY 1");
 
 impl Store {
     /// Stores a reading, whole or not at all. Several of one second are kept, for a clock may be set back.
     #[database_safe]
     #[timed(slow = "250ms")]
     pub async fn add_samples(&self, db: &mut WriteTransaction, reading: &Reading) -> Result<()> {
-        let samples = Json(&reading.samples);
+        let known: Vec<(String, i64)> = db
+            .query(
+                "SELECT name, id FROM metric WHERE host = ?1",
+                (self.host(),),
+            )
+            .await?;
+        let mut known: HashMap<_, _> = known.into_iter().collect();
+        let mut samples = BTreeMap::new();
+        for Sample { metric, value, .. } in &reading.samples {
+            let id = match known.entry(metric.to_string()) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => {
+                    let sql = "INSERT INTO metric (host, name) VALUES (?1, ?2) RETURNING id";
+                    let id = db.query_one(sql, (self.host(), new.key())).await?;
+                    *new.insert(id)
+                }
+            };
+            // Nothing is measured more exactly than to three decimals, and each one takes room.
+            samples.insert(id, (value * 1e3).round() / 1e3);
+        }
         db.execute(
-            "INSERT INTO metric (name) SELECT value ->> 'metric' FROM json_each(?1) WHERE true
-             ON CONFLICT DO NOTHING",
-            (samples,),
-        )
-        .await?;
-        // Nothing is measured more exactly than to three decimals, and each one takes room.
-        db.execute(
-            "INSERT INTO reading (at, samples)
-             SELECT ?1, jsonb_group_object(CAST(metric.id AS TEXT), round(value ->> 'value', 3))
-             FROM json_each(?2) JOIN metric ON name = value ->> 'metric'",
-            (reading.at, samples),
+            "INSERT INTO reading (host, at, samples) VALUES (?1, ?2, jsonb(CAST(?3 AS text)))",
+            (self.host(), reading.at, Json(samples)),
         )
         .await?;
         Ok(())
     }
 
+    /// The newest reading that was stored.
+    #[database_safe]
+    pub async fn newest_reading(&self, db: &mut ReadTransaction) -> Result<Reading, Error> {
+        let sql = "SELECT name, value, at FROM sample JOIN metric ON metric.id = metric_id
+                   WHERE host = ?1 AND at = (SELECT max(at) FROM reading WHERE host = ?1) ORDER BY metric.id";
+        let rows: Vec<(String, f64, i64)> = db.query(sql, (self.host(),)).await?;
+        let Some((.., at)) = rows.first() else {
+            let hosts: Vec<String> = db
+                .query("SELECT DISTINCT host FROM metric ORDER BY host", ())
+                .await?;
+            return Err(Error::refused(format!(
+                "No machine called {} has stored readings. Known are: {}.",
+                self.host(),
+                hosts.join(", ")
+            )));
+        };
+        let (at, host) = (*at, self.host().to_owned());
+        let samples = rows.into_iter().filter_map(|(metric, value, _)| {
+            let (metric, note) = (metric.parse().ok()?, String::new());
+            Some(Sample {
+                metric,
+                value,
+                note,
+            })
+        });
+        Ok(Reading {
+            at,
+            host,
+            samples: samples.collect(),
+        })
+    }
+
     /// When the newest reading was made.
     #[database_safe]
     pub async fn last_sample(&self, db: &mut ReadTransaction) -> Result<Option<i64>> {
-        db.query_one("SELECT max(at) FROM reading", ()).await
+        db.query_one(
+            "SELECT max(at) FROM reading WHERE host = ?1",
+            (self.host(),),
+        )
+        .await
     }
 
     /// Whether a metric has ever been measured.
     #[database_safe]
     pub async fn knows(&self, db: &mut ReadTransaction, metric: &Metric) -> Result<bool> {
         db.query_one(
-            "SELECT EXISTS (SELECT 1 FROM metric WHERE name = ?1)",
-            (metric.to_string(),),
+            "SELECT EXISTS (SELECT 1 FROM metric WHERE host = ?1 AND name = ?2)",
+            (self.host(), metric.to_string()),
         )
         .await
+    }
+
+    /// When the oldest reading that is remembered was made.
+    #[cfg(feature = "web")]
+    #[database_safe]
+    pub async fn first_sample(&self, db: &mut ReadTransaction) -> Result<Option<i64>> {
+        let sql = "SELECT coalesce(
+                       (SELECT min((SELECT min(at) FROM hour WHERE metric_id = metric.id)) FROM metric WHERE host = ?1),
+                       (SELECT min((SELECT min(at) FROM minute WHERE metric_id = metric.id)) FROM metric WHERE host = ?1),
+                       (SELECT min(at) FROM reading WHERE host = ?1))";
+        db.query_one(sql, (self.host(),)).await
     }
 
     /// The history of a metric after `from` up to `to`, in `slots` of equal length; empty ones are left out.
@@ -89,7 +152,7 @@ impl Store {
         to: i64,
         slots: u32,
     ) -> Result<Vec<Slot>> {
-        db.query(HISTORY, (metric.to_string(), from, to, slots))
+        db.query(HISTORY, (metric.to_string(), from, to, slots, self.host()))
             .await
     }
 }
@@ -106,7 +169,7 @@ mod tests {
             samples: Span::hours(1),
             ..Retention::default()
         };
-        let store = Store::open(Config::in_memory().job_workers(0), keep, None);
+        let store = Store::open(Config::in_memory().job_workers(0), keep, Vec::new());
         // One hour, the same one again, the one after the next, and the one that was left out.
         for hour in [0, 0, 2, 1] {
             for at in (60..=3_600).step_by(60) {
@@ -129,7 +192,7 @@ mod tests {
         let store = Store::open(
             Config::in_memory().job_workers(0),
             Retention::default(),
-            None,
+            Vec::new(),
         );
         for reading in [
             Reading::of(1, [("cpu", 1.0), ("process_cpu:a.b \"c\"", 2.0)]),

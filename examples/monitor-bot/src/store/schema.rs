@@ -3,14 +3,13 @@
 use dbm_core::prelude::*;
 
 use super::Store;
+use crate::clock::Clock;
 use crate::rules::{DEFAULTS, Rule};
 
 impl Store {
     /// What follows 1.2.0, which brings rules.
-    pub(super) async fn add_default_rules(&self, db: &mut WriteTransaction) -> Result<()> {
-        let now = db
-            .query_one(sql!(at "1.2.0", "SELECT unixepoch()"), ())
-            .await?;
+    pub(super) async fn add_default_rules(&self, _: &mut WriteTransaction) -> Result<()> {
+        let now = Clock::System.now();
         for text in DEFAULTS {
             let rule: Rule = text.parse().map_err(Error::other)?;
             self.add_rule(&rule, "default", now)
@@ -38,7 +37,8 @@ mod tests {
             .check_with(|core| Store {
                 core,
                 keep: Retention::default(),
-                tell: None,
+                receivers: Vec::new(),
+                host: None,
             })
             .await
             .unwrap()
@@ -117,15 +117,15 @@ mod tests {
         // Default rules that were removed do not come back.
         assert_eq!(rules(&store).await, ["memory > 85", "cpu > 50 for 1m"]);
         assert!(store.is_admin("ada").await);
-        let untold = store.untold().await.unwrap();
+        let untold = store.untold("discord", i64::MAX).await.unwrap();
         assert_eq!(untold.len(), 1, "what was told is not told again");
-        assert_eq!(untold[0].what, EventKind::Acknowledged);
+        assert_eq!(untold[0].1.what, EventKind::Acknowledged);
 
         let reading = Reading::of(1_060, [("memory", 92.0), ("cpu", 60.0)]);
-        let events = store.record(&reading).await.unwrap();
+        let events = store.weigh(&reading).await;
         assert_eq!(events.len(), 1, "an alert that was seen is not told again");
         assert_eq!(
-            (events[0].metric.as_str(), events[0].what),
+            (events[0].alert.metric.as_str(), events[0].what),
             ("cpu", EventKind::Raised),
             "the time before the migration counts"
         );
@@ -162,10 +162,38 @@ mod tests {
         assert_eq!(store.last_sample().await.unwrap(), Some(7_206));
     }
 
+    #[tokio::test]
+    async fn from_1_5_0_everything_is_of_this_machine() {
+        let store = migrated(
+            "1.5.0",
+            "INSERT INTO minute VALUES (1, 0, 4, 6, 10, 2);
+             INSERT INTO reading VALUES (1, 61, jsonb('{\"1\": 8.0}'));
+             INSERT INTO watch VALUES ('nginx', 50);
+             DELETE FROM rule;
+             INSERT INTO rule VALUES (3, 'memory > 85', 10, 'ada'), (4, 'swap > 50 for 1m', 10, 'ada');
+             INSERT INTO pending VALUES (4, 'swap', 1000, 1055);
+             INSERT INTO alert VALUES (7, 3, 'memory > 85', 'memory', 1, 91, 93, 900, NULL, NULL, NULL, NULL, NULL, NULL);
+             INSERT INTO event VALUES (9, 7, 900, 'raised', 91);
+             INSERT INTO message VALUES (9, 'chat')",
+        )
+        .await;
+        assert_eq!(history(&store, &Metric::whole(Kind::Cpu)).await, [5.0, 8.0]);
+        assert_eq!(store.watches().await.unwrap().len(), 1);
+        let untold = store.untold("chat", i64::MAX).await.unwrap();
+        assert_eq!((untold[0].0, untold[0].1.alert.id), (9, 7));
+        let reading = Reading::of(1_060, [("memory", 92.0), ("swap", 60.0)]);
+        let events = store.weigh(&reading).await;
+        assert_eq!(events.len(), 1, "what was raised is not raised again");
+        assert_eq!(
+            (events[0].alert.id, events[0].alert.metric.as_str()),
+            (8, "swap")
+        );
+    }
+
     /// What was released never changes: another table is a step of its own, and shows here.
     #[tokio::test]
     async fn the_tables_are_those_that_were_reviewed() {
-        let new = Store::open(Config::in_memory(), Retention::default(), None);
+        let new = Store::open(Config::in_memory(), Retention::default(), Vec::new());
         assert_eq!(rules(&new).await, DEFAULTS);
         let now = schema(&new).await.unwrap().to_string();
         assert!(

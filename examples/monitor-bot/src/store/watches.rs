@@ -1,4 +1,4 @@
-//! The processes that are watched.
+//! The processes that are watched on this machine.
 
 use dbm_core::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,10 @@ impl Store {
     #[database_safe]
     pub async fn add_watch(&self, db: &mut WriteTransaction, name: &str, at: i64) -> Result<bool> {
         let count: u32 = db
-            .query_one("SELECT count(*) FROM watch WHERE name <> ?1", (name,))
+            .query_one(
+                "SELECT count(*) FROM watch WHERE host = ?1 AND name <> ?2",
+                (self.host(), name),
+            )
             .await?;
         if count >= MOST {
             return Err(Error::refused(format!(
@@ -32,8 +35,8 @@ impl Store {
         }
         let added = db
             .execute(
-                "INSERT INTO watch VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                (name, at),
+                "INSERT INTO watch VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                (self.host(), name, at),
             )
             .await?;
         Ok(added > 0)
@@ -43,7 +46,10 @@ impl Store {
     #[database_safe]
     pub async fn remove_watch(&self, db: &mut WriteTransaction, name: &str) -> Result<bool> {
         Ok(db
-            .execute("DELETE FROM watch WHERE name = ?1", (name,))
+            .execute(
+                "DELETE FROM watch WHERE host = ?1 AND name = ?2",
+                (self.host(), name),
+            )
             .await?
             > 0)
     }
@@ -52,7 +58,10 @@ impl Store {
     #[database_safe]
     pub async fn watches(&self, db: &mut ReadTransaction) -> Result<Vec<Watch>> {
         Ok(db
-            .query("SELECT name, added_at FROM watch ORDER BY name", ())
+            .query(
+                "SELECT name, added_at FROM watch WHERE host = ?1 ORDER BY name",
+                (self.host(),),
+            )
             .await?)
     }
 }

@@ -50,22 +50,32 @@ pub struct Service {
 impl Service {
     /// Starts it; what it writes goes to a file beside its data.
     pub fn start(data: &Path, command: impl FnOnce(&mut std::process::Command)) -> Self {
-        let log = data.join("log.txt");
-        let file = File::create(&log).unwrap();
         let mut service = std::process::Command::new(assert_cmd::cargo::cargo_bin!("monitor-bot"));
         service
             .args(["--headless", "--fake-metrics", "--data-dir"])
             .arg(data)
             .env_remove("DISCORD_TOKEN");
+        command(&mut service);
+        Self::spawn(service, data)
+    }
+
+    /// Starts what starts it.
+    pub fn spawn(mut service: std::process::Command, log_dir: &Path) -> Self {
+        let log = log_dir.join("log.txt");
+        let file = File::create(&log).unwrap();
         service
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file);
-        command(&mut service);
         Self {
             child: service.spawn().unwrap(),
             log,
         }
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits until it has written this, and gives everything it wrote so far.
@@ -92,7 +102,7 @@ impl Service {
 
     /// Sends a signal.
     pub fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
+        let id = self.id().to_string();
         let sent = std::process::Command::new("kill")
             .args(["-s", signal, &id])
             .status()

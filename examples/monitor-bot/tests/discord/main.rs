@@ -55,8 +55,20 @@ async fn commands_are_answered_and_alerts_are_told_once() {
     assert_eq!(
         names,
         [
-            "status", "history", "watch", "rule", "alerts", "ack", "admin", "db", "help"
+            "status", "history", "watch", "rule", "alerts", "alert", "ack", "admin", "db", "help"
         ]
+    );
+
+    let history = &commands[1]["options"];
+    assert_eq!(
+        (&history[0]["name"], &history[0]["required"]),
+        (&json!("metric"), &json!(true))
+    );
+    assert_eq!(history[1]["required"], false);
+    let watch = &commands[2]["options"];
+    assert_eq!(
+        (&watch[0]["name"], &watch[0]["options"][0]["name"]),
+        (&json!("add"), &json!("process"))
     );
 
     mock.slash(STRANGER, &json!({ "id": "1", "name": "status", "type": 1 }));
@@ -118,13 +130,29 @@ async fn commands_are_answered_and_alerts_are_told_once() {
 async fn the_bot_goes_on_when_discord_does_not_want_it() {
     let data = tempfile::tempdir().unwrap();
     let mut mock = Mock::start().await;
-    mock.turn_away();
+    for how in [Mock::turn_away, Mock::forget] {
+        how(&mock);
+        let mut bot = start(data.path(), &mock);
+        mock.request("GET", "/gateway/bot").await;
+        let bot = tokio::task::spawn_blocking(move || {
+            bot.wait_for("it goes on without. DISCORD_TOKEN is not the token of a bot");
+            bot
+        });
+        let written = bot.await.unwrap().stop("TERM");
+        assert!(written.contains("closed in order"), "{written}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discord_that_is_down_is_tried_again_ever_more_rarely() {
+    let data = tempfile::tempdir().unwrap();
+    let mock = Mock::start().await;
+    mock.fail();
     let mut bot = start(data.path(), &mock);
-    mock.request("GET", "/gateway").await;
     let bot = tokio::task::spawn_blocking(move || {
-        bot.wait_for("it goes on without");
+        bot.wait_for("tried again in 5s");
+        bot.wait_for("tried again in 10s");
         bot
     });
-    let written = bot.await.unwrap().stop("TERM");
-    assert!(written.contains("closed in order"), "{written}");
+    bot.await.unwrap().stop("TERM");
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -37,10 +37,12 @@ pub struct Mock {
     dispatch: broadcast::Sender<Value>,
     numbers: AtomicU64,
     closed: Arc<AtomicBool>,
+    code: Arc<AtomicU16>,
 }
 
 struct Api {
     gateway: SocketAddr,
+    code: Arc<AtomicU16>,
     requests: Requests,
 }
 
@@ -51,9 +53,11 @@ impl Mock {
         let address = http.local_addr().unwrap();
         let (sent, requests) = mpsc::unbounded_channel();
         let (seen, presences) = mpsc::unbounded_channel();
+        let code = Arc::new(AtomicU16::new(200));
         let dispatch = broadcast::Sender::new(16);
         let api = Arc::new(Api {
             gateway: gateway.local_addr().unwrap(),
+            code: Arc::clone(&code),
             requests: sent,
         });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&api));
@@ -78,6 +82,7 @@ impl Mock {
             dispatch,
             numbers: AtomicU64::new(1_000),
             closed,
+            code,
         }
     }
 
@@ -134,6 +139,16 @@ impl Mock {
         self.closed.store(true, Ordering::SeqCst);
     }
 
+    /// From now on the token is not known.
+    pub fn forget(&self) {
+        self.code.store(401, Ordering::SeqCst);
+    }
+
+    /// From now on nobody is answered.
+    pub fn fail(&self) {
+        self.code.store(500, Ordering::SeqCst);
+    }
+
     fn number(&self) -> String {
         self.numbers.fetch_add(1, Ordering::SeqCst).to_string()
     }
@@ -156,6 +171,18 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     let _ = api.requests.send((method, path.clone(), body.clone()));
     if path.ends_with("/gateway") {
         return Json(json!({ "url": format!("ws://{}", api.gateway) })).into_response();
+    }
+    if path.ends_with("/gateway/bot") {
+        let code = StatusCode::from_u16(api.code.load(Ordering::SeqCst)).unwrap();
+        if !code.is_success() {
+            let refusal = json!({ "message": code.to_string(), "code": 0 });
+            return (code, Json(refusal)).into_response();
+        }
+        let limit =
+            json!({ "total": 1_000, "remaining": 999, "reset_after": 0, "max_concurrency": 1 });
+        let url = format!("ws://{}", api.gateway);
+        return Json(json!({ "url": url, "shards": 1, "session_start_limit": limit }))
+            .into_response();
     }
     if path.ends_with("/commands") {
         return Json(json!([])).into_response();

@@ -162,8 +162,36 @@ impl Browser {
         self.process.0.wait().unwrap();
     }
 
+    /// Waits until an element says this.
+    pub async fn until_says(&mut self, element: &str, text: &str) {
+        self.until(&format!(
+            "document.querySelector({element:?})?.textContent.includes({text:?})"
+        ))
+        .await;
+    }
+
+    /// Moves the mouse to a place in an element, from its upper left corner on.
+    pub async fn hover(&mut self, element: &str, (right, down): (f64, f64)) {
+        let script = format!(
+            "(box => [box.x, box.y])(document.querySelector({element:?}).getBoundingClientRect())"
+        );
+        let corner = self.text(&script).await;
+        let (x, y) = corner.split_once(',').unwrap();
+        let (x, y): (f64, f64) = (x.parse().unwrap(), y.parse().unwrap());
+        let moved = json!({ "type": "mouseMoved", "x": x + right, "y": y + down });
+        self.ask("Input.dispatchMouseEvent", moved).await;
+    }
+
+    /// Presses a key.
+    pub async fn press(&mut self, key: &str) {
+        for kind in ["keyDown", "keyUp"] {
+            let pressed = json!({ "type": kind, "key": key });
+            self.ask("Input.dispatchKeyEvent", pressed).await;
+        }
+    }
+
     /// Asks the browser; what it tells in the meantime is looked through for complaints.
-    async fn ask(&mut self, method: &str, params: Value) -> Value {
+    pub async fn ask(&mut self, method: &str, params: Value) -> Value {
         self.number += 1;
         let mut message = json!({ "id": self.number, "method": method, "params": params });
         if !self.session.is_empty() {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use dbm_core::prelude::*;
-use poise::serenity_prelude as serenity;
-use serenity::{ActivityData, CreateMessage, OnlineStatus};
+use serenity::all::{
+    ActivityData, Context, CreateAllowedMentions, CreateMessage, Nonce, OnlineStatus,
+};
 
 use crate::app::App;
 use crate::commands::{event_line, headline};
@@ -18,32 +19,48 @@ pub(super) fn message(event: &Event) -> CreateMessage {
         EventKind::Cleared => "🟢",
     };
     let line = render::harmless(&event_line(event)).replace('`', "'");
-    CreateMessage::new()
-        .content(format!("{mark} `{line}` · alert {}", event.alert_id))
-        .allowed_mentions(serenity::CreateAllowedMentions::new())
-        // Discord drops a second message with the same mark: a crash between sending and remembering repeats nothing.
-        .nonce(serenity::Nonce::String(format!("event-{}", event.id)))
-        .enforce_nonce(true)
+    let message = CreateMessage::new()
+        .content(format!("{mark} `{line}` · alert {}", event.alert.id))
+        .allowed_mentions(CreateAllowedMentions::new());
+    // Discord drops a second message with the same mark: a crash between sending and remembering repeats nothing.
+    match event.id {
+        Some(id) => message
+            .nonce(Nonce::String(format!("event-{id}")))
+            .enforce_nonce(true),
+        None => message,
+    }
 }
 
 /// Shows the worst alert nobody has seen yet, until the bot stops. It is left as it is while it is not known.
-pub(super) async fn present(context: serenity::Context, app: Arc<App>) {
+pub(super) async fn present(context: Context, app: Arc<App>) {
     let worst = |alerts: Vec<Alert>| {
         let rank = |alert: &Alert| (alert.acknowledged_at.is_none(), alert.level, alert.id);
         alerts.into_iter().max_by_key(rank).as_ref().map(headline)
     };
-    let mut shown = app
-        .store
-        .live(move |store| async move {
-            let (alerts, problem) = store.open_alerts().await;
-            problem.map_or_else(|| Ok(worst(alerts)), Err)
-        })
-        .distinct();
-    while let Some(known) = shown.next().await {
-        let (text, status) = match known {
-            Ok(Some(worst)) => (worst, OnlineStatus::DoNotDisturb),
-            Ok(None) => ("all is well".to_owned(), OnlineStatus::Online),
-            Err(_) => continue,
+    let reader = Arc::clone(&app);
+    let mut stored = app.store.live(move |_| {
+        let app = Arc::clone(&reader);
+        async move { app.open_alerts().await }
+    });
+    let mut outages = app.outages();
+    let mut shown = None;
+    loop {
+        let known = tokio::select! {
+            stored = stored.next() => stored,
+            Ok(()) = outages.changed() => Some(app.open_alerts().await),
+        };
+        let alerts = match known {
+            Some((alerts, None)) => worst(alerts),
+            Some((_, Some(_))) => continue,
+            None => return,
+        };
+        if shown.as_ref() == Some(&alerts) {
+            continue;
+        }
+        shown = Some(alerts.clone());
+        let (text, status) = match alerts {
+            Some(worst) => (worst, OnlineStatus::DoNotDisturb),
+            None => ("all is well".to_owned(), OnlineStatus::Online),
         };
         context.set_presence(Some(ActivityData::custom(text)), status);
     }

@@ -5,28 +5,32 @@ mod commands;
 
 use std::env;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use poise::serenity_prelude as serenity;
-use poise::{CreateReply, FrameworkError};
-use serenity::GatewayIntents;
+use serenity::all::{
+    ChannelId, ClientBuilder, Command, Context, CreateAllowedMentions,
+    CreateInteractionResponseFollowup, CreateMessage, EventHandler, GatewayError, GatewayIntents,
+    Http, HttpBuilder, Interaction, Message, Ready, StatusCode,
+};
+use serenity::async_trait;
 use tokio::task::AbortHandle;
 
-use super::{Ending, FrontEnd};
+use super::{Ending, FrontEnd, complain};
 use crate::app::App;
+use crate::commands::{Caller, is_command, parse, run, split};
 use crate::error::{Error, Result};
 use crate::render::{self, Style};
-use crate::reply::Reply;
 use crate::settings;
-use crate::store::Tell;
-
-type Context<'a> = poise::Context<'a, Arc<App>, Error>;
+use crate::store::{Event, Receiver};
 
 /// Where the token is looked for; it is never written anywhere.
 pub const TOKEN: &str = "DISCORD_TOKEN";
 
-/// How long to wait before Discord is tried again.
-const AGAIN: Duration = Duration::from_secs(30);
+/// How long to wait before Discord is tried again: at first, and at the most.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
+
+/// Discord takes 2000 letters in a message.
+const LONGEST: usize = 1_900;
 
 /// A connection to Discord that was not made yet.
 pub struct Discord {
@@ -43,71 +47,47 @@ impl Discord {
         Some(Self { token, settings })
     }
 
-    /// How alerts are told, if a channel is named.
-    pub fn tell(&self) -> Option<Tell> {
-        let channel = serenity::ChannelId::new(self.settings.channel?);
+    /// The channel where alerts are told, if one is named.
+    pub fn receiver(&self) -> Option<Receiver> {
+        let channel = ChannelId::new(self.settings.channel?);
         let http = Arc::new(self.http());
-        Some(Box::new(move |event| {
+        let tell = move |event: Event| {
             let http = Arc::clone(&http);
-            Box::pin(async move {
+            async move {
                 let sent = channel.send_message(&http, alerts::message(&event)).await;
                 sent.map(drop).map_err(|error| failed(&error))
-            })
-        }))
+            }
+        };
+        let tell = Box::new(move |event| Box::pin(tell(event)) as _);
+        Some(Receiver::new("discord", tell))
     }
 
-    fn http(&self) -> serenity::Http {
-        let builder = serenity::HttpBuilder::new(self.token.trim());
+    fn http(&self) -> Http {
+        let builder = HttpBuilder::new(self.token.trim());
         match &self.settings.proxy {
             Some(proxy) => builder.proxy(proxy).ratelimiter_disabled(true).build(),
             None => builder.build(),
         }
     }
 
-    fn framework(&self, app: Arc<App>, telling: Telling) -> poise::Framework<Arc<App>, Error> {
-        let prefix = self.settings.prefix.clone();
-        let prefixed = !prefix.is_empty();
-        let options = poise::FrameworkOptions {
-            commands: commands::all(),
-            on_error: |error| Box::pin(explain(error)),
-            prefix_options: poise::PrefixFrameworkOptions {
-                prefix: Some(prefix.into()).filter(|_| prefixed),
-                ..Default::default()
-            },
-            allowed_mentions: Some(serenity::CreateAllowedMentions::new()),
-            initialize_owners: false,
-            ..Default::default()
-        };
-        poise::Framework::builder()
-            .options(options)
-            .initialize_owners(false)
-            .setup(move |context, _ready, framework| {
-                let context = context.clone();
-                Box::pin(async move {
-                    let commands = &framework.options().commands;
-                    if let Err(error) = poise::builtins::register_globally(&context, commands).await
-                    {
-                        tracing::warn!(%error, "Discord keeps the slash commands it knew before");
-                    }
-                    telling.spawn(alerts::present(context, Arc::clone(&app)));
-                    Ok(app)
-                })
-            })
-            .build()
-    }
-
     /// Stays connected for as long as it can; serenity itself takes up a connection that was cut off.
     async fn connect(&self, app: &Arc<App>) -> Result<(), serenity::Error> {
+        let http = self.http();
+        // Asked with the token, Discord says what is wrong. From the gateway serenity would only try to connect for ever.
+        http.get_bot_gateway().await?;
         let mut intents = GatewayIntents::GUILDS
             | GatewayIntents::GUILD_MESSAGES
             | GatewayIntents::DIRECT_MESSAGES;
         if !self.settings.prefix.is_empty() {
             intents |= GatewayIntents::MESSAGE_CONTENT;
         }
-        let telling = Telling::default();
-        let framework = self.framework(Arc::clone(app), telling.clone());
-        let mut client = serenity::ClientBuilder::new_with_http(self.http(), intents)
-            .framework(framework)
+        let handler = Arc::new(Handler {
+            app: Arc::clone(app),
+            prefix: self.settings.prefix.clone(),
+            presence: Mutex::new(None),
+        });
+        let mut client = ClientBuilder::new_with_http(http, intents)
+            .event_handler_arc(Arc::clone(&handler))
             .await?;
         let shards = Arc::clone(&client.shard_manager);
         let ended = tokio::select! {
@@ -117,63 +97,155 @@ impl Discord {
                 Ok(())
             }
         };
-        telling.end();
+        handler.present(None);
         ended
     }
 }
 
 impl FrontEnd for Discord {
-    async fn run(self, app: Arc<App>) -> Ending {
-        // What happened while there was no channel; what happens from now on is a job of its own.
-        if let Err(error) = app.store.deliver().await {
-            tracing::warn!(%error, "alerts that wait are told on Discord with the next one");
-        }
+    async fn run(self, app: Arc<App>) -> Result<Ending> {
+        let (first, most) = AGAIN;
+        let mut pause = first;
         loop {
-            match self.connect(&app).await {
-                Ok(()) => return Ending::Done,
-                Err(error) if is_final(&error) => {
-                    tracing::error!(%error, "Discord does not want this bot; it goes on without");
-                    return Ending::Failed;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "Discord cannot be reached, and is tried again");
-                }
+            let begun = Instant::now();
+            let error = match self.connect(&app).await {
+                Ok(()) => return Ok(Ending::Done),
+                Err(error) => error,
+            };
+            if let Some(reason) = lasting(&error) {
+                complain(format!(
+                    "Discord does not take this bot, and it goes on without. {reason}"
+                ));
+                return Ok(Ending::Failed);
             }
+            if begun.elapsed() > most {
+                pause = first;
+            }
+            tracing::warn!(%error, "Discord cannot be reached, and is tried again in {pause:?}");
             tokio::select! {
-                () = app.stopping() => return Ending::Done,
-                () = tokio::time::sleep(AGAIN) => {}
+                () = app.stopping() => return Ok(Ending::Done),
+                () = tokio::time::sleep(pause) => pause = most.min(2 * pause),
             }
         }
     }
 }
 
-/// Whether the next attempt would end alike.
-fn is_final(error: &serenity::Error) -> bool {
-    use serenity::GatewayError::{
-        DisallowedGatewayIntents, InvalidAuthentication, InvalidGatewayIntents,
-    };
-    matches!(
-        error,
+/// What somebody has to do before the next attempt can end otherwise.
+fn lasting(error: &serenity::Error) -> Option<&'static str> {
+    match error {
+        serenity::Error::Http(error) if error.status_code() == Some(StatusCode::UNAUTHORIZED) => {}
+        serenity::Error::Gateway(GatewayError::InvalidAuthentication) => {}
         serenity::Error::Gateway(
-            InvalidAuthentication | DisallowedGatewayIntents | InvalidGatewayIntents
-        )
+            GatewayError::DisallowedGatewayIntents | GatewayError::InvalidGatewayIntents,
+        ) => {
+            return Some(
+                "Switch on its message content intent, or set an empty prefix in the configuration.",
+            );
+        }
+        _ => return None,
+    }
+    Some(
+        "DISCORD_TOKEN is not the token of a bot, or no longer: take the one of its page, under Bot.",
     )
 }
 
-/// The task that tells alerts: it ends with the connection that it tells them through.
-#[derive(Clone, Default)]
-struct Telling(Arc<Mutex<Option<AbortHandle>>>);
+/// What is done with what Discord sends.
+struct Handler {
+    app: Arc<App>,
+    prefix: String,
+    /// The task that shows the worst alert: it ends with the connection that it shows it through.
+    presence: Mutex<Option<AbortHandle>>,
+}
 
-impl Telling {
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let handle = tokio::spawn(task).abort_handle();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+impl Handler {
+    fn present(&self, task: Option<AbortHandle>) {
+        let mut presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = std::mem::replace(&mut *presence, task) {
+            last.abort();
+        }
     }
 
-    fn end(&self) {
-        if let Some(handle) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            handle.abort();
+    /// Does what was asked and gives the messages to answer with.
+    async fn answer(&self, user: u64, words: &[String]) -> Vec<String> {
+        let caller = Caller {
+            id: user.to_string(),
+            trusted: false,
+        };
+        let reply = match parse(words) {
+            Ok(command) => run(&self.app, &caller, command).await,
+            Err(error) => Err(error),
+        };
+        match reply {
+            Ok(reply) => pages(&render::text(&reply, Style::PLAIN)),
+            Err(error) => {
+                let error = render::harmless(&error.to_string());
+                vec![error.chars().take(LONGEST).collect()]
+            }
         }
+    }
+}
+
+#[async_trait]
+impl EventHandler for Handler {
+    async fn ready(&self, context: Context, _: Ready) {
+        let offered = commands::offered();
+        if let Err(error) = Command::set_global_commands(&context, offered).await {
+            tracing::warn!(%error, "Discord keeps the slash commands it knew before");
+        }
+        let task = tokio::spawn(alerts::present(context, Arc::clone(&self.app)));
+        self.present(Some(task.abort_handle()));
+    }
+
+    async fn message(&self, context: Context, message: Message) {
+        let Some(line) = message.content.strip_prefix(&self.prefix) else {
+            return;
+        };
+        // Other bots may use the same prefix.
+        if self.prefix.is_empty() || message.author.bot || !is_command(line) {
+            return;
+        }
+        let messages = match split(line) {
+            Ok(words) => {
+                let words: Vec<_> = words.iter().map(|word| unmentioned(word)).collect();
+                self.answer(message.author.id.get(), &words).await
+            }
+            Err(error) => vec![error.to_string()],
+        };
+        for text in messages {
+            let answer = CreateMessage::new()
+                .content(text)
+                .allowed_mentions(CreateAllowedMentions::new());
+            log(message.channel_id.send_message(&context, answer).await);
+        }
+    }
+
+    async fn interaction_create(&self, context: Context, interaction: Interaction) {
+        let Interaction::Command(asked) = interaction else {
+            return;
+        };
+        // An answer may take longer than Discord waits for one.
+        log(asked.defer(&context).await);
+        let words = commands::words(&asked.data);
+        for text in self.answer(asked.user.id.get(), &words).await {
+            let answer = CreateInteractionResponseFollowup::new()
+                .content(text)
+                .allowed_mentions(CreateAllowedMentions::new());
+            log(asked.create_followup(&context, answer).await);
+        }
+    }
+}
+
+/// The number of a user who is mentioned.
+fn unmentioned(word: &str) -> String {
+    let inner = word
+        .strip_prefix("<@")
+        .and_then(|rest| rest.strip_suffix('>'));
+    inner.unwrap_or(word).to_owned()
+}
+
+fn log<T>(sent: Result<T, serenity::Error>) {
+    if let Err(error) = sent {
+        tracing::warn!(%error, "an answer could not be given on Discord");
     }
 }
 
@@ -181,25 +253,13 @@ fn failed(error: &serenity::Error) -> Error {
     Error::refused(format!("Discord did not answer: {error}."))
 }
 
-/// Answers in blocks of fixed width, as many messages as it takes.
-async fn send(context: Context<'_>, reply: &Reply) -> Result<()> {
-    for page in pages(&render::text(reply, Style::PLAIN)) {
-        context
-            .send(CreateReply::default().content(page))
-            .await
-            .map_err(|error| failed(&error))?;
-    }
-    Ok(())
-}
-
-/// Discord takes 2000 letters in a message; a name must not end the block it stands in.
+/// Blocks of fixed width, as many messages as it takes; a name must not end the block it stands in.
 fn pages(text: &str) -> Vec<String> {
-    const MOST: usize = 1_900;
     let mut pages = Vec::new();
     let mut page = String::new();
     for line in text.replace("```", "'''").lines() {
-        let line: String = line.chars().take(MOST).collect();
-        if page.chars().count() + line.chars().count() + 1 > MOST {
+        let line: String = line.chars().take(LONGEST).collect();
+        if page.chars().count() + line.chars().count() + 1 > LONGEST {
             pages.push(std::mem::take(&mut page));
         }
         page.push_str(&line);
@@ -208,24 +268,6 @@ fn pages(text: &str) -> Vec<String> {
     pages.push(page);
     pages.retain(|page| !page.trim().is_empty());
     pages.iter().map(|page| format!("```\n{page}```")).collect()
-}
-
-/// What was asked and failed is answered; the rest is logged.
-async fn explain(error: FrameworkError<'_, Arc<App>, Error>) {
-    let answered = match error {
-        FrameworkError::Command { error, ctx, .. } => {
-            let reply = CreateReply::default()
-                .content(render::harmless(&error.to_string()))
-                .ephemeral(true);
-            ctx.send(reply).await.map(drop)
-        }
-        // Other bots may use the same prefix.
-        FrameworkError::UnknownCommand { .. } => Ok(()),
-        other => poise::builtins::on_error(other).await,
-    };
-    if let Err(error) = answered {
-        tracing::warn!(%error, "an answer could not be given on Discord");
-    }
 }
 
 #[cfg(test)]

@@ -2,34 +2,50 @@
 //!
 //! Everything here reads, so nothing waits for the writer of the database.
 
+mod guard;
 mod prometheus;
 mod view;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use dbm_core::prelude::*;
 use futures_util::stream::{self, Stream};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::{Ending, FrontEnd};
+use super::{Ending, FrontEnd, complain};
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::span::Span;
 
-/// The page asks for nothing from elsewhere, and a browser is told to hold it to that.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-                      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The page, with its style and its scripts in it.
+static PAGE: LazyLock<String> = LazyLock::new(|| {
+    let script = |text: &str| format!("<script>\n{text}</script>");
+    include_str!("page.html")
+        .replace(
+            r#"<link rel="stylesheet" href="page.css">"#,
+            &format!("<style>\n{}</style>", include_str!("page.css")),
+        )
+        .replace(
+            r#"<script src="chart.js"></script>"#,
+            &script(include_str!("chart.js")),
+        )
+        .replace(
+            r#"<script src="page.js"></script>"#,
+            &script(include_str!("page.js")),
+        )
+});
 
 /// How many pages are kept up to date at a time.
 static LIVE: Semaphore = Semaphore::const_new(100);
@@ -46,6 +62,11 @@ impl Web {
         let listener = TcpListener::bind(address).await.map_err(|error| {
             Error::refused(format!("The status page cannot be at {address}: {error}."))
         })?;
+        if address.ip().is_unspecified() {
+            complain(format!(
+                "The status page at {address} is open to every machine that reaches this one, and has no password."
+            ));
+        }
         Ok(Self { listener })
     }
 
@@ -56,7 +77,7 @@ impl Web {
 }
 
 impl FrontEnd for Web {
-    async fn run(self, app: Arc<App>) -> Ending {
+    async fn run(self, app: Arc<App>) -> Result<Ending> {
         let mut stages = app.store.watch_status();
         let router = Router::new()
             .route("/", get(page))
@@ -65,57 +86,50 @@ impl FrontEnd for Web {
             .route("/api/events", get(events))
             .route("/healthz", get(health))
             .route("/metrics", get(metrics))
+            .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
             .with_state(app);
-        let server = axum::serve(self.listener, router).with_graceful_shutdown(async move {
+        let end = async move {
             // Until the database is closed there is still something to tell: that it takes no calls.
             let _ = stages
                 .wait_for(|status| matches!(status, Status::Stopped | Status::Failed))
                 .await;
-        });
-        match server.await {
-            Ok(()) => Ending::Done,
-            Err(error) => {
-                tracing::error!(%error, "the status page ended");
-                Ending::Failed
-            }
-        }
+        };
+        guard::serve(self.listener, router, end).await;
+        Ok(Ending::Done)
     }
 }
 
-async fn page() -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    (headers, Html(include_str!("page.html")))
+async fn page() -> Html<&'static str> {
+    Html(PAGE.as_str())
 }
 
 async fn status(State(app): State<Arc<App>>) -> Json<view::Status> {
     Json(view::status(&app).await)
 }
 
-#[derive(Deserialize)]
-struct Asked {
-    metric: String,
-    #[serde(default = "Asked::usual_span")]
-    span: String,
-}
-
-impl Asked {
-    fn usual_span() -> String {
-        "1h".to_owned()
-    }
-}
-
+/// The course of one or several metrics, and what happened in the meantime.
 async fn history(
     State(app): State<Arc<App>>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    asked: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Json<view::History>, Failure> {
-    let Query(asked) = asked.map_err(|_| {
-        Error::refused("Ask for /api/history?metric=cpu&span=1h, or another metric.")
-    })?;
-    let history = view::history(&app, &asked.metric.parse()?, asked.span.parse()?).await?;
-    Ok(Json(history))
+    /// Each is a query of its own.
+    const MOST: usize = 50;
+    let (mut metrics, mut span) = (Vec::new(), Span::hours(1));
+    // What is not understood at all asks for nothing.
+    for (name, value) in asked.map(|Query(pairs)| pairs).unwrap_or_default() {
+        match name.as_str() {
+            "metric" => metrics.push(value.parse()?),
+            "span" => span = value.parse()?,
+            _ => {}
+        }
+    }
+    if !(1..=MOST).contains(&metrics.len()) {
+        let text = format!(
+            "Ask for /api/history?span=1h&metric=cpu&metric=memory, or for up to {MOST} others."
+        );
+        return Err(Error::refused(text).into());
+    }
+    Ok(Json(view::history(&app, &metrics, span).await?))
 }
 
 /// The status again with every reading and every change of an alert, until the page is closed or the bot stops.
@@ -123,44 +137,42 @@ async fn events(
     State(app): State<Arc<App>>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, axum::Error>>>, Failure> {
     let seat = LIVE.try_acquire().map_err(|_| Failure::Busy)?;
-    let store = Arc::clone(&app.store);
-    let mut statuses = store.live(move |_| {
-        let app = Arc::clone(&app);
+    let reader = Arc::clone(&app);
+    let stored = app.store.live(move |_| {
+        let app = Arc::clone(&reader);
         async move { view::status(&app).await }
     });
-    statuses = statuses.other_processes(Duration::from_secs(1));
-    let stream = stream::poll_fn(move |context| {
-        let _taken = &seat;
-        let event = |status| Event::default().json_data(status);
-        statuses.poll_next(context).map(|status| status.map(event))
+    let stored = stored.other_processes(Duration::from_secs(1));
+    let sources = (app.outages(), stored, app, seat);
+    let statuses = stream::unfold(sources, async |(mut outages, mut stored, app, seat)| {
+        let status = tokio::select! {
+            status = stored.next() => status?,
+            Ok(()) = outages.changed() => view::status(&app).await,
+        };
+        let event = Event::default().json_data(status);
+        Some((event, (outages, stored, app, seat)))
     });
-    Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
+    Ok(Sse::new(statuses).keep_alive(KeepAlive::default()))
 }
 
 /// 200 only while the database takes calls and readings are stored.
 async fn health(State(app): State<Arc<App>>) -> Response {
     let status = app.store.status();
-    let age = app.clock.now() - app.stored_at();
-    let code = if status == Status::Running && age <= 3 * app.settings.collect.every.as_secs() {
+    let last = match app.stored_at() {
+        0 => "no reading was stored yet".to_owned(),
+        at => format!("the last reading was stored {} s ago", app.clock.now() - at),
+    };
+    let code = if app.is_well() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let text = format!("{status:?}; the last reading was stored {age} s ago\n");
-    (code, text).into_response()
+    (code, format!("{status:?}; {last}\n")).into_response()
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let (alerts, problem) = app.store.open_alerts().await;
-    let open_alerts = problem.is_none().then_some(alerts.len() as i64);
-    let text = prometheus::text(&app.reading(), open_alerts, app.stored(), app.stored_at());
-    (
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        text,
-    )
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], prometheus::text(&app).await)
 }
 
 /// Why a request failed.
@@ -168,6 +180,7 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
 enum Failure {
     Asked(Error),
     Busy,
+    Misdirected(String),
 }
 
 impl From<Error> for Failure {
@@ -180,12 +193,16 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (code, message) = match self {
             Self::Asked(error @ Error::Refused(_)) => (StatusCode::BAD_REQUEST, error.to_string()),
-            Self::Asked(error @ Error::Database(_)) => {
-                (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-            }
+            Self::Asked(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Too many pages are open.".to_owned(),
+            ),
+            Self::Misdirected(name) => (
+                StatusCode::MISDIRECTED_REQUEST,
+                format!(
+                    "This page does not know itself as “{name}”. Add the name to web.names in the configuration."
+                ),
             ),
         };
         (code, Json(json!({ "error": message }))).into_response()
@@ -196,6 +213,8 @@ impl IntoResponse for Failure {
 mod tests {
     use axum::body::to_bytes;
     use dbm_core::testing::{Fault, fail_next};
+    use futures_util::StreamExt;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -206,10 +225,7 @@ mod tests {
     }
 
     async fn ask_history(app: &Arc<App>) -> Response {
-        let asked = Asked {
-            metric: "cpu".to_owned(),
-            span: "1h".to_owned(),
-        };
+        let asked = vec![("metric".to_owned(), "cpu".to_owned())];
         history(State(Arc::clone(app)), Ok(Query(asked)))
             .await
             .into_response()
@@ -218,7 +234,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_is_healthy_only_while_readings_are_stored() {
         let app = App::fake().await;
-        app.clock.advance(crate::span::Span::seconds(16));
+        app.clock.advance(Span::seconds(16));
         fail_next(&app.store, "record", dbm_core::Error::other("full"));
         app.sample().await.unwrap_err();
         assert_eq!(
@@ -239,6 +255,26 @@ mod tests {
             ask_history(&app).await.status(),
             StatusCode::SERVICE_UNAVAILABLE
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_page_learns_of_an_alert_that_cannot_be_stored() {
+        let app = App::fake().await;
+        let page = events(State(Arc::clone(&app))).await.unwrap();
+        let mut statuses = page.into_response().into_body().into_data_stream();
+        statuses.next().await.unwrap().unwrap();
+        app.hold("memory".parse().unwrap(), Some(97.0));
+        fail_next(&app.store, "record", dbm_core::Error::other("full"));
+        app.sample().await.unwrap_err();
+        let told = async {
+            while let Some(Ok(status)) = statuses.next().await {
+                if String::from_utf8_lossy(&status).contains("Memory is at 97.0 %") {
+                    return;
+                }
+            }
+            panic!("the page ended");
+        };
+        timeout(Duration::from_secs(60), told).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -263,7 +299,7 @@ mod tests {
         assert!(shown.contains("The database failed: no luck"));
         failing();
         let text = body(metrics(State(Arc::clone(&app))).await).await;
-        assert!(text.contains("monitor_cpu_percent ") && !text.contains("monitor_open_alerts"));
+        assert!(text.contains("monitor_cpu_usage_ratio ") && !text.contains("monitor_open_alerts"));
         let text = body(metrics(State(app)).await).await;
         assert!(text.contains("monitor_open_alerts 0"));
     }

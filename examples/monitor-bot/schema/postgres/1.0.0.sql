@@ -1,0 +1,1 @@
+-- Nothing on a server is as old as this: the tables come with 1.2.0, as they are today.

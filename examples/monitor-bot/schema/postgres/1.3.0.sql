@@ -1,0 +1,1 @@
+-- It came with 1.2.0: nothing on a server is as old as this.
