@@ -182,7 +182,9 @@ pub fn process_line(processes: &Processes) -> String {
     let by_memory = processes.memory.iter();
     let cpu = by_cpu.map(|process| format!("{} {:.1} %", called(process), process.cpu));
     let memory = by_memory.map(|process| format!("{} {}", called(process), bytes(process.memory)));
-    cpu.chain(memory).collect::<Vec<_>>().join(", ")
+    let list = |entries: Vec<String>| entries.join(", ");
+    let (cpu, memory) = (list(cpu.collect()), list(memory.collect()));
+    format!("CPU: {cpu}; memory: {memory}")
 }
 
 fn called(process: &Process) -> String {
