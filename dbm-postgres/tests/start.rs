@@ -360,7 +360,7 @@ fn bouncer(database: &Database<'_>, mode: &str) -> Option<std::process::Child> {
         .into_iter()
         .find(|program| std::path::Path::new(program).exists());
     let Some(program) = program else {
-        println!("SKIPPED: pgbouncer is not installed (apt-get install pgbouncer)");
+        support::skipped("pgbouncer is not installed (apt-get install pgbouncer)");
         return None;
     };
     let directory = database.server.directory();
@@ -530,7 +530,7 @@ fn certificate(server: &Server) -> Option<std::path::PathBuf> {
     if made.is_ok_and(|made| made.status.success()) {
         return Some(certificate);
     }
-    println!("SKIPPED: OpenSSL is not installed");
+    support::skipped("OpenSSL is not installed");
     None
 }
 

@@ -15,6 +15,7 @@ pub mod load;
 pub mod proxy;
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -42,11 +43,16 @@ pub fn shared() -> Option<&'static Server> {
     SHARED.get_or_init(|| Server::start(&[])).as_ref()
 }
 
+/// Says so where the output of tests that pass is not shown, too.
+pub fn skipped(why: &str) {
+    writeln!(std::io::stderr(), "SKIPPED: {why}").unwrap();
+}
+
 impl Server {
     /// `None` where PostgreSQL is not installed.
     pub fn start(options: &[&str]) -> Option<Self> {
         let Some(binaries) = binaries() else {
-            println!("SKIPPED: PostgreSQL is not installed (apt-get install postgresql)");
+            skipped("PostgreSQL is not installed (apt-get install postgresql)");
             return None;
         };
         let directory = TempDir::new().unwrap();
