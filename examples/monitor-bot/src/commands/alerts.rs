@@ -182,9 +182,13 @@ pub fn process_line(processes: &Processes) -> String {
     let by_memory = processes.memory.iter();
     let cpu = by_cpu.map(|process| format!("{} {:.1} %", called(process), process.cpu));
     let memory = by_memory.map(|process| format!("{} {}", called(process), bytes(process.memory)));
-    let list = |entries: Vec<String>| entries.join(", ");
-    let (cpu, memory) = (list(cpu.collect()), list(memory.collect()));
-    format!("CPU: {cpu}; memory: {memory}")
+    let lists = [
+        ("CPU", cpu.collect::<Vec<_>>()),
+        ("memory", memory.collect()),
+    ];
+    let told = lists.iter().filter(|(_, list)| !list.is_empty());
+    let told = told.map(|(of, list)| format!("{of}: {}", list.join(", ")));
+    told.collect::<Vec<_>>().join("; ")
 }
 
 fn called(process: &Process) -> String {

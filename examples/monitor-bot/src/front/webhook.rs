@@ -255,7 +255,7 @@ mod tests {
     fn a_template_is_filled_in_as_the_content_type_has_it() {
         let every = "{{text}} {{what}} {{metric}} {{value}} {{number}} {{rule}} {{level}} {{alert}} {{ host }} {{time}} {{processes}}";
         let filled = "Process a\"b\\c & d stopped raised process:a\"b\\c & d stopped 0 process stopped 1 3 vm \
-                      2026-01-01T00:00:00Z a\"b (7) 12.3 %";
+                      2026-01-01T00:00:00Z CPU: a\"b (7) 12.3 %";
         let body = |webhook: &Webhook| webhook.request("vm", &event()).unwrap().into_body();
         let plain = webhook(&format!(
             "content_type = \"text/plain\"\nbody = \"{every}\""
