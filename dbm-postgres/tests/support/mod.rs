@@ -45,7 +45,8 @@ pub fn shared() -> Option<&'static Server> {
 
 /// Says so where the output of tests that pass is not shown, too.
 pub fn skipped(why: &str) {
-    writeln!(std::io::stderr(), "SKIPPED: {why}").unwrap();
+    let mut log = std::io::stderr();
+    writeln!(log, "SKIPPED: {why}").unwrap();
 }
 
 impl Server {
