@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::engine::{Conn, Engine, Opener};
 use crate::error::{Error, Result};
+use crate::temporary::TemporaryDirectory;
 
 /// Runs a test on this thread, with a time limit.
 pub(crate) fn run(test: impl Future<Output = ()>) {
@@ -31,6 +32,19 @@ pub(crate) fn engine_of(config: Config) -> Arc<Engine> {
         .writer
         .conn
         .take_over(engine.opener.in_memory().unwrap());
+    engine
+}
+
+/// A new database in this directory, open, with its schema read.
+pub(crate) fn engine_in(directory: &TemporaryDirectory) -> Arc<Engine> {
+    let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
+    let engine = Engine::new(opener, None);
+    engine
+        .writer
+        .conn
+        .take_over(engine.opener.create().unwrap());
+    let read = engine.read_schema(engine.writer.conn.lock().db().unwrap());
+    read.unwrap();
     engine
 }
 

@@ -214,11 +214,9 @@ pub(crate) fn undo_write(writer: &Writer, session: &Session) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
     use crate::engine::db::CONTROL;
-    use crate::engine::open::Opener;
     use crate::temporary::TemporaryDirectory;
-    use crate::test_support::engine_in_memory;
+    use crate::test_support::{engine_in, engine_in_memory};
 
     /// As a call with the bare connection ends.
     fn renew(engine: &Engine) {
@@ -253,14 +251,7 @@ mod tests {
     )]
     fn nothing_is_shared_while_the_connection_cannot_be_opened_anew() {
         let directory = TemporaryDirectory::new().unwrap();
-        let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
-        let engine = Engine::new(opener, None);
-        engine
-            .writer
-            .conn
-            .take_over(engine.opener.create().unwrap());
-        let read = engine.read_schema(engine.writer.conn.lock().db().unwrap());
-        read.unwrap();
+        let engine = engine_in(&directory);
         assert!(!engine.schema_is_exclusive());
         let (file, aside) = (
             directory.path().join("file"),

@@ -381,23 +381,8 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::config::Config;
-    use crate::engine::Opener;
     use crate::temporary::TemporaryDirectory;
-    use crate::test_support::{hold_up, run, starts};
-
-    /// A database of its own, for calls that are made by hand.
-    fn engine(directory: &TemporaryDirectory) -> Arc<Engine> {
-        let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
-        let engine = Engine::new(opener, None);
-        engine
-            .writer
-            .conn
-            .take_over(engine.opener.create().unwrap());
-        let read = engine.read_schema(engine.writer.conn.lock().db().unwrap());
-        read.unwrap();
-        engine
-    }
+    use crate::test_support::{engine_in, hold_up, run, starts};
 
     /// The call had met an error that spoils the connection, and was dropped after its work became part of the
     /// transaction.
@@ -412,7 +397,7 @@ mod tests {
         }
         run(async {
             let directory = TemporaryDirectory::new().unwrap();
-            let engine = engine(&directory);
+            let engine = engine_in(&directory);
             let conn = Arc::clone(&engine.writer.conn);
             let gate = Gate::new(|_| ());
             let write =
