@@ -1,21 +1,13 @@
 //! What a manager promises whatever its database is: one set of bodies, on SQLite and on PostgreSQL.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "these are tests"
-)]
-
-mod support;
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{LIMIT, shared};
 use dbm_core::prelude::*;
 use dbm_postgres::{Postgres, Writers};
-use support::{LIMIT, shared};
 use tokio::sync::Notify;
 
 #[derive(DbManager)]

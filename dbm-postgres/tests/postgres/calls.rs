@@ -1,21 +1,13 @@
 //! What a call promises, on PostgreSQL: its rows, its end in every way, nesting, streams, promises, jobs and live reads.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "these are tests"
-)]
-
-mod support;
 
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{Database, LIMIT, shared};
 use dbm_core::prelude::*;
 use dbm_core::{Durability, SchemaDrift, Status};
-use support::{Database, LIMIT, shared};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 

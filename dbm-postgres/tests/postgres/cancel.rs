@@ -1,22 +1,15 @@
 //! A call that is dropped, wherever it is: nothing of it is half done, and nobody else notices.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "these are tests"
-)]
-
-mod support;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::support::{Database, shared};
+use crate::within;
 use dbm_core::prelude::*;
 use dbm_postgres::{Postgres, Writers};
 use futures_util::FutureExt as _;
-use support::{Database, LIMIT, shared};
 use tokio::sync::Notify;
 
 #[derive(DbManager)]
@@ -97,12 +90,6 @@ async fn store(database: &Database<'_>, writers: Writers) -> Arc<Store> {
     Store::create_with(config.acquire_timeout(Duration::from_secs(30)), make)
         .await
         .unwrap()
-}
-
-async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, work)
-        .await
-        .expect("the test has hung")
 }
 
 /// Polls a call so many times at most, and drops it then. Whether it has ended.

@@ -1,19 +1,12 @@
 //! A COMMIT whose answer does not come: the call tells the truth, or that nobody knows it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "these are tests"
-)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::proxy::{Fate, Proxy};
+use crate::support::{LIMIT, Server, shared};
+use crate::within;
 use dbm_core::prelude::*;
 use dbm_postgres::{Postgres, Writers};
-use support::proxy::{Fate, Proxy};
-use support::{LIMIT, Server, shared};
 
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0")]
@@ -41,12 +34,6 @@ const ALL: [Writers; 3] = [Writers::Sharing, Writers::InTurn, Writers::Serializa
 fn config(description: &str, writers: Writers, patience: Duration) -> Config {
     let postgres = Postgres::new(description).unwrap();
     Config::from(postgres.writers(writers).patience(patience))
-}
-
-async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, work)
-        .await
-        .expect("the test has hung")
 }
 
 #[tokio::test]

@@ -1,15 +1,7 @@
 //! The whole way once: start, init, write, read, nest, commit, close.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "these are tests"
-)]
 
-mod support;
-
+use crate::support::shared;
 use dbm_core::prelude::*;
-use support::shared;
 
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0")]

@@ -1,20 +1,13 @@
 //! A server, or a process of it, that is killed while calls write: what was acknowledged is there, and what has failed is not.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "these are tests"
-)]
-
-mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::load::{Load, Store, check};
+use crate::support::{Database, Server};
+use crate::within;
 use dbm_core::prelude::*;
 use dbm_postgres::{Postgres, Writers};
-use support::load::{Load, Store, check};
-use support::{Database, LIMIT, Server};
 
 async fn stores(database: &Database<'_>, count: usize, writers: Writers) -> Vec<Arc<Store>> {
     let mut stores = Vec::new();
@@ -26,12 +19,6 @@ async fn stores(database: &Database<'_>, count: usize, writers: Writers) -> Vec<
         stores.push(Store::create(config).await.unwrap());
     }
     stores
-}
-
-async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, work)
-        .await
-        .expect("the test has hung")
 }
 
 async fn kill_the_server(writers: Writers) {
@@ -112,7 +99,7 @@ async fn a_process_of_the_server_that_crashes_loses_nothing_that_was_acknowledge
             load.progress(50 + 7 * round).await;
             let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'dbm' AND state <> 'idle' LIMIT 1";
             let process = database.ask(sql);
-            support::kill("-KILL", (!process.is_empty()).then_some(process));
+            crate::support::kill("-KILL", (!process.is_empty()).then_some(process));
             while !server.psql("postgres", "SELECT 1").status.success() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

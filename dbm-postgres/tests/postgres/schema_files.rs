@@ -1,15 +1,7 @@
 //! A schema of files, with some of its own for PostgreSQL: `schema/library` and `schema/library/postgres`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "these are tests"
-)]
 
-mod support;
-
+use crate::support::{LIMIT, shared};
 use dbm_core::prelude::*;
-use support::{LIMIT, shared};
 use tokio::time::timeout;
 
 #[derive(DbManager)]

@@ -1,21 +1,14 @@
 //! Starts: many at once, of several versions, and against servers that are not the right ones.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "these are tests"
-)]
-
-mod support;
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::proxy::Proxy;
+use crate::support::{Database, Server, shared};
+use crate::within;
 use dbm_core::prelude::*;
 use dbm_postgres::{Postgres, Writers};
-use support::proxy::Proxy;
-use support::{Database, LIMIT, Server, shared};
 
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0")]
@@ -87,12 +80,6 @@ impl Schema for Failing {
         db.execute_batch("DROP TABLE nothing").await?;
         Ok(true)
     }
-}
-
-async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, work)
-        .await
-        .expect("the test has hung")
 }
 
 fn config(description: &str) -> Config {
@@ -360,7 +347,7 @@ fn bouncer(database: &Database<'_>, mode: &str) -> Option<std::process::Child> {
         .into_iter()
         .find(|program| std::path::Path::new(program).exists());
     let Some(program) = program else {
-        support::skipped("pgbouncer is not installed (apt-get install pgbouncer)");
+        crate::support::skipped("pgbouncer is not installed (apt-get install pgbouncer)");
         return None;
     };
     let directory = database.server.directory();
@@ -482,7 +469,7 @@ async fn a_process_that_is_frozen_with_the_lock_loses_it() {
             .await
             .unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "hold_the_lock", "--nocapture"])
+            .args(["--exact", "start::hold_the_lock", "--nocapture"])
             .env("DBM_HOLD_THE_LOCK", database.description())
             .stdout(Stdio::piped())
             .spawn()
@@ -490,7 +477,7 @@ async fn a_process_that_is_frozen_with_the_lock_loses_it() {
         let output = std::io::BufReader::new(child.stdout.take().unwrap());
         let mut lines = output.lines().map_while(std::io::Result::ok);
         assert!(lines.any(|line| line.contains("holds")));
-        support::kill("-STOP", [child.id().to_string()]);
+        crate::support::kill("-STOP", [child.id().to_string()]);
         store.insert(1).await.unwrap();
         assert_eq!(database.ask("SELECT id FROM item"), "1");
         child.kill().unwrap();
@@ -530,7 +517,7 @@ fn certificate(server: &Server) -> Option<std::path::PathBuf> {
     if made.is_ok_and(|made| made.status.success()) {
         return Some(certificate);
     }
-    support::skipped("OpenSSL is not installed");
+    crate::support::skipped("OpenSSL is not installed");
     None
 }
 

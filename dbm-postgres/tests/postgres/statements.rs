@@ -1,20 +1,12 @@
 //! Statements and values on a real server.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "these are tests"
-)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::support::{Database, LIMIT, shared};
 use dbm_core::prelude::*;
 use dbm_core::{BoundParams, Params, Value};
 use futures_util::FutureExt as _;
-use support::{Database, LIMIT, shared};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 

@@ -1,0 +1,28 @@
+//! What a manager promises on PostgreSQL, and a server that fails in every way. One program, so that its tests share a server.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests"
+)]
+
+mod both;
+mod calls;
+mod cancel;
+mod commit;
+mod first;
+mod kills;
+mod schema_files;
+mod start;
+mod statements;
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::LIMIT;
+
+/// Ends a test that has hung.
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, work)
+        .await
+        .expect("the test has hung")
+}
