@@ -5,7 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{LIMIT, shared};
+use crate::support::shared;
+use crate::within;
 use dbm_core::prelude::*;
 use dbm_postgres::{Postgres, Writers};
 use tokio::sync::Notify;
@@ -262,9 +263,7 @@ async fn on_each<F: Future<Output = ()>>(
                 body(*engine, Arc::clone(&store)).await;
                 store.close().await.unwrap();
             };
-            tokio::time::timeout(LIMIT, run)
-                .await
-                .expect("the test has hung");
+            within(run).await;
         }
     }
 }

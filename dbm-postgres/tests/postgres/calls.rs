@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::{Database, LIMIT, shared};
+use crate::within;
 use dbm_core::prelude::*;
 use dbm_core::{Durability, SchemaDrift, Status};
 use tokio::sync::{Notify, mpsc};
@@ -177,15 +178,11 @@ async fn store_with(
     .unwrap()
 }
 
-async fn limited<T>(future: impl Future<Output = T>) -> T {
-    timeout(LIMIT, future).await.expect("it hangs")
-}
-
 #[tokio::test]
 async fn rows_are_read_as_from_a_file() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         let store = store_with(&database, None).await;
         store.add(1, "one").await.unwrap();
         let (first, one) = (
@@ -211,7 +208,7 @@ async fn rows_are_read_as_from_a_file() {
 async fn many_rows_are_all_kept_or_none() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         let store = store_with(&database, None).await;
         let wrong = (1..=600).chain([300]).chain(601..=700).collect();
         match store.add_all(wrong).await.unwrap() {
@@ -235,7 +232,7 @@ async fn many_rows_are_all_kept_or_none() {
 async fn a_stream_has_all_rows_and_may_be_dropped_at_any_of_them() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         let store = store_with(&database, None).await;
         assert_eq!(
             store.sum_by_stream(usize::MAX).await.unwrap(),
@@ -254,7 +251,7 @@ async fn a_stream_has_all_rows_and_may_be_dropped_at_any_of_them() {
 async fn a_body_that_swallows_a_failed_statement_keeps_nothing() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         let store = store_with(&database, None).await;
         assert!(matches!(
             store.swallow().await,
@@ -275,7 +272,7 @@ async fn a_body_that_swallows_a_failed_statement_keeps_nothing() {
 async fn a_nested_call_that_is_dropped_leaves_the_outer_one_as_it_was() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         let store = store_with(&database, None).await;
         store.drop_inside().await.unwrap();
         let ids: Vec<_> = store
@@ -295,7 +292,7 @@ async fn a_nested_call_that_is_dropped_leaves_the_outer_one_as_it_was() {
 async fn a_call_that_is_dropped_late_or_panics_leaves_nothing() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         let store = store_with(&database, None).await;
         {
             let mut waits = Box::pin(store.add_and_wait(3));
@@ -318,7 +315,7 @@ async fn a_call_that_is_dropped_late_or_panics_leaves_nothing() {
 async fn close_within_ends_a_body_that_waits_for_something_else() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         let store = store_with(&database, None).await;
         let waits = tokio::spawn({
             let store = Arc::clone(&store);
@@ -339,7 +336,7 @@ async fn close_within_ends_a_body_that_waits_for_something_else() {
 async fn what_needs_a_file_is_refused_in_one_sentence() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         let store = store_with(&database, None).await;
         for error in [
             store.bare().await.unwrap_err(),
@@ -390,7 +387,7 @@ async fn a_setting_that_is_about_a_file_fails_the_start_by_its_name() {
             entered: Notify::new(),
             news: None,
         };
-        match limited(Store::create_with(config, make)).await.err() {
+        match within(Store::create_with(config, make)).await.err() {
             Some(Error::Config { message }) => {
                 assert!(message.contains(&format!("`{name}`")), "{message}");
             }
@@ -403,7 +400,7 @@ async fn a_setting_that_is_about_a_file_fails_the_start_by_its_name() {
 async fn what_is_promised_runs_after_the_commit_and_never_without_one() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         let (sender, mut news) = mpsc::unbounded_channel();
         let store = store_with(&database, Some(sender)).await;
         store.tell(1, false).await.unwrap();
@@ -425,7 +422,7 @@ async fn what_is_promised_runs_after_the_commit_and_never_without_one() {
 async fn a_live_read_is_made_again_after_each_commit() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         let store = store_with(&database, None).await;
         let mut counts = store.live(|store| async move { store.count().await });
         assert_eq!(counts.next().await.transpose().unwrap(), Some(1));
@@ -441,7 +438,7 @@ async fn a_live_read_is_made_again_after_each_commit() {
 async fn a_live_read_that_looks_for_them_is_told_of_the_commits_of_others() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         let (store, other) = (
             store_with(&database, None).await,
             store_with(&database, None).await,
@@ -526,7 +523,7 @@ impl Worker {
 async fn every_job_runs_once_whichever_process_enqueued_it() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         let start = || Worker::create(dbm_postgres::config(&database.description()).unwrap());
         let (one, other) = (start().await.unwrap(), start().await.unwrap());
         one.order((0..30).collect()).await.unwrap();
@@ -556,7 +553,7 @@ async fn every_job_runs_once_whichever_process_enqueued_it() {
 async fn a_job_that_close_within_has_ended_is_given_back() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         let config = || dbm_postgres::config(&database.description()).unwrap();
         let worker = Worker::create(config()).await.unwrap();
         // The schedule runs once, at the first start.
@@ -584,7 +581,7 @@ async fn a_job_that_close_within_has_ended_is_given_back() {
 async fn a_database_without_a_version_is_adopted_with_one() {
     let Some(server) = shared() else { return };
     let database = server.database();
-    limited(async {
+    within(async {
         database.ask("CREATE TABLE note (id bigint PRIMARY KEY, text text NOT NULL)");
         let start = |config| {
             Store::create_with(config, |core| Store {

@@ -1,8 +1,8 @@
 //! A schema of files, with some of its own for PostgreSQL: `schema/library` and `schema/library/postgres`.
 
-use crate::support::{LIMIT, shared};
+use crate::support::shared;
+use crate::within;
 use dbm_core::prelude::*;
-use tokio::time::timeout;
 
 #[derive(DbManager)]
 #[db_manager(version = "1.1.0", schema = "library")]
@@ -54,5 +54,5 @@ async fn the_files_for_postgresql_make_and_migrate_the_schema() {
         assert_eq!(file.add("Emma").await.unwrap(), 1);
         file.close().await.unwrap();
     };
-    timeout(LIMIT, test).await.expect("it hangs");
+    within(test).await;
 }

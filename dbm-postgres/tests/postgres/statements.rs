@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::support::{Database, LIMIT, shared};
+use crate::support::{Database, shared};
+use crate::within;
 use dbm_core::prelude::*;
 use dbm_core::{BoundParams, Params, Value};
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0")]
@@ -385,9 +385,7 @@ async fn what_a_call_sets_until_its_transaction_ends_no_other_call_finds() {
             go.notify_one();
             second.await
         };
-        let (first, second) = timeout(LIMIT, async { tokio::join!(first, second) })
-            .await
-            .unwrap();
+        let (first, second) = within(async { tokio::join!(first, second) }).await;
         first.unwrap();
         assert_eq!(second.unwrap(), as_ever, "{sql}");
     }
