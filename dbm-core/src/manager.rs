@@ -550,7 +550,10 @@ pub trait Shareable: Send + Sync {}
 /// Begins a start; see [`DbManager::__begin`].
 pub fn begin<M: DbManager + Schema + 'static>(start: lifecycle::Start<M>, here: bool) -> Arc<M> {
     #[cfg(feature = "jobs")]
-    let start = start.with_jobs(Kinds::new(M::__jobs(), M::__core));
+    let start = match M::__jobs() {
+        jobs if jobs.is_empty() => start,
+        jobs => start.with_jobs(Kinds::new(jobs, M::__core)),
+    };
     start.begin(here)
 }
 

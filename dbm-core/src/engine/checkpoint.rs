@@ -148,7 +148,9 @@ impl Checkpointer {
         self.pages.store(pages, Ordering::Relaxed);
         // What was written during the checkpoint and by this commit is also left to copy.
         let copied = self.state.copied.swap(0, Ordering::Relaxed);
-        self.copied_in_all.fetch_max(copied, Ordering::Relaxed);
+        if copied > 0 {
+            self.copied_in_all.fetch_max(copied, Ordering::Relaxed);
+        }
         let is_copied = copied > 0 && pages.saturating_sub(copied) <= RESTART_WITHIN_PAGES;
         let is_due = self.is_due(pages);
         if self.copies.load(Ordering::Acquire) > 0 || self.is_draining() {

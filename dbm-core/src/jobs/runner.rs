@@ -29,10 +29,6 @@ impl<M> Kinds<M> {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
     pub(super) fn get(&self, name: &str) -> Option<&JobKind<M>> {
         self.list.iter().find(|kind| kind.name == name)
     }

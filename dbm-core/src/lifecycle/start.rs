@@ -74,11 +74,11 @@ impl<M> Start<M> {
         }
     }
 
-    /// Has the manager run these jobs, if there are any.
+    /// Has the manager run these jobs.
     #[cfg(feature = "jobs")]
     pub(crate) fn with_jobs(mut self, kinds: Kinds<M>) -> Self {
-        self.jobs = (!kinds.is_empty()).then_some(kinds);
-        self.drift.jobs = self.jobs.is_some();
+        self.jobs = Some(kinds);
+        self.drift.jobs = true;
         self
     }
 

@@ -155,7 +155,9 @@ impl ServerSession {
             })
             .await;
         match ended {
-            Ok(kept) => kept.map_err(Error::transaction_lost),
+            Ok(kept) => kept.map_err(|error| Error::TransactionLost {
+                cause: error.cause(),
+            }),
             Err(error) => {
                 // What the inner call did can be neither kept nor undone alone.
                 self.lose(Error::transaction_lost(error.clone()));

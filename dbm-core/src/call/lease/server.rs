@@ -128,9 +128,12 @@ impl<'a> ServerLease<'a> {
             Arc::clone(&session.server),
             token.map(CallToken::into_owned),
         );
+        let is_transaction = session.access == Access::Write;
         let promises = Promises::new(move || {
             tickets.into_iter().for_each(Ticket::committed);
-            server.tell_live_reads();
+            if is_transaction {
+                server.tell_live_reads();
+            }
             drop(token);
         });
         transaction.commit(promises).await
