@@ -37,11 +37,9 @@ pub(crate) struct Batch {
     pub(crate) turn: Option<Turn>,
     shared: Arc<Shared>,
     members: Arc<Members>,
-    /// Tells the members if the server ends the transaction while another call has it.
+    /// Tells the members if the server ends the transaction while another call has it, which is in a savepoint.
     watch: Option<AbortHandle>,
     begun: Instant,
-    /// The call that runs has a savepoint.
-    has_savepoint: bool,
 }
 
 /// Those whose work is done. Whoever takes them out is the one to tell them.
@@ -73,7 +71,6 @@ impl Batch {
             members: Arc::default(),
             watch: None,
             begun: Instant::now(),
-            has_savepoint: false,
         }
     }
 
@@ -87,7 +84,6 @@ impl Batch {
         });
         self.watch = Some(watch.abort_handle());
         self.lent.push(&format!("SAVEPOINT {SAVEPOINT}"));
-        self.has_savepoint = true;
     }
 
     /// Makes the work of the call part of what is committed. The receiver is told how that ends.
@@ -97,13 +93,13 @@ impl Batch {
         promises: Promises,
     ) -> oneshot::Receiver<Result<()>> {
         let (outcome, told) = oneshot::channel();
-        self.stop_watch();
+        let has_joined = self.stop_watch();
         self.members.list().push(Member {
             method,
             promises,
             outcome,
         });
-        if std::mem::take(&mut self.has_savepoint) {
+        if has_joined {
             self.lent.push(&format!("RELEASE {SAVEPOINT}"));
         }
         self.go_on();
@@ -117,7 +113,6 @@ impl Batch {
             return tell(self.members.take(), &Err(Error::BatchLost { by: method }));
         }
         let undo = format!("ROLLBACK TO {SAVEPOINT}; RELEASE {SAVEPOINT}");
-        self.has_savepoint = false;
         if !self.lent.is_busy() {
             self.lent.push(&undo);
             return self.go_on();
@@ -151,7 +146,7 @@ impl Batch {
     async fn commit(mut self: Box<Self>) {
         let members = self.members.take();
         let commit = Commit {
-            identity: self.lent.identity.clone(),
+            identity: Arc::clone(&self.lent.identity),
             number: self.shared.next_number(),
         };
         let sql = self.shared.commit_sql(&commit);
@@ -179,10 +174,10 @@ impl Batch {
         tell(members, &outcome);
     }
 
-    fn stop_watch(&mut self) {
-        if let Some(watch) = self.watch.take() {
-            watch.abort();
-        }
+    /// True if the call that runs has joined.
+    fn stop_watch(&mut self) -> bool {
+        let watch = self.watch.take();
+        watch.map(|watch| watch.abort()).is_some()
     }
 }
 

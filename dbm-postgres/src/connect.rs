@@ -63,7 +63,7 @@ impl Connector {
     /// # Errors
     ///
     /// [`Error::Disconnected`] for what may pass; [`Error::Config`] for what will not.
-    pub(crate) async fn connect(&self, deadline: Instant) -> Result<(Conn, Identity)> {
+    pub(crate) async fn connect(&self, deadline: Instant) -> Result<(Conn, Arc<Identity>)> {
         let mut refusal = None;
         for host in &self.hosts {
             // One that accepts connections and says nothing must not use up the time of all.
@@ -79,7 +79,7 @@ impl Connector {
         Err(refusal.unwrap_or_else(|| self.unfit("there is no host")))
     }
 
-    async fn connect_to(&self, host: &tokio_postgres::Config) -> Result<(Conn, Identity)> {
+    async fn connect_to(&self, host: &tokio_postgres::Config) -> Result<(Conn, Arc<Identity>)> {
         let connected = host.connect(self.tls.clone()).await;
         let (client, connection) = connected.map_err(|error| self.refused(&error))?;
         let tls = self.tls.clone();
@@ -87,7 +87,7 @@ impl Connector {
         self.check(conn).await
     }
 
-    async fn check(&self, mut conn: Conn) -> Result<(Conn, Identity)> {
+    async fn check(&self, mut conn: Conn) -> Result<(Conn, Arc<Identity>)> {
         let about = conn
             .command("SELECT version(), current_setting('server_version_num'), pg_is_in_recovery()")
             .await;
@@ -123,7 +123,7 @@ impl Connector {
                     begun: begun.clone(),
                     id: id.clone(),
                 };
-                Ok((conn, identity))
+                Ok((conn, Arc::new(identity)))
             }
             _ => Err(self.unfit(
                 "the role has no rights on its own connections, because another one is SET for it; connect as that one",

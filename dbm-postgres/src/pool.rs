@@ -28,7 +28,7 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct Idle {
-    connections: Vec<(Conn, Identity)>,
+    connections: Vec<(Conn, Arc<Identity>)>,
     is_closed: bool,
 }
 
@@ -54,7 +54,7 @@ impl Pool {
     }
 
     /// Keeps a connection for whoever comes.
-    pub(crate) fn add(&self, conn: Conn, identity: Identity) {
+    pub(crate) fn add(&self, conn: Conn, identity: Arc<Identity>) {
         self.idle().connections.push((conn, identity));
     }
 
@@ -73,7 +73,7 @@ impl Pool {
         })
     }
 
-    async fn open(&self, deadline: Instant) -> Result<(Conn, Identity)> {
+    async fn open(&self, deadline: Instant) -> Result<(Conn, Arc<Identity>)> {
         if let Some(known) = self.take_idle() {
             return Ok(known);
         }
@@ -88,7 +88,7 @@ impl Pool {
         }
     }
 
-    fn take_idle(&self) -> Option<(Conn, Identity)> {
+    fn take_idle(&self) -> Option<(Conn, Arc<Identity>)> {
         let mut idle = self.idle();
         let mut newest_first = std::iter::from_fn(|| idle.connections.pop());
         newest_first.find(|(conn, _)| conn.is_reusable())
@@ -125,7 +125,7 @@ pub(crate) struct Permit(
 /// and thrown away, so that what comes too late meets nobody else.
 pub(crate) struct Lent {
     conn: Option<Conn>,
-    pub(crate) identity: Identity,
+    pub(crate) identity: Arc<Identity>,
     permit: Option<Permit>,
     pool: Arc<Pool>,
 }
@@ -167,7 +167,7 @@ impl Drop for Lent {
             conn.roll_back_behind();
             let mut idle = self.pool.idle();
             if !idle.is_closed {
-                idle.connections.push((conn, self.identity.clone()));
+                idle.connections.push((conn, Arc::clone(&self.identity)));
                 return;
             }
         }

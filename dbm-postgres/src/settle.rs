@@ -4,6 +4,7 @@
 //! crash and after a failover: the number is there, or it is not and never will be, once the old server process is gone.
 //! (PostgreSQL's own `pg_xact_status` cannot: after a crash it gives the numbers of lost transactions to others.)
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dbm_core::{Error, Result};
@@ -18,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// One COMMIT.
 pub(crate) struct Commit {
-    pub(crate) identity: Identity,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) number: i64,
 }
 
@@ -31,14 +32,12 @@ pub(crate) async fn settle(shared: &Shared, commit: &Commit, cause: Error) -> Re
         match connector.connect(deadline).await {
             Ok((mut conn, _)) => {
                 let asked = timeout_at(deadline, ask(&mut conn, commit)).await;
-                let busy = asked.is_err();
                 shared.pool.spawn(conn.throw_away());
                 match asked {
                     Ok(Ok(true)) => return Ok(()),
                     Ok(Ok(false)) => return Err(lost(cause)),
                     Ok(Err(error)) => last = Some(error),
-                    Err(_) if busy => break,
-                    Err(_) => {}
+                    Err(_) => break,
                 }
             }
             Err(error) => last = Some(error),
@@ -59,11 +58,11 @@ fn lost(cause: Error) -> Error {
 
 /// Whether the transaction is committed, and so that it stays. An error if that cannot be said yet.
 async fn ask(conn: &mut Conn, commit: &Commit) -> Result<bool> {
-    let Identity { process, begun, id } = &commit.identity;
+    let Identity { process, begun, id } = &*commit.identity;
     // It may still run if only the connection was lost. Whatever it does now, it holds this lock until it has done it.
     conn.command(&format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = {process} AND backend_start = '{begun}'; \
-         BEGIN ISOLATION LEVEL READ COMMITTED; {}; SELECT to_regclass('_dbm_commit')",
+         BEGIN ISOLATION LEVEL READ COMMITTED; {}",
         own_lock(id)
     ))
     .await?;

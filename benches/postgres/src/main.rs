@@ -37,6 +37,15 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let rounds: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
     let seconds: f64 = arguments.next().map_or(Ok(1.0), |text| text.parse())?;
+    // The peers are programs of their own, which `cargo run` does not build.
+    let build = ["build", "--release", "--quiet", "--bins"];
+    let built = Command::new("cargo")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(build)
+        .status()?;
+    if !built.success() {
+        return Err("the peers do not build".into());
+    }
     let server = Server::start(&["-c", "fsync=on", "-c", "shared_buffers=256MB"])
         .ok_or("PostgreSQL is not installed")?;
     server.ask("postgres", "CREATE DATABASE bench");

@@ -1,6 +1,6 @@
 //! What a statement does to the transaction and the connection that it runs in.
 
-use super::token::{Token, tokens};
+use super::token::{Token, is_one_of, tokens};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -114,12 +114,6 @@ pub(crate) fn changes_rows(sql: &str) -> bool {
         None
     });
     verb.unwrap_or(false)
-}
-
-fn is_one_of(word: &str, wanted: &[&str]) -> bool {
-    wanted
-        .iter()
-        .any(|wanted| word.eq_ignore_ascii_case(wanted))
 }
 
 #[cfg(test)]

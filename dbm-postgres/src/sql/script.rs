@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::token::{Token, tokens};
+use super::token::{Token, is_one_of, tokens};
 
 /// The range of each statement, with the comments before it. A `;` inside parentheses (of CREATE RULE) or of the body of a
 /// function that is written as SQL (BEGIN ATOMIC … END) does not end it.
@@ -58,11 +58,7 @@ impl Statement {
     }
 
     fn add_word(&mut self, word: &str, is_behind_begin: bool) {
-        let is = |wanted: &[&str]| {
-            wanted
-                .iter()
-                .any(|wanted| word.eq_ignore_ascii_case(wanted))
-        };
+        let is = |wanted: &[&str]| is_one_of(word, wanted);
         match self.words {
             0 => self.creates = is(&["create"]),
             1 | 3 if self.creates && is(&["function", "procedure"]) => self.is_routine = true,

@@ -187,3 +187,9 @@ fn operator(sql: &str) -> usize {
     let mut signs = sql.char_indices();
     signs.find(is_end).map_or(sql.len(), |(at, _)| at)
 }
+/// Whether a word is one of these, in any case.
+pub(super) fn is_one_of(word: &str, wanted: &[&str]) -> bool {
+    wanted
+        .iter()
+        .any(|wanted| word.eq_ignore_ascii_case(wanted))
+}

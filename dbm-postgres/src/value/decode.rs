@@ -62,7 +62,15 @@ fn read(of: &Type, bytes: &[u8]) -> Result<Value, String> {
         // Behind the number of a version.
         Type::JSONB => text(bytes.get(1..).unwrap_or_default())?,
         Type::VOID => Value::Null,
-        _ if is_text(of) => text(bytes)?,
+        Type::TEXT
+        | Type::VARCHAR
+        | Type::BPCHAR
+        | Type::NAME
+        | Type::CHAR
+        | Type::JSON
+        | Type::XML
+        | Type::UNKNOWN => text(bytes)?,
+        _ if of.name() == "citext" || matches!(of.kind(), Kind::Enum(_)) => text(bytes)?,
         _ => {
             return Err(format!(
                 "the type {} is not read; cast it to text",
@@ -70,20 +78,6 @@ fn read(of: &Type, bytes: &[u8]) -> Result<Value, String> {
             ));
         }
     })
-}
-
-fn is_text(of: &Type) -> bool {
-    let known = [
-        Type::TEXT,
-        Type::VARCHAR,
-        Type::BPCHAR,
-        Type::NAME,
-        Type::CHAR,
-        Type::JSON,
-        Type::XML,
-        Type::UNKNOWN,
-    ];
-    known.contains(of) || of.name() == "citext" || matches!(of.kind(), Kind::Enum(_))
 }
 
 fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], String> {

@@ -27,9 +27,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
 fn shortest(number: f64) -> String {
     let text = number.to_string();
     // 0.00 has the sign of no zero.
-    text.strip_prefix("-0")
-        .filter(|rest| rest.is_empty())
-        .map_or(text.clone(), |_| "0".to_owned())
+    if text == "-0" { "0".to_owned() } else { text }
 }
 
 /// The digits, with as many behind the point as the server shows. `None` for NaN, infinity, and what is cut off.

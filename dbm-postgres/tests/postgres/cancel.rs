@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::support::{Database, shared};
-use crate::within;
+use crate::{WAYS, within};
 use dbm_core::prelude::*;
 use dbm_postgres::{Postgres, Writers};
 use futures_util::FutureExt as _;
@@ -74,8 +74,6 @@ impl Store {
     }
 }
 
-const ALL: [Writers; 3] = [Writers::Sharing, Writers::InTurn, Writers::Serializable];
-
 fn make(core: ManagerCore) -> Store {
     Store {
         core,
@@ -127,7 +125,7 @@ async fn settled(database: &Database<'_>, condition: &str) {
 async fn a_call_that_is_dropped_anywhere_leaves_nothing_half_done() {
     let Some(server) = shared() else { return };
     within(async {
-        for writers in ALL {
+        for writers in WAYS {
             let database = server.database();
             let store = store(&database, writers).await;
             let (mut id, mut ended) = (0, 0);
@@ -169,7 +167,7 @@ async fn a_call_that_is_dropped_anywhere_leaves_nothing_half_done() {
 async fn a_statement_that_runs_is_stopped_on_the_server_when_its_call_is_dropped() {
     let Some(server) = shared() else { return };
     within(async {
-        for writers in ALL {
+        for writers in WAYS {
             let database = server.database();
             let store = store(&database, writers).await;
             let error = store.sleep_in_a_read().await.unwrap_err();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::proxy::{Fate, Proxy};
 use crate::support::{LIMIT, Server, shared};
-use crate::within;
+use crate::{WAYS, within};
 use dbm_core::prelude::*;
 use dbm_postgres::{Postgres, Writers};
 
@@ -29,8 +29,6 @@ impl Store {
     }
 }
 
-const ALL: [Writers; 3] = [Writers::Sharing, Writers::InTurn, Writers::Serializable];
-
 fn config(description: &str, writers: Writers, patience: Duration) -> Config {
     let postgres = Postgres::new(description).unwrap();
     Config::from(postgres.writers(writers).patience(patience))
@@ -40,7 +38,7 @@ fn config(description: &str, writers: Writers, patience: Duration) -> Config {
 async fn a_commit_whose_answer_is_lost_is_acknowledged() {
     let Some(server) = shared() else { return };
     within(async {
-        for writers in ALL {
+        for writers in WAYS {
             let database = server.database();
             let proxy = Proxy::start(server.directory(), None);
             let description = database.behind(proxy.directory());
@@ -62,7 +60,7 @@ async fn a_commit_whose_answer_is_lost_is_acknowledged() {
 async fn a_commit_that_did_not_arrive_is_a_definite_error() {
     let Some(server) = shared() else { return };
     within(async {
-        for writers in ALL {
+        for writers in WAYS {
             let database = server.database();
             let proxy = Proxy::start(server.directory(), None);
             let description = database.behind(proxy.directory());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::load::{Load, Store, check};
 use crate::support::{Database, Server};
-use crate::within;
+use crate::{WAYS, within};
 use dbm_core::prelude::*;
 use dbm_postgres::{Postgres, Writers};
 
@@ -53,7 +53,7 @@ async fn kill_the_server(writers: Writers) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_server_loses_nothing_that_was_acknowledged() {
     within(async {
-        for writers in [Writers::Sharing, Writers::InTurn, Writers::Serializable] {
+        for writers in WAYS {
             kill_the_server(writers).await;
         }
     })
@@ -64,7 +64,7 @@ async fn a_killed_server_loses_nothing_that_was_acknowledged() {
 async fn a_terminated_process_of_the_server_loses_nothing_that_was_acknowledged() {
     within(async {
         let Some(server) = Server::start(&[]) else { return };
-        for writers in [Writers::Sharing, Writers::InTurn, Writers::Serializable] {
+        for writers in WAYS {
             let database = server.database();
             let stores = stores(&database, 2, writers).await;
             let load = Load::start(&stores, 16);

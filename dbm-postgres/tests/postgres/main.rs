@@ -18,7 +18,11 @@ mod statements;
 #[path = "../support/mod.rs"]
 mod support;
 
+use dbm_postgres::Writers;
 use support::LIMIT;
+
+/// How writes can take turns.
+const WAYS: [Writers; 3] = [Writers::Sharing, Writers::InTurn, Writers::Serializable];
 
 /// Ends a test that has hung.
 async fn within<T>(work: impl Future<Output = T>) -> T {
