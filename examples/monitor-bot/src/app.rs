@@ -163,7 +163,7 @@ impl App {
             .execution(Execution::Inline)
             .job_workers(0);
         let settings = Settings::default();
-        let store = Store::open(config, settings.keep, receivers);
+        let store = Store::open(config, settings.keep, receivers, None);
         let clock = Clock::virtual_after(None);
         Self::start(store, Sampler::fake(1), clock, settings, None, Role::Keeper)
             .await

@@ -125,7 +125,12 @@ impl Demo<'_> {
     }
 
     async fn contents(&self, remark: &str) -> Result<()> {
-        let store = Store::open(self.config.clone(), Settings::default().keep, Vec::new());
+        let store = Store::open(
+            self.config.clone(),
+            Settings::default().keep,
+            Vec::new(),
+            None,
+        );
         let (schema, facts) = (store.get_version().await?, store.facts().await?);
         self.say(&format!(
             "Schema {schema}{remark}: {} readings, {} watched process.",
@@ -138,7 +143,12 @@ impl Demo<'_> {
     async fn alert(&self) -> Result<()> {
         self.step("4. An alert is raised and acknowledged (on made-up metrics)")
             .await?;
-        let store = Store::open(self.config.clone(), Settings::default().keep, Vec::new());
+        let store = Store::open(
+            self.config.clone(),
+            Settings::default().keep,
+            Vec::new(),
+            None,
+        );
         let clock = Clock::virtual_after(store.last_sample().await?);
         let app = App::start(
             store,

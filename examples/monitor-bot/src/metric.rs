@@ -186,6 +186,11 @@ impl Metric {
     }
 }
 
+/// To three decimals: nothing is measured more exactly, and each digit takes room.
+pub fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
 /// An amount of bytes in the largest unit that keeps it above one.
 pub fn bytes(value: f64) -> String {
     const STEPS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -28,7 +28,7 @@ pub async fn open(options: &Options, settings: &Settings) -> Result<Arc<Store>> 
         Some(server) => on_server(server, options, settings, receivers)?,
         None => {
             let config = file(data_dir.as_deref());
-            Store::open(work(config, options), settings.keep, receivers)
+            Store::open(work(config, options), settings.keep, receivers, None)
         }
     };
     store.ensure_ready().await.map_err(|error| {
@@ -76,7 +76,7 @@ fn on_server(
     let config: Config = postgres.into();
     // While the server is away a reading is not to wait long: alerts are told all the same.
     let config = work(config.acquire_timeout(Duration::from_secs(5)), options);
-    Ok(Store::open_shared(config, settings.keep, receivers, host))
+    Ok(Store::open(config, settings.keep, receivers, Some(host)))
 }
 
 #[cfg(not(feature = "postgres"))]

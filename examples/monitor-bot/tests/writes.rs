@@ -83,13 +83,13 @@ async fn an_hour(folder: &Path, watched: usize) -> (u64, u64) {
     let mut sampler = Sampler::fake(1);
     let config = Config::new(folder).job_workers(0);
     let fast = config.clone().durability(Durability::Off);
-    let store = Store::open(fast, Retention::default(), Vec::new());
+    let store = Store::open(fast, Retention::default(), Vec::new(), None);
     let first = sampler.read(BEGINNING - 15 * 86_400, &names);
     record(&store, &first).await;
     store.fill().await.unwrap();
     store.close().await.unwrap();
 
-    let store = Store::open(config, Retention::default(), Vec::new());
+    let store = Store::open(config, Retention::default(), Vec::new(), None);
     store.ensure_ready().await.unwrap();
     let before = written();
     for at in (BEGINNING + 5..=BEGINNING + 3_600).step_by(5) {

@@ -118,7 +118,7 @@ pub enum Command {
     /// who may change things
     #[command(name = "admin list")]
     AdminList,
-    /// the versions of the schema, the program and SQLite
+    /// the versions of the schema, the program and the database
     #[command(name = "db version")]
     DbVersion,
     /// look at every page and every reference of the database

@@ -16,6 +16,7 @@ use crate::commands::{event_line, process_line};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::rules::{Alert, Event, EventKind};
+use crate::sampler::host_name;
 use crate::settings::{Secret, Webhook};
 use crate::store::Receiver;
 
@@ -28,7 +29,7 @@ impl Webhook {
         let name = format!("webhook.{name}");
         let wrong = |error| Error::refused(format!("{name} in the configuration: {error}"));
         self.check().map_err(wrong)?;
-        let (webhook, agent, host) = (Arc::new(self.clone()), agent(PATIENCE), host());
+        let (webhook, agent, host) = (Arc::new(self.clone()), agent(PATIENCE), host_name());
         let tell = move |event: Event| {
             let (agent, request) = (agent.clone(), webhook.request(&host, &event));
             async move { send(&agent, request?).await }
@@ -177,10 +178,6 @@ fn value(name: &str, host: &str, event: &Event) -> Option<String> {
             .map_or_else(String::new, process_line),
         _ => return None,
     })
-}
-
-fn host() -> String {
-    sysinfo::System::host_name().unwrap_or_else(|_| "this machine".to_owned())
 }
 
 #[cfg(test)]

@@ -23,6 +23,11 @@ pub struct Machine {
     network_read: Instant,
 }
 
+/// What this machine is called.
+pub fn host_name() -> String {
+    System::host_name().unwrap_or_else(|_| "this machine".to_owned())
+}
+
 impl Machine {
     pub(super) fn new() -> Result<Self, Error> {
         let mut system = System::new().map_err(|error| {
@@ -30,7 +35,7 @@ impl Machine {
         })?;
         system.refresh_cpu_usage();
         std::thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL);
-        let name = System::host_name().unwrap_or_else(|_| "this machine".to_owned());
+        let name = host_name();
         let os = System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.to_owned());
         Ok(Self {
             system,

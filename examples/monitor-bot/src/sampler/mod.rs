@@ -5,6 +5,8 @@ mod machine;
 
 use serde::{Deserialize, Serialize};
 
+pub use machine::host_name;
+
 use crate::error::Error;
 use crate::metric::Metric;
 

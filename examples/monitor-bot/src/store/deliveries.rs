@@ -204,6 +204,7 @@ mod tests {
                 config,
                 crate::settings::Retention::default(),
                 receivers.into(),
+                None,
             )
         }
 
@@ -308,10 +309,10 @@ mod tests {
         let directory = dbm_core::testing::TestDirectory::new().unwrap();
         let keep = crate::settings::Retention::default();
         let config = || directory.config().job_workers(0);
-        let store = Store::open(config(), keep, vec![network.receiver("one")]);
+        let store = Store::open(config(), keep, vec![network.receiver("one")], None);
         store.weigh(&bad(10, "load")).await;
         store.close().await.unwrap();
-        let store = Store::open(config(), keep, Vec::new());
+        let store = Store::open(config(), keep, Vec::new(), None);
         run_due_jobs(&store).await.unwrap();
         assert!(store.untold("one", i64::MAX).await.unwrap().is_empty());
     }

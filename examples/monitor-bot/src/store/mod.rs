@@ -35,29 +35,19 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database in the background; calls wait until it is ready.
-    pub fn open(config: Config, keep: Retention, receivers: Vec<Receiver>) -> Arc<Self> {
-        Self::start_with(config, |core| Self {
-            core,
-            keep,
-            receivers,
-            host: None,
-        })
-    }
-
-    /// The same with a database on a server, which other machines may share: this one is called `host` there.
-    #[cfg(feature = "postgres")]
-    pub fn open_shared(
+    /// Opens the database in the background; calls wait until it is ready. One on a server may be shared with other
+    /// machines: this one is called `host` there.
+    pub fn open(
         config: Config,
         keep: Retention,
         receivers: Vec<Receiver>,
-        host: String,
+        host: Option<String>,
     ) -> Arc<Self> {
         Self::start_with(config, |core| Self {
             core,
             keep,
             receivers,
-            host: Some(host),
+            host,
         })
     }
 
@@ -68,5 +58,13 @@ impl Store {
 
     fn host(&self) -> &str {
         self.host.as_deref().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// One for a test, which runs its jobs itself.
+    fn in_memory(keep: Retention) -> Arc<Self> {
+        Self::open(Config::in_memory().job_workers(0), keep, Vec::new(), None)
     }
 }

@@ -24,7 +24,7 @@ fn open(description: &str, host: &str) -> std::sync::Arc<Store> {
         samples: Span::hours(1),
         ..Retention::default()
     };
-    Store::open_shared(config, keep, Vec::new(), host.to_owned())
+    Store::open(config, keep, Vec::new(), Some(host.to_owned()))
 }
 
 /// What one machine goes through, and what is known of it in the end.
@@ -83,7 +83,7 @@ async fn machines_share_a_server_and_each_knows_what_it_would_know_in_a_file() {
                 samples: Span::hours(1),
                 ..Retention::default()
             };
-            let file = Store::open(Config::in_memory().job_workers(0), keep, Vec::new());
+            let file = Store::in_memory(keep);
             assert_eq!(&live(&file, cpu).await, here);
         }
         assert_eq!(of_one.0.iter().map(|slot| slot.count).sum::<u64>(), 5);
@@ -138,11 +138,11 @@ async fn a_message_names_the_machine_of_its_alert_whoever_sends_it() {
         };
         let open = |host: &str| {
             let config = dbm_postgres::config(&database.description()).unwrap();
-            Store::open_shared(
+            Store::open(
                 config.job_workers(0),
                 Retention::default(),
                 receivers(),
-                host.to_owned(),
+                Some(host.to_owned()),
             )
         };
         let (one, other) = (open("one"), open("other"));

@@ -116,7 +116,6 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use dbm_core::prelude::*;
 
     use crate::sampler::Reading;
     use crate::settings::Retention;
@@ -130,7 +129,7 @@ mod tests {
             minutes: Span::hours(2),
             hours: Span::days(1),
         };
-        let store = Store::open(Config::in_memory().job_workers(0), keep, Vec::new());
+        let store = Store::in_memory(keep);
         let cpu: crate::metric::Metric = "cpu".parse().unwrap();
         let add = async |metric: &str, at: i32| {
             let reading = Reading::of(at.into(), [(metric, f64::from(at % 1_000))]);
@@ -165,11 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_due_after_a_long_pause_is_rolled_up_in_small_transactions() {
-        let store = Store::open(
-            Config::in_memory().job_workers(0),
-            Retention::default(),
-            Vec::new(),
-        );
+        let store = Store::in_memory(Retention::default());
         for at in 0..2_000 {
             let reading = Reading::of(at, [("cpu", 1.0)]);
             store.add_samples(&reading).await.unwrap();

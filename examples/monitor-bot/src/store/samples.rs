@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use crate::error::Error;
-use crate::metric::Metric;
+use crate::metric::{Metric, rounded};
 use crate::sampler::{Reading, Sample};
 
 /// One slot of a history: everything measured in an equal share of the time asked for.
@@ -67,8 +67,7 @@ impl Store {
                     *new.insert(id)
                 }
             };
-            // Nothing is measured more exactly than to three decimals, and each one takes room.
-            samples.insert(id, (value * 1e3).round() / 1e3);
+            samples.insert(id, rounded(*value));
         }
         db.execute(
             "INSERT INTO reading (host, at, samples) VALUES (?1, ?2, jsonb(CAST(?3 AS text)))",
@@ -169,7 +168,7 @@ mod tests {
             samples: Span::hours(1),
             ..Retention::default()
         };
-        let store = Store::open(Config::in_memory().job_workers(0), keep, Vec::new());
+        let store = Store::in_memory(keep);
         // One hour, the same one again, the one after the next, and the one that was left out.
         for hour in [0, 0, 2, 1] {
             for at in (60..=3_600).step_by(60) {
@@ -189,11 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_metric_that_comes_and_goes_has_a_history_of_its_own() {
-        let store = Store::open(
-            Config::in_memory().job_workers(0),
-            Retention::default(),
-            Vec::new(),
-        );
+        let store = Store::in_memory(Retention::default());
         for reading in [
             Reading::of(1, [("cpu", 1.0), ("process_cpu:a.b \"c\"", 2.0)]),
             Reading::of(2, [("cpu", 3.0), ("memory", 4.0)]),

@@ -193,7 +193,7 @@ mod tests {
     /// What was released never changes: another table is a step of its own, and shows here.
     #[tokio::test]
     async fn the_tables_are_those_that_were_reviewed() {
-        let new = Store::open(Config::in_memory(), Retention::default(), Vec::new());
+        let new = Store::open(Config::in_memory(), Retention::default(), Vec::new(), None);
         assert_eq!(rules(&new).await, DEFAULTS);
         let now = schema(&new).await.unwrap().to_string();
         assert!(

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::commands::{columns, current_rules, headline, process_line, slots, tone, worst};
 use crate::error::Result;
-use crate::metric::{Kind, Metric, Unit};
+use crate::metric::{Kind, Metric, Unit, rounded};
 use crate::reply::Tone;
 use crate::rules::State;
 use crate::span::Span;
@@ -202,16 +202,11 @@ impl Series {
                 _ => None,
             },
             limits,
-            low: columns(values, slots, |slot| short(slot.low)),
-            high: columns(values, slots, |slot| short(slot.high)),
-            average: columns(values, slots, |slot| short(slot.average)),
+            low: columns(values, slots, |slot| rounded(slot.low)),
+            high: columns(values, slots, |slot| rounded(slot.high)),
+            average: columns(values, slots, |slot| rounded(slot.average)),
         }
     }
-}
-
-/// A chart shows no more digits.
-fn short(value: f64) -> f64 {
-    (value * 1_000.0).round() / 1_000.0
 }
 
 #[cfg(test)]
