@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::Result;
 use crate::network::{NODES, Network};
+use crate::support::{binaries, children, kill, unprivileged};
 
 const POSTGRES: u16 = 5477;
 const PATRONI: u16 = 8077;
@@ -32,7 +33,7 @@ pub(crate) struct Cluster<'n> {
 impl<'n> Cluster<'n> {
     pub(crate) async fn start(network: &'n Network) -> Result<Self> {
         let directory = TempDir::new()?;
-        let user = unprivileged()?;
+        let user = unprivileged();
         if let Some((user, group)) = user {
             chown(directory.path(), Some(user), Some(group))?;
         }
@@ -128,7 +129,7 @@ postgresql:
   parameters: {{unix_socket_directories: '{place_text}'}}
   pg_hba: ['local all all trust', 'host all all 0.0.0.0/0 trust', 'host replication all 0.0.0.0/0 trust']
 ",
-            bin = binaries()?.display(),
+            bin = binaries().ok_or("PostgreSQL is not installed")?.display(),
         );
         fs::write(place.join("patroni.yml"), text)?;
         if let Some((user, group)) = self.user {
@@ -168,11 +169,11 @@ postgresql:
             .to_owned();
         let mut all = vec![patroni.id().to_string()];
         if !postmaster.is_empty() {
-            signal("-STOP", std::slice::from_ref(&postmaster))?;
-            all.extend(children(&postmaster)?);
+            kill("-STOP", [postmaster.clone()]);
+            all.extend(children(&postmaster));
             all.push(postmaster);
         }
-        signal("-KILL", &all)?;
+        kill("-KILL", all);
         patroni.wait()?;
         Ok(())
     }
@@ -283,48 +284,4 @@ fn spawn(mut command: Command, log: &Path) -> Result<Child> {
     command
         .spawn()
         .map_err(|error| format!("{program}: {error}").into())
-}
-
-fn signal(signal: &str, processes: &[String]) -> Result<()> {
-    Command::new("kill")
-        .arg(signal)
-        .args(processes)
-        .stderr(Stdio::null())
-        .status()?;
-    Ok(())
-}
-
-/// The processes that a process has started, as Linux tells them.
-fn children(parent: &str) -> Result<Vec<String>> {
-    let output = Command::new("ps")
-        .args(["-o", "pid=", "--ppid", parent])
-        .output()?;
-    let text = String::from_utf8(output.stdout)?;
-    Ok(text.split_whitespace().map(ToOwned::to_owned).collect())
-}
-
-/// Where Debian keeps the programs of a release.
-fn binaries() -> Result<PathBuf> {
-    let releases =
-        fs::read_dir("/usr/lib/postgresql").map_err(|_| "PostgreSQL is not installed")?;
-    let mut places: Vec<_> = releases
-        .flatten()
-        .map(|release| release.path().join("bin"))
-        .collect();
-    places.sort();
-    places
-        .pop()
-        .ok_or_else(|| "PostgreSQL is not installed".into())
-}
-
-/// The user `postgres` if this is root.
-fn unprivileged() -> Result<Option<(u32, u32)>> {
-    if fs::metadata("/proc/self")?.uid() != 0 {
-        return Ok(None);
-    }
-    let id = |flag| -> Result<u32> {
-        let output = Command::new("id").args([flag, "postgres"]).output()?;
-        Ok(String::from_utf8(output.stdout)?.trim().parse()?)
-    };
-    Ok(Some((id("-u")?, id("-g")?)))
 }

@@ -8,22 +8,16 @@
 //! is lost, or one that failed is there.
 
 mod cluster;
-#[allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "it belongs to the tests, which use more of it"
-)]
-#[path = "../../tests/support/load.rs"]
-mod load;
 mod network;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 
 use std::time::{Duration, Instant};
 
 use cluster::Cluster;
 use dbm_core::DbManager as _;
-use load::{Load, Store, check};
 use network::Network;
+use support::load::{Load, Store, check};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 

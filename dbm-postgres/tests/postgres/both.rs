@@ -529,31 +529,34 @@ impl Random {
 /// The same calls have the same outcomes, and the same rows are there afterwards.
 #[tokio::test]
 async fn a_random_walk_of_nested_calls_ends_in_the_same_place() {
-    for seed in 0..12 {
-        let mut outcomes = Vec::new();
-        for engine in ENGINES {
-            let Some(store) = engine.store().await else {
-                continue;
-            };
-            let mut random = Random(seed);
-            let mut told = Vec::new();
-            for _ in 0..25 {
-                let step = random.step(0);
-                told.push(match store.walk(&step).await {
-                    Ok(told) => told.join(", "),
-                    Err(error) => kind(&error).to_owned(),
-                });
+    within(async {
+        for seed in 0..12 {
+            let mut outcomes = Vec::new();
+            for engine in ENGINES {
+                let Some(store) = engine.store().await else {
+                    continue;
+                };
+                let mut random = Random(seed);
+                let mut told = Vec::new();
+                for _ in 0..25 {
+                    let step = random.step(0);
+                    told.push(match store.walk(&step).await {
+                        Ok(told) => told.join(", "),
+                        Err(error) => kind(&error).to_owned(),
+                    });
+                }
+                told.push(format!("{:?}", store.accounts().await.unwrap()));
+                store.close().await.unwrap();
+                outcomes.push((engine, told));
             }
-            told.push(format!("{:?}", store.accounts().await.unwrap()));
-            store.close().await.unwrap();
-            outcomes.push((engine, told));
-        }
-        for (engine, told) in &outcomes[1..] {
-            for (call, (here, there)) in outcomes[0].1.iter().zip(told).enumerate() {
-                assert_eq!(here, there, "seed {seed}, call {call}, {engine:?}");
+            for (engine, told) in &outcomes[1..] {
+                for (call, (here, there)) in outcomes[0].1.iter().zip(told).enumerate() {
+                    assert_eq!(here, there, "seed {seed}, call {call}, {engine:?}");
+                }
             }
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
