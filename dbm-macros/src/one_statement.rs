@@ -61,10 +61,13 @@ pub(crate) fn writes_once(body: TokenStream, handle: &str) -> bool {
 
 /// Whether tokens do no more than to return, or compare, the `result` of a statement.
 fn returns(tokens: &[String], result: Option<&String>) -> bool {
-    let is_macro = tokens
-        .windows(2)
-        .any(|pair| pair[0] == "!" && pair[1] != "=");
-    !is_macro
+    // A macro may do anything, and a shift overflows.
+    let is_more = tokens.windows(2).any(|pair| match pair[0].as_str() {
+        "!" => pair[1] != "=",
+        "<" | ">" => pair[1] == pair[0],
+        _ => false,
+    });
+    !is_more
         && tokens.iter().all(|token| {
             RETURNS.contains(&token.as_str()) || Some(token) == result || is_number(token)
         })
@@ -220,6 +223,8 @@ mod tests {
             "db.execute(A, ()).await?; panic!()",
             "let n = db.execute(A, ()).await?; Ok(1 / n)",
             "let n = db.execute(A, ()).await?; n!()",
+            "let n = db.execute(A, ()).await?; Ok(1 << n)",
+            "let n = db.execute(A, ()).await?; Ok(n >> n > 0)",
             "let n = db.execute(A, ()).await?; assert(n > 0); Ok(())",
             "let guard = Guard; db.execute(A, ()).await",
             "check(); db.execute(A, ()).await",
