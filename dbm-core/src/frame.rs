@@ -411,6 +411,7 @@ mod tests {
             sql: "SELECT 1".into(),
             params: ().into_params().unwrap(),
             finish: |_| Ok(FRAME.take().unwrap().statement_permit.try_take().is_some()),
+            returns_rows: true,
         };
         let Started::Done(was_free) = frame.try_statement(&mut looks) else {
             panic!("it runs here");

@@ -433,17 +433,29 @@ impl ReadTransaction {
         Self { frame }
     }
 
+    /// A statement whose rows are read.
     fn statement<'a, T: Send + 'static>(
         &'a mut self,
         sql: &'a str,
         params: impl Params,
         finish: Finish<T>,
     ) -> Statement<'a, T> {
+        self.any_statement(sql, params, finish, true)
+    }
+
+    fn any_statement<'a, T: Send + 'static>(
+        &'a mut self,
+        sql: &'a str,
+        params: impl Params,
+        finish: Finish<T>,
+        returns_rows: bool,
+    ) -> Statement<'a, T> {
         match params.into_params() {
             Ok(params) => self.run(Work::Statement {
                 sql: Cow::Borrowed(sql),
                 params,
                 finish,
+                returns_rows,
             }),
             Err(error) => Statement::waiting(std::future::ready(Err(error))),
         }
@@ -458,7 +470,7 @@ impl ReadTransaction {
     }
 
     fn write<'a>(&'a mut self, sql: &'a str, params: impl Params) -> Statement<'a, usize> {
-        self.statement(sql, params, changed)
+        self.any_statement(sql, params, changed, false)
     }
 
     fn write_batch<'a>(&'a mut self, sql: &'a str) -> Statement<'a, ()> {

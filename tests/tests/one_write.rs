@@ -236,6 +236,34 @@ fn a_second_statement_is_refused() {
     });
 }
 
+/// It reads rows, and that may fail once the statement has done its work.
+#[test]
+fn a_query_that_writes_keeps_nothing_if_it_fails() {
+    static SITE: Site = Site::new(module_path!(), "asks").one_statement();
+    const ASK: [&str; 3] = [
+        "INSERT INTO item (name) VALUES ('new'), ('newer') RETURNING name",
+        "INSERT INTO item (name) VALUES ('new') RETURNING name, more",
+        "INSERT INTO item (name) VALUES ('new')",
+    ];
+    run(async {
+        let config = Config::in_memory().execution(Execution::Inline);
+        let store = Store::new(config, SCHEMA).await;
+        for sql in ASK {
+            store
+                .write("UPDATE item SET more = 3 WHERE id = 2")
+                .await
+                .unwrap();
+            let outcome = call(&SITE, &*store)
+                .on::<WriteTransaction>()
+                .returning::<Result<String>>()
+                .run(async |mut db: WriteTransaction| db.query_one(sql, ()).await);
+            outcome.await.into_result().unwrap_err();
+            assert_eq!(store.names().await.unwrap(), ["one", "two"], "{sql}");
+        }
+        store.close().await.unwrap();
+    });
+}
+
 #[test]
 fn a_promise_beside_the_statement_is_kept() {
     static SITE: Site = Site::new(module_path!(), "promises").one_statement();

@@ -57,7 +57,7 @@ impl Site {
     /// with [`Error::HandleEnded`](crate::Error::HandleEnded). The attribute finds such bodies by itself.
     ///
     /// An [`execute`](crate::WriteTransaction::execute) in such a body may commit at once. So nothing may follow it that
-    /// fails, panics or waits: the work would be kept all the same.
+    /// fails, panics or waits: the work would be kept all the same. A query has a transaction, even one that writes.
     #[must_use]
     pub const fn one_statement(mut self) -> Self {
         self.one_statement = true;

@@ -20,6 +20,8 @@ pub(crate) enum Work<'a, T> {
         sql: Cow<'a, str>,
         params: BoundParams,
         finish: Finish<T>,
+        /// `finish` reads rows, which may fail after the statement has done its work.
+        returns_rows: bool,
     },
     /// One prepared statement, with more to do than a function pointer can know.
     Operation {
@@ -129,10 +131,12 @@ impl<T> Work<'_, T> {
                 sql,
                 params,
                 finish,
+                returns_rows,
             } => Work::Statement {
                 sql: Cow::Owned(sql.into_owned()),
                 params,
                 finish,
+                returns_rows,
             },
             Self::Operation { sql, operation } => Work::Operation {
                 sql: Cow::Owned(sql.into_owned()),

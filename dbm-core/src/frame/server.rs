@@ -61,6 +61,7 @@ impl Frame<ServerSession> {
                 sql,
                 params,
                 finish,
+                ..
             } => {
                 let run = self.session().run(&sql, &params);
                 let answer = self.whole(run).await;

@@ -435,6 +435,7 @@ mod tests {
                 sql: "INSERT INTO t VALUES (1)".into(),
                 params: ().into_params().unwrap(),
                 finish: changed,
+                returns_rows: false,
             };
             let Started::Done(Ok(1)) = lease.frame.try_statement(&mut insert) else {
                 panic!("it runs here");

@@ -158,6 +158,7 @@ impl Session {
                 sql,
                 params,
                 finish,
+                ..
             } => self.prepared(db, sql, read_only, run, |statement| {
                 params.bind(statement)?;
                 finish(Yield::Statement(&db.connection, statement))

@@ -45,7 +45,7 @@ impl Session {
     /// Whether an unwrapped call may run this as its statement.
     pub(super) fn may_run_unwrapped<T>(&self, db: &Db, work: &Work<'_, T>) -> bool {
         !self.ran_alone()
-            && matches!(work, Work::Statement { sql, .. } if changes_rows(sql))
+            && matches!(work, Work::Statement { sql, returns_rows: false, .. } if changes_rows(sql))
             && (self.is_shared() || !db.tracks() && self.conn.check_identity().is_ok())
     }
 
