@@ -64,7 +64,7 @@ impl Engine {
     fn include(&self, db: &Db, session: &Session) -> Result<()> {
         session.check()?;
         session.check_finished()?;
-        if db.guard.take_changes_schema() {
+        if db.guard.changes_schema() {
             self.read_schema(db)?;
         }
         if session.is_shared() && session.has_savepoint() {

@@ -97,7 +97,8 @@ impl Engine {
         self.stops_halfway.store(true, Ordering::Relaxed);
     }
 
-    /// Reads from the schema whether calls may share transactions, and whether a statement may stop halfway. For the owner of the writer.
+    /// Reads from the schema whether calls may share transactions, and whether a statement may stop halfway. For the owner of
+    /// the writer.
     pub(crate) fn read_schema(&self, db: &Db) -> Result<()> {
         let (is_exclusive, stops_halfway) = db.connection.query_row(
             "SELECT ifnull(max(sql LIKE '%deferred%' OR sql LIKE '%rollback%'), 0),
@@ -109,6 +110,7 @@ impl Engine {
         self.schema_is_exclusive
             .store(is_exclusive, Ordering::Relaxed);
         self.stops_halfway.store(stops_halfway, Ordering::Relaxed);
+        db.guard.note_schema_read();
         Ok(())
     }
 

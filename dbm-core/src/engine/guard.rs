@@ -214,10 +214,14 @@ impl Guard {
         nanos.map_or(NOT_LIT - 1, |nanos| nanos.min(NOT_LIT - 1))
     }
 
-    /// Whether a body may have changed tables or triggers since the last call of this. At first it is true.
-    pub(crate) fn take_changes_schema(&self) -> bool {
+    /// Whether tables or triggers may have changed since the schema was last read: by a body, or by another process before the
+    /// connection was opened.
+    pub(crate) fn changes_schema(&self) -> bool {
         self.changes_schema.load(Ordering::Relaxed)
-            && self.changes_schema.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_schema_read(&self) {
+        self.changes_schema.store(false, Ordering::Relaxed);
     }
 
     /// Whether it is recorded which tables the body's statements touch.

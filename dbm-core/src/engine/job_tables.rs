@@ -18,7 +18,7 @@ pub(crate) const FORMAT_OF_JOBS: &str = "SELECT number FROM _dbm_format WHERE pa
 /// [`HELD`]: a restore holds it.
 /// `due` is NULL once the job is dead. `token` is the number of the newest claim.
 ///
-/// `Engine::read_schema` looks for two words in every definition. They must not be in these, not even in a comment.
+/// `Engine::read_schema` looks for three words in every definition. They must not be in these, not even in a comment.
 #[cfg(feature = "jobs")]
 const TABLES: &str = "
     CREATE TABLE _dbm_job (

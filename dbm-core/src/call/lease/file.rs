@@ -452,6 +452,38 @@ mod tests {
         });
     }
 
+    /// Another process may have changed the schema before the connection was opened, so that a statement stops halfway.
+    #[test]
+    fn the_first_write_of_a_new_connection_reads_the_schema() {
+        static ALONE: Site = Site::new("", "alone").one_statement();
+        run(async {
+            let directory = TemporaryDirectory::new().unwrap();
+            let config = Config::new(directory.path()).execution(Execution::Inline);
+            let engine = engine_with(&directory, config);
+            {
+                let other = rusqlite::Connection::open(directory.path().join("file")).unwrap();
+                let stops = "CREATE TABLE t (x UNIQUE ON CONFLICT FAIL)";
+                other.execute_batch(stops).unwrap();
+            }
+            engine.writer.conn.lock().discard();
+            assert!(!engine.stops_halfway());
+            let gate = Gate::new(|_| ());
+            let write = FileLease::take_writer(&gate, &engine, &ALONE, Access::Write, None, false);
+            let mut lease = write.await.unwrap();
+            let mut insert = Work::Statement {
+                sql: "INSERT INTO t VALUES (1)".into(),
+                params: ().into_params().unwrap(),
+                finish: changed,
+                returns_rows: false,
+            };
+            if let Started::NotYet = lease.frame.try_statement(&mut insert) {
+                assert_eq!(lease.frame.statement(insert, None).await.unwrap(), 1);
+            }
+            lease.end(true, &ALONE).await.unwrap();
+            assert!(engine.stops_halfway());
+        });
+    }
+
     /// The call had met an error that spoils the connection, and was dropped after its work became part of the
     /// transaction.
     #[test]

@@ -46,6 +46,7 @@ impl Session {
     pub(super) fn may_run_unwrapped<T>(&self, db: &Db, work: &Work<'_, T>) -> bool {
         !self.ran_alone()
             && matches!(work, Work::Statement { sql, returns_rows: false, .. } if changes_rows(sql))
+            && !db.guard.changes_schema()
             && (self.is_shared() || !db.tracks() && self.conn.check_identity().is_ok())
     }
 
