@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dbm_core::prelude::*;
-use dbm_core::{Live, Value, rusqlite};
+use dbm_core::{Execution, Live, Value, rusqlite};
 use dbm_tests::{
     Child, Moment, cut, eventually, open_files, poll_once, run, run_on_one_thread, watch, within,
 };
@@ -101,8 +101,13 @@ impl Store {
 }
 
 async fn open() -> (Arc<Store>, tempfile::TempDir) {
+    open_with(Execution::Auto).await
+}
+
+async fn open_with(execution: Execution) -> (Arc<Store>, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::create(Config::new(directory.path())).await.unwrap();
+    let config = Config::new(directory.path()).execution(execution);
+    let store = Store::create(config).await.unwrap();
     (store, directory)
 }
 
@@ -269,8 +274,12 @@ const KINDS: &[(&str, &str, bool)] = &[
 fn a_read_of_any_kind_of_table_is_woken_by_what_changes_it() {
     run(async {
         for (read, write, concerns) in KINDS {
-            for warm in [false, true] {
-                let (store, _directory) = open().await;
+            for (warm, execution) in [
+                (false, Execution::Auto),
+                (true, Execution::Auto),
+                (true, Execution::Inline),
+            ] {
+                let (store, _directory) = open_with(execution).await;
                 if warm {
                     let _ = store.read(read).await.unwrap();
                     store.undone(write).await.unwrap();

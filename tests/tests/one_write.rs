@@ -11,7 +11,9 @@ use dbm_core::call::{Site, call};
 use dbm_core::prelude::*;
 use dbm_core::rusqlite::Connection as Sqlite;
 use dbm_tests::{run, within};
+use futures_util::future::join;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 #[derive(DbManager)]
 #[db_manager(version = "1.0.0")]
@@ -57,6 +59,18 @@ impl Store {
     async fn add(&self, db: &mut WriteTransaction, id: i64, name: &str) -> Result<()> {
         db.execute("INSERT INTO item (id, name) VALUES (?1, ?2)", (id, name))
             .await?;
+        Ok(())
+    }
+
+    /// Whatever becomes of it.
+    #[database_safe]
+    async fn try_to_add(&self, db: &mut WriteTransaction, id: i64, name: &str) -> Result<()> {
+        let _ = db
+            .execute(
+                "INSERT INTO item (id, name) VALUES (?1, ?2), (?1, ?2)",
+                (id, name),
+            )
+            .await;
         Ok(())
     }
 
@@ -285,6 +299,116 @@ fn a_promise_beside_the_statement_is_kept() {
         assert_eq!(outcome.await.into_result().unwrap(), 1);
         assert_eq!(within(is_told.recv()).await, Some(1));
         assert_eq!(within(is_told.recv()).await, Some(2));
+        store.close().await.unwrap();
+    });
+}
+
+/// Its body goes on after the statement, and others wait.
+#[test]
+fn a_call_that_is_evicted_after_its_statement_keeps_its_work_and_its_promise() {
+    static SITE: Site = Site::new(module_path!(), "lingers").one_statement();
+    run(async {
+        let config = Config::in_memory()
+            .execution(Execution::Inline)
+            .max_write_idle(Duration::from_millis(20));
+        let store = Store::new(config, SCHEMA).await;
+        store.add(3, "three").await.unwrap();
+        let (told, mut is_told) = tokio::sync::mpsc::channel(1);
+        let others_are_done = Notify::new();
+        let lingers = call(&SITE, &*store)
+            .on::<WriteTransaction>()
+            .returning::<Result<usize>>()
+            .run(async |mut db: WriteTransaction| {
+                let told = told.clone();
+                db.after_commit(async move { told.send(()).await.unwrap() })?;
+                let changed = db.execute("DELETE FROM item WHERE id = 2", ()).await;
+                others_are_done.notified().await;
+                changed
+            });
+        let other = async {
+            let added = store.add(4, "four").await;
+            others_are_done.notify_one();
+            added
+        };
+        let (lingered, added) = within(join(lingers, other)).await;
+        assert_eq!(lingered.into_result().unwrap(), 1);
+        added.unwrap();
+        assert_eq!(within(is_told.recv()).await, Some(()));
+        assert_eq!(store.names().await.unwrap(), ["one", "three", "four"]);
+        store.close().await.unwrap();
+    });
+}
+
+/// Another process has made the constraint that keeps the first row.
+#[test]
+fn a_body_that_drops_the_error_is_not_told_that_it_was_committed() {
+    for execution in EXECUTIONS {
+        run(async move {
+            let directory = TempDir::new().unwrap();
+            let config = Config::new(directory.path()).execution(execution);
+            let store = Store::new(config, SCHEMA).await;
+            for id in 10..15 {
+                store.add(id, &format!("name {id}")).await.unwrap();
+                store.try_to_add(id, "again").await.unwrap();
+            }
+            let other = Sqlite::open(directory.path().join("database.db")).unwrap();
+            let stops = "CREATE TRIGGER stops BEFORE INSERT ON item
+                WHEN EXISTS (SELECT 1 FROM item WHERE name = new.name) BEGIN SELECT RAISE (FAIL, 'again'); END";
+            other.execute_batch(stops).unwrap();
+            let before = store.metrics().failed_commits;
+            let told = store.try_to_add(20, "twice").await;
+            let is_unknown = matches!(told, Err(Error::CommitUnknown { .. }));
+            let is_kept = store.names().await.unwrap().contains(&"twice".to_owned());
+            assert_eq!(is_unknown, execution == Execution::Inline, "{told:?}");
+            assert!(is_unknown || told.is_ok(), "{told:?}");
+            assert!(is_kept);
+            let failed = store.metrics().failed_commits - before;
+            assert_eq!(failed, u64::from(is_unknown));
+            store.close().await.unwrap();
+        });
+    }
+}
+
+// On Windows an open file cannot be moved.
+#[cfg(unix)]
+#[test]
+fn a_file_that_was_replaced_gets_no_write() {
+    run(async {
+        let directory = TempDir::new().unwrap();
+        let config = Config::new(directory.path()).execution(Execution::Inline);
+        let store = Store::new(config, SCHEMA).await;
+        store.add(3, "three").await.unwrap();
+        let file = directory.path().join("database.db");
+        std::fs::rename(&file, directory.path().join("aside")).unwrap();
+        Sqlite::open(&file)
+            .unwrap()
+            .execute_batch("VACUUM")
+            .unwrap();
+        let refused = store.add(4, "four").await;
+        assert!(
+            matches!(refused, Err(Error::FileReplaced { .. })),
+            "{refused:?}"
+        );
+        store.close_within(Duration::ZERO).await.ok();
+    });
+}
+
+#[test]
+fn the_log_starts_over() {
+    const LARGE: &str = "INSERT INTO item (name) VALUES (hex(randomblob(20000)))";
+    run(async {
+        let config = Config::in_memory().execution(Execution::Inline);
+        let store = Store::new(config, SCHEMA).await;
+        let mut pages = 0;
+        for _ in 0..2_000 {
+            store.write(LARGE).await.unwrap();
+            let before = std::mem::replace(&mut pages, store.metrics().log_pages);
+            if pages < before {
+                break;
+            }
+        }
+        // Twenty pages each.
+        assert!(pages < 30_000, "{pages}");
         store.close().await.unwrap();
     });
 }

@@ -452,6 +452,42 @@ mod tests {
         });
     }
 
+    #[test]
+    fn an_error_of_the_file_beside_a_statement_that_commits_has_every_connection_reopened() {
+        static ALONE: Site = Site::new("", "alone").one_statement();
+        run(async {
+            let directory = TemporaryDirectory::new().unwrap();
+            let config = Config::new(directory.path()).execution(Execution::Inline);
+            let engine = engine_with(&directory, config);
+            let conn = &engine.writer.conn;
+            let create = |db: &mut Db| db.connection.execute_batch("CREATE TABLE t (x)");
+            create(conn.lock().db().unwrap()).unwrap();
+            let reader = engine.readers.first();
+            reader.open().unwrap();
+            let gate = Gate::new(|_| ());
+            let write =
+                || FileLease::take_writer(&gate, &engine, &ALONE, Access::Write, None, false);
+
+            let mut lease = write().await.unwrap();
+            let mut insert = Work::Statement {
+                sql: "INSERT INTO t VALUES (1)".into(),
+                params: ().into_params().unwrap(),
+                finish: changed,
+                returns_rows: false,
+            };
+            let Started::Done(Ok(1)) = lease.frame.try_statement(&mut insert) else {
+                panic!("it runs here");
+            };
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+            let error = rusqlite::Error::SqliteFailure(code, None);
+            lease.frame.session().set_failure(&error.into(), false);
+            lease.end(true, &ALONE).await.unwrap();
+
+            write().await.unwrap().end(true, &ALONE).await.unwrap();
+            assert!(!reader.is_open());
+        });
+    }
+
     /// Another process may have changed the schema before the connection was opened, so that a statement stops halfway.
     #[test]
     fn the_first_write_of_a_new_connection_reads_the_schema() {
