@@ -80,7 +80,11 @@ const RETURNS: [&str; 9] = ["?", ";", "Ok", "(", ")", "=", "!", "<", ">"];
 fn names_values(tokens: &[String]) -> bool {
     let is_name =
         |token: &str| token.starts_with(|first: char| first == '_' || first.is_alphabetic());
-    let is_constant = |token: &str| token.starts_with(char::is_uppercase);
+    let is_constant = |token: &str| {
+        token
+            .trim_start_matches('_')
+            .starts_with(char::is_uppercase)
+    };
     let mut is_borrowed = false;
     tokens.iter().enumerate().all(|(place, token)| {
         let before = place.checked_sub(1).map_or("", |before| &tokens[before]);
@@ -232,6 +236,7 @@ mod tests {
             "db.execute(A, (make(),)).await",
             "db.execute(A, (&Made {},)).await",
             "db.execute(A, (&made::MADE,)).await",
+            "db.execute(A, (&_MADE,)).await",
             "db.execute(A, (id.to_string(),)).await",
             "db.execute(A, (self.a + self.b,)).await",
             "db.execute(A, (ids[0],)).await",

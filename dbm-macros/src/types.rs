@@ -71,6 +71,8 @@ pub(crate) fn is_plain(ty: &Type) -> bool {
         Type::Reference(_) => true,
         Type::Array(array) => is_plain(&array.elem),
         Type::Tuple(tuple) => tuple.elems.iter().all(is_plain),
+        // What another module or trait calls `String` may be anything.
+        Type::Path(path) if path.qself.is_some() || !is_standard(&path.path) => false,
         ty => last_segment(ty).is_some_and(|(name, arguments)| {
             if name == "Option" || name == "Vec" {
                 arguments.into_iter().all(is_plain)
@@ -79,6 +81,13 @@ pub(crate) fn is_plain(ty: &Type) -> bool {
             }
         }),
     }
+}
+
+/// Whether a path is a single name, or begins in the standard library.
+fn is_standard(path: &syn::Path) -> bool {
+    let first = path.segments.first();
+    path.segments.len() == 1
+        || first.is_some_and(|first| ["std", "core", "alloc"].iter().any(|it| first.ident == it))
 }
 
 pub(crate) fn is_mutable_reference(ty: &Type) -> bool {
@@ -163,4 +172,34 @@ pub(crate) fn shown(ty: &Type) -> String {
     ]
     .iter()
     .fold(spaced, |text, (from, to)| text.replace(from, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain;
+
+    #[test]
+    fn a_type_that_may_run_code_when_it_is_dropped_is_not_plain() {
+        let is_plain = |ty: &str| is_plain(&syn::parse_str(ty).unwrap());
+        for plain in [
+            "u64",
+            "&Guard",
+            "Option<Vec<String>>",
+            "(bool, [f64; 3])",
+            "std::string::String",
+        ] {
+            assert!(is_plain(plain), "{plain}");
+        }
+        for other in [
+            "Guard",
+            "Option<Guard>",
+            "Box<u8>",
+            "impl Params",
+            "guarded::String",
+            "Self::String",
+            "<T as Made>::Vec<u8>",
+        ] {
+            assert!(!is_plain(other), "{other}");
+        }
+    }
 }
