@@ -4,14 +4,14 @@ use std::future::poll_fn;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tracing::{error, info};
 
 use super::close::finish;
-use super::drift::{Drift, Model, check_beside};
+use super::drift::{DELAY, Drift, Model};
 #[cfg(feature = "jobs")]
 use super::in_transaction;
 use super::prepare::{Step, prepare};
@@ -33,6 +33,7 @@ use crate::jobs::{self, Kinds};
 use crate::manager_core::ManagerCore;
 use crate::schema::Schema;
 use crate::status::Status;
+use crate::timer::sleep;
 use crate::value::bounded;
 use crate::version::{self, Version};
 
@@ -119,17 +120,20 @@ impl<M: Schema + Send + Sync + 'static> Start<M> {
         match runtime() {
             Ok(runtime) => {
                 let manager = Arc::clone(&manager);
-                #[cfg(feature = "jobs")]
-                let for_jobs = runtime.clone();
+                let for_tasks = runtime.clone();
                 let mut start = Box::pin(async move {
                     let started =
                         start_up(&*manager, required, config, &starting.gate, &drift).await;
                     drop(manager);
                     let was_there = matches!(&started, Ok((_, Step::Nothing | Step::Migrate)));
-                    let (gate, status) = (Arc::downgrade(&starting.gate), starting.gate.watch());
-                    let check = drift.into_check(&starting.gate).filter(|_| was_there);
-                    let beside = check.is_some().then(|| check_beside(gate, status));
-                    starting.gate.set_check(check);
+                    if let Some(check) = drift.into_check(&starting.gate).filter(|_| was_there) {
+                        let taken = TakeCheck {
+                            gate: Arc::downgrade(&starting.gate),
+                            runtime: for_tasks.clone(),
+                        };
+                        let wait = sleep(DELAY).and_wake(&Arc::new(taken).into());
+                        starting.gate.set_check(check, wait);
+                    }
                     #[cfg(feature = "jobs")]
                     let for_runner = starting.gate.watch();
                     #[cfg(feature = "jobs")]
@@ -140,24 +144,38 @@ impl<M: Schema + Send + Sync + 'static> Start<M> {
                     starting.end(started.map(|(database, _)| database));
                     #[cfg(feature = "jobs")]
                     if let (Some((kinds, manager, workers)), Some(board)) = (runner, board) {
-                        for_jobs.spawn(jobs::run(manager, kinds, board, workers, for_runner));
+                        for_tasks.spawn(jobs::run(manager, kinds, board, workers, for_runner));
                     }
-                    beside
                 });
                 let mut nobody = Context::from_waker(Waker::noop());
-                match here.then(|| start.as_mut().poll(&mut nobody)) {
-                    Some(Poll::Ready(Some(check))) => drop(runtime.spawn(check)),
-                    Some(Poll::Ready(None)) => {}
-                    Some(Poll::Pending) | None => drop(runtime.spawn(async move {
-                        if let Some(check) = start.await {
-                            check.await;
-                        }
-                    })),
+                let is_over = here && start.as_mut().poll(&mut nobody).is_ready();
+                if !is_over {
+                    drop(runtime.spawn(start));
                 }
             }
             Err(error) => starting.end(Err(error)),
         }
         manager
+    }
+}
+
+/// Runs the check of a manager that was not closed before this wakes.
+struct TakeCheck {
+    gate: Weak<Gate>,
+    runtime: Handle,
+}
+
+impl Wake for TakeCheck {
+    fn wake(self: Arc<Self>) {
+        // All of it in the task: it may be the last to have the gate, and so to close the file.
+        let gate = Weak::clone(&self.gate);
+        let check = async move {
+            let check = gate.upgrade().and_then(|gate| gate.take_check());
+            if let Some(check) = check {
+                check(None).await;
+            }
+        };
+        drop(self.runtime.spawn(check));
     }
 }
 
