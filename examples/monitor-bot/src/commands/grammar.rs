@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use clap::{CommandFactory, Parser};
 use strsim::osa_distance;
@@ -25,9 +26,8 @@ struct Line {
 }
 
 /// Every command, in the order of help.
-pub fn commands() -> Vec<clap::Command> {
-    Line::command().get_subcommands().cloned().collect()
-}
+pub static COMMANDS: LazyLock<Vec<clap::Command>> =
+    LazyLock::new(|| Line::command().get_subcommands().cloned().collect());
 
 /// How a command is written.
 pub(super) fn usage(command: &clap::Command) -> String {
@@ -44,9 +44,9 @@ pub fn parse(words: &[String]) -> Result<Command> {
         let mut names = command.get_all_aliases().chain([command.get_name()]);
         name.is_some_and(|given| names.any(|name| name == given))
     };
-    let found = commands().into_iter().find_map(|command| {
+    let found = COMMANDS.iter().find_map(|command| {
         let count = command.get_name().split(' ').count();
-        is(&command, count).then_some((command, count))
+        is(command, count).then_some((command, count))
     });
     let (command, count) = found.ok_or_else(|| unclear(&words[0]))?;
     let mut given = words[count..].to_vec();
@@ -64,7 +64,7 @@ pub fn parse(words: &[String]) -> Result<Command> {
         let reason = error.source().and_then(|reason| reason.downcast_ref());
         reason
             .cloned()
-            .unwrap_or_else(|| Error::refused(format!("Write: {}.", usage(&command))))
+            .unwrap_or_else(|| Error::refused(format!("Write: {}.", usage(command))))
     })
 }
 
@@ -101,7 +101,7 @@ pub fn split(line: &str) -> Result<Vec<String>> {
 #[cfg(feature = "discord")]
 pub fn is_command(line: &str) -> bool {
     let first = line.split_whitespace().next().map(str::to_lowercase);
-    commands()
+    COMMANDS
         .iter()
         .any(|command| command.get_name().split(' ').next() == first.as_deref())
 }
@@ -109,16 +109,15 @@ pub fn is_command(line: &str) -> bool {
 /// Why there is no such command: how those are used that begin alike, or which one may have been meant.
 fn unclear(first: &str) -> Error {
     let first: String = first.to_lowercase().chars().take(30).collect();
-    let commands = commands();
     let word = |command: &clap::Command| command.get_name().split(' ').next().map(str::to_owned);
-    let alike = commands
+    let alike = COMMANDS
         .iter()
         .filter(|command| word(command).as_ref() == Some(&first));
     let uses: Vec<_> = alike.map(usage).collect();
     if !uses.is_empty() {
         return Error::refused(format!("Write: {}.", uses.join(", or: ")));
     }
-    let near = commands
+    let near = COMMANDS
         .iter()
         .filter_map(word)
         .map(|word| (osa_distance(&first, &word), word))
@@ -134,7 +133,7 @@ fn unclear(first: &str) -> Error {
 pub fn completions(before: &str, typed: &str) -> Vec<String> {
     let before: Vec<_> = before.split_whitespace().collect();
     let mut found = Vec::new();
-    for command in commands() {
+    for command in COMMANDS.iter() {
         let names: Vec<_> = command.get_name().split(' ').collect();
         if let Some(next) = names.get(before.len()) {
             if names.starts_with(&before) {

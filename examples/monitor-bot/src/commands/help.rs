@@ -1,6 +1,6 @@
 //! `help`
 
-use super::grammar::{commands, usage};
+use super::grammar::{COMMANDS, usage};
 use crate::error::{Error, Result};
 use crate::metric::Kind;
 use crate::reply::{Cell, Reply, Side, Table, Tone};
@@ -17,10 +17,10 @@ pub(super) fn help(topic: Option<&str>) -> Result<Reply> {
     let topic = topic.unwrap_or_default().to_ascii_lowercase();
     let mut table = Table::new([("", Side::Left), ("", Side::Left)]);
     let mut data = Vec::new();
-    for command in commands() {
+    for command in COMMANDS.iter() {
         if command.get_name().starts_with(&topic) {
             let about = command.get_about().map(ToString::to_string);
-            let (usage, about) = (usage(&command), about.unwrap_or_default());
+            let (usage, about) = (usage(command), about.unwrap_or_default());
             data.push(serde_json::json!({ "usage": usage, "about": about }));
             table.row([Cell::toned(usage, Tone::Strong), about.into()]);
         }

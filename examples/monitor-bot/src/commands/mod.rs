@@ -17,9 +17,9 @@ pub use alerts::headline;
 pub use alerts::worst;
 pub use alerts::{event_line, process_line};
 pub use grammar::completions;
-use grammar::{Held, IdOr, held, id_or};
 #[cfg(feature = "discord")]
-pub use grammar::{commands, is_command, parse, split};
+pub use grammar::{COMMANDS, is_command, parse, split};
+use grammar::{Held, IdOr, held, id_or};
 #[cfg(feature = "web")]
 pub use history::{columns, slots};
 #[cfg(feature = "web")]

@@ -4,7 +4,7 @@ use serenity::all::{
     CommandData, CommandDataOptionValue, CommandOptionType, CreateCommand, CreateCommandOption,
 };
 
-use crate::commands::commands;
+use crate::commands::COMMANDS;
 
 /// What only the console may do is not offered.
 const AT_THE_CONSOLE: [&str; 3] = ["quit", "wait", "fake"];
@@ -12,7 +12,7 @@ const AT_THE_CONSOLE: [&str; 3] = ["quit", "wait", "fake"];
 /// Every command; those of two words are subcommands of their first.
 pub(super) fn offered() -> Vec<CreateCommand> {
     let mut offered: Vec<(String, CreateCommand)> = Vec::new();
-    for command in commands() {
+    for command in COMMANDS.iter() {
         let name = command.get_name();
         if AT_THE_CONSOLE.contains(&name) {
             continue;
@@ -74,11 +74,9 @@ pub(super) fn words(asked: &CommandData) -> Vec<String> {
         options = inner;
     }
     let name = words.join(" ");
-    let command = commands()
-        .into_iter()
-        .find(|command| command.get_name() == name);
+    let command = COMMANDS.iter().find(|command| command.get_name() == name);
     // Options come in the order in which they were filled in.
-    for argument in command.iter().flat_map(clap::Command::get_positionals) {
+    for argument in command.into_iter().flat_map(clap::Command::get_positionals) {
         let mut given = options.iter();
         match given
             .find(|option| argument.get_id() == option.name.as_str())
