@@ -320,8 +320,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn messages_that_could_not_be_sent_are_told_of() {
-        let away = |_| Box::pin(async { Err(Error::refused("no network")) }) as _;
-        let receivers = vec![crate::store::Receiver::new("away", Box::new(away))];
+        let away = async |_| Err(Error::refused("no network"));
+        let receivers = vec![crate::store::Receiver::new("away", away)];
         let (app, caller) = (App::telling(receivers).await, Caller::console());
         answer(&app, &caller, "fake memory 97").await.unwrap();
         answer(&app, &caller, "wait 5s").await.unwrap();

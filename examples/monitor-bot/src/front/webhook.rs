@@ -18,10 +18,7 @@ use crate::metric::Metric;
 use crate::rules::{Alert, Event, EventKind};
 use crate::sampler::host_name;
 use crate::settings::{Secret, Webhook};
-use crate::store::Receiver;
-
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::store::{PATIENCE, Receiver};
 
 impl Webhook {
     /// Who sends what happens to this address. It is filled in once, with a made-up event, to see whether that can be done.
@@ -34,7 +31,6 @@ impl Webhook {
             let (agent, request) = (agent.clone(), webhook.request(&host, &event));
             async move { send(&agent, request?).await }
         };
-        let tell = Box::new(move |event| Box::pin(tell(event)) as _);
         Ok(Receiver::new(&name, tell))
     }
 

@@ -14,6 +14,7 @@ use serenity::all::{
 };
 use serenity::async_trait;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use super::{Ending, FrontEnd, complain};
 use crate::app::App;
@@ -21,7 +22,7 @@ use crate::commands::{Caller, is_command, parse, run, split};
 use crate::error::{Error, Result};
 use crate::render::{self, Style};
 use crate::settings;
-use crate::store::{Event, Receiver};
+use crate::store::{Event, PATIENCE, Receiver};
 
 /// Where the token is looked for; it is never written anywhere.
 pub const TOKEN: &str = "DISCORD_TOKEN";
@@ -54,11 +55,14 @@ impl Discord {
         let tell = move |event: Event| {
             let http = Arc::clone(&http);
             async move {
-                let sent = channel.send_message(&http, alerts::message(&event)).await;
-                sent.map(drop).map_err(|error| failed(&error))
+                let sent = channel.send_message(&http, alerts::message(&event));
+                match timeout(PATIENCE, sent).await {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(error)) => Err(Error::refused(format!("Discord says: {error}."))),
+                    Err(_) => Err(Error::refused("Discord gave no answer in time.")),
+                }
             }
         };
-        let tell = Box::new(move |event| Box::pin(tell(event)) as _);
         Some(Receiver::new("discord", tell))
     }
 
@@ -247,10 +251,6 @@ fn log<T>(sent: Result<T, serenity::Error>) {
     if let Err(error) = sent {
         tracing::warn!(%error, "an answer could not be given on Discord");
     }
-}
-
-fn failed(error: &serenity::Error) -> Error {
-    Error::refused(format!("Discord did not answer: {error}."))
 }
 
 /// Blocks of fixed width, as many messages as it takes; a name must not end the block it stands in.
