@@ -10,7 +10,6 @@ use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use super::{Ending, FrontEnd, Screen};
@@ -85,18 +84,9 @@ impl FrontEnd for Console {
 
 /// Writes what happens above the line that is being typed.
 async fn tell(app: Arc<App>, screen: Screen, mut printer: impl ExternalPrinter) {
-    let mut events = app.events();
-    loop {
-        match events.recv().await {
-            Ok(event) => {
-                if printer.print(screen.tell(&app, &event)).is_err() {
-                    return;
-                }
-            }
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return,
-        }
-    }
+    let events = app.events();
+    let print = |line| drop(printer.print(line));
+    screen.tell_all(&app, events, print).await;
 }
 
 /// A thread of its own, for a read cannot be cancelled; it reads on when the last lines were answered.

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::broadcast::error::RecvError;
-
 use super::{Ending, FrontEnd, Screen};
 use crate::app::App;
 use crate::error::Result;
@@ -17,17 +15,11 @@ pub struct Headless {
 
 impl FrontEnd for Headless {
     async fn run(self, app: Arc<App>) -> Result<Ending> {
-        let mut events = app.events();
+        let events = app.events();
         // A log that is gone is no reason to stop watching.
-        let _ = self.screen.write(&self.screen.started(&app));
-        loop {
-            match events.recv().await {
-                Ok(event) => {
-                    let _ = self.screen.write(&self.screen.tell(&app, &event));
-                }
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return Ok(Ending::Done),
-            }
-        }
+        let write = |line: String| drop(self.screen.write(&line));
+        write(self.screen.started(&app));
+        self.screen.tell_all(&app, events, write).await;
+        Ok(Ending::Done)
     }
 }

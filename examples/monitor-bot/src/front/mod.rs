@@ -16,6 +16,8 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use terminal_size::{Height, Width, terminal_size_of};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::app::App;
 use crate::commands::{self, Caller, event_line, places};
@@ -121,8 +123,23 @@ impl Screen {
         format!("monitor-bot: watching. {}\n", places(app))
     }
 
-    /// What happened without being asked, as a line to show.
-    pub fn tell(self, app: &App, event: &Event) -> String {
+    /// Shows what happens without being asked, a line each, for as long as anything can happen.
+    pub async fn tell_all(
+        self,
+        app: &App,
+        mut events: broadcast::Receiver<Event>,
+        mut show: impl FnMut(String),
+    ) {
+        loop {
+            match events.recv().await {
+                Ok(event) => show(self.told(app, &event)),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn told(self, app: &App, event: &Event) -> String {
         if self.json {
             return format!("{}\n", serde_json::json!({ "event": event }));
         }
