@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::error::Result;
 use crate::metric::{Kind, Metric, Unit};
 use crate::reply::{Cell, Reply, Side, Table, Tone};
-use crate::rules::{Alert, State};
+use crate::rules::{Alert, Rules};
 use crate::sampler::{Reading, Sample};
 use crate::span::rough;
 
@@ -111,20 +111,21 @@ fn in_short(sample: &Sample) -> bool {
 }
 
 /// The rules as they are now; none while they cannot be read.
-pub async fn current_rules(app: &App) -> State {
-    app.store.rule_state().await.unwrap_or_default()
+pub async fn current_rules(app: &App) -> Rules {
+    app.store.parsed_rules().await.unwrap_or_default()
 }
 
 /// What a value means wherever it is shown: bad while an alert is open, to be looked at once that was seen, or while a
 /// threshold is passed without an alert.
-pub fn tone(rules: &State, alerts: &[Alert], metric: &Metric, value: f64) -> Tone {
+pub fn tone(rules: &Rules, alerts: &[Alert], metric: &Metric, value: f64) -> Tone {
     let name = metric.to_string();
     let alerts = alerts.iter().filter(|alert| alert.metric == name);
     let of_alerts = alerts.map(|alert| match alert.acknowledged_by {
         None => Tone::Bad,
         Some(_) => Tone::Warn,
     });
-    let of_rules = rules.counting(metric).map(|rule| match rule.passed(value) {
+    let counting = rules.counting(metric);
+    let of_rules = counting.map(|(_, rule)| match rule.passed(value) {
         0 => Tone::Good,
         _ => Tone::Warn,
     });

@@ -1,6 +1,7 @@
 //! Rules: when a value is worth an alert. How they are written; `judge` says how one is applied, `weigh` how all are.
 
 mod alert;
+mod counting;
 mod judge;
 mod weigh;
 
@@ -8,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use alert::{Alert, End, Event, EventKind};
+pub use counting::Rules;
 pub use judge::Pending;
 use judge::{Verdict, judge};
 pub use weigh::State;

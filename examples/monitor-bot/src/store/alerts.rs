@@ -5,7 +5,7 @@ use dbm_core::prelude::*;
 use super::{Store, Unstored};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
-use crate::rules::{Alert, Event, EventKind, Pending, Rule, State};
+use crate::rules::{Alert, Event, EventKind, Pending, State};
 use crate::sampler::Reading;
 
 /// Stores an alert as it is now. If somebody has seen it meanwhile, it stays seen unless it was announced again.
@@ -24,16 +24,10 @@ const STORE: &str = sql!("
     RETURNING id");
 
 impl Store {
-    /// What the rules have to know. A rule that this program does not understand is left out.
+    /// What the rules have to know.
     #[database_safe(timeout = "10s")]
     pub async fn rule_state(&self, db: &mut ReadTransaction) -> Result<State> {
-        let mut rules = Vec::new();
-        for kept in self.rules().await? {
-            match kept.text.parse::<Rule>() {
-                Ok(rule) => rules.push((kept.id, rule)),
-                Err(error) => tracing::warn!(%error, "a rule is not understood, and left out"),
-            }
-        }
+        let rules = self.parsed_rules().await?;
         let pending: Vec<(i64, String, i64, i64)> = db
             .query(
                 "SELECT rule_id, metric, since, seen FROM pending WHERE host = ?1",

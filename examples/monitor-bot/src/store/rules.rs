@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use crate::error::{Error, Result};
-use crate::rules::Rule;
+use crate::rules::{Rule, Rules};
 
 /// The most rules there are at a time.
 const MOST: u32 = 100;
@@ -65,6 +65,18 @@ impl Store {
         Ok(db
             .query_optional(sql, (id, rule.map(Rule::to_string)))
             .await?)
+    }
+
+    /// The rules as they are applied. One that this program does not understand is left out.
+    pub async fn parsed_rules(&self) -> Result<Rules> {
+        let mut rules = Vec::new();
+        for kept in self.rules().await? {
+            match kept.text.parse() {
+                Ok(rule) => rules.push((kept.id, rule)),
+                Err(error) => tracing::warn!(%error, "a rule is not understood, and left out"),
+            }
+        }
+        Ok(Rules::new(rules))
     }
 
     /// Every rule, in the order they were added.

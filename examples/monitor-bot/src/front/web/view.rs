@@ -7,7 +7,7 @@ use crate::commands::{columns, current_rules, headline, process_line, slots, ton
 use crate::error::Result;
 use crate::metric::{Kind, Metric, Unit, rounded};
 use crate::reply::Tone;
-use crate::rules::State;
+use crate::rules::Rules;
 use crate::span::Span;
 use crate::store::{Alert, Slot};
 
@@ -187,10 +187,10 @@ async fn gaps(app: &App, since: i64, to: i64) -> Result<Vec<(i64, i64)>> {
 }
 
 impl Series {
-    fn new(metric: &Metric, rules: &State, slots: u32, values: &[Slot]) -> Self {
+    fn new(metric: &Metric, rules: &Rules, slots: u32, values: &[Slot]) -> Self {
         let mut limits: Vec<_> = rules
             .counting(metric)
-            .flat_map(|rule| rule.levels.clone())
+            .flat_map(|(_, rule)| rule.levels.clone())
             .collect();
         limits.sort_by(f64::total_cmp);
         Self {
