@@ -152,7 +152,7 @@ impl Demo<'_> {
         let clock = Clock::virtual_after(store.last_sample().await?);
         let app = App::start(
             store,
-            Sampler::fake(1),
+            Some(Sampler::fake(1)),
             clock,
             Settings::default(),
             None,

@@ -113,7 +113,9 @@ async fn run(options: &Options) -> Result<Ending> {
         .map(|path| Script::read(path, screen))
         .transpose()?;
 
-    let lock = data_dir.as_deref().map(lock::lock).transpose()?.flatten();
+    // What is only asked about another machine needs no folder of this one.
+    let folder = data_dir.as_deref().filter(|_| options.host.is_none());
+    let lock = folder.map(lock::lock).transpose()?.flatten();
     let is_guest = data_dir.is_some() && lock.is_none();
     if let Some(folder) = &data_dir
         && is_guest
@@ -127,11 +129,7 @@ async fn run(options: &Options) -> Result<Ending> {
     }
 
     let store = place::open(options, &settings).await?;
-    let role = match options.host {
-        Some(_) => Role::Elsewhere,
-        None if is_guest => Role::Guest,
-        None => Role::Keeper,
-    };
+    let role = if is_guest { Role::Guest } else { Role::Keeper };
     let started = start(options, Arc::clone(&store), settings, role).await;
     let mut beside = JoinSet::new();
     let ending = match &started {
@@ -167,15 +165,13 @@ async fn start(
     role: Role,
 ) -> Result<Arc<App>> {
     let (sampler, clock) = if options.fake_metrics {
-        (
-            Sampler::fake(options.seed),
-            Clock::virtual_after(store.last_sample().await?),
-        )
+        let clock = Clock::virtual_after(store.last_sample().await?);
+        (Some(Sampler::fake(options.seed)), clock)
+    } else if options.host.is_some() {
+        (None, Clock::System)
     } else {
-        (
-            tokio::task::block_in_place(Sampler::machine)?,
-            Clock::System,
-        )
+        let machine = tokio::task::block_in_place(Sampler::machine)?;
+        (Some(machine), Clock::System)
     };
     let data_dir = options.data_dir();
     App::start(store, sampler, clock, settings, data_dir, role).await

@@ -1,7 +1,7 @@
 //! Readings: made, weighed, told and stored, one after the other.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -24,11 +24,11 @@ impl App {
     /// Measures everything, weighs it, and stores it with what it means. What cannot be stored is told all the same, and
     /// stored together with a later reading.
     pub async fn sample(&self) -> Result<()> {
-        if self.role == Role::Elsewhere {
+        let Some(sampler) = &self.sampler else {
             let newest = self.store.newest_reading().await?;
             self.reading.send_replace(Arc::new(newest));
             return Ok(());
-        }
+        };
         let mut watching = self.watching.lock().await;
         let Watching {
             processes,
@@ -39,7 +39,7 @@ impl App {
             *processes = watches.into_iter().map(|watch| watch.name).collect();
         }
         let (at, watched) = (self.clock.now(), processes.clone());
-        let reading = self.look(move |sampler| sampler.read(at, &watched)).await?;
+        let reading = look(sampler, move |sampler| sampler.read(at, &watched)).await?;
         let reading = Arc::new(reading);
         // It is shown even if it cannot be stored; and who learns of the commit finds it here.
         self.reading.send_replace(Arc::clone(&reading));
@@ -59,7 +59,7 @@ impl App {
         }
         let is_raise = |event: &Event| event.what == EventKind::Raised;
         if events.iter().any(is_raise)
-            && let Ok(processes) = self.look(Sampler::busiest).await
+            && let Ok(processes) = look(sampler, Sampler::busiest).await
         {
             state.remember(&processes, &mut events);
         }
@@ -89,20 +89,6 @@ impl App {
             let _ = self.events.send(event);
         }
         stored
-    }
-
-    /// Has the sampler look at the machine, which takes a moment.
-    async fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&mut Sampler) -> T + Send + 'static,
-    ) -> Result<T> {
-        let sampler = Arc::clone(&self.sampler);
-        let looked = tokio::task::spawn_blocking(move || {
-            look(&mut sampler.lock().unwrap_or_else(PoisonError::into_inner))
-        });
-        looked
-            .await
-            .map_err(|error| Error::refused(format!("Measuring failed: {error}.")))
     }
 
     /// Goes on sampling until the bot stops. A reading that fails is reported, and the next one tried; what would be a
@@ -158,6 +144,20 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Has the sampler look at the machine, which takes a moment.
+async fn look<T: Send + 'static>(
+    sampler: &Arc<Mutex<Sampler>>,
+    look: impl FnOnce(&mut Sampler) -> T + Send + 'static,
+) -> Result<T> {
+    let sampler = Arc::clone(sampler);
+    let looked = tokio::task::spawn_blocking(move || {
+        look(&mut sampler.lock().unwrap_or_else(PoisonError::into_inner))
+    });
+    looked
+        .await
+        .map_err(|error| Error::refused(format!("Measuring failed: {error}.")))
 }
 
 #[cfg(test)]
