@@ -9,7 +9,7 @@ use dbm_core::prelude::*;
 use crate::app::{App, Role};
 use crate::clock::Clock;
 use crate::commands::Caller;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::front::Screen;
 use crate::sampler::Sampler;
 use crate::settings::Settings;
@@ -75,7 +75,7 @@ pub async fn run(screen: Screen) -> Result<()> {
     let folder = tempfile::Builder::new()
         .prefix("monitor-bot-demo-")
         .tempdir()
-        .map_err(|error| Error::refused(format!("No temporary folder can be made: {error}.")))?;
+        .map_err(|error| refused!("No temporary folder can be made: {error}."))?;
     let demo = Demo {
         screen,
         config: Config::new(folder.path()).db_name("monitor.db"),
@@ -118,7 +118,7 @@ impl Demo<'_> {
         self.step("3. A release whose migration deletes every reading, and then fails")
             .await?;
         match BrokenRelease::create(self.config.clone()).await {
-            Ok(_) => return Err(Error::refused("The broken migration went through.")),
+            Ok(_) => return Err(refused!("The broken migration went through.")),
             Err(error) => self.say(&format!("It did not start: {error}"))?,
         }
         self.contents(", as before").await
@@ -191,7 +191,7 @@ impl Demo<'_> {
     }
 
     fn files(&self) -> Result<()> {
-        let unreadable = |error| Error::refused(format!("The folder cannot be listed: {error}."));
+        let unreadable = |error| refused!("The folder cannot be listed: {error}.");
         let mut names = Vec::new();
         for entry in std::fs::read_dir(self.folder).map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.file_name();

@@ -6,11 +6,13 @@
 // A program has no outside that its items could be hidden from.
 #![allow(unreachable_pub)]
 
+#[macro_use]
+mod error;
+
 mod app;
 mod clock;
 mod commands;
 mod demo;
-mod error;
 mod front;
 mod lock;
 mod metric;
@@ -102,9 +104,9 @@ async fn run(options: &Options) -> Result<Ending> {
         _ => Settings::default(),
     };
     if options.host.is_some() && options.has_prompt() {
-        return Err(Error::refused(
-            "--host asks about another machine, and has no prompt: echo \"alerts\" | monitor-bot --host …",
-        ));
+        refuse!(
+            "--host asks about another machine, and has no prompt: echo \"alerts\" | monitor-bot --host …"
+        );
     }
     // A script that cannot be read ends the run before anything is touched.
     let script = options
@@ -121,11 +123,11 @@ async fn run(options: &Options) -> Result<Ending> {
         && is_guest
         && (options.is_lasting() || options.fake_metrics)
     {
-        return Err(Error::refused(format!(
+        refuse!(
             "Another monitor-bot stores its readings in {}. Stop that one first, or give this one a folder of its own with \
              --data-dir. To ask that one, pipe commands in: echo status | monitor-bot",
             folder.display()
-        )));
+        );
     }
 
     let store = place::open(options, &settings).await?;
@@ -136,9 +138,10 @@ async fn run(options: &Options) -> Result<Ending> {
         Ok(app) => serve::serve(options, app, &mut beside, script, screen).await,
         Err(error) => Err(error.clone()),
     };
-    store.close_within(PATIENCE).await.map_err(|error| {
-        Error::refused(format!("The database was not closed in order: {error}"))
-    })?;
+    store
+        .close_within(PATIENCE)
+        .await
+        .map_err(|error| refused!("The database was not closed in order: {error}"))?;
     // What does not end by itself is ended when the set is dropped.
     let _ = timeout(PATIENCE, async {
         while beside.join_next().await.is_some() {}

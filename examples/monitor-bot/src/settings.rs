@@ -217,30 +217,28 @@ impl Settings {
 
     fn check(&self) -> Result<()> {
         if self.collect.every > Span::seconds(60) {
-            return Err(Error::refused("collect.every is 60s at most."));
+            refuse!("collect.every is 60s at most.");
         }
         if self.keep.samples > self.keep.minutes || self.keep.minutes > self.keep.hours {
-            return Err(Error::refused(
-                "keep.samples, keep.minutes and keep.hours go from short to long.",
-            ));
+            refuse!("keep.samples, keep.minutes and keep.hours go from short to long.");
         }
         Ok(())
     }
 }
 
 fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::refused(format!(
+    refused!(
         "The configuration {} cannot be used: {}",
         path.display(),
         error.to_string().trim_end()
-    ))
+    )
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Error {
-    Error::refused(format!(
+    refused!(
         "The configuration {} cannot be written: {error}.",
         path.display()
-    ))
+    )
 }
 
 #[cfg(test)]

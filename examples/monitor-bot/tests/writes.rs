@@ -11,10 +11,12 @@
     reason = "of the modules of the program it uses a part"
 )]
 
-#[path = "../src/clock.rs"]
-mod clock;
+#[macro_use]
 #[path = "../src/error.rs"]
 mod error;
+
+#[path = "../src/clock.rs"]
+mod clock;
 #[path = "../src/metric.rs"]
 mod metric;
 #[path = "../src/rules/mod.rs"]

@@ -157,7 +157,7 @@ async fn look<T: Send + 'static>(
     });
     looked
         .await
-        .map_err(|error| Error::refused(format!("Measuring failed: {error}.")))
+        .map_err(|error| refused!("Measuring failed: {error}."))
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use crate::app::App;
 use crate::commands::Caller;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metric::{Kind, Metric, bytes};
-use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::reply::Column::{Left, Right};
+use crate::reply::{Cell, Reply, Table, Tone};
 use crate::rules::{Alert, End, Event, EventKind, Rule};
 use crate::sampler::{Process, Processes};
 use crate::span::rough;
@@ -25,9 +26,7 @@ pub(super) async fn list(app: &App) -> Result<Reply> {
 pub(super) async fn show(app: &App, id: i64) -> Result<Reply> {
     let alerts = app.store.alerts(Some(id), 1).await?;
     let Some(alert) = alerts.first() else {
-        return Err(Error::refused(
-            "There is no such alert. Type alerts to see them.",
-        ));
+        refuse!("There is no such alert. Type alerts to see them.");
     };
     let reply = Reply::with_data(alert).table(table(app, &alerts));
     Ok(match &alert.processes {
@@ -38,12 +37,7 @@ pub(super) async fn show(app: &App, id: i64) -> Result<Reply> {
 
 /// The processes that used most, by processor time and by memory side by side.
 fn busiest(processes: &Processes) -> Table {
-    let mut table = Table::new([
-        ("most CPU", Side::Left),
-        ("", Side::Right),
-        ("most memory", Side::Left),
-        ("", Side::Right),
-    ]);
+    let mut table = Table::new([Left("most CPU"), Right(""), Left("most memory"), Right("")]);
     for (by_cpu, by_memory) in processes.cpu.iter().zip(&processes.memory) {
         table.row([
             called(by_cpu).into(),
@@ -66,9 +60,7 @@ pub(super) async fn acknowledge(
         .acknowledge(id, metric, &caller.id, app.clock.now())
         .await?;
     if seen.is_empty() {
-        return Err(Error::refused(
-            "No such alert is open. Type alerts to see which are.",
-        ));
+        refuse!("No such alert is open. Type alerts to see which are.");
     }
     let lines = seen
         .iter()
@@ -79,12 +71,12 @@ pub(super) async fn acknowledge(
 /// A table of alerts.
 pub(super) fn table(app: &App, alerts: &[Alert]) -> Table {
     let mut table = Table::new([
-        ("id", Side::Right),
-        ("alert", Side::Left),
-        ("worst", Side::Right),
-        ("since", Side::Left),
-        ("state", Side::Left),
-        ("rule", Side::Left),
+        Right("id"),
+        Left("alert"),
+        Right("worst"),
+        Left("since"),
+        Left("state"),
+        Left("rule"),
     ]);
     for alert in alerts {
         let (state, tone) = match (&alert.acknowledged_by, alert.cleared_at) {

@@ -64,16 +64,14 @@ pub fn parse(words: &[String]) -> Result<Command> {
         let reason = error.source().and_then(|reason| reason.downcast_ref());
         reason
             .cloned()
-            .unwrap_or_else(|| Error::refused(format!("Write: {}.", usage(command))))
+            .unwrap_or_else(|| refused!("Write: {}.", usage(command)))
     })
 }
 
 /// The words of a line; quotes keep a word with spaces together.
 pub fn split(line: &str) -> Result<Vec<String>> {
     if line.len() > LONGEST {
-        return Err(Error::refused(format!(
-            "A line has at most {LONGEST} bytes."
-        )));
+        refuse!("A line has at most {LONGEST} bytes.");
     }
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -91,7 +89,7 @@ pub fn split(line: &str) -> Result<Vec<String>> {
         }
     }
     if quote.is_some() {
-        return Err(Error::refused("A quote is not closed."));
+        refuse!("A quote is not closed.");
     }
     words.extend(word);
     Ok(words)
@@ -115,7 +113,7 @@ fn unclear(first: &str) -> Error {
         .filter(|command| word(command).as_ref() == Some(&first));
     let uses: Vec<_> = alike.map(usage).collect();
     if !uses.is_empty() {
-        return Error::refused(format!("Write: {}.", uses.join(", or: ")));
+        return refused!("Write: {}.", uses.join(", or: "));
     }
     let near = COMMANDS
         .iter()
@@ -123,10 +121,10 @@ fn unclear(first: &str) -> Error {
         .map(|word| (osa_distance(&first, &word), word))
         .filter(|(distance, word)| *distance <= 2 && *distance < word.len())
         .min();
-    Error::refused(match near {
-        Some((_, word)) => format!("There is no command “{first}”. Did you mean “{word}”?"),
-        None => format!("There is no command “{first}”. Type help for a list."),
-    })
+    match near {
+        Some((_, word)) => refused!("There is no command “{first}”. Did you mean “{word}”?"),
+        None => refused!("There is no command “{first}”. Type help for a list."),
+    }
 }
 
 /// What may follow the words `before` and begins with `typed`.
@@ -171,9 +169,7 @@ pub(super) fn held(text: &str) -> Result<Held> {
     match text.parse() {
         Ok(number) if f64::is_finite(number) => Ok(Some(number)),
         _ if text.eq_ignore_ascii_case("off") => Ok(None),
-        _ => Err(Error::refused(format!(
-            "“{text}” is neither a number nor “off”."
-        ))),
+        _ => Err(refused!("“{text}” is neither a number nor “off”.")),
     }
 }
 

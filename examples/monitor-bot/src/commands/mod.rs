@@ -27,7 +27,7 @@ pub use status::{current_rules, tone};
 pub use status::{greeting, places};
 
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metric::{Metric, checked_part};
 use crate::reply::Reply;
 use crate::rules::Rule;
@@ -214,11 +214,9 @@ pub async fn run(app: &App, caller: &Caller, command: Command) -> Result<Reply> 
         _ if caller.trusted => {}
         Needs::Nothing => {}
         Needs::Admin if app.store.is_admin(&caller.id).await => {}
-        Needs::Admin => return Err(Error::refused("Only an admin may do this.")),
+        Needs::Admin => return Err(refused!("Only an admin may do this.")),
         Needs::Console => {
-            return Err(Error::refused(
-                "This can only be done at the machine's own console.",
-            ));
+            refuse!("This can only be done at the machine's own console.");
         }
     }
     match command {
@@ -320,7 +318,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn messages_that_could_not_be_sent_are_told_of() {
-        let away = async |_| Err(Error::refused("no network"));
+        let away = async |_| Err(refused!("no network"));
         let receivers = vec![crate::store::Receiver::new("away", away)];
         let (app, caller) = (App::telling(receivers).await, Caller::console());
         answer(&app, &caller, "fake memory 97").await.unwrap();

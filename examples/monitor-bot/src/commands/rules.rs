@@ -2,8 +2,9 @@
 
 use crate::app::App;
 use crate::commands::Caller;
-use crate::error::{Error, Result};
-use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::error::Result;
+use crate::reply::Column::{Left, Right};
+use crate::reply::{Cell, Reply, Table, Tone};
 use crate::rules::Rule;
 use crate::span::rough;
 
@@ -22,8 +23,8 @@ pub(super) async fn remove(app: &App, id: Option<i64>, rule: Option<&Rule>) -> R
             "Rule {} is removed: {}.",
             rule.id, rule.text
         ))),
-        None => Err(Error::refused(
-            "There is no such rule. Type rule list to see them.",
+        None => Err(refused!(
+            "There is no such rule. Type rule list to see them."
         )),
     }
 }
@@ -34,12 +35,7 @@ pub(super) async fn list(app: &App) -> Result<Reply> {
     if rules.is_empty() {
         return Ok(reply.text("There is no rule. Type rule add \"memory > 85 for 30s\"."));
     }
-    let mut table = Table::new([
-        ("id", Side::Right),
-        ("rule", Side::Left),
-        ("added by", Side::Left),
-        ("ago", Side::Right),
-    ]);
+    let mut table = Table::new([Right("id"), Left("rule"), Left("added by"), Right("ago")]);
     for rule in rules {
         table.row([
             rule.id.to_string().into(),

@@ -1,7 +1,7 @@
 //! `wait` and `fake`: for scripts and for trying things out.
 
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metric::Metric;
 use crate::reply::Reply;
 use crate::span::Span;
@@ -11,9 +11,7 @@ const LONGEST: Span = Span::seconds(600);
 
 pub(super) async fn wait(app: &App, span: Span) -> Result<Reply> {
     if span > LONGEST && !app.clock.is_virtual() {
-        return Err(Error::refused(format!(
-            "Waiting is limited to {LONGEST}; with --fake-metrics it takes no time."
-        )));
+        refuse!("Waiting is limited to {LONGEST}; with --fake-metrics it takes no time.");
     }
     app.wait(span).await?;
     Ok(Reply::line(format!("{span} later.")))
@@ -29,8 +27,8 @@ pub(super) fn fake(app: &App, metric: &Metric, value: Option<f64>) -> Result<Rep
             "{metric} is {shown} from the next reading on."
         )))
     } else {
-        Err(Error::refused(
-            "This machine is measured as it is: fake needs --fake-metrics.",
+        Err(refused!(
+            "This machine is measured as it is: fake needs --fake-metrics."
         ))
     }
 }

@@ -6,7 +6,8 @@ use super::alerts;
 use crate::app::App;
 use crate::error::Result;
 use crate::metric::{Kind, Metric, Unit};
-use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::reply::Column::{Left, Right};
+use crate::reply::{Cell, Reply, Table, Tone};
 use crate::rules::{Alert, Rules};
 use crate::sampler::{Reading, Sample};
 use crate::span::rough;
@@ -28,12 +29,7 @@ pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
         "alerts": alerts,
         "problem": problem,
     });
-    let mut table = Table::new([
-        ("", Side::Left),
-        ("", Side::Right),
-        ("", Side::Left),
-        ("", Side::Left),
-    ]);
+    let mut table = Table::new([Left(""), Right(""), Left(""), Left("")]);
     for sample in &shown {
         table.row([
             sample.metric.title().into(),

@@ -12,10 +12,10 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 use tokio::sync::mpsc;
 
-use super::{Ending, FrontEnd, Screen};
+use super::{Ending, Screen};
 use crate::app::App;
 use crate::commands::{Caller, completions, greeting};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 const PROMPT: &str = "bot> ";
 
@@ -31,8 +31,7 @@ pub struct Console {
 impl Console {
     /// Takes the terminal; what was typed before is remembered in the data folder.
     pub fn open(screen: Screen, history: Option<PathBuf>) -> Result<Self> {
-        let unusable =
-            |error: ReadlineError| Error::refused(format!("The terminal cannot be used: {error}."));
+        let unusable = |error: ReadlineError| refused!("The terminal cannot be used: {error}.");
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .build();
@@ -50,16 +49,15 @@ impl Console {
             _mode: terminal::Mode::remember(),
         })
     }
-}
 
-impl FrontEnd for Console {
-    async fn run(self, app: Arc<App>) -> Result<Ending> {
-        if let Ok(greeting) = greeting(&app).await {
+    /// Answers what is typed until it is enough.
+    pub async fn run(self, app: &Arc<App>) -> Result<Ending> {
+        if let Ok(greeting) = greeting(app).await {
             self.screen.show("status", &greeting)?;
         }
         let mut editor = self.editor;
         if let Ok(printer) = editor.create_external_printer() {
-            tokio::spawn(tell(Arc::clone(&app), self.screen, printer));
+            tokio::spawn(tell(Arc::clone(app), self.screen, printer));
         }
         let (wanted, mut typed) = read(editor, self.history, self.screen);
         let caller = Caller::console();
@@ -72,7 +70,7 @@ impl FrontEnd for Console {
                 if index > 0 {
                     self.screen.write(&format!("{PROMPT}{line}\n"))?;
                 }
-                let answer = self.screen.answer(&app, &caller, line).await?;
+                let answer = self.screen.answer(app, &caller, line).await?;
                 if answer.is_ok_and(|reply| reply.quit) {
                     return Ok(Ending::Done);
                 }

@@ -11,9 +11,7 @@ pub mod web;
 pub mod webhook;
 
 use std::fmt::Display;
-use std::future::Future;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
 
 use terminal_size::{Height, Width, terminal_size_of};
 use tokio::sync::broadcast;
@@ -26,12 +24,6 @@ use crate::render::{self, Style};
 use crate::reply::{Reply, Tone};
 use crate::settings::Settings;
 use crate::store::{Event, EventKind, Receiver};
-
-/// A way to talk to the bot.
-pub trait FrontEnd {
-    /// Serves until whoever is served has had enough. Dropped when the bot stops for another reason.
-    fn run(self, app: Arc<App>) -> impl Future<Output = Result<Ending>> + Send;
-}
 
 /// Everybody who is told what happens without sitting at the machine.
 pub fn receivers(settings: &Settings) -> Result<Vec<Receiver>, Error> {

@@ -13,7 +13,7 @@ use ureq::http::{Request, Uri, header};
 
 use crate::app::App;
 use crate::commands::{event_line, process_line};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metric::Metric;
 use crate::rules::{Alert, Event, EventKind};
 use crate::sampler::host_name;
@@ -24,7 +24,7 @@ impl Webhook {
     /// Who sends what happens to this address. It is filled in once, with a made-up event, to see whether that can be done.
     pub fn receiver(&self, name: &str) -> Result<Receiver> {
         let name = format!("webhook.{name}");
-        let wrong = |error| Error::refused(format!("{name} in the configuration: {error}"));
+        let wrong = |error| refused!("{name} in the configuration: {error}");
         self.check().map_err(wrong)?;
         let (webhook, agent, host) = (Arc::new(self.clone()), agent(PATIENCE), host_name());
         let tell = move |event: Event| {
@@ -38,7 +38,7 @@ impl Webhook {
         let event = Alert::default().event(EventKind::Raised, 0, 0.0);
         let request = self.request("\"", &event)?;
         if self.is_json() && serde_json::from_str::<IgnoredAny>(request.body()).is_err() {
-            return Err(Error::refused("The body is not JSON."));
+            refuse!("The body is not JSON.");
         }
         Ok(())
     }
@@ -69,7 +69,7 @@ impl Webhook {
         // Such an error quotes nothing.
         request
             .body(body)
-            .map_err(|error| Error::refused(format!("There is an {error}.")))
+            .map_err(|error| refused!("There is an {error}."))
     }
 }
 
@@ -80,7 +80,7 @@ impl Secret {
             .parse::<Uri>()
             .ok()
             .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")))
-            .ok_or_else(|| Error::refused("The url does not begin with http:// or https://."))
+            .ok_or_else(|| refused!("The url does not begin with http:// or https://."))
     }
 }
 
@@ -118,7 +118,7 @@ fn agent(patience: Duration) -> Agent {
 async fn send(agent: &Agent, request: Request<String>) -> Result<()> {
     let agent = agent.clone();
     let sent = tokio::task::spawn_blocking(move || agent.run(request)).await;
-    let sent = sent.map_err(|error| Error::refused(format!("The request failed: {error}.")))?;
+    let sent = sent.map_err(|error| refused!("The request failed: {error}."))?;
     let why = match sent {
         Ok(answer) if answer.status().is_success() => return Ok(()),
         Ok(answer) => format!("answered {}", answer.status()),
@@ -128,7 +128,7 @@ async fn send(agent: &Agent, request: Request<String>) -> Result<()> {
         Err(ureq::Error::HostNotFound) => "cannot be found".to_owned(),
         Err(_) => "cannot be reached".to_owned(),
     };
-    Err(Error::refused(format!("The receiver {why}.")))
+    Err(refused!("The receiver {why}."))
 }
 
 /// A template with its `{{names}}` replaced.
@@ -140,9 +140,7 @@ fn filled(template: &str, value: impl Fn(&str) -> Option<String>) -> Result<Stri
             .split_once("}}")
             .and_then(|(name, rest)| Some((value(name.trim())?, rest)));
         let Some((value, rest)) = known else {
-            return Err(Error::refused(format!(
-                "“{{{{{part}” is not a placeholder."
-            )));
+            refuse!("“{{{{{part}” is not a placeholder.");
         };
         filled.push_str(&value);
         filled.push_str(rest);

@@ -120,7 +120,7 @@ impl FromStr for Rule {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let unclear = || Error::refused(format!("“{text}” is not a rule. Write {GRAMMAR}."));
+        let unclear = || refused!("“{text}” is not a rule. Write {GRAMMAR}.");
         // A name may hold spaces: the rule's own words are looked for from the operator on.
         if let Some(target) = text.trim().strip_suffix(" stopped") {
             let target: Metric = target.trim().parse()?;
@@ -137,9 +137,7 @@ impl FromStr for Rule {
         };
         let target: Metric = text[..at].trim().parse()?;
         if target.kind.unit() == Unit::Running {
-            return Err(Error::refused(
-                "A process runs or not: write process:NAME stopped.",
-            ));
+            refuse!("A process runs or not: write process:NAME stopped.");
         }
         let mut words = text[at + 1..].split_whitespace();
         let levels = levels(words.next().ok_or_else(unclear)?, above)?;
@@ -168,17 +166,18 @@ impl FromStr for Rule {
             .iter()
             .find(|level| !rule.is_worse(extreme, **level))
         {
-            return Err(Error::refused(format!(
+            refuse!(
                 "There would never be an alert: {} is never {} {level}.",
                 rule.target,
-                if above { "above" } else { "below" },
-            )));
+                if above { "above" } else { "below" }
+            );
         }
         if rule.is_worse(rule.clear, rule.levels[0]) {
-            return Err(Error::refused(format!(
+            refuse!(
                 "An alert that begins at {} cannot end at {}.",
-                rule.levels[0], rule.clear
-            )));
+                rule.levels[0],
+                rule.clear
+            );
         }
         Ok(rule)
     }
@@ -188,9 +187,7 @@ fn levels(text: &str, above: bool) -> Result<Vec<f64>, Error> {
     let levels = text.split('/').map(number).collect::<Result<Vec<_>, _>>()?;
     let rising = levels.is_sorted_by(|one, next| if above { one < next } else { one > next });
     if levels.len() > MOST_LEVELS || !rising {
-        return Err(Error::refused(format!(
-            "“{text}”: a rule has up to {MOST_LEVELS} levels, each worse than the one before."
-        )));
+        refuse!("“{text}”: a rule has up to {MOST_LEVELS} levels, each worse than the one before.");
     }
     Ok(levels)
 }
@@ -210,11 +207,7 @@ fn number(text: &str) -> Result<f64, Error> {
         .ok()
         .map(|value| value * factor)
         .filter(|value| value.is_finite() && value.abs() <= 1e15)
-        .ok_or_else(|| {
-            Error::refused(format!(
-                "“{text}” is not a number. Write it like 85, 1.5 or 20M."
-            ))
-        })
+        .ok_or_else(|| refused!("“{text}” is not a number. Write it like 85, 1.5 or 20M."))
 }
 
 /// The same number as short as it can be read back.

@@ -30,9 +30,8 @@ pub fn host_name() -> String {
 
 impl Machine {
     pub(super) fn new() -> Result<Self, Error> {
-        let mut system = System::new().map_err(|error| {
-            Error::refused(format!("This machine cannot be measured: {error}."))
-        })?;
+        let mut system =
+            System::new().map_err(|error| refused!("This machine cannot be measured: {error}."))?;
         system.refresh_cpu_usage();
         std::thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL);
         let name = host_name();

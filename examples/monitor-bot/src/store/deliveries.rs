@@ -8,7 +8,7 @@ use dbm_core::prelude::*;
 use tokio::sync::Mutex;
 
 use super::Store;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::rules::{Event, EventKind};
 
 /// How long a receiver may take to answer. Who sends gives up then, and nobody does so earlier: what is given up while it is
@@ -63,9 +63,7 @@ impl Store {
     pub async fn deliver(&self, receiver: String, event: i64) -> Result<()> {
         let Some(known) = self.receivers.iter().find(|known| known.name == receiver) else {
             if self.is_shared() {
-                return Err(Error::refused(format!(
-                    "this machine has no receiver {receiver}"
-                )));
+                refuse!("this machine has no receiver {receiver}");
             }
             // It was taken out of the configuration.
             return self.told(&receiver, event).await;
@@ -152,11 +150,8 @@ impl Store {
 
     #[database_safe]
     async fn told(&self, db: &mut WriteTransaction, receiver: &str, event: i64) -> Result<()> {
-        db.execute(
-            "DELETE FROM message WHERE receiver = ?1 AND event_id = ?2",
-            (receiver, event),
-        )
-        .await?;
+        let sql = "DELETE FROM message WHERE receiver = ?1 AND event_id = ?2";
+        db.execute(sql, (receiver, event)).await?;
         Ok(())
     }
 }
@@ -186,7 +181,7 @@ mod tests {
             let tell = move |event: Event| {
                 let is_away = network.away.lock().unwrap().contains(name);
                 if is_away {
-                    return Err(Error::refused("no network"));
+                    refuse!("no network");
                 }
                 network
                     .told
@@ -313,7 +308,7 @@ mod tests {
                 tokio::time::sleep(PATIENCE - Duration::from_secs(1)).await;
                 send.send(event.alert.metric).unwrap();
             });
-            async move { sending.await.map_err(|_| Error::refused("lost")) }
+            async move { sending.await.map_err(|_| refused!("lost")) }
         };
         let config = Config::in_memory().job_workers(0);
         let keep = crate::settings::Retention::default();

@@ -16,10 +16,10 @@ use serenity::async_trait;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::{Ending, FrontEnd, complain};
+use super::complain;
 use crate::app::App;
 use crate::commands::{Caller, is_command, parse, run, split};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::render::{self, Style};
 use crate::settings;
 use crate::store::{Event, PATIENCE, Receiver};
@@ -58,8 +58,8 @@ impl Discord {
                 let sent = channel.send_message(&http, alerts::message(&event));
                 match timeout(PATIENCE, sent).await {
                     Ok(Ok(_)) => Ok(()),
-                    Ok(Err(error)) => Err(Error::refused(format!("Discord says: {error}."))),
-                    Err(_) => Err(Error::refused("Discord gave no answer in time.")),
+                    Ok(Err(error)) => Err(refused!("Discord says: {error}.")),
+                    Err(_) => Err(refused!("Discord gave no answer in time.")),
                 }
             }
         };
@@ -104,30 +104,28 @@ impl Discord {
         handler.present(None);
         ended
     }
-}
 
-impl FrontEnd for Discord {
-    async fn run(self, app: Arc<App>) -> Result<Ending> {
+    /// Connects again and again, until the bot stops or Discord does not take it.
+    pub async fn run(self, app: Arc<App>) {
         let (first, most) = AGAIN;
         let mut pause = first;
         loop {
             let begun = Instant::now();
             let error = match self.connect(&app).await {
-                Ok(()) => return Ok(Ending::Done),
+                Ok(()) => return,
                 Err(error) => error,
             };
             if let Some(reason) = lasting(&error) {
-                complain(format!(
+                return complain(format!(
                     "Discord does not take this bot, and it goes on without. {reason}"
                 ));
-                return Ok(Ending::Failed);
             }
             if begun.elapsed() > most {
                 pause = first;
             }
             tracing::warn!(%error, "Discord cannot be reached, and is tried again in {pause:?}");
             tokio::select! {
-                () = app.stopping() => return Ok(Ending::Done),
+                () = app.stopping() => return,
                 () = tokio::time::sleep(pause) => pause = most.min(2 * pause),
             }
         }

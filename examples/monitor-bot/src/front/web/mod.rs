@@ -24,7 +24,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::{Ending, FrontEnd, complain};
+use super::complain;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::span::Span;
@@ -59,9 +59,9 @@ pub struct Web {
 impl Web {
     /// Takes the address.
     pub async fn bind(address: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind(address).await.map_err(|error| {
-            Error::refused(format!("The status page cannot be at {address}: {error}."))
-        })?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| refused!("The status page cannot be at {address}: {error}."))?;
         if address.ip().is_unspecified() {
             complain(format!(
                 "The status page at {address} is open to every machine that reaches this one, and has no password."
@@ -74,10 +74,9 @@ impl Web {
     pub fn address(&self) -> Option<SocketAddr> {
         self.listener.local_addr().ok()
     }
-}
 
-impl FrontEnd for Web {
-    async fn run(self, app: Arc<App>) -> Result<Ending> {
+    /// Answers until the database is closed.
+    pub async fn run(self, app: Arc<App>) {
         let mut stages = app.store.watch_status();
         let router = Router::new()
             .route("/", get(page))
@@ -95,7 +94,6 @@ impl FrontEnd for Web {
                 .await;
         };
         guard::serve(self.listener, router, end).await;
-        Ok(Ending::Done)
     }
 }
 
@@ -124,10 +122,9 @@ async fn history(
         }
     }
     if !(1..=MOST).contains(&metrics.len()) {
-        let text = format!(
+        return Err(Failure::Asked(refused!(
             "Ask for /api/history?span=1h&metric=cpu&metric=memory, or for up to {MOST} others."
-        );
-        return Err(Error::refused(text).into());
+        )));
     }
     Ok(Json(view::history(&app, &metrics, span).await?))
 }
@@ -162,10 +159,9 @@ async fn health(State(app): State<Arc<App>>) -> Response {
         0 => "no reading was stored yet".to_owned(),
         at => format!("the last reading was stored {} s ago", app.clock.now() - at),
     };
-    let code = if app.is_well() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let code = match app.is_well() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, format!("{status:?}; {last}\n")).into_response()
 }
