@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dbm_core::prelude::*;
@@ -33,15 +34,6 @@ impl Schema for FirstRelease {
         db.execute_batch(include_str!("../schema/1.0.0.sql"))
             .await?;
         db.execute_batch(READINGS).await
-    }
-
-    async fn migrate_db(
-        &self,
-        _: &mut WriteTransaction,
-        _: &Version,
-        _: &Version,
-    ) -> dbm_core::Result<bool> {
-        Ok(false)
     }
 }
 
@@ -95,6 +87,12 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
+    /// The database as today's program opens it.
+    fn store(&self) -> Arc<Store> {
+        let keep = Settings::default().keep;
+        Store::open(self.config.clone(), keep, Vec::new(), None)
+    }
+
     async fn first_release(&self) -> Result<()> {
         self.step("1. A database as the first release made it")
             .await?;
@@ -125,12 +123,7 @@ impl Demo<'_> {
     }
 
     async fn contents(&self, remark: &str) -> Result<()> {
-        let store = Store::open(
-            self.config.clone(),
-            Settings::default().keep,
-            Vec::new(),
-            None,
-        );
+        let store = self.store();
         let (schema, facts) = (store.get_version().await?, store.facts().await?);
         self.say(&format!(
             "Schema {schema}{remark}: {} readings, {} watched process.",
@@ -143,22 +136,10 @@ impl Demo<'_> {
     async fn alert(&self) -> Result<()> {
         self.step("4. An alert is raised and acknowledged (on made-up metrics)")
             .await?;
-        let store = Store::open(
-            self.config.clone(),
-            Settings::default().keep,
-            Vec::new(),
-            None,
-        );
+        let store = self.store();
         let clock = Clock::virtual_after(store.last_sample().await?);
-        let app = App::start(
-            store,
-            Some(Sampler::fake(1)),
-            clock,
-            Settings::default(),
-            None,
-            Role::Keeper,
-        )
-        .await?;
+        let (sampler, settings) = (Some(Sampler::fake(1)), Settings::default());
+        let app = App::start(store, sampler, clock, settings, None, Role::Keeper).await?;
         for line in [
             "fake memory 97",
             "wait 30s",

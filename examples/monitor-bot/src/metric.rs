@@ -177,20 +177,13 @@ pub fn rounded(value: f64) -> f64 {
 
 /// An amount of bytes in the largest unit that keeps it above one.
 pub fn bytes(value: f64) -> String {
-    const STEPS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if value < 1024.0 {
         return format!("{value:.0} B");
     }
-    let mut rest = value;
-    let mut unit = "B";
-    for step in STEPS {
-        if rest < 1024.0 {
-            break;
-        }
-        rest /= 1024.0;
-        unit = step;
-    }
-    format!("{rest:.1} {unit}")
+    let unit = ((value.log2() / 10.0) as usize).min(UNITS.len());
+    let value = value / 1024_f64.powi(unit as i32);
+    format!("{value:.1} {}", UNITS[unit - 1])
 }
 
 impl FromStr for Metric {

@@ -170,7 +170,6 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::commands::event_line;
     use crate::rules::End;
 
     fn full() -> Fault {
@@ -212,7 +211,7 @@ mod tests {
 
     fn told(events: &mut broadcast::Receiver<Event>) -> Vec<String> {
         let told = std::iter::from_fn(|| events.try_recv().ok());
-        told.map(|event| event_line(&event)).collect()
+        told.map(|event| event.to_string()).collect()
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,13 +1,13 @@
-//! `alerts` and `ack`, and how alerts read.
+//! `alerts`, `alert` and `ack`
 
 use crate::app::App;
 use crate::commands::Caller;
 use crate::error::Result;
-use crate::metric::{Kind, Metric, bytes};
+use crate::metric::{Metric, bytes};
 use crate::reply::Column::{Left, Right};
 use crate::reply::{Cell, Reply, Table, Tone};
-use crate::rules::{Alert, End, Event, EventKind, Rule};
-use crate::sampler::{Process, Processes};
+use crate::rules::{Alert, End};
+use crate::sampler::Processes;
 use crate::span::rough;
 
 /// How many alerts are listed.
@@ -40,9 +40,9 @@ fn busiest(processes: &Processes) -> Table {
     let mut table = Table::new([Left("most CPU"), Right(""), Left("most memory"), Right("")]);
     for (by_cpu, by_memory) in processes.cpu.iter().zip(&processes.memory) {
         table.row([
-            called(by_cpu).into(),
+            by_cpu.to_string().into(),
             format!("{:.1} %", by_cpu.cpu).into(),
-            called(by_memory).into(),
+            by_memory.to_string().into(),
             bytes(by_memory.memory).into(),
         ]);
     }
@@ -64,7 +64,7 @@ pub(super) async fn acknowledge(
     }
     let lines = seen
         .iter()
-        .map(|alert| format!("Alert {} is seen: {}.", alert.id, headline(alert)));
+        .map(|alert| format!("Alert {} is seen: {}.", alert.id, alert.headline()));
     Ok(Reply::with_data(&seen).text(lines.collect::<Vec<_>>().join("\n")))
 }
 
@@ -97,99 +97,12 @@ pub(super) fn table(app: &App, alerts: &[Alert]) -> Table {
         };
         table.row([
             alert.id.to_string().into(),
-            Cell::toned(headline(alert), tone),
-            worst(alert).unwrap_or_default().into(),
+            Cell::toned(alert.headline(), tone),
+            alert.worst_shown().unwrap_or_default().into(),
             app.clock.show(alert.raised_at, "%m-%d %H:%M:%S").into(),
             Cell::toned(state, tone),
             Cell::toned(&alert.rule, Tone::Dim),
         ]);
     }
     table
-}
-
-/// An alert in a few words.
-pub fn headline(alert: &Alert) -> String {
-    sentence(alert, alert.announced, EventKind::Raised)
-}
-
-/// What happened, in a few words.
-pub fn event_line(event: &Event) -> String {
-    sentence(&event.alert, event.value, event.what)
-}
-
-fn sentence(alert: &Alert, value: f64, what: EventKind) -> String {
-    if let Some(reason) = &alert.reason {
-        return match what {
-            EventKind::Cleared => "Readings are stored again".to_owned(),
-            _ => format!("Nothing can be stored: {reason}"),
-        };
-    }
-    let Ok(metric) = alert.metric.parse::<Metric>() else {
-        return alert.metric.clone();
-    };
-    let (title, rule) = (metric.title(), &alert.rule);
-    match (what, alert.ended) {
-        (EventKind::Cleared, Some(End::RuleRemoved)) => {
-            return format!("{title}: the rule {rule} was removed");
-        }
-        (EventKind::Cleared, Some(End::RuleReplaced)) => {
-            return format!("{title}: another rule counts instead of {rule}");
-        }
-        (EventKind::Cleared, Some(End::NotMeasured)) => {
-            return format!("{title} is measured no longer");
-        }
-        _ => {}
-    }
-    if metric.kind == Kind::Process {
-        return match what {
-            EventKind::Raised | EventKind::Worse => format!("{title} stopped"),
-            EventKind::Acknowledged => format!("{title} stopped, and was seen"),
-            EventKind::Cleared => format!("{title} runs again"),
-        };
-    }
-    let now = metric.show(value);
-    let passed = rule
-        .parse::<Rule>()
-        .ok()
-        .and_then(|rule| Some((rule.above, rule.threshold(alert.level)?)))
-        .map(|(above, level)| {
-            format!(
-                ", {} {}",
-                if above { "above" } else { "below" },
-                metric.show(level)
-            )
-        })
-        .unwrap_or_default();
-    match what {
-        EventKind::Raised => format!("{title} is at {now}{passed}"),
-        EventKind::Worse => format!("{title} is worse, at {now}{passed}"),
-        EventKind::Acknowledged => format!("{title} at {now} was seen"),
-        EventKind::Cleared => format!("{title} is over, at {now}"),
-    }
-}
-
-/// The processes that used most, in a line.
-pub fn process_line(processes: &Processes) -> String {
-    let by_cpu = processes.cpu.iter();
-    let by_memory = processes.memory.iter();
-    let cpu = by_cpu.map(|process| format!("{} {:.1} %", called(process), process.cpu));
-    let memory = by_memory.map(|process| format!("{} {}", called(process), bytes(process.memory)));
-    let lists = [
-        ("CPU", cpu.collect::<Vec<_>>()),
-        ("memory", memory.collect()),
-    ];
-    let told = lists.iter().filter(|(_, list)| !list.is_empty());
-    let told = told.map(|(of, list)| format!("{of}: {}", list.join(", ")));
-    told.collect::<Vec<_>>().join("; ")
-}
-
-fn called(process: &Process) -> String {
-    format!("{} ({})", process.name, process.id)
-}
-
-/// The worst value so far; none for a process, which only runs or not.
-pub fn worst(alert: &Alert) -> Option<String> {
-    let metric = alert.metric.parse::<Metric>().ok();
-    let measured = metric.filter(|metric| metric.kind != Kind::Process);
-    measured.map(|metric| metric.show(alert.worst))
 }

@@ -95,30 +95,34 @@ pub fn split(line: &str) -> Result<Vec<String>> {
     Ok(words)
 }
 
+/// What is typed first: commands that are alike have it in common.
+fn first_word(command: &clap::Command) -> Option<&str> {
+    command.get_name().split(' ').next()
+}
+
 /// Whether a line begins as a command does.
 #[cfg(feature = "discord")]
 pub fn is_command(line: &str) -> bool {
     let first = line.split_whitespace().next().map(str::to_lowercase);
     COMMANDS
         .iter()
-        .any(|command| command.get_name().split(' ').next() == first.as_deref())
+        .any(|command| first_word(command) == first.as_deref())
 }
 
 /// Why there is no such command: how those are used that begin alike, or which one may have been meant.
 fn unclear(first: &str) -> Error {
     let first: String = first.to_lowercase().chars().take(30).collect();
-    let word = |command: &clap::Command| command.get_name().split(' ').next().map(str::to_owned);
     let alike = COMMANDS
         .iter()
-        .filter(|command| word(command).as_ref() == Some(&first));
+        .filter(|command| first_word(command) == Some(&first));
     let uses: Vec<_> = alike.map(usage).collect();
     if !uses.is_empty() {
         return refused!("Write: {}.", uses.join(", or: "));
     }
     let near = COMMANDS
         .iter()
-        .filter_map(word)
-        .map(|word| (osa_distance(&first, &word), word))
+        .filter_map(first_word)
+        .map(|word| (osa_distance(&first, word), word))
         .filter(|(distance, word)| *distance <= 2 && *distance < word.len())
         .min();
     match near {

@@ -11,11 +11,6 @@ mod script;
 mod status;
 mod watches;
 
-#[cfg(any(feature = "web", feature = "discord"))]
-pub use alerts::headline;
-#[cfg(feature = "web")]
-pub use alerts::worst;
-pub use alerts::{event_line, process_line};
 pub use grammar::completions;
 #[cfg(feature = "discord")]
 pub use grammar::{COMMANDS, is_command, parse, split};

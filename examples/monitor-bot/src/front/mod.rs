@@ -18,7 +18,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::app::App;
-use crate::commands::{self, Caller, event_line, places};
+use crate::commands::{self, Caller, places};
 use crate::error::{Error, Result};
 use crate::render::{self, Style};
 use crate::reply::{Reply, Tone};
@@ -143,7 +143,7 @@ impl Screen {
         let line = format!(
             "{} {}",
             app.clock.show(event.at, "%H:%M:%S"),
-            render::harmless(&event_line(event))
+            render::harmless(&event.to_string())
         );
         format!("{}\n", self.style.paint(&line, tone))
     }

@@ -12,11 +12,10 @@ use ureq::Agent;
 use ureq::http::{Request, Uri, header};
 
 use crate::app::App;
-use crate::commands::{event_line, process_line};
 use crate::error::Result;
 use crate::metric::Metric;
 use crate::rules::{Alert, Event, EventKind};
-use crate::sampler::host_name;
+use crate::sampler::{Processes, host_name};
 use crate::settings::{Secret, Webhook};
 use crate::store::{PATIENCE, Receiver};
 
@@ -152,7 +151,7 @@ fn filled(template: &str, value: impl Fn(&str) -> Option<String>) -> Result<Stri
 fn value(name: &str, host: &str, event: &Event) -> Option<String> {
     let alert = &event.alert;
     Some(match name {
-        "text" => event_line(event),
+        "text" => event.to_string(),
         "what" => json!(event.what).as_str()?.to_owned(),
         "metric" => alert.metric.clone(),
         "value" => match alert.metric.parse::<Metric>() {
@@ -169,7 +168,7 @@ fn value(name: &str, host: &str, event: &Event) -> Option<String> {
         "processes" => alert
             .processes
             .as_deref()
-            .map_or_else(String::new, process_line),
+            .map_or_else(String::new, Processes::to_string),
         _ => return None,
     })
 }
@@ -183,7 +182,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::sampler::{Process, Processes};
+    use crate::sampler::Process;
     use dbm_core::prelude::*;
     use dbm_core::testing::fail_next;
 

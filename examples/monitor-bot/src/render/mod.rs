@@ -69,13 +69,5 @@ pub fn text(reply: &Reply, style: Style) -> String {
 
 /// Names come from outside: what could steer a terminal is shown as a mark.
 pub fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|letter| {
-            if letter.is_control() {
-                '\u{fffd}'
-            } else {
-                letter
-            }
-        })
-        .collect()
+    text.replace(char::is_control, "\u{fffd}")
 }

@@ -4,6 +4,7 @@ mod alert;
 mod counting;
 mod judge;
 mod weigh;
+mod wording;
 
 use std::fmt;
 use std::str::FromStr;
@@ -90,6 +91,11 @@ impl Rule {
         }
     }
 
+    /// Where a bad value is of a level: above or below.
+    pub fn side(&self) -> &'static str {
+        if self.above { "above" } else { "below" }
+    }
+
     fn stopped(target: Metric) -> Self {
         Self {
             target,
@@ -161,15 +167,12 @@ impl FromStr for Rule {
         }
         let (least, greatest) = rule.target.kind.range();
         let extreme = if above { greatest } else { least };
-        if let Some(level) = rule
-            .levels
-            .iter()
-            .find(|level| !rule.is_worse(extreme, **level))
-        {
+        let mut levels = rule.levels.iter();
+        if let Some(level) = levels.find(|level| !rule.is_worse(extreme, **level)) {
             refuse!(
                 "There would never be an alert: {} is never {} {level}.",
                 rule.target,
-                if above { "above" } else { "below" }
+                rule.side()
             );
         }
         if rule.is_worse(rule.clear, rule.levels[0]) {

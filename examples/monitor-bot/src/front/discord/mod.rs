@@ -13,7 +13,7 @@ use serenity::all::{
     Http, HttpBuilder, Interaction, Message, Ready, StatusCode,
 };
 use serenity::async_trait;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::complain;
@@ -42,10 +42,8 @@ pub struct Discord {
 impl Discord {
     /// None where no token is given.
     pub fn from_env(settings: settings::Discord) -> Option<Self> {
-        let token = env::var(TOKEN)
-            .ok()
-            .filter(|token| !token.trim().is_empty())?;
-        Some(Self { token, settings })
+        let token = env::var(TOKEN).ok()?.trim().to_owned();
+        (!token.is_empty()).then_some(Self { token, settings })
     }
 
     /// The channel where alerts are told, if one is named.
@@ -67,7 +65,7 @@ impl Discord {
     }
 
     fn http(&self) -> Http {
-        let builder = HttpBuilder::new(self.token.trim());
+        let builder = HttpBuilder::new(&self.token);
         match &self.settings.proxy {
             Some(proxy) => builder.proxy(proxy).ratelimiter_disabled(true).build(),
             None => builder.build(),
@@ -88,7 +86,7 @@ impl Discord {
         let handler = Arc::new(Handler {
             app: Arc::clone(app),
             prefix: self.settings.prefix.clone(),
-            presence: Mutex::new(None),
+            presence: Mutex::default(),
         });
         let mut client = ClientBuilder::new_with_http(http, intents)
             .event_handler_arc(Arc::clone(&handler))
@@ -101,7 +99,7 @@ impl Discord {
                 Ok(())
             }
         };
-        handler.present(None);
+        handler.present(JoinSet::new());
         ended
     }
 
@@ -156,15 +154,13 @@ struct Handler {
     app: Arc<App>,
     prefix: String,
     /// The task that shows the worst alert: it ends with the connection that it shows it through.
-    presence: Mutex<Option<AbortHandle>>,
+    presence: Mutex<JoinSet<()>>,
 }
 
 impl Handler {
-    fn present(&self, task: Option<AbortHandle>) {
-        let mut presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = std::mem::replace(&mut *presence, task) {
-            last.abort();
-        }
+    /// The last task is aborted.
+    fn present(&self, task: JoinSet<()>) {
+        *self.presence.lock().unwrap_or_else(PoisonError::into_inner) = task;
     }
 
     /// Does what was asked and gives the messages to answer with.
@@ -173,11 +169,8 @@ impl Handler {
             id: user.to_string(),
             trusted: false,
         };
-        let reply = match parse(words) {
-            Ok(command) => run(&self.app, &caller, command).await,
-            Err(error) => Err(error),
-        };
-        match reply {
+        let reply = async { run(&self.app, &caller, parse(words)?).await };
+        match reply.await {
             Ok(reply) => pages(&render::text(&reply, Style::PLAIN)),
             Err(error) => {
                 let error = render::harmless(&error.to_string());
@@ -194,8 +187,9 @@ impl EventHandler for Handler {
         if let Err(error) = Command::set_global_commands(&context, offered).await {
             tracing::warn!(%error, "Discord keeps the slash commands it knew before");
         }
-        let task = tokio::spawn(alerts::present(context, Arc::clone(&self.app)));
-        self.present(Some(task.abort_handle()));
+        let mut task = JoinSet::new();
+        task.spawn(alerts::present(context, Arc::clone(&self.app)));
+        self.present(task);
     }
 
     async fn message(&self, context: Context, message: Message) {

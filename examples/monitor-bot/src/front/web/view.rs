@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use crate::app::App;
-use crate::commands::{columns, current_rules, headline, process_line, slots, tone, worst};
+use crate::commands::{columns, current_rules, slots, tone};
 use crate::error::Result;
 use crate::metric::{Kind, Metric, Unit, rounded};
 use crate::reply::Tone;
 use crate::rules::Rules;
+use crate::sampler::Processes;
 use crate::span::Span;
 use crate::store::{Alert, Slot};
 
@@ -118,13 +119,13 @@ impl From<&Alert> for Incident {
         Self {
             id: alert.id,
             metric: alert.metric.clone(),
-            text: headline(alert),
-            worst: worst(alert),
+            text: alert.headline(),
+            worst: alert.worst_shown(),
             rule: alert.rule.clone(),
             raised_at: alert.raised_at,
             seen_by: alert.acknowledged_by.clone(),
             cleared_at: alert.cleared_at,
-            processes: alert.processes.as_deref().map(process_line),
+            processes: alert.processes.as_deref().map(Processes::to_string),
         }
     }
 }
