@@ -37,16 +37,11 @@ pub(super) fn usage(command: &clap::Command) -> String {
 
 /// The command that these words ask for, the first of which are its name.
 pub fn parse(words: &[String]) -> Result<Command> {
-    let is = |command: &clap::Command, count: usize| {
-        let name = words
-            .get(..count)
-            .map(|words| words.join(" ").to_ascii_lowercase());
-        let mut names = command.get_all_aliases().chain([command.get_name()]);
-        name.is_some_and(|given| names.any(|name| name == given))
-    };
     let found = COMMANDS.iter().find_map(|command| {
         let count = command.get_name().split(' ').count();
-        is(command, count).then_some((command, count))
+        let typed = words.get(..count)?.join(" ").to_ascii_lowercase();
+        let mut names = command.get_all_aliases().chain([command.get_name()]);
+        names.any(|name| name == typed).then_some((command, count))
     });
     let (command, count) = found.ok_or_else(|| unclear(&words[0]))?;
     let mut given = words[count..].to_vec();
@@ -96,8 +91,9 @@ pub fn split(line: &str) -> Result<Vec<String>> {
 }
 
 /// What is typed first: commands that are alike have it in common.
-fn first_word(command: &clap::Command) -> Option<&str> {
-    command.get_name().split(' ').next()
+pub fn first_word(command: &clap::Command) -> &str {
+    let name = command.get_name();
+    name.split_once(' ').map_or(name, |(first, _)| first)
 }
 
 /// Whether a line begins as a command does.
@@ -106,7 +102,7 @@ pub fn is_command(line: &str) -> bool {
     let first = line.split_whitespace().next().map(str::to_lowercase);
     COMMANDS
         .iter()
-        .any(|command| first_word(command) == first.as_deref())
+        .any(|command| first.as_deref() == Some(first_word(command)))
 }
 
 /// Why there is no such command: how those are used that begin alike, or which one may have been meant.
@@ -114,14 +110,14 @@ fn unclear(first: &str) -> Error {
     let first: String = first.to_lowercase().chars().take(30).collect();
     let alike = COMMANDS
         .iter()
-        .filter(|command| first_word(command) == Some(&first));
+        .filter(|command| first_word(command) == first);
     let uses: Vec<_> = alike.map(usage).collect();
     if !uses.is_empty() {
         return refused!("Write: {}.", uses.join(", or: "));
     }
     let near = COMMANDS
         .iter()
-        .filter_map(first_word)
+        .map(first_word)
         .map(|word| (osa_distance(&first, word), word))
         .filter(|(distance, word)| *distance <= 2 && *distance < word.len())
         .min();

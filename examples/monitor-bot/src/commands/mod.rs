@@ -13,7 +13,7 @@ mod watches;
 
 pub use grammar::completions;
 #[cfg(feature = "discord")]
-pub use grammar::{COMMANDS, is_command, parse, split};
+pub use grammar::{COMMANDS, first_word, is_command, parse, split};
 use grammar::{Held, IdOr, held, id_or};
 #[cfg(feature = "web")]
 pub use history::{columns, slots};
@@ -34,12 +34,7 @@ pub enum Command {
     /// how the machine is; full: every core, disk and interface
     Status {
         /// how much
-        #[arg(
-            value_enum,
-            value_name = "short|full",
-            ignore_case = true,
-            default_value = "short"
-        )]
+        #[arg(value_name = "short|full", ignore_case = true, default_value = "short")]
         detail: Detail,
     },
     /// a metric over the last 10m, 2h, 7d … (1h), as a plot
@@ -209,7 +204,7 @@ pub async fn run(app: &App, caller: &Caller, command: Command) -> Result<Reply> 
         _ if caller.trusted => {}
         Needs::Nothing => {}
         Needs::Admin if app.store.is_admin(&caller.id).await => {}
-        Needs::Admin => return Err(refused!("Only an admin may do this.")),
+        Needs::Admin => refuse!("Only an admin may do this."),
         Needs::Console => {
             refuse!("This can only be done at the machine's own console.");
         }

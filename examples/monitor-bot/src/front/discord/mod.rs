@@ -132,21 +132,18 @@ impl Discord {
 
 /// What somebody has to do before the next attempt can end otherwise.
 fn lasting(error: &serenity::Error) -> Option<&'static str> {
+    use GatewayError::{DisallowedGatewayIntents, InvalidAuthentication, InvalidGatewayIntents};
+    let token = "DISCORD_TOKEN is not the token of a bot, or no longer: take the one of its page, under Bot.";
+    let intents =
+        "Switch on its message content intent, or set an empty prefix in the configuration.";
     match error {
-        serenity::Error::Http(error) if error.status_code() == Some(StatusCode::UNAUTHORIZED) => {}
-        serenity::Error::Gateway(GatewayError::InvalidAuthentication) => {}
-        serenity::Error::Gateway(
-            GatewayError::DisallowedGatewayIntents | GatewayError::InvalidGatewayIntents,
-        ) => {
-            return Some(
-                "Switch on its message content intent, or set an empty prefix in the configuration.",
-            );
+        serenity::Error::Http(error) => {
+            (error.status_code() == Some(StatusCode::UNAUTHORIZED)).then_some(token)
         }
-        _ => return None,
+        serenity::Error::Gateway(InvalidAuthentication) => Some(token),
+        serenity::Error::Gateway(DisallowedGatewayIntents | InvalidGatewayIntents) => Some(intents),
+        _ => None,
     }
-    Some(
-        "DISCORD_TOKEN is not the token of a bot, or no longer: take the one of its page, under Bot.",
-    )
 }
 
 /// What is done with what Discord sends.
@@ -164,12 +161,12 @@ impl Handler {
     }
 
     /// Does what was asked and gives the messages to answer with.
-    async fn answer(&self, user: u64, words: &[String]) -> Vec<String> {
+    async fn answer(&self, user: u64, words: Result<Vec<String>>) -> Vec<String> {
         let caller = Caller {
             id: user.to_string(),
             trusted: false,
         };
-        let reply = async { run(&self.app, &caller, parse(words)?).await };
+        let reply = async { run(&self.app, &caller, parse(&words?)?).await };
         match reply.await {
             Ok(reply) => pages(&render::text(&reply, Style::PLAIN)),
             Err(error) => {
@@ -200,14 +197,8 @@ impl EventHandler for Handler {
         if self.prefix.is_empty() || message.author.bot || !is_command(line) {
             return;
         }
-        let messages = match split(line) {
-            Ok(words) => {
-                let words: Vec<_> = words.iter().map(|word| unmentioned(word)).collect();
-                self.answer(message.author.id.get(), &words).await
-            }
-            Err(error) => vec![error.to_string()],
-        };
-        for text in messages {
+        let words = split(line).map(|words| words.iter().map(|word| unmentioned(word)).collect());
+        for text in self.answer(message.author.id.get(), words).await {
             let answer = CreateMessage::new()
                 .content(text)
                 .allowed_mentions(CreateAllowedMentions::new());
@@ -222,7 +213,7 @@ impl EventHandler for Handler {
         // An answer may take longer than Discord waits for one.
         log(asked.defer(&context).await);
         let words = commands::words(&asked.data);
-        for text in self.answer(asked.user.id.get(), &words).await {
+        for text in self.answer(asked.user.id.get(), Ok(words)).await {
             let answer = CreateInteractionResponseFollowup::new()
                 .content(text)
                 .allowed_mentions(CreateAllowedMentions::new());
