@@ -20,7 +20,7 @@ use crate::store::{Alert, Event, Store};
 /// How many events a front end may be behind before it misses some.
 const UNHEARD: usize = 100;
 
-/// What a bot has to do with the readings.
+/// What a bot does with the readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// It stores what it measures, and weighs it.
@@ -43,7 +43,7 @@ pub struct App {
     /// Where the status page is, if there is one.
     pub page: OnceLock<SocketAddr>,
     /// None if it asks about another machine, and shows what that one has stored.
-    sampler: Option<Arc<Mutex<Sampler>>>,
+    sampler: Option<Arc<Mutex<Box<dyn Sampler>>>>,
     watching: sync::Mutex<sampling::Watching>,
     outage: watch::Sender<Option<Vec<Alert>>>,
     reading: watch::Sender<Arc<Reading>>,
@@ -56,7 +56,7 @@ impl App {
     /// Puts the parts together and makes the first reading.
     pub async fn start(
         store: Arc<Store>,
-        sampler: Option<Sampler>,
+        sampler: Option<Box<dyn Sampler>>,
         clock: Clock,
         settings: Settings,
         data_dir: Option<PathBuf>,
@@ -164,8 +164,8 @@ impl App {
         let settings = Settings::default();
         let store = Store::open(config, settings.keep, receivers, None);
         let clock = Clock::virtual_after(None);
-        let sampler = Some(Sampler::fake(1));
-        let app = Self::start(store, sampler, clock, settings, None, Role::Keeper);
+        let fake = Box::new(crate::sampler::Fake::new(1));
+        let app = Self::start(store, Some(fake), clock, settings, None, Role::Keeper);
         app.await.unwrap()
     }
 }

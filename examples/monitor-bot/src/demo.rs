@@ -1,5 +1,6 @@
 //! `--demo`: the life of a database in a minute, in a temporary folder.
 
+use std::fmt::Display;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::clock::Clock;
 use crate::commands::Caller;
 use crate::error::Result;
 use crate::front::Screen;
-use crate::sampler::Sampler;
+use crate::sampler::Fake;
 use crate::settings::Settings;
 use crate::store::Store;
 
@@ -97,7 +98,7 @@ impl Demo<'_> {
         self.step("1. A database as the first release made it")
             .await?;
         let old = FirstRelease::create(self.config.clone()).await?;
-        self.say(&format!(
+        self.say(format_args!(
             "Schema {}: 30 readings of three values each, one process.",
             old.get_version().await?
         ))?;
@@ -117,7 +118,7 @@ impl Demo<'_> {
             .await?;
         match BrokenRelease::create(self.config.clone()).await {
             Ok(_) => return Err(refused!("The broken migration went through.")),
-            Err(error) => self.say(&format!("It did not start: {error}"))?,
+            Err(error) => self.say(format_args!("It did not start: {error}"))?,
         }
         self.contents(", as before").await
     }
@@ -125,7 +126,7 @@ impl Demo<'_> {
     async fn contents(&self, remark: &str) -> Result<()> {
         let store = self.store();
         let (schema, facts) = (store.get_version().await?, store.facts().await?);
-        self.say(&format!(
+        self.say(format_args!(
             "Schema {schema}{remark}: {} readings, {} watched process.",
             facts.readings,
             store.watches().await?.len()
@@ -138,8 +139,8 @@ impl Demo<'_> {
             .await?;
         let store = self.store();
         let clock = Clock::virtual_after(store.last_sample().await?);
-        let (sampler, settings) = (Some(Sampler::fake(1)), Settings::default());
-        let app = App::start(store, sampler, clock, settings, None, Role::Keeper).await?;
+        let (fake, settings) = (Box::new(Fake::new(1)), Settings::default());
+        let app = App::start(store, Some(fake), clock, settings, None, Role::Keeper).await?;
         for line in [
             "fake memory 97",
             "wait 30s",
@@ -148,20 +149,23 @@ impl Demo<'_> {
             "history memory 10m",
             "alerts",
         ] {
-            self.say(&format!("bot> {line}"))?;
+            self.say(format_args!("bot> {line}"))?;
             self.screen.answer(&app, &Caller::console(), line).await??;
             self.pause(1).await;
         }
         self.step("5. Closing: what runs is finished, the log is folded in, no side files stay")
             .await?;
         app.store.close().await?;
-        self.say(&format!("Status: {:?}.", app.store.status()))?;
+        self.say(format_args!("Status: {:?}.", app.store.status()))?;
         self.files()
     }
 
     async fn step(&self, title: &str) -> Result<()> {
         self.pause(3).await;
-        self.say(&format!("\n{title}\n{}", "─".repeat(title.chars().count())))
+        self.say(format_args!(
+            "\n{title}\n{}",
+            "─".repeat(title.chars().count())
+        ))
     }
 
     /// For those who read along.
@@ -179,10 +183,10 @@ impl Demo<'_> {
             names.push(name.to_string_lossy().into_owned());
         }
         names.sort();
-        self.say(&format!("Files: {}", names.join(", ")))
+        self.say(format_args!("Files: {}", names.join(", ")))
     }
 
-    fn say(&self, text: &str) -> Result<()> {
-        self.screen.write(&format!("{text}\n"))
+    fn say(&self, text: impl Display) -> Result<()> {
+        self.screen.line(text)
     }
 }

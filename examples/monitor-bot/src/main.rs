@@ -43,7 +43,7 @@ use error::{Error, Result};
 use front::script::Script;
 use front::{Ending, Screen, complain};
 use options::Options;
-use sampler::Sampler;
+use sampler::{Fake, Machine, Sampler};
 use serve::PATIENCE;
 use settings::Settings;
 use store::Store;
@@ -96,7 +96,7 @@ async fn run(options: &Options) -> Result<Ending> {
     if options.write_config {
         let file = file.unwrap_or_else(|| "monitor-bot.toml".into());
         Settings::write_defaults(&file)?;
-        screen.write(&format!("monitor-bot: wrote {}\n", file.display()))?;
+        screen.line(format_args!("monitor-bot: wrote {}", file.display()))?;
         return Ok(Ending::Done);
     }
     let settings = match file {
@@ -151,10 +151,12 @@ async fn run(options: &Options) -> Result<Ending> {
     if let Ok(app) = started
         && !screen.is_json()
     {
-        screen.write(&format!(
-            "monitor-bot: closed in order, {} reading{} stored.\n",
-            app.stored(),
-            if app.stored() == 1 { "" } else { "s" }
+        let count = match app.stored() {
+            1 => "1 reading".to_owned(),
+            count => format!("{count} readings"),
+        };
+        screen.line(format_args!(
+            "monitor-bot: closed in order, {count} stored."
         ))?;
     }
     Ok(ending)
@@ -167,14 +169,14 @@ async fn start(
     settings: Settings,
     role: Role,
 ) -> Result<Arc<App>> {
-    let (sampler, clock) = if options.fake_metrics {
-        let clock = Clock::virtual_after(store.last_sample().await?);
-        (Some(Sampler::fake(options.seed)), clock)
-    } else if options.host.is_some() {
-        (None, Clock::System)
-    } else {
-        let machine = tokio::task::block_in_place(Sampler::machine)?;
-        (Some(machine), Clock::System)
+    let sampler: Option<Box<dyn Sampler>> = match options.host {
+        Some(_) => None,
+        None if options.fake_metrics => Some(Box::new(Fake::new(options.seed))),
+        None => Some(Box::new(tokio::task::block_in_place(Machine::new)?)),
+    };
+    let clock = match options.fake_metrics {
+        true => Clock::virtual_after(store.last_sample().await?),
+        false => Clock::System,
     };
     let data_dir = options.data_dir();
     App::start(store, sampler, clock, settings, data_dir, role).await

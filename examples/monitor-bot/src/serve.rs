@@ -8,9 +8,8 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::error::Result;
-use crate::front::console::Console;
 use crate::front::script::Script;
-use crate::front::{Ending, Screen, complain, headless, lines, webhook};
+use crate::front::{Ending, Screen, complain, console, headless, lines, webhook};
 use crate::options::Options;
 
 /// How long calls that run when the bot is told to stop may go on.
@@ -18,10 +17,6 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs one front end, with sampling and others beside it, until whoever is served or the operating system has
 /// had enough.
-#[cfg_attr(
-    not(any(feature = "web", feature = "discord")),
-    allow(unused_variables)
-)]
 pub async fn serve(
     options: &Options,
     app: &Arc<App>,
@@ -60,7 +55,7 @@ pub async fn serve(
             None if options.headless => Ok(headless::run(screen, app).await),
             None if prompt => {
                 let history = app.data_dir.as_ref().map(|data| data.join("typed.txt"));
-                Console::open(screen, history)?.run(app).await
+                console::run(screen, history, app).await
             }
             None => lines::run(screen, app).await,
         }

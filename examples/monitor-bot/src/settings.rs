@@ -216,14 +216,10 @@ impl Settings {
     /// Writes a file with every default; never over one that is there.
     pub fn write_defaults(path: &Path) -> Result<()> {
         let directory = path.parent().unwrap_or(Path::new("."));
+        let file = path.display();
         fs::create_dir_all(directory)
             .and_then(|()| fs::File::create_new(path)?.write_all(DEFAULT_FILE.as_bytes()))
-            .map_err(|error| {
-                refused!(
-                    "The configuration {} cannot be written: {error}.",
-                    path.display()
-                )
-            })
+            .map_err(|error| refused!("The configuration {file} cannot be written: {error}."))
     }
 
     fn check(&self) -> Result<()> {

@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{App, Role};
 use crate::error::{Error, Result};
 use crate::rules::State;
-use crate::sampler::Sampler;
+use crate::sampler::{Processes, Sampler};
 use crate::span::Span;
 use crate::store::{Event, EventKind, Unstored};
 
@@ -59,9 +59,9 @@ impl App {
         }
         let is_raise = |event: &Event| event.what == EventKind::Raised;
         if events.iter().any(is_raise)
-            && let Ok(processes) = look(sampler, Sampler::busiest).await
+            && let Ok(processes) = look(sampler, |sampler| sampler.processes()).await
         {
-            state.remember(&processes, &mut events);
+            state.remember(&Processes::busiest(processes), &mut events);
         }
         unstored.extend(events.iter().cloned().map(Unstored::new));
         let stored = self.store.record(&reading, state, unstored).await;
@@ -126,12 +126,8 @@ impl App {
     pub async fn wait(&self, span: Span) -> Result<()> {
         /// A long wait makes coarser steps, so that it ends soon.
         const MOST_STEPS: i64 = 720;
-        let step = self
-            .settings
-            .collect
-            .every
-            .as_secs()
-            .max(span.as_secs() / MOST_STEPS);
+        let every = self.settings.collect.every.as_secs();
+        let step = every.max(span.as_secs() / MOST_STEPS);
         let mut left = span.as_secs();
         while left > 0 {
             let next = Span::seconds(u32::try_from(step.min(left)).unwrap_or(1));
@@ -148,12 +144,13 @@ impl App {
 
 /// Has the sampler look at the machine, which takes a moment.
 async fn look<T: Send + 'static>(
-    sampler: &Arc<Mutex<Sampler>>,
-    look: impl FnOnce(&mut Sampler) -> T + Send + 'static,
+    sampler: &Arc<Mutex<Box<dyn Sampler>>>,
+    look: impl FnOnce(&mut dyn Sampler) -> T + Send + 'static,
 ) -> Result<T> {
     let sampler = Arc::clone(sampler);
     let looked = tokio::task::spawn_blocking(move || {
-        look(&mut sampler.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
+        look(sampler.as_mut())
     });
     looked
         .await

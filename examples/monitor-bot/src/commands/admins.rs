@@ -8,21 +8,18 @@ use crate::reply::{Cell, Reply, Table, Tone};
 use crate::span::rough;
 
 pub(super) async fn add(app: &App, caller: &Caller, id: &str) -> Result<Reply> {
-    if app.store.add_admin(id, &caller.id, app.clock.now()).await? {
-        Ok(Reply::line(format!("“{id}” may change things now.")))
-    } else {
-        Ok(Reply::line(format!("“{id}” could change things already.")))
-    }
+    let when = match app.store.add_admin(id, &caller.id, app.clock.now()).await? {
+        true => "may change things now",
+        false => "could change things already",
+    };
+    Ok(Reply::line(format!("“{id}” {when}.")))
 }
 
 pub(super) async fn remove(app: &App, id: &str) -> Result<Reply> {
-    if app.store.remove_admin(id).await? {
-        Ok(Reply::line(format!("“{id}” may change nothing any more.")))
-    } else {
-        Err(refused!(
-            "“{id}” is no admin. Type admin list to see who is."
-        ))
+    if !app.store.remove_admin(id).await? {
+        refuse!("“{id}” is no admin. Type admin list to see who is.");
     }
+    Ok(Reply::line(format!("“{id}” may change nothing any more.")))
 }
 
 pub(super) async fn list(app: &App) -> Result<Reply> {

@@ -87,10 +87,8 @@ pub(super) fn table(app: &App, alerts: &[Alert]) -> Table {
                     Some(End::NotMeasured) => "not measured",
                     Some(End::Recovered) | None => "over",
                 };
-                (
-                    format!("{how} after {}", rough(at - alert.raised_at)),
-                    Tone::Dim,
-                )
+                let after = rough(at - alert.raised_at);
+                (format!("{how} after {after}"), Tone::Dim)
             }
             (Some(by), None) => (format!("seen by {by}"), Tone::Warn),
             (None, None) => ("open".to_owned(), Tone::Bad),

@@ -35,16 +35,12 @@ pub(super) async fn check(app: &App) -> Result<Reply> {
         );
     }
     let found = app.store.verify().await?;
-    if found.is_sound() {
-        return Ok(Reply::with_data(json!({ "faults": [] })).toned(
-            "The database is sound: every page and every reference was looked at.",
-            Tone::Good,
-        ));
+    if !found.is_sound() {
+        let found = found.to_string().replace('\n', "; ");
+        refuse!("The database is damaged: {found}.");
     }
-    Err(refused!(
-        "The database is damaged: {}.",
-        found.to_string().replace('\n', "; ")
-    ))
+    let sound = "The database is sound: every page and every reference was looked at.";
+    Ok(Reply::with_data(json!({ "faults": [] })).toned(sound, Tone::Good))
 }
 
 pub(super) async fn backup(app: &App) -> Result<Reply> {
@@ -62,11 +58,6 @@ pub(super) async fn backup(app: &App) -> Result<Reply> {
     let made = app.store.back_up(&file).await;
     made.map_err(|error| refused!("No copy was made. {error}."))?;
     let size = std::fs::metadata(&file).map_err(unusable)?.len();
-    Ok(
-        Reply::with_data(json!({ "file": file, "bytes": size })).text(format!(
-            "Copied to {}, {}.",
-            file.display(),
-            bytes(size as f64)
-        )),
-    )
+    let text = format!("Copied to {}, {}.", file.display(), bytes(size as f64));
+    Ok(Reply::with_data(json!({ "file": file, "bytes": size })).text(text))
 }

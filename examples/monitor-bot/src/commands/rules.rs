@@ -18,15 +18,11 @@ pub(super) async fn add(app: &App, caller: &Caller, rule: &Rule) -> Result<Reply
 }
 
 pub(super) async fn remove(app: &App, id: Option<i64>, rule: Option<&Rule>) -> Result<Reply> {
-    match app.store.remove_rule(id, rule).await? {
-        Some(rule) => Ok(Reply::line(format!(
-            "Rule {} is removed: {}.",
-            rule.id, rule.text
-        ))),
-        None => Err(refused!(
-            "There is no such rule. Type rule list to see them."
-        )),
-    }
+    let Some(removed) = app.store.remove_rule(id, rule).await? else {
+        refuse!("There is no such rule. Type rule list to see them.");
+    };
+    let (id, rule) = (removed.id, removed.text);
+    Ok(Reply::line(format!("Rule {id} is removed: {rule}.")))
 }
 
 pub(super) async fn list(app: &App) -> Result<Reply> {

@@ -18,17 +18,14 @@ pub(super) async fn wait(app: &App, span: Span) -> Result<Reply> {
 }
 
 pub(super) fn fake(app: &App, metric: &Metric, value: Option<f64>) -> Result<Reply> {
-    let shown = value.map_or_else(
-        || "let go".to_owned(),
-        |value| format!("held at {}", metric.show(value)),
-    );
-    if app.hold(metric.clone(), value) {
-        Ok(Reply::line(format!(
-            "{metric} is {shown} from the next reading on."
-        )))
-    } else {
-        Err(refused!(
-            "This machine is measured as it is: fake needs --fake-metrics."
-        ))
+    if !app.hold(metric.clone(), value) {
+        refuse!("This machine is measured as it is: fake needs --fake-metrics.");
     }
+    let held = match value {
+        Some(value) => format!("held at {}", metric.show(value)),
+        None => "let go".to_owned(),
+    };
+    Ok(Reply::line(format!(
+        "{metric} is {held} from the next reading on."
+    )))
 }

@@ -31,12 +31,10 @@ pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
     });
     let mut table = Table::new([Left(""), Right(""), Left(""), Left("")]);
     for sample in &shown {
+        let tone = tone(&rules, &alerts, &sample.metric, sample.value);
         table.row([
             sample.metric.title().into(),
-            Cell::toned(
-                sample.metric.show(sample.value),
-                tone(&rules, &alerts, &sample.metric, sample.value),
-            ),
+            Cell::toned(sample.metric.show(sample.value), tone),
             bar(sample).into(),
             Cell::toned(&sample.note, Tone::Dim),
         ]);
@@ -50,10 +48,8 @@ pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
     // What cannot be read is none to tell here.
     let unsent = app.store.undelivered().await.unwrap_or_default().len();
     if unsent > 0 {
-        reply = reply.toned(
-            format!("Messages that could not be sent: {unsent}. See db version."),
-            Tone::Bad,
-        );
+        let text = format!("Messages that could not be sent: {unsent}. See db version.");
+        reply = reply.toned(text, Tone::Bad);
     }
     if !alerts.is_empty() {
         reply = reply.table(alerts::table(app, &alerts));
@@ -85,16 +81,12 @@ pub fn places(app: &App) -> String {
 
 fn headline(app: &App, reading: &Reading) -> String {
     let age = app.clock.now() - reading.at;
-    let late = if age > 3 * app.settings.collect.every.as_secs() {
-        format!(" · {} old", rough(age))
-    } else {
-        String::new()
+    let late = match age > 3 * app.settings.collect.every.as_secs() {
+        true => format!(" · {} old", rough(age)),
+        false => String::new(),
     };
-    format!(
-        "{} · {}{late}",
-        reading.host,
-        app.clock.show(reading.at, "%Y-%m-%d %H:%M:%S")
-    )
+    let time = app.clock.show(reading.at, "%Y-%m-%d %H:%M:%S");
+    format!("{} · {time}{late}", reading.host)
 }
 
 /// Without `full`, one line for each kind; disks and processes each count.

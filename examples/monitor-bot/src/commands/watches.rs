@@ -9,23 +9,18 @@ use crate::reply::{Cell, Reply, Table};
 use crate::span::rough;
 
 pub(super) async fn add(app: &App, name: &str) -> Result<Reply> {
-    if app.store.add_watch(name, app.clock.now()).await? {
-        Ok(Reply::line(format!(
-            "“{name}” is watched from the next reading on."
-        )))
-    } else {
-        Ok(Reply::line(format!("“{name}” is watched already.")))
-    }
+    let since = match app.store.add_watch(name, app.clock.now()).await? {
+        true => "from the next reading on",
+        false => "already",
+    };
+    Ok(Reply::line(format!("“{name}” is watched {since}.")))
 }
 
 pub(super) async fn remove(app: &App, name: &str) -> Result<Reply> {
-    if app.store.remove_watch(name).await? {
-        Ok(Reply::line(format!("“{name}” is watched no longer.")))
-    } else {
-        Err(refused!(
-            "“{name}” is not watched. Type watch list to see what is."
-        ))
+    if !app.store.remove_watch(name).await? {
+        refuse!("“{name}” is not watched. Type watch list to see what is.");
     }
+    Ok(Reply::line(format!("“{name}” is watched no longer.")))
 }
 
 pub(super) async fn list(app: &App) -> Result<Reply> {

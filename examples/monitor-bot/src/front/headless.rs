@@ -7,7 +7,7 @@ use crate::app::App;
 pub async fn run(screen: Screen, app: &App) -> Ending {
     let events = app.events();
     // A log that is gone is no reason to stop watching.
-    let write = |line: String| drop(screen.write(&line));
+    let write = |line| drop(screen.line(line));
     write(screen.started(app));
     screen.tell_all(app, events, write).await;
     Ending::Done

@@ -47,7 +47,7 @@ impl Script {
             _ => false,
         };
         if !self.screen.is_json() {
-            self.screen.write(&format!("> {line}\n"))?;
+            self.screen.line(format_args!("> {line}"))?;
         }
         let line = if refused { rest } else { line };
         match commands::answer(app, &Caller::console(), line).await {

@@ -8,7 +8,7 @@ use sysinfo::{
     ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System,
 };
 
-use super::{self as sampler, Reading};
+use super::{self as sampler, Reading, Sampler};
 use crate::error::Error;
 use crate::metric::{Kind, Metric, bytes};
 
@@ -29,7 +29,8 @@ pub fn host_name() -> String {
 }
 
 impl Machine {
-    pub(super) fn new() -> Result<Self, Error> {
+    /// Takes a moment, for the load of a processor needs two looks.
+    pub fn new() -> Result<Self, Error> {
         let mut system =
             System::new().map_err(|error| refused!("This machine cannot be measured: {error}."))?;
         system.refresh_cpu_usage();
@@ -45,8 +46,10 @@ impl Machine {
             network_read: Instant::now(),
         })
     }
+}
 
-    pub(super) fn read(&mut self, at: i64, watched: &[String]) -> Reading {
+impl Sampler for Machine {
+    fn read(&mut self, at: i64, watched: &[String]) -> Reading {
         let mut reading = Reading {
             at,
             host: self.host.clone(),
@@ -60,12 +63,11 @@ impl Machine {
         if let Ok(uptime) = System::uptime() {
             reading.add(Metric::whole(Kind::Uptime), uptime as f64, "");
         }
-        self.processes(&mut reading, watched);
+        self.watched(&mut reading, watched);
         reading
     }
 
-    /// Every process, and what it uses between two looks.
-    pub(super) fn all_processes(&mut self) -> Vec<sampler::Process> {
+    fn processes(&mut self) -> Vec<sampler::Process> {
         self.refresh_processes();
         std::thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL);
         self.refresh_processes();
@@ -78,7 +80,9 @@ impl Machine {
         })
         .collect()
     }
+}
 
+impl Machine {
     fn refresh_processes(&mut self) {
         // Linux has threads among the processes, each with the memory of all.
         let wanted = ProcessRefreshKind::nothing().without_tasks();
@@ -195,7 +199,7 @@ impl Machine {
         }
     }
 
-    fn processes(&mut self, reading: &mut Reading, watched: &[String]) {
+    fn watched(&mut self, reading: &mut Reading, watched: &[String]) {
         if watched.is_empty() {
             return;
         }
@@ -277,7 +281,7 @@ mod tests {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || stopped.recv());
         let mut machine = Machine::new().unwrap();
-        let all = machine.all_processes();
+        let all = machine.processes();
         let ids: Vec<_> = all.iter().map(|process| process.id).collect();
         assert!(ids.contains(&std::process::id()));
         for task in std::fs::read_dir("/proc/self/task").unwrap() {

@@ -3,8 +3,7 @@
 mod admins;
 mod alerts;
 mod deliveries;
-#[cfg(test)]
-#[cfg(feature = "postgres")]
+#[cfg(all(test, feature = "postgres"))]
 mod on_server;
 mod rollup;
 mod rules;

@@ -78,29 +78,25 @@ impl Store {
                    WHERE host = ?1 AND at = (SELECT max(at) FROM reading WHERE host = ?1) ORDER BY metric.id";
         let rows: Vec<(String, f64, i64)> = db.query(sql, (self.host(),)).await?;
         let Some((.., at)) = rows.first() else {
-            let hosts: Vec<String> = db
-                .query("SELECT DISTINCT host FROM metric ORDER BY host", ())
-                .await?;
+            let sql = "SELECT DISTINCT host FROM metric ORDER BY host";
+            let hosts: Vec<String> = db.query(sql, ()).await?;
             refuse!(
                 "No machine called {} has stored readings. Known are: {}.",
                 self.host(),
                 hosts.join(", ")
             );
         };
-        let (at, host) = (*at, self.host().to_owned());
-        let samples = rows.into_iter().filter_map(|(metric, value, _)| {
-            let (metric, note) = (metric.parse().ok()?, String::new());
-            Some(Sample {
-                metric,
-                value,
-                note,
-            })
-        });
-        Ok(Reading {
-            at,
-            host,
-            samples: samples.collect(),
-        })
+        let mut reading = Reading {
+            at: *at,
+            host: self.host().to_owned(),
+            samples: Vec::new(),
+        };
+        for (metric, value, _) in rows {
+            if let Ok(metric) = metric.parse() {
+                reading.add(metric, value, "");
+            }
+        }
+        Ok(reading)
     }
 
     /// When the newest reading was made.

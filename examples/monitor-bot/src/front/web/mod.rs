@@ -31,20 +31,27 @@ use crate::span::Span;
 
 /// The page, with its style and its scripts in it.
 static PAGE: LazyLock<String> = LazyLock::new(|| {
-    let script = |text: &str| format!("<script>\n{text}</script>");
-    include_str!("page.html")
-        .replace(
+    let page = include_str!("page.html").to_owned();
+    let parts = [
+        (
             r#"<link rel="stylesheet" href="page.css">"#,
-            &format!("<style>\n{}</style>", include_str!("page.css")),
-        )
-        .replace(
+            "style",
+            include_str!("page.css"),
+        ),
+        (
             r#"<script src="chart.js"></script>"#,
-            &script(include_str!("chart.js")),
-        )
-        .replace(
+            "script",
+            include_str!("chart.js"),
+        ),
+        (
             r#"<script src="page.js"></script>"#,
-            &script(include_str!("page.js")),
-        )
+            "script",
+            include_str!("page.js"),
+        ),
+    ];
+    parts.into_iter().fold(page, |page, (link, tag, text)| {
+        page.replace(link, &format!("<{tag}>\n{text}</{tag}>"))
+    })
 });
 
 /// How many pages are kept up to date at a time.
