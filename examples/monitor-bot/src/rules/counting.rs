@@ -18,8 +18,8 @@ impl Rules {
         Self(rules)
     }
 
-    /// The rules that count for a metric: those that apply, but for those for each of a kind, where another one that looks
-    /// in the same direction names the metric itself.
+    /// The rules that count for a metric. Those that name it count instead of those for each of its kind, if they look in
+    /// the same direction.
     pub fn counting(&self, metric: &Metric) -> impl Iterator<Item = &(i64, Rule)> {
         let names_it = |rule: &Rule, above| rule.target == *metric && rule.above == above;
         let is_named = move |above| self.0.iter().any(|(_, rule)| names_it(rule, above));

@@ -1,4 +1,5 @@
-//! Rules: when a value is worth an alert. How they are written; `judge` says how one is applied, `weigh` how all are.
+//! Rules: when a value is worth an alert. How they are written; `judge` says how one is applied, `counting` which ones are,
+//! `weigh` how all are, `wording` how their alerts read.
 
 mod alert;
 mod counting;
@@ -91,7 +92,7 @@ impl Rule {
         }
     }
 
-    /// Where a bad value is of a level: above or below.
+    /// On which side of a level a bad value is, in a word.
     pub fn side(&self) -> &'static str {
         if self.above { "above" } else { "below" }
     }

@@ -118,7 +118,8 @@ impl Store {
         Ok(())
     }
 
-    /// What a receiver was not told, up to an event. What is 30 days older was given up, and dbm no longer knows of it.
+    /// What a receiver was not told, up to an event. Dbm forgets after 30 days that a message was given up: so what is that
+    /// much older than the event is left out.
     #[database_safe]
     pub async fn untold(
         &self,

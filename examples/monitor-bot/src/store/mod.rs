@@ -3,7 +3,8 @@
 mod admins;
 mod alerts;
 mod deliveries;
-#[cfg(all(test, feature = "postgres"))]
+#[cfg(test)]
+#[cfg(feature = "postgres")]
 mod on_server;
 mod rollup;
 mod rules;

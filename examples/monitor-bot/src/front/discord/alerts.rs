@@ -34,11 +34,8 @@ pub(super) fn message(event: &Event) -> CreateMessage {
 pub(super) async fn present(context: Context, app: Arc<App>) {
     let worst = |alerts: Vec<Alert>| {
         let rank = |alert: &Alert| (alert.acknowledged_at.is_none(), alert.level, alert.id);
-        alerts
-            .into_iter()
-            .max_by_key(rank)
-            .as_ref()
-            .map(Alert::headline)
+        let worst = alerts.into_iter().max_by_key(rank);
+        worst.as_ref().map(Alert::headline)
     };
     let reader = Arc::clone(&app);
     let mut stored = app.store.live(move |_| {
