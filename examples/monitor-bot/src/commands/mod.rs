@@ -251,6 +251,8 @@ pub async fn answer(app: &App, caller: &Caller, line: &str) -> Result<Reply> {
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use dbm_core::PointValue;
+    use dbm_core::prelude::*;
     use dbm_core::testing::{Fault, fail_next, run_due_jobs, set_clock};
 
     use super::*;
@@ -289,6 +291,36 @@ mod tests {
             );
             answer(&app, &caller, line).await.unwrap();
         }
+    }
+
+    /// How often a method of the store has run.
+    fn calls(app: &App, method: &str) -> u64 {
+        let metrics = app.store.metrics();
+        let points = metrics.points();
+        let of_it = points.iter().filter(|point| {
+            let is_its = |(name, value): &(_, _)| (*name, *value) == ("db.query.summary", method);
+            point.name == "dbm.calls" && point.labels.iter().any(is_its)
+        });
+        let counts = of_it.map(|point| match point.value {
+            PointValue::Counter(count) => count,
+            _ => 0,
+        });
+        counts.sum()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_shown_with_rules_reads_nothing_else_of_their_state() {
+        let app = App::fake().await;
+        answer(&app, &Caller::console(), "watch add nginx")
+            .await
+            .unwrap();
+        let (rules, state) = (calls(&app, "rules"), calls(&app, "rule_state"));
+        assert_ne!(state, 0, "the first reading was weighed");
+        for line in ["status", "history cpu", "watch list"] {
+            answer(&app, &Caller::console(), line).await.unwrap();
+        }
+        assert_eq!(calls(&app, "rules"), rules + 3);
+        assert_eq!(calls(&app, "rule_state"), state);
     }
 
     #[tokio::test(start_paused = true)]
