@@ -55,6 +55,8 @@ pub(crate) struct Conn {
     has_traces: bool,
     /// Something is set until the transaction ends.
     has_local: bool,
+    /// The schema is another one once the transaction is committed.
+    changes_schema: bool,
     /// The statements that run are those of a bare connection, which may do anything.
     is_bare: bool,
 }
@@ -106,6 +108,7 @@ impl Conn {
             in_transaction: false,
             has_traces: false,
             has_local: false,
+            changes_schema: false,
             is_bare: false,
         }
     }
@@ -138,11 +141,17 @@ impl Conn {
     pub(crate) fn set_in_transaction(&mut self) {
         self.in_transaction = true;
         self.has_local = false;
+        self.changes_schema = false;
+    }
+
+    /// Whether a statement has changed the schema since the transaction was begun.
+    pub(crate) fn changes_schema(&self) -> bool {
+        self.changes_schema
     }
 
     /// Whether another call could go on with the transaction, and find nothing of this one but its rows.
     pub(crate) fn is_shareable(&self) -> bool {
-        !self.has_traces && !self.has_local && !self.client.is_closed()
+        !self.has_traces && !self.has_local && !self.changes_schema && !self.client.is_closed()
     }
 
     /// A body may have left anything in it.
@@ -302,6 +311,8 @@ impl Conn {
     fn note(&mut self, kind: Kind) {
         self.has_traces |= kind == Kind::LeavesTraces;
         self.has_local |= kind == Kind::Local;
+        // What the block of a DO does is hidden.
+        self.changes_schema |= matches!(kind, Kind::Schema | Kind::LeavesTraces);
     }
 
     /// Runs several statements. Those of a bare connection are sent one by one: together they would be a transaction.
