@@ -22,6 +22,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::fault;
 use crate::prepared::Prepared;
 use crate::sql::{Kind, changes_rows, kind, statements, translate};
+use crate::value::Parameter;
 
 /// How many statements a connection keeps prepared. All are given up when there are more: which ones are needed again is not
 /// known.
@@ -356,9 +357,14 @@ impl Conn {
         // Before the first is sent: nothing is done if one of them does not fit.
         let rows = rows.collect::<Result<Vec<_>>>()?;
         let unsent = std::mem::take(&mut self.unsent);
-        self.behind(&unsent, async { Ok(()) }).await?;
+        let all = async { Ok(self.send_rows(&prepared, &rows).await) };
+        let changed = self.behind(&unsent, all).await??;
+        Ok(if prepared.changes { changed } else { 0 })
+    }
+
+    async fn send_rows(&self, prepared: &Prepared, rows: &[Vec<Parameter<'_>>]) -> Result<u64> {
         let mut answers = Vec::with_capacity(rows.len());
-        for row in &rows {
+        for row in rows {
             let row = row.iter().map(|parameter| parameter as &(dyn ToSql + Sync));
             let mut answer = Box::pin(self.client.execute_raw(&prepared.statement, row));
             // The request is sent by the first poll.
@@ -377,7 +383,7 @@ impl Conn {
             let fault = |error| self.fault(&error).at_row(index);
             changed += answer.map_err(fault)?;
         }
-        Ok(if prepared.changes { changed } else { 0 })
+        Ok(changed)
     }
 
     /// Whether a prepared statement had another result than its table has now. It is prepared anew the next time.
