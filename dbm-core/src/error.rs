@@ -704,6 +704,16 @@ impl Error {
         }
     }
 
+    /// The error of a COMMIT. SQLite has rolled back, unless the disk has failed meanwhile: then nobody knows.
+    pub(crate) fn of_commit(self) -> Self {
+        match self.primary_code() {
+            Some(rusqlite::ErrorCode::SystemIoFailure) => Self::CommitUnknown {
+                cause: self.cause(),
+            },
+            _ => self,
+        }
+    }
+
     pub(crate) fn primary_code(&self) -> Option<rusqlite::ErrorCode> {
         Some(self.failure()?.code)
     }

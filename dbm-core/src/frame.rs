@@ -175,7 +175,7 @@ impl Frame {
                 let result = result.unwrap_or_else(|panic| resume_unwind(panic));
                 Started::Done(self.note_failure(result))
             }
-            Tried::MustBeAlone => Started::NotYet,
+            Tried::NotYet => Started::NotYet,
             Tried::NotHere => Started::OnLane(self.note_statement(permit)),
         }
     }
@@ -217,6 +217,7 @@ impl Frame {
             None => self.take_statement_permit().await?,
         };
         self.check()?;
+        Session::begin_late(self).await?;
         if needs_exclusive {
             let writer = &self.engine()?.writer;
             writer.become_exclusive(self, self.depth).await?;

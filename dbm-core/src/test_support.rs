@@ -37,7 +37,12 @@ pub(crate) fn engine_of(config: Config) -> Arc<Engine> {
 
 /// A new database in this directory, open, with its schema read.
 pub(crate) fn engine_in(directory: &TemporaryDirectory) -> Arc<Engine> {
-    let opener = Opener::new(directory.path().join("file"), Config::new(directory.path()));
+    engine_with(directory, Config::new(directory.path()))
+}
+
+/// The same, with other settings.
+pub(crate) fn engine_with(directory: &TemporaryDirectory, config: Config) -> Arc<Engine> {
+    let opener = Opener::new(directory.path().join("file"), config);
     let engine = Engine::new(opener, None);
     engine
         .writer

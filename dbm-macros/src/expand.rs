@@ -8,7 +8,7 @@ use crate::errors::Errors;
 use crate::job;
 use crate::method::{Method, parameter_name};
 use crate::one_statement;
-use crate::types::{bare, handle_name, is_fallible, value_type};
+use crate::types::{bare, handle_name, is_fallible, is_plain, value_type};
 use proc_macro2::{Group, Ident, Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
@@ -242,7 +242,8 @@ fn site(plan: &Plan) -> TokenStream {
     }
 }
 
-/// Whether the body of a read is known to run one statement at most.
+/// Whether the body is known to run one statement at most. After that of a write nothing may fail, so no argument may run
+/// code of the program when it is dropped.
 fn runs_one_statement(plan: &Plan) -> bool {
     let (Some(handle), Some(body)) = (&plan.handle, &plan.method.body) else {
         return false;
@@ -251,8 +252,14 @@ fn runs_one_statement(plan: &Plan) -> bool {
         Pat::Ident(name) if name.subpat.is_none() => name.ident.unraw().to_string(),
         _ => return false,
     };
-    handle_name(&handle.ty).as_deref() == Some("ReadTransaction")
-        && one_statement::runs_one_statement(body.stream(), &name)
+    match handle_name(&handle.ty).as_deref() {
+        Some("ReadTransaction") => one_statement::reads_once(body.stream(), &name),
+        Some("WriteTransaction") => {
+            one_statement::writes_once(body.stream(), &name)
+                && plan.method.parameters().all(|given| is_plain(&given.ty))
+        }
+        _ => false,
+    }
 }
 
 /// `("a", a.is_some()), ..`

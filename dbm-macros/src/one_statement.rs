@@ -1,4 +1,4 @@
-//! Finds the bodies of reads that run one statement at most. Such a statement needs no transaction around it.
+//! Finds the bodies that run one statement at most. Such a statement needs no transaction around it.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -13,7 +13,7 @@ const REPEATS: [&str; 5] = ["async", "fn", "for", "loop", "while"];
 /// It has one `.await` at most, on a statement of the handle, which it names nowhere else. There is no loop, no `async`
 /// block, no function and no macro, which could do anything. After the statement there is no `self`, which could be asked
 /// for another call. If anything is in doubt, the answer is no, and the call has its transaction.
-pub(crate) fn runs_one_statement(body: TokenStream, handle: &str) -> bool {
+pub(crate) fn reads_once(body: TokenStream, handle: &str) -> bool {
     let mut tokens = Vec::new();
     flatten(body, &mut tokens);
     let repeats = tokens.iter().any(|token| REPEATS.contains(&token.as_str()));
@@ -30,6 +30,74 @@ pub(crate) fn runs_one_statement(body: TokenStream, handle: &str) -> bool {
         ([named], [awaits]) => is_statement(&tokens, *named, *awaits),
         _ => false,
     }
+}
+
+/// Whether the body of a write runs one `execute` and then returns, and nothing can fail after that statement. SQLite may
+/// then commit it at once.
+///
+/// It names values and compares the result, no more: it calls nothing, and makes nothing that would be dropped later.
+pub(crate) fn writes_once(body: TokenStream, handle: &str) -> bool {
+    let mut tokens = Vec::new();
+    flatten(body, &mut tokens);
+    let named = places(&tokens, handle);
+    let awaits = places(&tokens, "await");
+    let ([named], [awaits]) = (&named[..], &awaits[..]) else {
+        return false;
+    };
+    let result = match &tokens[..*named] {
+        [] => None,
+        [ok, open] if ok == "Ok" && open == "(" => None,
+        [word, name, equals] if word == "let" && equals == "=" => Some(name),
+        _ => return false,
+    };
+    let statement = &tokens[*named..*awaits];
+    let [_, dot, execute, open, arguments @ .., close, last_dot] = statement else {
+        return false;
+    };
+    let is_execute = [dot, execute, open, close, last_dot] == [".", "execute", "(", ")", "."]
+        && after_group(statement, 3) == Some(statement.len() - 1);
+    is_execute && names_values(arguments) && returns(&tokens[awaits + 1..], result)
+}
+
+/// Whether tokens do no more than to return, or compare, the `result` of a statement.
+fn returns(tokens: &[String], result: Option<&String>) -> bool {
+    let is_macro = tokens
+        .windows(2)
+        .any(|pair| pair[0] == "!" && pair[1] != "=");
+    !is_macro
+        && tokens.iter().all(|token| {
+            RETURNS.contains(&token.as_str()) || Some(token) == result || is_number(token)
+        })
+}
+
+/// With these nothing can fail.
+const RETURNS: [&str; 9] = ["?", ";", "Ok", "(", ")", "=", "!", "<", ">"];
+
+/// Whether tokens are names and literals, borrowed or not, in tuples.
+fn names_values(tokens: &[String]) -> bool {
+    let is_name =
+        |token: &str| token.starts_with(|first: char| first == '_' || first.is_alphabetic());
+    let is_constant = |token: &str| token.starts_with(char::is_uppercase);
+    let mut is_borrowed = false;
+    tokens.iter().enumerate().all(|(place, token)| {
+        let before = place.checked_sub(1).map_or("", |before| &tokens[before]);
+        match token.as_str() {
+            // Otherwise it would be a call.
+            "(" => ["", ",", "("].contains(&before),
+            "&" | "," => {
+                is_borrowed = token == "&";
+                true
+            }
+            ")" | "." | ":" => true,
+            // A constant that is borrowed is made here, and dropped after the statement.
+            token if is_borrowed && is_constant(token) => false,
+            token => is_name(token) || is_number(token) || token.ends_with(['"', '#']),
+        }
+    })
+}
+
+fn is_number(token: &str) -> bool {
+    token.starts_with(|first: char| first.is_ascii_digit())
 }
 
 const OPEN: [&str; 3] = ["(", "[", "{"];
@@ -117,10 +185,61 @@ fn after_group(tokens: &[String], open: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::runs_one_statement;
+    use super::{reads_once, writes_once};
 
     fn is_one(body: &str) -> bool {
-        runs_one_statement(body.parse().unwrap(), "db")
+        reads_once(body.parse().unwrap(), "db")
+    }
+
+    fn writes_one(body: &str) -> bool {
+        writes_once(body.parse().unwrap(), "db")
+    }
+
+    #[test]
+    fn a_body_that_writes_once_and_returns_is_found() {
+        for body in [
+            "db.execute(SQL, (id, name)).await",
+            "db.execute(\"INSERT INTO t VALUES (?1, 'x()')\", (self.id, &name, 1, true)).await?; Ok(())",
+            "db.execute(r#\"DELETE FROM t\"#, ()).await?; Ok(())",
+            "Ok(db.execute(SQL, (id,)).await? > 0)",
+            "let changed = db.execute(sql::SQL, (&self.name,)).await?; Ok(changed != 1)",
+        ] {
+            assert!(writes_one(body), "{body}");
+        }
+    }
+
+    /// Its work is kept before its body is over, so the call must not fail any more.
+    #[test]
+    fn a_body_that_may_fail_after_its_write_is_not_taken_for_one_that_writes_once() {
+        for body in [
+            "",
+            "Ok(())",
+            "db.execute(A, ()).await?; Err(Full)",
+            "db.execute(A, ()).await?; check()?; Ok(())",
+            "db.execute(A, ()).await?; db.execute(B, ()).await",
+            "db.execute(A, ()).await?; panic!()",
+            "let n = db.execute(A, ()).await?; Ok(1 / n)",
+            "let n = db.execute(A, ()).await?; n!()",
+            "let n = db.execute(A, ()).await?; assert(n > 0); Ok(())",
+            "let guard = Guard; db.execute(A, ()).await",
+            "check(); db.execute(A, ()).await",
+            "if full { return Err(Full); } db.execute(A, ()).await",
+            "db.execute(A, (make(),)).await",
+            "db.execute(A, (&Made {},)).await",
+            "db.execute(A, (&made::MADE,)).await",
+            "db.execute(A, (id.to_string(),)).await",
+            "db.execute(A, (self.a + self.b,)).await",
+            "db.execute(A, (ids[0],)).await",
+            "db.execute(A, ()).await.map(work)",
+            "db.execute(A, ()).map(work).await",
+            "db.execute(&format!(\"{a}\"), ()).await",
+            "db.execute_many(A, rows).await",
+            "db.query_one(A, ()).await",
+            "self.db.execute(A, ()).await",
+            "loop { db.execute(A, ()).await?; }",
+        ] {
+            assert!(!writes_one(body), "{body}");
+        }
     }
 
     #[test]

@@ -63,6 +63,24 @@ pub(crate) fn mentions(ty: &Type, is_wanted: impl Fn(&Ident) -> bool) -> bool {
     any(ty.to_token_stream(), &is_wanted)
 }
 
+/// Whether a value of the type certainly runs no code of the program when it is dropped.
+pub(crate) fn is_plain(ty: &Type) -> bool {
+    const PLAIN: &str =
+        "String bool char f32 f64 i128 i16 i32 i64 i8 isize u128 u16 u32 u64 u8 usize";
+    match bare(ty) {
+        Type::Reference(_) => true,
+        Type::Array(array) => is_plain(&array.elem),
+        Type::Tuple(tuple) => tuple.elems.iter().all(is_plain),
+        ty => last_segment(ty).is_some_and(|(name, arguments)| {
+            if name == "Option" || name == "Vec" {
+                arguments.into_iter().all(is_plain)
+            } else {
+                PLAIN.split(' ').any(|plain| name == plain)
+            }
+        }),
+    }
+}
+
 pub(crate) fn is_mutable_reference(ty: &Type) -> bool {
     matches!(bare(ty), Type::Reference(reference) if reference.mutability.is_some())
 }

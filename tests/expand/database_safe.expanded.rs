@@ -2,9 +2,10 @@ impl Store {
     /// Adds a user.
     pub async fn add_user(&self, id: u64, name: &str) -> Result<()> {
         static __SITE: ::dbm_core::__private::Site = ::dbm_core::__private::Site::new(
-            ::core::module_path!(),
-            "add_user",
-        );
+                ::core::module_path!(),
+                "add_user",
+            )
+            .one_statement();
         let __outcome = ::dbm_core::__private::call(&__SITE, self)
             .on::<WriteTransaction>()
             .returning::<Result<()>>()

@@ -88,6 +88,21 @@ impl Ledger {
         both_sides(db, id, text).await
     }
 
+    /// The same by one statement.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    #[database_safe]
+    pub async fn add_at_once(&self, db: &mut WriteTransaction, id: i64, text: &str) -> Result<()> {
+        db.execute(
+            "INSERT INTO entry (id, side, account, text) VALUES (?1, 1, 1, ?2), (?1, 2, 2, ?2)",
+            (id, text),
+        )
+        .await?;
+        Ok(())
+    }
+
     /// Adds an entry and takes it back.
     ///
     /// # Errors

@@ -69,13 +69,14 @@ pub const WRITES: Story = Story {
     ],
 };
 
-/// Every statement where its task is, one commit after the other.
+/// Every statement where its task is, one commit after the other, some of them by a statement itself.
 pub const INLINE: Story = Story {
     name: "writes, inline",
     steps: &[
         "inline",
         "start",
         "write:10000,3,3",
+        "lone:15000,4",
         "bare:20000,2",
         "read",
         "close",

@@ -10,8 +10,8 @@ use dbm_tests::Dice;
 use dbm_tests::points::{busy, try_all};
 use dbm_tests::shim::{Fault, Shim};
 use dbm_tests::story::{
-    ADOPTION, CHECKPOINTS, Claims, FIRST_START, JOURNAL, MIGRATION, RECOVERY, Story, Theatre,
-    WRITES,
+    ADOPTION, CHECKPOINTS, Claims, FIRST_START, INLINE, JOURNAL, MIGRATION, RECOVERY, Story,
+    Theatre, WRITES,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ledger");
@@ -111,6 +111,11 @@ fn an_adoption_is_killed_at_any_call() {
 #[test]
 fn tasks_that_share_commits_are_killed_at_any_call() {
     kill(WRITES, CHANGES, |calls| everywhere(calls, 1));
+}
+
+#[test]
+fn a_statement_that_commits_by_itself_is_killed_at_any_call() {
+    kill(INLINE, CHANGES, |calls| everywhere(calls, 1));
 }
 
 #[test]

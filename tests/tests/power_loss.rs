@@ -13,7 +13,8 @@ use dbm_tests::disk::{Change, Disk, read_record};
 use dbm_tests::points::{busy, try_all};
 use dbm_tests::shim::Shim;
 use dbm_tests::story::{
-    ADOPTION, Claims, FIRST_START, JOURNAL, MIGRATION, NORMAL, RECOVERY, Story, Theatre, WRITES,
+    ADOPTION, Claims, FIRST_START, INLINE, JOURNAL, MIGRATION, NORMAL, RECOVERY, Story, Theatre,
+    WRITES,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ledger");
@@ -90,6 +91,11 @@ fn the_power_fails_during_an_adoption() {
 #[test]
 fn the_power_fails_while_tasks_share_commits() {
     cut_everywhere(WRITES, true);
+}
+
+#[test]
+fn the_power_fails_where_a_statement_commits_by_itself() {
+    cut_everywhere(INLINE, true);
 }
 
 #[test]

@@ -53,8 +53,11 @@ impl Site {
         self
     }
 
-    /// The body of a read runs one statement at most. It then needs no transaction around it, and another statement in
-    /// the body fails with [`Error::HandleEnded`](crate::Error::HandleEnded). The attribute finds such bodies by itself.
+    /// The body runs one statement at most. It then needs no transaction around it, and another statement in the body fails
+    /// with [`Error::HandleEnded`](crate::Error::HandleEnded). The attribute finds such bodies by itself.
+    ///
+    /// An [`execute`](crate::WriteTransaction::execute) in such a body may commit at once. So nothing may follow it that
+    /// fails, panics or waits: the work would be kept all the same.
     #[must_use]
     pub const fn one_statement(mut self) -> Self {
         self.one_statement = true;

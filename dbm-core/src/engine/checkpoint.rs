@@ -133,9 +133,14 @@ impl Checkpointer {
     /// it to an old limit then.
     #[inline]
     pub(crate) fn lift_limit(&self, db: &Db) {
-        if self.cuts_log.load(Ordering::Relaxed) && limit_log(&db.connection, None).is_ok() {
+        if self.cuts_log() && limit_log(&db.connection, None).is_ok() {
             self.cuts_log.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the next commit cuts the log, and [`lift_limit`](Self::lift_limit) has to come after it.
+    pub(crate) fn cuts_log(&self) -> bool {
+        self.cuts_log.load(Ordering::Relaxed)
     }
 
     /// Starts a checkpoint if the log has grown and none is under way. True if the writer should be held for

@@ -67,7 +67,7 @@ impl Engine {
         if db.guard.take_changes_schema() {
             self.read_schema(db)?;
         }
-        if session.is_shared() {
+        if session.is_shared() && session.has_savepoint() {
             db.release(0)?;
         }
         session.resolve();

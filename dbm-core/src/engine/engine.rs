@@ -37,6 +37,8 @@ pub(crate) struct Engine {
     pub(crate) readers: Arc<Readers>,
     /// The schema has constraints that fail only at COMMIT, or triggers that roll back: no shared transactions.
     schema_is_exclusive: AtomicBool,
+    /// It has constraints or triggers that stop a statement halfway and keep what it has done.
+    stops_halfway: AtomicBool,
     pub(crate) after_commit: AfterCommit,
     pub(super) copies: Copies,
     /// Held while the engine is being closed.
@@ -57,6 +59,7 @@ impl Engine {
             readers,
             opener,
             schema_is_exclusive: AtomicBool::new(true),
+            stops_halfway: AtomicBool::new(true),
             after_commit: AfterCommit::default(),
             copies: Copies::default(),
             closed: Mutex::default(),
@@ -83,19 +86,29 @@ impl Engine {
         self.schema_is_exclusive.load(Ordering::Relaxed)
     }
 
+    /// Whether a statement that fails may leave something of its work: `ON CONFLICT FAIL`, `RAISE (FAIL, …)`.
+    pub(crate) fn stops_halfway(&self) -> bool {
+        self.stops_halfway.load(Ordering::Relaxed)
+    }
+
     /// Ends sharing until the schema is read again, which the first call on a new connection does.
     pub(crate) fn make_schema_exclusive(&self) {
         self.schema_is_exclusive.store(true, Ordering::Relaxed);
+        self.stops_halfway.store(true, Ordering::Relaxed);
     }
 
-    /// Reads from the schema whether calls may share transactions. For the owner of the writer.
+    /// Reads from the schema whether calls may share transactions, and whether a statement may stop halfway. For the owner of the writer.
     pub(crate) fn read_schema(&self, db: &Db) -> Result<()> {
-        let dangerous: bool = db.connection.query_row(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE sql LIKE '%deferred%' OR sql LIKE '%rollback%')",
+        let (is_exclusive, stops_halfway) = db.connection.query_row(
+            "SELECT ifnull(max(sql LIKE '%deferred%' OR sql LIKE '%rollback%'), 0),
+                    ifnull(max(sql LIKE '%fail%' AND lower(sql) GLOB '*[^a-z0-9_]fail[^a-z0-9_]*'), 0)
+             FROM sqlite_schema",
             (),
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        self.schema_is_exclusive.store(dangerous, Ordering::Relaxed);
+        self.schema_is_exclusive
+            .store(is_exclusive, Ordering::Relaxed);
+        self.stops_halfway.store(stops_halfway, Ordering::Relaxed);
         Ok(())
     }
 

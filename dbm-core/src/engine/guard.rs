@@ -19,6 +19,11 @@ const NO_FUSE: u64 = u64::MAX;
 /// The fuse begins to burn when SQLite first checks the flags.
 const NOT_LIT: u64 = u64::MAX - 1;
 
+/// No statement may commit by itself.
+const NO_COMMIT: u64 = u64::MAX;
+/// The next one may, and has not begun to.
+const NOT_BEGUN: u64 = u64::MAX - 1;
+
 /// What has become of a fuse.
 #[derive(Debug)]
 pub(crate) struct Burnt {
@@ -62,6 +67,8 @@ pub(crate) struct Guard {
     /// Nanoseconds for which a fuse burns.
     burns_for: AtomicU64,
     fused: AtomicBool,
+    /// Nanoseconds from `base` to the time when the running statement began to commit, or one of two other values.
+    commit_began: AtomicU64,
     /// The start for which this connection was opened was given up.
     given_up: Arc<AtomicBool>,
     base: Instant,
@@ -114,6 +121,7 @@ impl Guard {
             fuse: AtomicU64::new(NO_FUSE),
             burns_for: AtomicU64::new(0),
             fused: AtomicBool::new(false),
+            commit_began: AtomicU64::new(NO_COMMIT),
             given_up: Arc::clone(given_up),
             base: Instant::now(),
         });
@@ -130,7 +138,7 @@ impl Guard {
         db.update_hook(None::<fn(Action, &str, &str, i64)>)?;
         db.rollback_hook(None::<fn()>)?;
         let for_commit = Arc::clone(self);
-        db.commit_hook(Some(move || for_commit.is_in_body()))?;
+        db.commit_hook(Some(move || for_commit.refuses_commit()))?;
         let for_progress = Arc::clone(self);
         db.progress_handler(PROGRESS_EVERY, Some(move || for_progress.must_stop()))?;
         Ok(())
@@ -188,9 +196,22 @@ impl Guard {
         }
     }
 
+    /// Lets the next statement commit by itself.
+    pub(crate) fn allow_commit(&self) {
+        self.commit_began.store(NOT_BEGUN, Ordering::Relaxed);
+    }
+
+    /// From here on no statement may. For how long that one has been committing, if it has begun to.
+    pub(crate) fn take_commit(&self) -> Option<Duration> {
+        let began = self.commit_began.load(Ordering::Relaxed);
+        self.commit_began.store(NO_COMMIT, Ordering::Relaxed);
+        (began < NOT_BEGUN).then(|| Duration::from_nanos(self.now().saturating_sub(began)))
+    }
+
     /// Nanoseconds since `base`.
     fn now(&self) -> u64 {
-        u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(NOT_LIT - 1)
+        let nanos = u64::try_from(self.base.elapsed().as_nanos());
+        nanos.map_or(NOT_LIT - 1, |nanos| nanos.min(NOT_LIT - 1))
     }
 
     /// Whether a body may have changed tables or triggers since the last call of this. At first it is true.
@@ -259,10 +280,17 @@ impl Guard {
         }
     }
 
-    /// A commit while a body runs is never the library's: SQLite has ended the transaction, and the body goes on without
-    /// one. Such a commit is turned into a rollback.
-    fn is_in_body(&self) -> bool {
-        self.permission.load(Ordering::Relaxed) != Permission::Everything as u8
+    /// A commit while a body runs is its statement's, if that may commit by itself. Otherwise SQLite has ended the
+    /// transaction, and the body goes on without one. Such a commit is turned into a rollback.
+    fn refuses_commit(&self) -> bool {
+        if self.permission.load(Ordering::Relaxed) == Permission::Everything as u8 {
+            return false;
+        }
+        let is_allowed = self.commit_began.load(Ordering::Relaxed) != NO_COMMIT;
+        if is_allowed {
+            self.commit_began.store(self.now(), Ordering::Relaxed);
+        }
+        !is_allowed
     }
 
     fn must_stop(&self) -> bool {

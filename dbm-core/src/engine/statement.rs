@@ -369,13 +369,19 @@ fn finds_one_row(step: &str) -> bool {
 }
 
 /// Words that make a statement dangerous for the other members of its transaction: a conflict clause that rolls
-/// everything back, constraints that fail only at COMMIT, or a TEMP object, which the members would see. The authorizer
-/// refuses a TEMP object that is overlooked here.
+/// everything back or leaves a statement half done, constraints that fail only at COMMIT, or a TEMP object, which the members
+/// would see. The authorizer refuses a TEMP object that is overlooked here.
 fn schema_is_exclusive(sql: &str) -> bool {
     let text = sql.as_bytes();
     let starts_with = |at: usize, word: &[u8]| {
         text.get(at..at + word.len())
             .is_some_and(|found| found.eq_ignore_ascii_case(word))
+    };
+    let is_in_word =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    let is_word = |from: usize, to: usize| {
+        !is_in_word(from.checked_sub(1).and_then(|before| text.get(before)))
+            && !is_in_word(text.get(to))
     };
     let mut creates = false;
     text.iter().enumerate().any(|(at, byte)| match byte {
@@ -385,6 +391,7 @@ fn schema_is_exclusive(sql: &str) -> bool {
         }
         b't' | b'T' => creates && starts_with(at, b"temp"),
         b'r' | b'R' => starts_with(at, b"rollback"),
+        b'f' | b'F' => starts_with(at, b"fail") && is_word(at, at + 4),
         b'd' | b'D' => starts_with(at, b"defer"),
         _ => false,
     })
@@ -398,7 +405,11 @@ mod tests {
     fn dangerous_words_are_found_in_any_case() {
         assert!(schema_is_exclusive("insert Or RollBack into t values (1)"));
         assert!(schema_is_exclusive("PRAGMA DEFER_foreign_keys = ON"));
+        assert!(schema_is_exclusive("UPDATE OR Fail t SET n = 1"));
         assert!(!schema_is_exclusive("INSERT INTO t VALUES (1)"));
+        assert!(!schema_is_exclusive(
+            "DELETE FROM failure WHERE did_fail OR fails"
+        ));
         assert!(!schema_is_exclusive(""));
     }
 

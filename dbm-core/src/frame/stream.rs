@@ -41,7 +41,7 @@ impl Frame {
         let reads = self.access == Access::Read;
         let produced = match session.try_here(&mut work, reads, false) {
             Tried::Done(result) => result.unwrap_or_else(|panic| resume_unwind(panic)),
-            Tried::MustBeAlone | Tried::NotHere => Ok(Produced::TooMuch),
+            Tried::NotYet | Tried::NotHere => Ok(Produced::TooMuch),
         };
         let produced = match produced {
             Ok(Produced::TooMuch) => {

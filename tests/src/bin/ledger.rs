@@ -142,6 +142,11 @@ impl Clerk {
                 write(&ledger, first, tasks, each).await;
             }
             ("big", &[id, bytes], Some(ledger)) => add(&ledger, id, bytes).await,
+            ("lone", &[first, times], Some(ledger)) => {
+                for id in first..first + times {
+                    say(id, ledger.add_at_once(id, "by itself").await);
+                }
+            }
             ("bare", &[first, times], Some(ledger)) => {
                 for id in first..first + times {
                     bare(&ledger, id).await;
@@ -272,7 +277,11 @@ async fn reads(ledger: &Ledger, times: i64) {
 
 async fn add(ledger: &Ledger, id: i64, bytes: i64) {
     let text = "x".repeat(usize::try_from(bytes).unwrap_or(0));
-    match ledger.add(id, &text).await {
+    say(id, ledger.add(id, &text).await);
+}
+
+fn say(id: i64, added: Result<()>) {
+    match added {
         Ok(()) => println!("added {id}"),
         Err(error) => println!("refused {id} {}", kind(&error)),
     }

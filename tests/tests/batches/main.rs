@@ -11,6 +11,7 @@ mod joiners;
 mod rollbacks;
 mod stalls;
 mod storm;
+mod unwrapped;
 
 use std::path::Path;
 use std::pin::Pin;

@@ -120,15 +120,23 @@ impl<'a> FileLease<'a> {
             permit.make_exclusive();
         }
         frame.session().set_shared(permit.joins);
+        let autocommits =
+            permit.lone && !engine.schema_is_exclusive() && engine.writer.allows_autocommit();
+        if engine.stops_halfway() || !(permit.joins || autocommits) {
+            frame.session().needs_transaction();
+        }
         let lease = Self {
             frame,
             hold: Some(Hold::Write { permit, token }),
         };
         let session = lease.frame.session();
         engine.writer.mend().await?;
-        if !session.begin_at_once()? {
+        let is_ready = session.is_unwrapped() && session.take_vacant()?;
+        if !is_ready && !session.begin_at_once()? {
             session.take_connection().await?;
-            Session::begin(&lease.frame).await?;
+            if !session.is_unwrapped() {
+                Session::begin(&lease.frame).await?;
+            }
         }
         session.set_ready();
         Ok(lease)
@@ -143,13 +151,15 @@ impl<'a> FileLease<'a> {
         check_join(outer, site, access)?;
         let permit = outer.lend(site.method).await?;
         outer.check()?;
-        if !outer.session().needs_transaction() {
+        if outer.session().ran_alone() {
             return Err(Error::Nesting {
                 outer: outer.method,
                 inner: site.method,
                 why: "the outer call had one statement, which has run; await the inner call in its body",
             });
         }
+        Session::begin_late(outer).await?;
+        outer.session().needs_transaction();
         let frame = Frame::nested(outer, access, site.method);
         let savepoint = if access == Access::Write {
             let (engine, depth) = (frame.engine()?, frame.depth);
@@ -222,7 +232,20 @@ impl<'a> FileLease<'a> {
             Some(Hold::Write { .. }) if self.frame.access == Access::Connection => {
                 Box::pin(self.end_connection(keep)).await
             }
-            Some(Hold::Write { .. }) => self.end_transaction(keep).await,
+            Some(Hold::Write { .. }) if self.frame.session().has_autocommitted() => {
+                self.give_back();
+                let session = self.frame.session();
+                match session.autocommit() {
+                    None if keep => session.check(),
+                    _ => Ok(()),
+                }
+            }
+            Some(Hold::Write { .. }) => {
+                if keep && !self.frame.session().ran_alone() {
+                    Session::begin_late(&self.frame).await?;
+                }
+                self.end_transaction(keep).await
+            }
         }
     }
 
@@ -295,7 +318,7 @@ impl<'a> FileLease<'a> {
         let session = self.frame.session();
         let quick = !session.conn.has_pending()
             && session.access != Access::Connection
-            && !session.has_worked_long();
+            && (session.has_autocommitted() || !session.has_worked_long());
         if quick {
             hold.undo(session);
         } else {
@@ -314,6 +337,9 @@ impl Hold<'_> {
     fn undo(&self, session: &Session) {
         match self {
             Hold::Read { .. } => end_read(session),
+            Hold::Write { permit, .. } if session.has_autocommitted() => {
+                permit.writer().finish_autocommit(session);
+            }
             Hold::Write { permit, .. } => undo_write(permit.writer(), session),
             Hold::Nested { savepoint, .. } => {
                 if let Some(savepoint) = savepoint {
@@ -381,8 +407,49 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
+    use crate::config::{Config, Execution};
+    use crate::engine::{Db, Work, changed};
+    use crate::frame::Started;
+    use crate::params::Params as _;
     use crate::temporary::TemporaryDirectory;
-    use crate::test_support::{engine_in, hold_up, run, starts};
+    use crate::test_support::{engine_in, engine_with, hold_up, run, starts};
+
+    #[test]
+    fn a_write_of_one_statement_opens_no_transaction_while_it_is_alone() {
+        static ALONE: Site = Site::new("", "alone").one_statement();
+        run(async {
+            let directory = TemporaryDirectory::new().unwrap();
+            let config = Config::new(directory.path()).execution(Execution::Inline);
+            let engine = engine_with(&directory, config);
+            let conn = &engine.writer.conn;
+            let is_autocommit = || conn.lock().db().unwrap().connection.is_autocommit();
+            let create = |db: &mut Db| db.connection.execute_batch("CREATE TABLE t (x)");
+            create(conn.lock().db().unwrap()).unwrap();
+            let gate = Gate::new(|_| ());
+            let write =
+                || FileLease::take_writer(&gate, &engine, &ALONE, Access::Write, None, false);
+
+            let mut lease = write().await.unwrap();
+            assert!(is_autocommit());
+            let mut insert = Work::Statement {
+                sql: "INSERT INTO t VALUES (1)".into(),
+                params: ().into_params().unwrap(),
+                finish: changed,
+            };
+            let Started::Done(Ok(1)) = lease.frame.try_statement(&mut insert) else {
+                panic!("it runs here");
+            };
+            assert!(lease.frame.session().has_autocommitted());
+            lease.end(true, &ALONE).await.unwrap();
+
+            // It turns out to need one.
+            let mut lease = write().await.unwrap();
+            Session::begin_late(&lease.frame).await.unwrap();
+            assert!(!is_autocommit());
+            lease.end(true, &ALONE).await.unwrap();
+            assert!(is_autocommit());
+        });
+    }
 
     /// The call had met an error that spoils the connection, and was dropped after its work became part of the
     /// transaction.

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use dbm_sql::Refusal;
 use rusqlite::{ErrorCode, ffi};
@@ -21,6 +22,8 @@ pub(super) enum Attempt<T> {
     Done(std::thread::Result<Result<T>>),
     /// The fuse blew: run it again on the worker thread.
     TooLong,
+    /// It could not commit by itself, and nothing of it is left: run it again in a transaction.
+    InTransaction,
 }
 
 /// How a statement is run.
@@ -46,6 +49,8 @@ impl Session {
         read_only: bool,
         run: Run,
     ) -> Attempt<T> {
+        let is_unwrapped = self.is_unwrapped();
+        let autocommits = is_unwrapped && !self.is_shared();
         let mut alone = false;
         if self.access == Access::Read && db.connection.is_autocommit() && self.check().is_ok() {
             if self.ran_alone() {
@@ -65,15 +70,21 @@ impl Session {
         }
         inside::runs(self.method);
         let tracks = db.tracks();
-        let changed_before = if tracks {
+        let counts_changes = tracks || is_unwrapped;
+        let changed_before = if counts_changes {
             db.connection.total_changes()
         } else {
             0
         };
+        if autocommits {
+            db.guard.allow_commit();
+        }
         let clock = db.timings.clock(run != Run::OnThread);
         let result = catch_unwind(AssertUnwindSafe(|| self.perform(db, work, read_only, run)));
         let Burnt { blown, took: burnt } = db.guard.take_fuse();
-        let waited = work.take_waited();
+        let commit = autocommits.then(|| db.guard.take_commit()).flatten();
+        // Neither is time of the statement.
+        let waited = work.take_waited() + commit.unwrap_or_default();
         let took = clock.map(|started| started.elapsed().saturating_sub(waited));
         let took = took.or(burnt);
         if let Some(activity) = &self.activity {
@@ -94,10 +105,15 @@ impl Session {
             }
         }
         db.guard.permit(Permission::Everything);
-        if tracks {
-            db.guard.set_runs(false);
+        if counts_changes {
             let changed = db.connection.total_changes().wrapping_sub(changed_before);
-            self.note_touched(db, work, read_only, changed);
+            if tracks {
+                db.guard.set_runs(false);
+                self.note_touched(db, work, read_only, changed);
+            }
+            if is_unwrapped && !autocommits {
+                self.note_unwrapped(matches!(result, Ok(Ok(_))), changed);
+            }
         }
         // Only one statement of a session runs at a time.
         let took = db.timings.took(took).as_micros() as u64;
@@ -106,11 +122,15 @@ impl Session {
         let blown = |error: &Error| blown && is_interrupt(error);
         match result {
             Ok(Err(error)) if blown(&error) => Attempt::TooLong,
+            Ok(result) if autocommits => self.inspect_autocommit(db, result, commit),
             Ok(result) if alone => Attempt::Done(Ok(self.inspect_alone(db, result))),
             Ok(result) => Attempt::Done(Ok(self.inspect(db, work, result))),
             Err(panic) => {
                 // What it left behind is checked all the same.
-                let _ = if alone {
+                let _ = if autocommits {
+                    self.note_autocommit(db, Duration::ZERO);
+                    Ok(())
+                } else if alone {
                     self.inspect_alone(db, Ok(()))
                 } else {
                     self.inspect(db, work, Ok(()))
@@ -225,10 +245,14 @@ impl Session {
         if matches!(&result, Err(error) if self.can_wait_for(error)) {
             return result;
         }
+        self.note_ran_alone(db);
+        result
+    }
+
+    pub(super) fn note_ran_alone(&self, db: &Db) {
         self.ran_alone.store(true, Ordering::Relaxed);
         let is_over = db.connection.is_autocommit() && !db.guard.is_single_use();
         self.used.store(!is_over, Ordering::Relaxed);
-        result
     }
 
     /// Checks the transaction after every statement: SQLite may have ended it.
@@ -276,7 +300,7 @@ impl Session {
     }
 
     /// Ends the session for its body, with an error that it may have received already.
-    fn end_with(&self, error: Error) -> Error {
+    pub(super) fn end_with(&self, error: Error) -> Error {
         self.lose(error);
         self.lost_or(Error::HandleEnded)
     }

@@ -49,6 +49,9 @@ impl Session {
             return Ok(false);
         };
         self.take(&mut slot)?;
+        if self.is_unwrapped() {
+            return Ok(true);
+        }
         let db = self.db(&mut slot)?;
         if self.is_shared() {
             db.savepoint(0)?;

@@ -138,13 +138,13 @@ impl Session {
         self.one_statement.load(Ordering::Relaxed)
     }
 
-    /// From here on the call has a transaction: calls join it. False if its statement has run without one.
-    pub(crate) fn needs_transaction(&self) -> bool {
+    /// From here on the call has a transaction: it may run more statements, and calls may join it.
+    pub(crate) fn needs_transaction(&self) {
         self.one_statement.store(false, Ordering::Relaxed);
-        !self.ran_alone()
     }
 
-    pub(super) fn ran_alone(&self) -> bool {
+    /// Whether its statement has run without a transaction.
+    pub(crate) fn ran_alone(&self) -> bool {
         self.ran_alone.load(Ordering::Relaxed)
     }
 

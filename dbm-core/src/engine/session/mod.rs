@@ -2,6 +2,7 @@
 
 mod activity;
 mod attempt;
+mod autocommit;
 mod begin;
 mod dispatch;
 mod flags;
@@ -12,12 +13,13 @@ mod stream;
 mod touched;
 
 use self::activity::Activity;
+pub(crate) use self::autocommit::{Autocommit, LostOnDrop};
 pub(crate) use self::flags::Active;
 pub(crate) use self::many::Many;
 pub(crate) use self::run::Tried;
 pub(crate) use self::stream::{Produced, Producer, RowChannel};
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::commit_outcome::CommitOutcome;
@@ -56,6 +58,11 @@ pub(crate) struct Session {
     one_statement: AtomicBool,
     /// That statement has run, without a transaction.
     ran_alone: AtomicBool,
+    /// It has failed while it committed: it is unknown whether it has.
+    is_unsure: AtomicBool,
+    /// Nanoseconds that its commit took, and the pages in the log after it.
+    commit_took: AtomicU64,
+    log_pages: AtomicU32,
     /// Something of the call may be left in the connection, or running there.
     used: AtomicBool,
     /// A statement was requested, whatever its result.
@@ -118,8 +125,11 @@ impl Session {
             access,
             method,
             offloaded,
-            one_statement: AtomicBool::new(one_statement && access == Access::Read),
+            one_statement: AtomicBool::new(one_statement && access != Access::Connection),
             ran_alone: AtomicBool::new(false),
+            is_unsure: AtomicBool::new(false),
+            commit_took: AtomicU64::new(0),
+            log_pages: AtomicU32::new(0),
             used: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             begun: AtomicBool::new(false),
@@ -145,7 +155,7 @@ impl Session {
         self.rare.get()?.lost.get()
     }
 
-    /// Makes a read the owner of its connection, if that is ready for it.
+    /// Makes a call without a transaction the owner of its connection, if that is ready for it.
     pub(crate) fn take_vacant(&self) -> Result<bool> {
         if self.conn.is_run_here().is_some() || !self.conn.take(self.id) {
             return Ok(false);
@@ -186,7 +196,7 @@ impl Session {
             .owned_by(self.id)
             .map_err(|error| self.lost_or(error))?;
         let first = !self.used.load(Ordering::Relaxed);
-        if first && self.access == Access::Read {
+        if first && (self.access == Access::Read || self.is_one_statement()) {
             self.track(db);
         }
         self.used.store(true, Ordering::Relaxed);

@@ -20,6 +20,13 @@ impl Session {
         drop(self.take_promises(mark));
     }
 
+    /// Has the promises kept, by the runner: the work is durable.
+    pub(crate) fn keep_promises(&self) {
+        self.take_promises(0)
+            .into_iter()
+            .for_each(Ticket::committed);
+    }
+
     /// The promises and what was written, for the batch that the call's work becomes part of.
     pub(crate) fn take_aftermath(&self) -> Option<Box<Aftermath>> {
         self.rare.get()?;

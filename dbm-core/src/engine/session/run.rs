@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 /// The result of trying to run a statement where the task is.
 pub(crate) enum Tried<T> {
     Done(std::thread::Result<Result<T>>),
-    /// It must not share a transaction, and nothing was done. Ask again once the transaction is not shared.
-    MustBeAlone,
+    /// Nothing was done. Ask again once the call has a transaction, which it does not share.
+    NotYet,
     /// It needs the worker thread: it may take long, or something is in its way.
     NotHere,
 }
@@ -41,7 +41,7 @@ impl Session {
         }
         match session.try_here(&mut work, read_only, false) {
             Tried::Done(result) => result.unwrap_or_else(|panic| resume_unwind(panic)),
-            Tried::MustBeAlone | Tried::NotHere => {
+            Tried::NotYet | Tried::NotHere => {
                 Self::run_on_lane(this, work, read_only, dropped).await
             }
         }
@@ -58,18 +58,27 @@ impl Session {
         if self.access == Access::Connection {
             return Tried::NotHere;
         }
+        let is_unwrapped = self.is_unwrapped();
         let Some(mut slot) = self.slot_here() else {
-            return Tried::NotHere;
+            return if is_unwrapped {
+                Tried::NotYet
+            } else {
+                Tried::NotHere
+            };
         };
         let db = match self.db(&mut slot) {
             Ok(db) => db,
             Err(error) => return Tried::Done(Ok(Err(error))),
         };
+        if is_unwrapped && !self.may_run_unwrapped(db, work) {
+            return Tried::NotYet;
+        }
         let force = self.execution() == Execution::Inline;
         if shares || !force {
             let permission = self.permission(read_only);
             match expect(db, work, shares, force, permission) {
-                Expected::Harmful => return Tried::MustBeAlone,
+                Expected::Harmful => return Tried::NotYet,
+                Expected::Long if is_unwrapped && !force => return Tried::NotYet,
                 Expected::Long if !force => return Tried::NotHere,
                 Expected::Long | Expected::Short => {}
             }
@@ -79,6 +88,7 @@ impl Session {
             Attempt::Done(Ok(Err(error))) if self.can_wait_for(&error) => Tried::NotHere,
             Attempt::Done(result) => Tried::Done(result),
             Attempt::TooLong => Tried::NotHere,
+            Attempt::InTransaction => Tried::NotYet,
         }
     }
 
@@ -103,7 +113,7 @@ impl Session {
             Run::OnThread,
         ) {
             Attempt::Done(result) => result,
-            Attempt::TooLong => Ok(Err(Error::HandleEnded)),
+            Attempt::TooLong | Attempt::InTransaction => Ok(Err(Error::HandleEnded)),
         };
         let result = Self::on_worker(this, JobKind::Statement { dropped }, run).await?;
         result.unwrap_or_else(|panic| resume_unwind(panic))

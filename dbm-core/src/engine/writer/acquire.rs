@@ -88,7 +88,7 @@ impl Writer {
         let (id, method) = (request.id(), request.method());
         let exclusive = is_exclusive(request.share_policy);
         let mut spin = Spin::default();
-        let mut grant = None;
+        let (mut grant, mut lone) = (None, false);
         let arrived = loop {
             let spins = spin.wait(&self.contention);
             let arrived = self.note(|scheduler| {
@@ -106,8 +106,11 @@ impl Writer {
                     }
                 };
                 let arrived = scheduler.arrive(request.caller(exclusive), Instant::now, queued);
-                if matches!(arrived, Arrived::Runs { .. }) && !exclusive {
-                    self.contention.runs_here();
+                if matches!(arrived, Arrived::Runs { .. }) {
+                    lone = scheduler.expects_nobody();
+                    if !exclusive {
+                        self.contention.runs_here();
+                    }
                 }
                 Some(arrived)
             });
@@ -117,7 +120,8 @@ impl Writer {
         };
         match (arrived, grant) {
             (Arrived::Runs { joins }, _) => {
-                let permit = WriterPermit::new(self, id, joins, exclusive);
+                let mut permit = WriterPermit::new(self, id, joins, exclusive);
+                permit.lone = lone;
                 Ok(Acquired::AtOnce(permit))
             }
             (Arrived::Queued(arrival), Some(grant)) => Ok(Acquired::Queued(PlaceInQueue {
@@ -136,15 +140,16 @@ impl Writer {
     /// Whether the caller still has the writer that it was granted.
     fn claim(&self, request: &Request<'_, impl HasSession>, permit: &mut WriterPermit<'_>) -> bool {
         let caller = request.caller(is_exclusive(request.share_policy));
-        let joins = self.note(|scheduler| {
-            let joins = scheduler.claim(caller, Instant::now())?;
+        self.note(|scheduler| {
+            let Some(joins) = scheduler.claim(caller, Instant::now()) else {
+                return false;
+            };
+            (permit.joins, permit.lone) = (joins, scheduler.expects_nobody());
             if !permit.exclusive {
                 self.contention.runs_here();
             }
-            Some(joins)
-        });
-        permit.joins = joins.unwrap_or(false);
-        joins.is_some()
+            true
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use crate::engine::commit_outcome::{FinishedBatch, Followers};
 use crate::engine::connection::{Conn, OwnerId};
 use crate::engine::db::{CONTROL, Db};
 use crate::engine::open::SharedOpener;
+use crate::engine::session::Autocommit;
 use crate::engine::wal::wal_pages;
 use crate::error::{Error, Result};
 
@@ -34,6 +35,28 @@ impl Committer {
             Execution::Offload => RunOn::WorkerThread,
             Execution::Auto => self.latency.run_on(),
         }
+    }
+
+    /// Whether a statement may commit by itself, where the task is: that takes no more than a moment, and nothing has to be
+    /// done right after it.
+    pub(super) fn allows_autocommit(&self) -> bool {
+        let is_quick = match self.opener.config.execution {
+            Execution::Inline => true,
+            Execution::Offload => false,
+            Execution::Auto => self.latency.is_fast(),
+        };
+        is_quick && !self.checkpointer.cuts_log()
+    }
+
+    /// Notes a commit that a statement has made by itself, unless that has failed. True if the log should be restarted.
+    pub(super) fn note_autocommit(&self, committed: Option<&Autocommit>) -> bool {
+        let Some(committed) = committed else {
+            self.opener.counts.failed_to_commit();
+            return false;
+        };
+        self.opener.counts.committed(1, committed.took);
+        self.latency.record(committed.took, RunOn::Task);
+        self.checkpointer.after_commit(committed.log_pages)
     }
 
     /// Commits on behalf of the connection's owner, and ends that ownership. Blocks for as long as the disk takes. True
@@ -75,12 +98,6 @@ impl Committer {
 
     fn try_commit(&self, db: &Db) -> Result<()> {
         self.opener.check_identity()?;
-        db.control(&CONTROL.commit)
-            .map_err(|error| match error.primary_code() {
-                Some(rusqlite::ErrorCode::SystemIoFailure) => Error::CommitUnknown {
-                    cause: error.cause(),
-                },
-                _ => error,
-            })
+        db.control(&CONTROL.commit).map_err(Error::of_commit)
     }
 }

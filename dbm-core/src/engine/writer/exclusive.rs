@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::latency::RunOn;
 use super::shell::{Scheduler, Writer};
-use crate::engine::session::{HasSession, Session};
+use crate::engine::session::{HasSession, LostOnDrop, Session};
 use crate::error::{Error, Result};
 
 impl Writer {
@@ -27,7 +27,7 @@ impl Writer {
             return Err(Error::BatchLost { by: session.method });
         }
         // Dropped on the way, the call may be without a transaction.
-        let mut lost = LostOnDrop(Some(session));
+        let unknown = LostOnDrop(Some(session));
         let (sender, receiver) = oneshot::channel();
         let (writer, leaving) = (Arc::clone(self), Arc::clone(shared));
         self.conn.post_or_run(
@@ -39,7 +39,7 @@ impl Writer {
             Ok(()) => Session::begin_write(shared).await,
             Err(error) => Err(error),
         };
-        lost.0 = None;
+        unknown.disarm();
         begun
     }
 
@@ -64,16 +64,5 @@ impl Writer {
         }
         session.set_shared(false);
         session.take(&mut session.conn.lock())
-    }
-}
-
-/// Ends a session whose statement was dropped while it changed the transaction.
-struct LostOnDrop<'a>(Option<&'a Session>);
-
-impl Drop for LostOnDrop<'_> {
-    fn drop(&mut self) {
-        if let Some(session) = self.0 {
-            session.lose(Error::StatementDropped);
-        }
     }
 }

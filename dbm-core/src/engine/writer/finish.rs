@@ -10,15 +10,21 @@ use tokio::sync::oneshot;
 use super::latency::RunOn;
 use super::policy::POLICY;
 use super::scheduler::{CallId, Finished, Looked};
-use super::shell::{LibraryPermit, Writer, WriterPermit};
+use super::shell::{LibraryPermit, Scheduler, Writer, WriterPermit};
 use crate::engine::commit_outcome::{CommitOutcome, Followers};
 use crate::engine::connection::OwnerId;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
+use crate::tables::Tables;
 use crate::unique_id::next_id;
 use crate::waking::contained;
 
 impl Writer {
+    /// Whether the only statement of a call that is alone may commit by itself.
+    pub(crate) fn allows_autocommit(&self) -> bool {
+        self.committer.allows_autocommit()
+    }
+
     /// Ends a call whose work is part of the open transaction (or was undone in it), and waits until that transaction is
     /// committed.
     pub(crate) async fn finish(
@@ -53,6 +59,27 @@ impl Writer {
                 method: session.method,
             }),
             result => result,
+        }
+    }
+
+    /// Ends a call whose statement has committed by itself: gives the connection back, and has everything done that follows a
+    /// commit. Only for who has the writer, as [`commit_and_tell`](Self::commit_and_tell).
+    pub(crate) fn finish_autocommit(&self, session: &Session) {
+        if session.is_tainted() {
+            self.spoil();
+        }
+        if !session.give_back_unused() {
+            session.give_connection_back();
+        }
+        let committed = session.autocommit();
+        let restart_log = self.committer.note_autocommit(committed.as_ref());
+        if committed.is_some() {
+            session.keep_promises();
+        }
+        // It runs only while nothing is recorded.
+        self.tell_live_reads(|| Tables::All);
+        if restart_log {
+            self.note(Scheduler::want_log_restart);
         }
     }
 

@@ -34,7 +34,7 @@ impl Default for CommitLatency {
 
 impl CommitLatency {
     pub(super) fn run_on(&self) -> RunOn {
-        if self.typical() < POLICY.fast_commit {
+        if self.is_fast() {
             return RunOn::Task;
         }
         let commits = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
@@ -44,6 +44,11 @@ impl CommitLatency {
         }
         self.commits.store(0, Ordering::Relaxed);
         RunOn::Task
+    }
+
+    /// Whether a commit in the task takes no more than a moment.
+    pub(super) fn is_fast(&self) -> bool {
+        self.typical() < POLICY.fast_commit
     }
 
     /// How long a commit in the task usually takes. Until one was measured, the longest time that fits.

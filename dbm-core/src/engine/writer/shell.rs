@@ -112,6 +112,8 @@ pub(crate) struct WriterPermit<'a> {
     pub(super) id: CallId,
     /// The transaction is open already; this call gets a savepoint in it.
     pub(crate) joins: bool,
+    /// No transaction is open, and nobody is there to share one with.
+    pub(crate) lone: bool,
     pub(super) exclusive: bool,
     armed: bool,
 }
@@ -122,6 +124,7 @@ impl<'a> WriterPermit<'a> {
             writer: Cow::Borrowed(writer),
             id,
             joins,
+            lone: false,
             exclusive,
             armed: true,
         }
@@ -142,6 +145,7 @@ impl<'a> WriterPermit<'a> {
             writer: Cow::Owned(Arc::clone(&self.writer)),
             id: self.id,
             joins: self.joins,
+            lone: self.lone,
             exclusive: self.exclusive,
             armed: true,
         }
@@ -422,7 +426,7 @@ impl Writer {
             }
         } else if !session.is_shared() {
             db.roll_back();
-        } else if session.has_savepoint() && db.undo(0).is_err() {
+        } else if session.has_savepoint() && db.undo(0).is_err() || session.ran_alone() {
             db.roll_back();
             self.batch_lost(session.method);
         }

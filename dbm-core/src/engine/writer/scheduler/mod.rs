@@ -419,6 +419,11 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         batch.is_some_and(|batch| !batch.followers.is_empty())
     }
 
+    /// Whether no transaction is open, and no call waits or is likely to come that could join one.
+    pub(super) fn expects_nobody(&self) -> bool {
+        self.batch.is_none() && self.queue.is_empty() && self.last_members <= 1
+    }
+
     /// Whether the writer is taken and no call queues for it.
     pub(super) fn has_lone_holder(&self) -> bool {
         !matches!(self.phase, Phase::Idle) && self.queue.is_empty()
