@@ -61,6 +61,7 @@ fn caller(id: CallId, again: Option<Again>) -> Caller<CallId> {
         id,
         method: "call",
         exclusive: false,
+        may_autocommit: false,
         session: id,
         again,
     }
@@ -543,6 +544,7 @@ impl World {
             id: session,
             method: "call",
             exclusive: self.calls[number].exclusive,
+            may_autocommit: false,
             session,
             again,
         }
