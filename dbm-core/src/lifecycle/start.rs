@@ -1,6 +1,5 @@
 //! Start-up, in the background: prepare, create or migrate, run.
 
-use std::future::poll_fn;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -17,7 +16,7 @@ use super::in_transaction;
 use super::prepare::{Step, prepare};
 #[cfg(feature = "remote")]
 use super::server;
-use super::{create::create, migrate::migrate, not_from_inside, reached, tell};
+use super::{create::create, migrate::migrate, not_from_inside, reached, tell, unless_given_up};
 #[cfg(feature = "jobs")]
 use crate::call::{
     lease::{FileLease, Lease},
@@ -205,8 +204,16 @@ async fn start_up<M: Schema + Send + Sync + 'static>(
     engine.after_commit.run_for(gate.id, admits);
     let unfinished = Unfinished(Some(Arc::clone(&engine)));
     let started = Instant::now();
-    let make_ready = make_ready(manager, gate, &engine, &required, drift);
-    let ready = unless_given_up(gate, &engine.opener, make_ready).await;
+    let start = async {
+        let make_ready = pin!(make_ready(manager, gate, &engine, &required, drift));
+        // Dropped before `make_ready`, whose drop takes a connection back and waits for the library's own work on it. This
+        // ends that work.
+        let mut ending = GiveUpOnDrop(Some(&engine.opener));
+        let ready = make_ready.await;
+        ending.0 = None;
+        ready
+    };
+    let ready = unless_given_up(gate, start).await;
     unfinished.finish();
     match ready {
         Ok(step) => {
@@ -239,26 +246,6 @@ impl Drop for Unfinished {
             engine.close();
         }
     }
-}
-
-async fn unless_given_up<T>(
-    gate: &Gate,
-    opener: &Opener,
-    start: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let (mut start, mut given_up) = (pin!(start), pin!(gate.given_up()));
-    // Dropped before `start`, whose drop takes a connection back and waits for the library's own work on it. This ends
-    // that work.
-    let mut ending = GiveUpOnDrop(Some(opener));
-    let result = poll_fn(|context| match start.as_mut().poll(context) {
-        Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending => given_up.as_mut().poll(context).map(|()| None),
-    })
-    .await;
-    if result.is_some() {
-        ending.0 = None;
-    }
-    result.unwrap_or(Err(Error::Closed { method: "start" }))
 }
 
 /// Ends what a start does when it is given up, or dropped with its runtime.
