@@ -49,6 +49,12 @@ impl Baton {
         taken.is_ok().then(|| Held(Some(self)))
     }
 
+    /// Whether nobody has the permit. It may be taken at once.
+    pub(crate) fn is_free(&self) -> bool {
+        // Acquire: the partner of the Release in `try_free`. What the last holder did is seen.
+        self.state.load(Ordering::Acquire) == FREE
+    }
+
     /// Frees the permit. False if a task waits for it.
     fn try_free(&self) -> bool {
         let (order, failed) = (Ordering::Release, Ordering::Relaxed);

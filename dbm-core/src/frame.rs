@@ -314,7 +314,7 @@ impl<S: Seat> Frame<S> {
     /// Ends the frame when its body is over: its handle only returns errors from here on. A statement that still runs was
     /// leaked. A nested call that goes on elsewhere, or is being undone, is waited for.
     pub(crate) async fn end(&self) {
-        let is_idle = self.statement_permit.try_take().is_some();
+        let is_idle = self.statement_permit.is_free();
         if !is_idle && Box::pin(self.take_statement_permit()).await.is_err() {
             self.abandon_statement();
         }

@@ -16,6 +16,7 @@ use crate::live::LiveReads;
 use crate::sharded::thread_number;
 use crate::status::Status;
 use crate::sync::lock;
+use crate::timer::Sleep;
 use crate::turnstile::Turnstile;
 use crate::unique_id::next_id;
 
@@ -29,7 +30,7 @@ pub(crate) struct Gate {
     database: OnceLock<Result<Database>>,
     give_up: Notify,
     /// What is to be checked once, a while after the start or at `close`. Whoever takes it runs it.
-    check: Mutex<Option<Check>>,
+    check: Mutex<Option<LaterCheck>>,
     /// Makes the schema that the database should have. Set once, if anybody wants to know.
     expected_schema: OnceLock<ExpectedSchema>,
     /// Called when the last call has left after `close`.
@@ -39,6 +40,12 @@ pub(crate) struct Gate {
 /// A check of a running manager. With a token, that call keeps the connections open.
 pub(crate) type Check =
     Box<dyn FnOnce(Option<CallToken<'static>>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// A check, and the wait at whose end a task takes it.
+struct LaterCheck {
+    check: Check,
+    _wait: Sleep,
+}
 
 /// Makes the schema that `init_db` makes, somewhere else.
 pub(crate) type ExpectedSchema =
@@ -142,13 +149,14 @@ impl Gate {
         let _ = self.database.set(answer);
     }
 
-    pub(crate) fn set_check(&self, check: Option<Check>) {
-        *lock(&self.check) = check;
+    /// `wait` is to have somebody take the check.
+    pub(crate) fn set_check(&self, check: Check, wait: Sleep) {
+        *lock(&self.check) = Some(LaterCheck { check, _wait: wait });
     }
 
     pub(crate) fn take_check(&self) -> Option<Check> {
-        let mut check = lock(&self.check);
-        check.take()
+        let later = lock(&self.check).take();
+        later.map(|later| later.check)
     }
 
     pub(crate) fn set_expected_schema(&self, expected: ExpectedSchema) {

@@ -3,7 +3,7 @@
 #[cfg(feature = "remote")]
 mod in_order;
 
-use std::fmt;
+use std::{fmt, slice};
 
 use rusqlite::Statement;
 
@@ -47,8 +47,16 @@ pub struct BoundParams(Kind);
 enum Kind {
     #[default]
     None,
-    Positional(Vec<Value>),
+    /// The usual case. It allocates nothing.
+    One(Value),
+    Several(Vec<Value>),
     Named(Vec<(Box<str>, Value)>),
+}
+
+/// Parameters as they are read.
+enum Given<'a> {
+    Positional(&'a [Value]),
+    Named(&'a [(Box<str>, Value)]),
 }
 
 impl BoundParams {
@@ -57,12 +65,22 @@ impl BoundParams {
     pub fn positional(
         given: impl IntoIterator<Item = Result<Value>, IntoIter: ExactSizeIterator>,
     ) -> Result<Self> {
-        let given = given.into_iter();
-        let mut values = Vec::with_capacity(given.len());
-        for value in given {
-            values.push(value.map_err(|error| at(&format!("?{}", values.len() + 1), error))?);
+        let mut given = given
+            .into_iter()
+            .enumerate()
+            .map(|(index, value)| value.map_err(|error| at(&format!("?{}", index + 1), error)));
+        let Some(first) = given.next().transpose()? else {
+            return Ok(Self(Kind::None));
+        };
+        if given.len() == 0 {
+            return Ok(Self(Kind::One(first)));
         }
-        Ok(Self(Kind::Positional(values)))
+        let mut values = Vec::with_capacity(1 + given.len());
+        values.push(first);
+        for value in given {
+            values.push(value?);
+        }
+        Ok(Self(Kind::Several(values)))
     }
 
     /// What `named_params!` expands to.
@@ -85,19 +103,26 @@ impl BoundParams {
             Value::Blob(bytes) => bytes.len(),
             _ => 0,
         };
-        match &self.0 {
-            Kind::None => 0,
-            Kind::Positional(values) => values.iter().map(bytes).sum(),
-            Kind::Named(values) => values.iter().map(|(_, value)| bytes(value)).sum(),
+        match self.given() {
+            Given::Positional(values) => values.iter().map(bytes).sum(),
+            Given::Named(values) => values.iter().map(|(_, value)| bytes(value)).sum(),
         }
     }
 
     /// Binds every parameter of the statement, so that no value is left from an earlier use of it.
     pub(crate) fn bind(&self, statement: &mut Statement<'_>) -> Result<()> {
+        match self.given() {
+            Given::Positional(values) => bind_positional(values, statement),
+            Given::Named(values) => bind_named(values, statement),
+        }
+    }
+
+    fn given(&self) -> Given<'_> {
         match &self.0 {
-            Kind::None => bind_positional(&[], statement),
-            Kind::Positional(values) => bind_positional(values, statement),
-            Kind::Named(values) => bind_named(values, statement),
+            Kind::None => Given::Positional(&[]),
+            Kind::One(value) => Given::Positional(slice::from_ref(value)),
+            Kind::Several(values) => Given::Positional(values),
+            Kind::Named(values) => Given::Named(values),
         }
     }
 }
@@ -178,12 +203,12 @@ fn at(name: &str, error: Error) -> Error {
 impl fmt::Debug for BoundParams {
     /// Shows only names and numbers, because values must not reach a log.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Kind::None => formatter.write_str("BoundParams(none)"),
-            Kind::Positional(values) => {
+        match self.given() {
+            Given::Positional([]) => formatter.write_str("BoundParams(none)"),
+            Given::Positional(values) => {
                 write!(formatter, "BoundParams({} positional)", values.len())
             }
-            Kind::Named(values) => {
+            Given::Named(values) => {
                 formatter.write_str("BoundParams")?;
                 formatter
                     .debug_set()

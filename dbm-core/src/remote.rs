@@ -25,7 +25,7 @@
 //! - [`Remote::begin`]: nobody wants the transaction any more. The place in the queue is given up.
 //! - [`RemoteTransaction::run`] and the like: the statement is to be stopped. Nothing but the drop of the transaction
 //!   follows.
-//! - [`RemoteRows::next`], or the rows themselves: the statement is to be stopped, and the transaction goes on.
+//! - [`RemoteTransaction::stream`], [`RemoteRows::next`], or the rows themselves: the statement is to be stopped, and the transaction goes on.
 //! - [`RemoteTransaction::commit`]: once polled, the commit goes on all the same, and `promises` are kept if it succeeds.
 //! - A transaction that is dropped is rolled back, without anybody waiting for it.
 //!

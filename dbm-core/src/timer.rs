@@ -20,7 +20,7 @@ static TIMER: Timer = Timer::new(|timer| start_thread("dbm-timer", || timer.run(
 struct Timer {
     /// No waker is called under it.
     waits: Mutex<Waits>,
-    /// Signals a wait that ends before all others.
+    /// Signals a wait that ends before the thread looks.
     earlier: Condvar,
     /// Starts its thread. False if the system cannot.
     start: fn(&'static Self) -> bool,
@@ -30,6 +30,8 @@ struct Waits {
     by_time: BTreeMap<Key, Waker>,
     last_id: u64,
     thread_runs: bool,
+    /// When the thread looks for waits that are over, if it is not woken earlier.
+    looks_at: Option<Instant>,
 }
 
 /// When a wait ends, and its number: several may end at the same time.
@@ -46,6 +48,14 @@ pub(crate) struct Sleep {
     /// `None`, and the wait never ends, if the clock does not reach that far.
     end: Option<Instant>,
     key: Option<Key>,
+}
+
+impl Sleep {
+    /// Has the end of the wait wake something, without a task that polls.
+    pub(crate) fn and_wake(mut self, waker: &Waker) -> Self {
+        let _ = Pin::new(&mut self).poll(&mut Context::from_waker(waker));
+        self
+    }
 }
 
 impl Future for Sleep {
@@ -85,6 +95,7 @@ impl Timer {
                 by_time: BTreeMap::new(),
                 last_id: 0,
                 thread_runs: false,
+                looks_at: None,
             }),
             earlier: Condvar::new(),
             start,
@@ -116,12 +127,11 @@ impl Timer {
             (end, waits.last_id)
         });
         let replaced = waits.by_time.insert(key, waker);
-        let is_first = waits.by_time.first_key_value().map(|(first, _)| *first) == Some(key);
         let mut runs = true;
         if !waits.thread_runs {
             runs = (self.start)(self);
             waits.thread_runs = runs;
-        } else if is_first {
+        } else if waits.looks_at.is_some_and(|look| key.0 < look) {
             self.earlier.notify_one();
         }
         drop(waits);
@@ -148,6 +158,7 @@ impl Timer {
             let pause = first.map_or(IDLE, |((end, _), _)| {
                 end.saturating_duration_since(now).min(IDLE)
             });
+            waits.looks_at = now.checked_add(pause);
             let (woken, paused) = self
                 .earlier
                 .wait_timeout(waits, pause)
@@ -226,6 +237,26 @@ mod tests {
             std::thread::yield_now();
         }
         run(async { OWN.sleep(Duration::from_millis(10)).await });
+    }
+
+    /// It wakes a thread, as a task that nobody polls.
+    #[test]
+    fn a_wait_wakes_what_it_was_given_unless_it_was_dropped() {
+        let (sender, woken) = std::sync::mpsc::channel();
+        struct Told(&'static str, std::sync::mpsc::Sender<&'static str>);
+        impl std::task::Wake for Told {
+            fn wake(self: std::sync::Arc<Self>) {
+                let _ = self.1.send(self.0);
+            }
+        }
+        let waker = |name| std::sync::Arc::new(Told(name, sender.clone())).into();
+        let dropped = sleep(Duration::from_millis(10)).and_wake(&waker("dropped"));
+        // The thread looks at both of them in the order of their ends, whichever came first.
+        let _late = sleep(Duration::from_millis(60)).and_wake(&waker("late"));
+        let _early = sleep(Duration::from_millis(30)).and_wake(&waker("early"));
+        drop(dropped);
+        let next = || woken.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!([next(), next()], ["early", "late"]);
     }
 
     #[test]

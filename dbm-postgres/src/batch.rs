@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use crate::fault::is_disconnected;
 use crate::pool::Lent;
 use crate::server::Shared;
+use crate::settings::Writers;
 use crate::settle::{Commit, settle};
 use crate::turns::Turn;
 
@@ -170,7 +171,10 @@ impl Batch {
             Err(error) if is_disconnected(&error) => settle(&self.shared, &commit, error).await,
             Err(error) => Err(error),
         };
-        self.shared.set_schema_known(outcome.is_ok());
+        // Only those who share have to know what can be deferred now.
+        let is_outdated = self.lent.changes_schema() && self.shared.writers() == Writers::Sharing;
+        self.shared
+            .set_schema_known(outcome.is_ok() && !is_outdated);
         tell(members, &outcome);
     }
 

@@ -22,6 +22,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::fault;
 use crate::prepared::Prepared;
 use crate::sql::{Kind, changes_rows, kind, statements, translate};
+use crate::value::Parameter;
 
 /// How many statements a connection keeps prepared. All are given up when there are more: which ones are needed again is not
 /// known.
@@ -55,6 +56,8 @@ pub(crate) struct Conn {
     has_traces: bool,
     /// Something is set until the transaction ends.
     has_local: bool,
+    /// The schema is another one once the transaction is committed.
+    changes_schema: bool,
     /// The statements that run are those of a bare connection, which may do anything.
     is_bare: bool,
 }
@@ -106,6 +109,7 @@ impl Conn {
             in_transaction: false,
             has_traces: false,
             has_local: false,
+            changes_schema: false,
             is_bare: false,
         }
     }
@@ -138,11 +142,17 @@ impl Conn {
     pub(crate) fn set_in_transaction(&mut self) {
         self.in_transaction = true;
         self.has_local = false;
+        self.changes_schema = false;
+    }
+
+    /// Whether a statement has changed the schema since the transaction was begun.
+    pub(crate) fn changes_schema(&self) -> bool {
+        self.changes_schema
     }
 
     /// Whether another call could go on with the transaction, and find nothing of this one but its rows.
     pub(crate) fn is_shareable(&self) -> bool {
-        !self.has_traces && !self.has_local && !self.client.is_closed()
+        !self.has_traces && !self.has_local && !self.changes_schema && !self.client.is_closed()
     }
 
     /// A body may have left anything in it.
@@ -302,6 +312,8 @@ impl Conn {
     fn note(&mut self, kind: Kind) {
         self.has_traces |= kind == Kind::LeavesTraces;
         self.has_local |= kind == Kind::Local;
+        // What the block of a DO does is hidden.
+        self.changes_schema |= matches!(kind, Kind::Schema | Kind::LeavesTraces);
     }
 
     /// Runs several statements. Those of a bare connection are sent one by one: together they would be a transaction.
@@ -345,9 +357,14 @@ impl Conn {
         // Before the first is sent: nothing is done if one of them does not fit.
         let rows = rows.collect::<Result<Vec<_>>>()?;
         let unsent = std::mem::take(&mut self.unsent);
-        self.behind(&unsent, async { Ok(()) }).await?;
+        let all = async { Ok(self.send_rows(&prepared, &rows).await) };
+        let changed = self.behind(&unsent, all).await??;
+        Ok(if prepared.changes { changed } else { 0 })
+    }
+
+    async fn send_rows(&self, prepared: &Prepared, rows: &[Vec<Parameter<'_>>]) -> Result<u64> {
         let mut answers = Vec::with_capacity(rows.len());
-        for row in &rows {
+        for row in rows {
             let row = row.iter().map(|parameter| parameter as &(dyn ToSql + Sync));
             let mut answer = Box::pin(self.client.execute_raw(&prepared.statement, row));
             // The request is sent by the first poll.
@@ -366,7 +383,7 @@ impl Conn {
             let fault = |error| self.fault(&error).at_row(index);
             changed += answer.map_err(fault)?;
         }
-        Ok(if prepared.changes { changed } else { 0 })
+        Ok(changed)
     }
 
     /// Whether a prepared statement had another result than its table has now. It is prepared anew the next time.

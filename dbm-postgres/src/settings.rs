@@ -18,7 +18,8 @@ use crate::server::Server;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Writers {
     /// One writer at a time among all processes, and calls of this process that wait share one transaction: each has its own
-    /// savepoint in it, and is acknowledged when it is committed. The fastest where many tasks write.
+    /// savepoint in it, and is acknowledged when it is committed. The fastest where many tasks write. If the schema has a
+    /// constraint that can be deferred, it is as [`InTurn`](Self::InTurn): such a constraint fails only at the commit.
     #[default]
     Sharing,
     /// One writer at a time among all processes, and each call has its own transaction.

@@ -158,8 +158,7 @@ impl Transaction {
             }
             Some(Hold::Connection(mut lent, turn)) => {
                 let left_open = is_left_open(&mut lent).await;
-                lent.set_traces();
-                drop((lent, turn));
+                self.give_back_connection(lent, turn);
                 if left_open? {
                     return Err(Error::TransactionLeftOpen {
                         method: self.method,
@@ -175,12 +174,17 @@ impl Transaction {
     fn give_back(&mut self) {
         match self.hold.take() {
             Some(Hold::Write(batch)) => batch.leave(self.method),
-            Some(Hold::Connection(mut lent, turn)) => {
-                lent.set_traces();
-                drop((lent, turn));
-            }
+            Some(Hold::Connection(lent, turn)) => self.give_back_connection(lent, turn),
             Some(Hold::Read(_)) | None => {}
         }
+    }
+
+    fn give_back_connection(&self, mut lent: Lent, turn: Turn) {
+        if lent.changes_schema() {
+            self.shared.set_schema_known(false);
+        }
+        lent.set_traces();
+        drop((lent, turn));
     }
 }
 
@@ -215,7 +219,6 @@ impl RemoteTransaction for Transaction {
     fn script<'a>(&'a mut self, sql: &'a str) -> Waiting<'a, ()> {
         Box::pin(async move {
             self.check()?;
-            self.shared.set_schema_known(false);
             let done = self.lent()?.script(sql).await;
             self.judge(done)
         })

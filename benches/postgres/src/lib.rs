@@ -1,5 +1,8 @@
 //! dbm as a peer: one line says whether it is a file or a server.
 
+pub mod deadpool;
+
+use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,25 +47,25 @@ impl Store {
     }
 }
 
-/// On a file, or on a server with writers that share a transaction or take turns.
-pub struct Dbm<const SHARING: bool>(Arc<Store>);
+/// How the writers of a server take turns.
+pub trait Way: Send + Sync + 'static {
+    const WRITERS: Writers;
+}
 
-impl<const SHARING: bool> Peer for Dbm<SHARING> {
+/// On a file, or on a server.
+pub struct Dbm<W>(Arc<Store>, PhantomData<W>);
+
+impl<W: Way> Peer for Dbm<W> {
     async fn open(job: &Job) -> harness::Result<Self> {
         let config = if job.path.join(".s.PGSQL.5432").exists() {
-            let writers = if SHARING {
-                Writers::Sharing
-            } else {
-                Writers::InTurn
-            };
             Postgres::new(&description(&job.path))?
-                .writers(writers)
+                .writers(W::WRITERS)
                 .connections(CONNECTIONS)
                 .into()
         } else {
             Config::new(&job.path)
         };
-        Ok(Self(Store::create(config).await?))
+        Ok(Self(Store::create(config).await?, PhantomData))
     }
 
     async fn read(&self, id: i64) -> harness::Result<Item> {
@@ -70,14 +73,24 @@ impl<const SHARING: bool> Peer for Dbm<SHARING> {
     }
 
     async fn insert(&self, name: &'static str, score: i64) -> harness::Result<()> {
-        Ok(self.0.add_item(name, score).await?)
+        again(|| self.0.add_item(name, score)).await
     }
 
     async fn increment(&self) -> harness::Result<()> {
-        Ok(self.0.increment_counter().await?)
+        again(|| self.0.increment_counter()).await
     }
 
     async fn close(self) -> harness::Result<()> {
         Ok(self.0.close().await?)
+    }
+}
+
+/// Makes a call until it no longer loses to another one, as a program with `Writers::Serializable` does.
+async fn again<T: Future<Output = Result<()>>>(call: impl Fn() -> T) -> harness::Result<()> {
+    loop {
+        match call().await {
+            Err(error) if error.is_retryable() => {}
+            outcome => return Ok(outcome?),
+        }
     }
 }

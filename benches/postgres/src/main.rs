@@ -21,7 +21,14 @@ use support::Server;
 use tempfile::TempDir;
 
 /// Each is a program beside this one.
-const PEERS: [&str; 4] = ["dbm", "dbm-in-turn", "sqlx", "deadpool"];
+const PEERS: [&str; 6] = [
+    "dbm",
+    "dbm-in-turn",
+    "dbm-serializable",
+    "sqlx",
+    "deadpool",
+    "deadpool-serializable",
+];
 const WORKLOADS: [(Workload, &str); 3] = [
     (Workload::Insert, "insert"),
     (Workload::Increment, "one hot row"),

@@ -165,9 +165,13 @@ impl Engine {
         if !is_quick {
             return false;
         }
-        self.readers.close();
-        if !self.reads_only() {
-            self.opener.remove_log(Duration::ZERO);
+        if self.reads_only() {
+            self.readers.close();
+        } else {
+            // Opened while the readers are: so it shares what they have opened.
+            let remover = self.opener.log_remover(Duration::ZERO);
+            self.readers.close();
+            drop(remover);
             if self.opener.has_empty_log() {
                 // Another connection uses the file, perhaps only for a moment.
                 return false;

@@ -146,13 +146,14 @@ impl Opener {
         self.patiently(|| self.run_on_open(connect(path, access)?))
     }
 
-    /// The same for checks and backups, which wait for locks.
+    /// The same for checks and backups, which wait for locks, and should not copy damage.
     pub(crate) fn connect_read_only(
         &self,
         path: &Path,
         busy_timeout: Duration,
     ) -> Result<Connection> {
         let connection = self.connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        check_cells(&connection, true)?;
         connection.busy_timeout(busy_timeout)?;
         Ok(connection)
     }
@@ -216,27 +217,32 @@ impl Opener {
     }
 
     fn log(&self) -> std::io::Result<std::fs::Metadata> {
-        std::fs::canonicalize(&self.path).and_then(|path| std::fs::metadata(log_of(&path)))
+        // It is beside the file itself, which the path may lead to through a link.
+        if std::fs::symlink_metadata(&self.path)?.is_symlink() {
+            return std::fs::metadata(log_of(&std::fs::canonicalize(&self.path)?));
+        }
+        std::fs::metadata(log_of(&self.path))
     }
 
-    /// Removes an empty log and what belongs to it: SQLite does, when it closes a connection that has opened the log, unless
-    /// another process uses the file.
+    /// Removes an empty log and what belongs to it, unless another process uses the file.
     pub(crate) fn remove_log(&self, patience: Duration) {
+        drop(self.log_remover(patience));
+    }
+
+    /// A connection that removes an empty log and what belongs to it when it is closed, unless another one uses the file:
+    /// SQLite does for one that has opened the log and may write.
+    pub(super) fn log_remover(&self, patience: Duration) -> Option<Connection> {
         let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
-        // If `on_open` fails, most files can do without.
-        let open = || {
-            self.connect(&self.path, access)
-                .or_else(|_| connect(&self.path, access))
-        };
-        if self.check_identity().is_ok()
-            && let Ok(connection) = open()
-        {
-            let _ = connection
-                .busy_timeout(patience)
-                .map_err(Error::from)
-                .and_then(|()| wal::open_log(&connection))
-                .and_then(|()| keep_log_on_close(&connection, false));
-        }
+        self.check_identity().ok()?;
+        let connection = self
+            .connect(&self.path, access)
+            // If `on_open` fails, most files can do without.
+            .or_else(|_| connect(&self.path, access))
+            .ok()?;
+        connection.busy_timeout(patience).ok()?;
+        wal::open_log(&connection).ok()?;
+        keep_log_on_close(&connection, false).ok()?;
+        Some(connection)
     }
 
     /// Applies the settings that make any connection ready for its role.
@@ -252,14 +258,13 @@ impl Opener {
     pub(crate) fn in_memory(&self) -> Result<Db> {
         let connection = Connection::open_in_memory()?;
         harden(&connection, true)?;
+        check_cells(&connection, true)?;
         self.configure(self.run_on_open(connection)?, Role::Writer)
     }
 
     fn configure(&self, connection: Connection, role: Role) -> Result<Db> {
         let settings = match role {
-            // Checking each page would cost a read that loads one page a fifth of its time, and a read cannot spread
-            // damage.
-            Role::Reader => "PRAGMA query_only = ON; PRAGMA cell_size_check = OFF".to_owned(),
+            Role::Reader => "PRAGMA query_only = ON".to_owned(),
             Role::Writer => format!(
                 "PRAGMA synchronous = {}; PRAGMA wal_autocheckpoint = 0",
                 match self.config.durability {
@@ -277,6 +282,7 @@ impl Opener {
         }
         if !self.config.hardened {
             harden(&connection, false)?;
+            check_cells(&connection, false)?;
         }
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
@@ -356,6 +362,10 @@ pub(crate) fn connect(path: &Path, access: OpenFlags) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     keep_log_on_close(&connection, true)?;
     harden(&connection, true)?;
+    // It would cost a read that loads one page a fifth of its time, and a read cannot spread damage.
+    if access.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+        check_cells(&connection, true)?;
+    }
     Ok(connection)
 }
 
@@ -387,8 +397,17 @@ fn harden(connection: &Connection, on: bool) -> Result<()> {
         // SQLite reduces a larger value to its compile-time limit, <https://sqlite.org/c3ref/limit.html>.
         connection.set_limit(limit, if on { hardened } else { i32::MAX })?;
     }
-    connection.execute_batch(&format!("PRAGMA cell_size_check = {on}"))?;
     Ok(())
+}
+
+/// Whether each page is checked when it is loaded.
+fn check_cells(connection: &Connection, on: bool) -> Result<()> {
+    let setting = if on {
+        "PRAGMA cell_size_check = ON"
+    } else {
+        "PRAGMA cell_size_check = OFF"
+    };
+    Ok(connection.execute_batch(setting)?)
 }
 
 /// Whether the last connection to close leaves the log in place. Otherwise it removes the log, even if an error has kept

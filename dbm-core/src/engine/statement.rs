@@ -161,6 +161,14 @@ pub(crate) fn check_text(sql: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether a text begins with this word, in any case, behind what is white space to SQLite.
+#[inline]
+pub(crate) fn begins_with(sql: &str, word: &str) -> bool {
+    let text = sql.as_bytes().trim_ascii_start();
+    text.get(..word.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
+}
+
 /// Runs a statement to its end and counts the rows that it changed. SQLite counts per connection: after a statement that
 /// changes no rows, its count is still that of an earlier one, <https://sqlite.org/c3ref/changes.html>.
 pub(crate) fn execute(

@@ -127,21 +127,23 @@ impl Frame<ServerSession> {
         let permit = self.note_stream(self.take_statement_permit().await?);
         self.check()?;
         let session = self.session();
-        let produce = session.unless_shut(async {
-            let mut open = session.open().await?;
-            let mut rows = open.get()?.stream(sql, &params).await?;
-            let mut before = 0;
-            while let Some(answer) = rows.next().await? {
-                let chunk = row::all_after((&answer).into(), before)?;
-                before += answer.len();
-                if !send(&channel, chunk).await {
-                    break;
+        let produced = async {
+            let mut open = self.whole(session.unless_shut(session.open())).await?;
+            let produce = async {
+                let mut rows = open.get()?.stream(sql, &params).await?;
+                let mut before = 0;
+                while let Some(answer) = rows.next().await? {
+                    let chunk = row::all_after((&answer).into(), before)?;
+                    before += answer.len();
+                    if !send(&channel, chunk).await {
+                        break;
+                    }
                 }
-            }
-            Ok(())
-        });
-        let produced = produce.await;
-        self.note_failure(produced)?;
+                Ok(())
+            };
+            session.unless_shut(produce).await
+        };
+        self.note_failure(produced.await)?;
         Ok(permit)
     }
 

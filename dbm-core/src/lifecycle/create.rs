@@ -46,16 +46,22 @@ pub(crate) async fn create<S: Schema>(
         } else {
             schema.init_db(db).await?;
         }
-        match Session::control(frame, |_, db| contents(&db.connection)).await?? {
-            Contents::Version(stored) if stored == *version => Ok(true),
-            _ => Err(Error::InvalidVersion {
-                message: "init_db changed the Version table".to_owned(),
-            }),
-        }
+        let made = Session::control(frame, |_, db| contents(&db.connection)).await?;
+        check_made(&made?, version).map(|()| true)
     })
     .await?;
     if S::__FROM_FILES {
         set_foreign_keys(engine, true).await?;
     }
     Ok(created)
+}
+
+/// Makes sure that `init_db` has left the version alone.
+pub(super) fn check_made(made: &Contents, version: &Version) -> Result<()> {
+    match made {
+        Contents::Version(stored) if stored == version => Ok(()),
+        _ => Err(Error::InvalidVersion {
+            message: "init_db changed the Version table".to_owned(),
+        }),
+    }
 }

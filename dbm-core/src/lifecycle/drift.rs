@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tracing::warn;
 
 use super::close::finish;
@@ -29,7 +28,6 @@ use crate::panicked::panicked;
 use crate::schema::Schema;
 #[cfg(feature = "remote")]
 use crate::server::Server;
-use crate::status::Status;
 use crate::sync::lock;
 use crate::transaction::{NewHandle as _, ReadTransaction, WriteTransaction};
 use crate::version::Version;
@@ -38,7 +36,7 @@ static INIT: Site = Site::new(module_path!(), "init_db").during_init();
 static READ: Site = Site::new(module_path!(), "schema_drift");
 
 /// For this long after the start, the check leaves the machine to the first calls.
-const DELAY: Duration = Duration::from_millis(500);
+pub(super) const DELAY: Duration = Duration::from_millis(500);
 /// The time limit for reading the schema that `init_db` makes, and that of the file.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -244,18 +242,6 @@ impl<M: Schema + Send + Sync + 'static> Drift<M> {
             limit: LIMIT,
         })??;
         expected
-    }
-}
-
-/// Runs the check when the manager has run for a while and was not closed.
-pub(super) async fn check_beside(gate: Weak<Gate>, mut status: watch::Receiver<Status>) {
-    let ended = status.wait_for(|status| *status != Status::Running);
-    if limited(DELAY, ended).await.is_some() {
-        return;
-    }
-    let check = gate.upgrade().and_then(|gate| gate.take_check());
-    if let Some(check) = check {
-        check(None).await;
     }
 }
 

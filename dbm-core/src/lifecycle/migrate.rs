@@ -33,10 +33,9 @@ pub(crate) async fn migrate<M: Schema + Send + Sync + 'static>(
     set_foreign_keys(engine, false).await?;
     let migrated = in_transaction(gate, engine, &SITE, async |frame| {
         let found = Session::control(frame, |_, db| contents(&db.connection)).await??;
-        let (from, is_foreign) = match (found, &engine.opener.config.adopt) {
-            (Contents::Version(stored), _) if stored < *target => (stored, false),
-            (Contents::Foreign, Some(version)) => (version.clone(), true),
-            _ => return Ok(false),
+        let adopt = engine.opener.config.adopt.as_ref();
+        let Some((from, is_foreign)) = start_of(found, adopt, target) else {
+            return Ok(false);
         };
         save(engine, &from).await?;
         if is_foreign {
@@ -62,6 +61,20 @@ pub(crate) async fn migrate<M: Schema + Send + Sync + 'static>(
     .await?;
     set_foreign_keys(engine, true).await?;
     Ok(migrated)
+}
+
+/// The version that a migration starts from, and whether it adopts the database as one of that version. `None` if there is
+/// nothing to migrate any more.
+pub(super) fn start_of(
+    found: Contents,
+    adopt: Option<&Version>,
+    target: &Version,
+) -> Option<(Version, bool)> {
+    match (found, adopt) {
+        (Contents::Version(stored), _) if stored < *target => Some((stored, false)),
+        (Contents::Foreign, Some(version)) => Some((version.clone(), true)),
+        _ => None,
+    }
 }
 
 /// Runs `migrate_db`, and writes the version.

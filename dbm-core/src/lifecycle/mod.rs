@@ -41,8 +41,10 @@ pub(crate) use start::ensure_ready;
 pub(crate) use verify::verify;
 pub(crate) use version_row::{get_version, update_version};
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use crate::call::body::{self, BodyOutcome};
 use crate::call::lease::{FileLease, Lease};
@@ -90,6 +92,19 @@ fn not_from_inside(gate: &Gate, operation: &'static str) -> Result<()> {
         Some(method) => Err(Error::FromInside { operation, method }),
         None => Ok(()),
     }
+}
+
+/// Waits for a start, until `close` stops it.
+async fn unless_given_up<T>(gate: &Gate, start: impl Future<Output = Result<T>>) -> Result<T> {
+    let (mut start, mut given_up) = (pin!(start), pin!(gate.given_up()));
+    poll_fn(|context| match start.as_mut().poll(context) {
+        Poll::Pending => given_up
+            .as_mut()
+            .poll(context)
+            .map(|()| Err(Error::Closed { method: "start" })),
+        ready => ready,
+    })
+    .await
 }
 
 /// Waits for a status. Refused if this thread is inside of a statement, which would wait as well.

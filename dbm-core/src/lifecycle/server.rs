@@ -7,15 +7,16 @@ use std::future::poll_fn;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
-use std::task::Poll;
 
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::close::stopped;
+use super::create::check_made;
 use super::drift::Drift;
+use super::migrate::{run_hook, start_of};
 use super::prepare::{Step, step_for};
-use super::{commit_if, migrate, tell, version_row};
+use super::{commit_if, tell, unless_given_up, version_row};
 use crate::call::lease::{Lease, ServerLease};
 use crate::call::site::Site;
 use crate::config::Config;
@@ -77,18 +78,6 @@ pub(super) async fn start_up<M: Schema + Send + Sync + 'static>(
     let closing = close_when_told(Arc::clone(&server), told, Arc::downgrade(gate));
     tokio::spawn(closing);
     Ok((Database::Server(server), step))
-}
-
-async fn unless_given_up<T>(gate: &Gate, start: impl Future<Output = Result<T>>) -> Result<T> {
-    let (mut start, mut given_up) = (pin!(start), pin!(gate.given_up()));
-    poll_fn(|context| match start.as_mut().poll(context) {
-        Poll::Pending => given_up
-            .as_mut()
-            .poll(context)
-            .map(|()| Err(Error::Closed { method: "start" })),
-        ready => ready,
-    })
-    .await
 }
 
 /// Closes the connections once the last call has left after `close`. Until then it looks for the commits of other processes.
@@ -171,12 +160,7 @@ impl Starting<'_> {
             jobs::make_tables_on_server(&frame).await?;
             let db = &mut WriteTransaction::new(AnyFrame::Server(Arc::clone(&frame)));
             manager.init_db(db).await?;
-            if look(&frame).await? != Contents::Version(self.required.clone()) {
-                return Err(Error::InvalidVersion {
-                    message: "init_db changed the Version table".to_owned(),
-                });
-            }
-            Ok(true)
+            check_made(&look(&frame).await?, self.required).map(|()| true)
         })
         .await
     }
@@ -186,21 +170,20 @@ impl Starting<'_> {
         let lease = self.lease(&MIGRATE, Access::Write).await?;
         let frame = Arc::clone(&lease.frame);
         commit_if(Lease::Server(lease), &MIGRATE, async || {
-            let from = match (look(&frame).await?, self.adopt) {
-                (Contents::Version(stored), _) if stored < *self.required => stored,
-                (Contents::Foreign, Some(version)) => {
-                    self.make_version_table(&frame, version).await?;
-                    tell(|| info!(%version, "database adopted"));
-                    version.clone()
-                }
-                _ => return Ok(false),
+            let found = look(&frame).await?;
+            let Some((from, is_foreign)) = start_of(found, self.adopt, self.required) else {
+                return Ok(false);
             };
+            if is_foreign {
+                self.make_version_table(&frame, &from).await?;
+                tell(|| info!(version = %from, "database adopted"));
+            }
             #[cfg(feature = "jobs")]
             jobs::make_tables_on_server(&frame).await?;
             if from < *self.required {
                 tell(|| info!("no backup is made before the migration: that is up to the server's own tools"));
                 let db = &mut WriteTransaction::new(AnyFrame::Server(Arc::clone(&frame)));
-                migrate::run_hook(manager, db, &from, self.required, Path::new(&*self.server.name)).await?;
+                run_hook(manager, db, &from, self.required, Path::new(&*self.server.name)).await?;
                 tell(|| info!(%from, to = %self.required, "database migrated"));
             }
             Ok(true)

@@ -1,23 +1,22 @@
 //! Start-up, in the background: prepare, create or migrate, run.
 
-use std::future::poll_fn;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tracing::{error, info};
 
 use super::close::finish;
-use super::drift::{Drift, Model, check_beside};
+use super::drift::{DELAY, Drift, Model};
 #[cfg(feature = "jobs")]
 use super::in_transaction;
 use super::prepare::{Step, prepare};
 #[cfg(feature = "remote")]
 use super::server;
-use super::{create::create, migrate::migrate, not_from_inside, reached, tell};
+use super::{create::create, migrate::migrate, not_from_inside, reached, tell, unless_given_up};
 #[cfg(feature = "jobs")]
 use crate::call::{
     lease::{FileLease, Lease},
@@ -33,6 +32,7 @@ use crate::jobs::{self, Kinds};
 use crate::manager_core::ManagerCore;
 use crate::schema::Schema;
 use crate::status::Status;
+use crate::timer::sleep;
 use crate::value::bounded;
 use crate::version::{self, Version};
 
@@ -119,17 +119,20 @@ impl<M: Schema + Send + Sync + 'static> Start<M> {
         match runtime() {
             Ok(runtime) => {
                 let manager = Arc::clone(&manager);
-                #[cfg(feature = "jobs")]
-                let for_jobs = runtime.clone();
+                let for_tasks = runtime.clone();
                 let mut start = Box::pin(async move {
                     let started =
                         start_up(&*manager, required, config, &starting.gate, &drift).await;
                     drop(manager);
                     let was_there = matches!(&started, Ok((_, Step::Nothing | Step::Migrate)));
-                    let (gate, status) = (Arc::downgrade(&starting.gate), starting.gate.watch());
-                    let check = drift.into_check(&starting.gate).filter(|_| was_there);
-                    let beside = check.is_some().then(|| check_beside(gate, status));
-                    starting.gate.set_check(check);
+                    if let Some(check) = drift.into_check(&starting.gate).filter(|_| was_there) {
+                        let taken = TakeCheck {
+                            gate: Arc::downgrade(&starting.gate),
+                            runtime: for_tasks.clone(),
+                        };
+                        let wait = sleep(DELAY).and_wake(&Arc::new(taken).into());
+                        starting.gate.set_check(check, wait);
+                    }
                     #[cfg(feature = "jobs")]
                     let for_runner = starting.gate.watch();
                     #[cfg(feature = "jobs")]
@@ -140,24 +143,38 @@ impl<M: Schema + Send + Sync + 'static> Start<M> {
                     starting.end(started.map(|(database, _)| database));
                     #[cfg(feature = "jobs")]
                     if let (Some((kinds, manager, workers)), Some(board)) = (runner, board) {
-                        for_jobs.spawn(jobs::run(manager, kinds, board, workers, for_runner));
+                        for_tasks.spawn(jobs::run(manager, kinds, board, workers, for_runner));
                     }
-                    beside
                 });
                 let mut nobody = Context::from_waker(Waker::noop());
-                match here.then(|| start.as_mut().poll(&mut nobody)) {
-                    Some(Poll::Ready(Some(check))) => drop(runtime.spawn(check)),
-                    Some(Poll::Ready(None)) => {}
-                    Some(Poll::Pending) | None => drop(runtime.spawn(async move {
-                        if let Some(check) = start.await {
-                            check.await;
-                        }
-                    })),
+                let is_over = here && start.as_mut().poll(&mut nobody).is_ready();
+                if !is_over {
+                    drop(runtime.spawn(start));
                 }
             }
             Err(error) => starting.end(Err(error)),
         }
         manager
+    }
+}
+
+/// Runs the check of a manager that was not closed before this wakes.
+struct TakeCheck {
+    gate: Weak<Gate>,
+    runtime: Handle,
+}
+
+impl Wake for TakeCheck {
+    fn wake(self: Arc<Self>) {
+        // All of it in the task: it may be the last to have the gate, and so to close the file.
+        let gate = Weak::clone(&self.gate);
+        let check = async move {
+            let check = gate.upgrade().and_then(|gate| gate.take_check());
+            if let Some(check) = check {
+                check(None).await;
+            }
+        };
+        drop(self.runtime.spawn(check));
     }
 }
 
@@ -187,8 +204,16 @@ async fn start_up<M: Schema + Send + Sync + 'static>(
     engine.after_commit.run_for(gate.id, admits);
     let unfinished = Unfinished(Some(Arc::clone(&engine)));
     let started = Instant::now();
-    let make_ready = make_ready(manager, gate, &engine, &required, drift);
-    let ready = unless_given_up(gate, &engine.opener, make_ready).await;
+    let start = async {
+        let make_ready = pin!(make_ready(manager, gate, &engine, &required, drift));
+        // Dropped before `make_ready`, whose drop takes a connection back and waits for the library's own work on it. This
+        // ends that work.
+        let mut ending = GiveUpOnDrop(Some(&engine.opener));
+        let ready = make_ready.await;
+        ending.0 = None;
+        ready
+    };
+    let ready = unless_given_up(gate, start).await;
     unfinished.finish();
     match ready {
         Ok(step) => {
@@ -221,26 +246,6 @@ impl Drop for Unfinished {
             engine.close();
         }
     }
-}
-
-async fn unless_given_up<T>(
-    gate: &Gate,
-    opener: &Opener,
-    start: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let (mut start, mut given_up) = (pin!(start), pin!(gate.given_up()));
-    // Dropped before `start`, whose drop takes a connection back and waits for the library's own work on it. This ends
-    // that work.
-    let mut ending = GiveUpOnDrop(Some(opener));
-    let result = poll_fn(|context| match start.as_mut().poll(context) {
-        Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending => given_up.as_mut().poll(context).map(|()| None),
-    })
-    .await;
-    if result.is_some() {
-        ending.0 = None;
-    }
-    result.unwrap_or(Err(Error::Closed { method: "start" }))
 }
 
 /// Ends what a start does when it is given up, or dropped with its runtime.

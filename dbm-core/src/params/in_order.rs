@@ -1,6 +1,6 @@
 //! Parameters for a server, which knows them by their numbers.
 
-use super::{BoundParams, Kind, misnamed};
+use super::{BoundParams, Given, misnamed};
 use crate::error::{Error, Result};
 use crate::value::Value;
 
@@ -21,10 +21,9 @@ impl BoundParams {
     ///
     /// Those of a statement whose parameters do not fit: [`Error::ParameterCount`], [`Error::Parameter`].
     pub fn in_order(&self, parameters: &[Option<&str>]) -> Result<Vec<&Value>> {
-        match &self.0 {
-            Kind::None => numbered(&[], parameters),
-            Kind::Positional(values) => numbered(values, parameters),
-            Kind::Named(values) => named(values, parameters),
+        match self.given() {
+            Given::Positional(values) => numbered(values, parameters),
+            Given::Named(values) => named(values, parameters),
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::params::Params as _;
 #[cfg(feature = "jobs")]
 use crate::remote::Promises;
-use crate::remote::{Limits, Remote, RemoteTransaction};
+use crate::remote::{Remote, RemoteTransaction};
 use crate::sync::lock;
 use crate::tables::Tables;
 
@@ -41,7 +41,7 @@ pub(crate) struct Server {
     /// The host and the database.
     pub(crate) name: Box<str>,
     pub(crate) system: &'static str,
-    limits: Limits,
+    acquire_timeout: Duration,
     pub(crate) after_commit: AfterCommit,
     live: Arc<LiveReads>,
     /// Asks the task that closes the connections to look for the commits of other processes.
@@ -78,7 +78,7 @@ impl Server {
             remote,
             name: config.name().into(),
             system: config.system(),
-            limits: config.limits(),
+            acquire_timeout: config.acquire_timeout,
             after_commit: AfterCommit::default(),
             live,
             wants_look: Notify::new(),
@@ -126,7 +126,7 @@ impl Server {
     }
 
     pub(crate) fn acquire_timeout(&self) -> Duration {
-        self.limits.acquire_timeout
+        self.acquire_timeout
     }
 
     fn is_shut(&self) -> bool {

@@ -194,6 +194,16 @@ postgresql:
         self.until("a new leader", leads).await
     }
 
+    /// Waits until a commit of this leader finds the standby that it waits for.
+    pub(crate) async fn is_followed(&self, leader: usize) -> Result<()> {
+        let sql = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        let follows = |cluster: &Self| {
+            let count = cluster.ask(leader, sql).unwrap_or_default();
+            (!count.is_empty() && count != "0").then_some(())
+        };
+        self.until("a standby that follows", follows).await
+    }
+
     /// Waits until all nodes are there, and one of them has all that the leader acknowledges.
     pub(crate) async fn all_follow(&self) -> Result<()> {
         let follow = |cluster: &Self| {

@@ -12,6 +12,8 @@ pub(crate) enum Kind {
     Lasting,
     /// SET LOCAL: it is in force until the transaction ends, and not only in the call.
     Local,
+    /// CREATE, ALTER, DROP: the schema is another one afterwards.
+    Schema,
     /// It leaves something in the connection that only closing it removes: a TEMP table, a lock of the session.
     LeavesTraces,
     /// COPY from or to the program: it is no statement with an answer of rows.
@@ -71,6 +73,7 @@ pub(crate) fn kind(sql: &str) -> Kind {
         // What the block of a DO does is hidden in a string.
         () if leaves_traces || is(0, &["declare", "do"]) => Kind::LeavesTraces,
         () if is(0, &["set"]) && is(1, &["local"]) => Kind::Local,
+        () if is(0, &["create", "alter", "drop"]) => Kind::Schema,
         () => Kind::Plain,
     }
 }
@@ -160,6 +163,7 @@ mod tests {
         assert_eq!(kind("PREPARE transaction AS SELECT 1"), Kind::Lasting);
         assert_eq!(kind("SET LOCAL work_mem = '1MB'"), Kind::Local);
         assert_eq!(kind("copy t (a) to stdout"), Kind::Copy);
+        assert_eq!(kind("alter table t add unique (a)"), Kind::Schema);
     }
 
     #[test]

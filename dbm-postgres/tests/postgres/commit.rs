@@ -109,24 +109,30 @@ async fn a_warning_on_commit_is_no_acknowledgement() {
     };
     within(async {
         let database = server.database();
-        let patience = Duration::from_secs(1);
+        let patience = Duration::from_secs(3);
         let config = config(&database.description(), Writers::Sharing, patience);
         let store = Store::create(config).await.unwrap();
         database.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
         database.ask("SELECT pg_reload_conf()");
-        let call = tokio::spawn(async move {
-            let outcome = store.insert(1).await;
-            (store, outcome)
+        // The first ones may be committed before the server has read its configuration.
+        let calls = tokio::spawn(async move {
+            let mut ids = 1..;
+            loop {
+                if let Err(error) = store.insert(ids.next().unwrap()).await {
+                    return (store, error);
+                }
+            }
         });
-        while database.ask("SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == "0" {
-            tokio::task::yield_now().await;
+        while !calls.is_finished() {
+            database.ask(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+            );
         }
-        let (store, outcome) = call.await.unwrap();
-        let error = outcome.unwrap_err();
+        let (store, error) = calls.await.unwrap();
         assert!(matches!(error, Error::CommitUnknown { .. }), "{error}");
         database.ask("ALTER SYSTEM RESET synchronous_standby_names");
         database.ask("SELECT pg_reload_conf()");
-        store.insert(2).await.unwrap();
+        store.insert(0).await.unwrap();
         store.close().await.unwrap();
     })
     .await;

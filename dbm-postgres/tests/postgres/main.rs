@@ -10,6 +10,7 @@ mod both;
 mod calls;
 mod cancel;
 mod commit;
+mod deferred;
 mod first;
 mod kills;
 mod schema_files;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::support::proxy::Proxy;
 use crate::support::{Database, shared};
 use crate::within;
 use dbm_core::prelude::*;
@@ -50,6 +51,13 @@ impl Store {
         given: BoundParams,
     ) -> Result<Vec<Value>> {
         db.query(sql, given).await
+    }
+
+    #[database_safe]
+    async fn add_texts(&self, db: &mut WriteTransaction, texts: Vec<&str>) -> Result<usize> {
+        let rows = texts.into_iter().map(|text| (text,));
+        db.execute_many("INSERT INTO every (t) VALUES (?1)", rows)
+            .await
     }
 
     #[database_safe]
@@ -420,4 +428,23 @@ async fn what_a_trigger_raises_is_known_by_its_state() {
     assert_eq!(error.server_state(), Some("AB123"));
     assert!(!error.to_string().contains("4711"), "{error}");
     store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_rows_of_execute_many_and_its_savepoint_are_one_round_trip() {
+    let Some(server) = shared() else { return };
+    within(async {
+        let database = server.database();
+        let proxy = Proxy::start(server.directory(), None);
+        let config = dbm_postgres::config(&database.behind(proxy.directory())).unwrap();
+        let store = Store::create(config).await.unwrap();
+        // The statement is known from here on.
+        store.add_texts(vec!["a"]).await.unwrap();
+        proxy.hold_answers("SAVEPOINT _dbm_", "the last row");
+        let added = store.add_texts(vec!["b", "c", "the last row"]).await;
+        assert_eq!(added.unwrap(), 3);
+        assert_eq!(database.ask("SELECT count(*) FROM every"), "4");
+        store.close().await.unwrap();
+    })
+    .await;
 }

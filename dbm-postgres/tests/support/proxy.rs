@@ -1,8 +1,8 @@
 //! A network between a program and its server that fails when a test says so.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -24,6 +24,7 @@ pub enum Fate {
 pub struct Proxy {
     directory: TempDir,
     fate: Arc<AtomicUsize>,
+    held: Arc<OnceLock<(&'static str, &'static str)>>,
 }
 
 impl Proxy {
@@ -33,18 +34,24 @@ impl Proxy {
         let directory = TempDir::new().unwrap();
         let listener = UnixListener::bind(directory.path().join(".s.PGSQL.5432")).unwrap();
         let (fate, socket) = (Arc::<AtomicUsize>::default(), server.join(".s.PGSQL.5432"));
-        let of_connections = Arc::clone(&fate);
+        let held = Arc::<OnceLock<_>>::default();
+        let of_connections = (Arc::clone(&fate), Arc::clone(&held));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if of_connections.load(Ordering::SeqCst) == Fate::ThenUnreachable as usize + 1 {
+                let (fate, held) = of_connections.clone();
+                if fate.load(Ordering::SeqCst) == Fate::ThenUnreachable as usize + 1 {
                     continue;
                 }
                 if let Ok(server) = UnixStream::connect(&socket).await {
-                    tokio::spawn(pass(client, server, Arc::clone(&of_connections), rewrite));
+                    tokio::spawn(pass(client, server, fate, held, rewrite));
                 }
             }
         });
-        Self { directory, fate }
+        Self {
+            directory,
+            fate,
+            held,
+        }
     }
 
     pub fn directory(&self) -> &Path {
@@ -55,20 +62,30 @@ impl Proxy {
     pub fn set(&self, fate: Fate) {
         self.fate.store(fate as usize, Ordering::SeqCst);
     }
+
+    /// From a message that has the first text until one that has the second, no answer arrives.
+    pub fn hold_answers(&self, from: &'static str, until: &'static str) {
+        self.held.set((from, until)).unwrap();
+    }
 }
 
 async fn pass(
     mut client: UnixStream,
     mut server: UnixStream,
     fate: Arc<AtomicUsize>,
+    held: Arc<OnceLock<(&'static str, &'static str)>>,
     rewrite: Option<(&'static str, &'static str)>,
 ) {
     let (mut sent, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
+    let mut holds = false;
     loop {
         tokio::select! {
             length = client.read(&mut sent) => {
                 let Ok(length @ 1..) = length else { return };
                 let message = &sent[..length];
+                if let Some((from, until)) = held.get() {
+                    holds = (holds || has(message, from)) && !has(message, until);
+                }
                 let decided = fate.load(Ordering::SeqCst);
                 // The table is told in each transaction that writes.
                 let is_commit = has(message, "COMMIT") && has(message, "_dbm_commit VALUES");
@@ -89,7 +106,7 @@ async fn pass(
                     return;
                 }
             }
-            length = server.read(&mut answered) => {
+            length = server.read(&mut answered), if !holds => {
                 let Ok(length @ 1..) = length else { return };
                 if let Some((from, to)) = rewrite {
                     replace(&mut answered[..length], from, to);

@@ -20,15 +20,13 @@ use crate::store::{Alert, Event, Store};
 /// How many events a front end may be behind before it misses some.
 const UNHEARD: usize = 100;
 
-/// What a bot has to do with the readings.
+/// What a bot does with the readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// It stores what it measures, and weighs it.
     Keeper,
-    /// Another bot of this machine does; this one only asks and answers.
+    /// Another bot does; this one only asks and answers.
     Guest,
-    /// It asks about another machine, and shows what that one has stored.
-    Elsewhere,
 }
 
 /// The running bot.
@@ -44,7 +42,8 @@ pub struct App {
     role: Role,
     /// Where the status page is, if there is one.
     pub page: OnceLock<SocketAddr>,
-    sampler: Arc<Mutex<Sampler>>,
+    /// None if it asks about another machine, and shows what that one has stored.
+    sampler: Option<Arc<Mutex<Box<dyn Sampler>>>>,
     watching: sync::Mutex<sampling::Watching>,
     outage: watch::Sender<Option<Vec<Alert>>>,
     reading: watch::Sender<Arc<Reading>>,
@@ -57,7 +56,7 @@ impl App {
     /// Puts the parts together and makes the first reading.
     pub async fn start(
         store: Arc<Store>,
-        sampler: Sampler,
+        sampler: Option<Box<dyn Sampler>>,
         clock: Clock,
         settings: Settings,
         data_dir: Option<PathBuf>,
@@ -70,7 +69,7 @@ impl App {
             data_dir,
             role,
             page: OnceLock::new(),
-            sampler: Arc::new(Mutex::new(sampler)),
+            sampler: sampler.map(|sampler| Arc::new(Mutex::new(sampler))),
             watching: sync::Mutex::default(),
             outage: watch::Sender::default(),
             reading: watch::Sender::default(),
@@ -88,10 +87,10 @@ impl App {
 
     /// Holds a made-up value from the next reading on; false where values are real.
     pub fn hold(&self, metric: Metric, value: Option<f64>) -> bool {
-        self.sampler
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .hold(metric, value)
+        self.sampler.as_ref().is_some_and(|sampler| {
+            let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
+            sampler.hold(metric, value)
+        })
     }
 
     /// The open alerts, the newest first; those in memory while nothing can be stored. If the database does not say, there
@@ -165,8 +164,8 @@ impl App {
         let settings = Settings::default();
         let store = Store::open(config, settings.keep, receivers, None);
         let clock = Clock::virtual_after(None);
-        Self::start(store, Sampler::fake(1), clock, settings, None, Role::Keeper)
-            .await
-            .unwrap()
+        let fake = Box::new(crate::sampler::Fake::new(1));
+        let app = Self::start(store, Some(fake), clock, settings, None, Role::Keeper);
+        app.await.unwrap()
     }
 }

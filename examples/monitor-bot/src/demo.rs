@@ -1,7 +1,9 @@
 //! `--demo`: the life of a database in a minute, in a temporary folder.
 
+use std::fmt::Display;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dbm_core::prelude::*;
@@ -9,9 +11,9 @@ use dbm_core::prelude::*;
 use crate::app::{App, Role};
 use crate::clock::Clock;
 use crate::commands::Caller;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::front::Screen;
-use crate::sampler::Sampler;
+use crate::sampler::Fake;
 use crate::settings::Settings;
 use crate::store::Store;
 
@@ -33,15 +35,6 @@ impl Schema for FirstRelease {
         db.execute_batch(include_str!("../schema/1.0.0.sql"))
             .await?;
         db.execute_batch(READINGS).await
-    }
-
-    async fn migrate_db(
-        &self,
-        _: &mut WriteTransaction,
-        _: &Version,
-        _: &Version,
-    ) -> dbm_core::Result<bool> {
-        Ok(false)
     }
 }
 
@@ -75,7 +68,7 @@ pub async fn run(screen: Screen) -> Result<()> {
     let folder = tempfile::Builder::new()
         .prefix("monitor-bot-demo-")
         .tempdir()
-        .map_err(|error| Error::refused(format!("No temporary folder can be made: {error}.")))?;
+        .map_err(|error| refused!("No temporary folder can be made: {error}."))?;
     let demo = Demo {
         screen,
         config: Config::new(folder.path()).db_name("monitor.db"),
@@ -95,11 +88,17 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
+    /// The database as today's program opens it.
+    fn store(&self) -> Arc<Store> {
+        let keep = Settings::default().keep;
+        Store::open(self.config.clone(), keep, Vec::new(), None)
+    }
+
     async fn first_release(&self) -> Result<()> {
         self.step("1. A database as the first release made it")
             .await?;
         let old = FirstRelease::create(self.config.clone()).await?;
-        self.say(&format!(
+        self.say(format_args!(
             "Schema {}: 30 readings of three values each, one process.",
             old.get_version().await?
         ))?;
@@ -118,21 +117,16 @@ impl Demo<'_> {
         self.step("3. A release whose migration deletes every reading, and then fails")
             .await?;
         match BrokenRelease::create(self.config.clone()).await {
-            Ok(_) => return Err(Error::refused("The broken migration went through.")),
-            Err(error) => self.say(&format!("It did not start: {error}"))?,
+            Ok(_) => return Err(refused!("The broken migration went through.")),
+            Err(error) => self.say(format_args!("It did not start: {error}"))?,
         }
         self.contents(", as before").await
     }
 
     async fn contents(&self, remark: &str) -> Result<()> {
-        let store = Store::open(
-            self.config.clone(),
-            Settings::default().keep,
-            Vec::new(),
-            None,
-        );
+        let store = self.store();
         let (schema, facts) = (store.get_version().await?, store.facts().await?);
-        self.say(&format!(
+        self.say(format_args!(
             "Schema {schema}{remark}: {} readings, {} watched process.",
             facts.readings,
             store.watches().await?.len()
@@ -143,22 +137,10 @@ impl Demo<'_> {
     async fn alert(&self) -> Result<()> {
         self.step("4. An alert is raised and acknowledged (on made-up metrics)")
             .await?;
-        let store = Store::open(
-            self.config.clone(),
-            Settings::default().keep,
-            Vec::new(),
-            None,
-        );
+        let store = self.store();
         let clock = Clock::virtual_after(store.last_sample().await?);
-        let app = App::start(
-            store,
-            Sampler::fake(1),
-            clock,
-            Settings::default(),
-            None,
-            Role::Keeper,
-        )
-        .await?;
+        let (fake, settings) = (Box::new(Fake::new(1)), Settings::default());
+        let app = App::start(store, Some(fake), clock, settings, None, Role::Keeper).await?;
         for line in [
             "fake memory 97",
             "wait 30s",
@@ -167,20 +149,23 @@ impl Demo<'_> {
             "history memory 10m",
             "alerts",
         ] {
-            self.say(&format!("bot> {line}"))?;
+            self.say(format_args!("bot> {line}"))?;
             self.screen.answer(&app, &Caller::console(), line).await??;
             self.pause(1).await;
         }
         self.step("5. Closing: what runs is finished, the log is folded in, no side files stay")
             .await?;
         app.store.close().await?;
-        self.say(&format!("Status: {:?}.", app.store.status()))?;
+        self.say(format_args!("Status: {:?}.", app.store.status()))?;
         self.files()
     }
 
     async fn step(&self, title: &str) -> Result<()> {
         self.pause(3).await;
-        self.say(&format!("\n{title}\n{}", "─".repeat(title.chars().count())))
+        self.say(format_args!(
+            "\n{title}\n{}",
+            "─".repeat(title.chars().count())
+        ))
     }
 
     /// For those who read along.
@@ -191,17 +176,17 @@ impl Demo<'_> {
     }
 
     fn files(&self) -> Result<()> {
-        let unreadable = |error| Error::refused(format!("The folder cannot be listed: {error}."));
+        let unreadable = |error| refused!("The folder cannot be listed: {error}.");
         let mut names = Vec::new();
         for entry in std::fs::read_dir(self.folder).map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.file_name();
             names.push(name.to_string_lossy().into_owned());
         }
         names.sort();
-        self.say(&format!("Files: {}", names.join(", ")))
+        self.say(format_args!("Files: {}", names.join(", ")))
     }
 
-    fn say(&self, text: &str) -> Result<()> {
-        self.screen.write(&format!("{text}\n"))
+    fn say(&self, text: impl Display) -> Result<()> {
+        self.screen.line(text)
     }
 }

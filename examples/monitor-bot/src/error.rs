@@ -20,12 +20,21 @@ pub enum Error {
     Unwritable(io::ErrorKind),
 }
 
-impl Error {
-    /// A refusal with its reason, a whole sentence.
-    pub fn refused(reason: impl Into<String>) -> Self {
-        Self::Refused(reason.into())
-    }
+/// A refusal with its reason, a whole sentence, as `format!` takes it.
+macro_rules! refused {
+    ($($reason:tt)*) => {
+        $crate::error::Error::Refused(format!($($reason)*))
+    };
+}
 
+/// Returns with a refusal.
+macro_rules! refuse {
+    ($($reason:tt)*) => {
+        return Err(refused!($($reason)*))
+    };
+}
+
+impl Error {
     /// The reason alone, to go on a sentence.
     pub fn reason(&self) -> String {
         match self {

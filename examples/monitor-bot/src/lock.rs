@@ -4,13 +4,12 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Takes the folder, unless another bot has it. It is free again when the file is closed, however the process ends.
 pub fn lock(folder: &Path) -> Result<Option<File>> {
     let path = folder.join("monitor.lock");
-    let unusable =
-        |error: io::Error| Error::refused(format!("{} cannot be used: {error}.", path.display()));
+    let unusable = |error: io::Error| refused!("{} cannot be used: {error}.", path.display());
     fs::create_dir_all(folder).map_err(unusable)?;
     let mut options = File::options();
     options.write(true).create(true).truncate(false);

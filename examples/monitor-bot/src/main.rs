@@ -6,11 +6,13 @@
 // A program has no outside that its items could be hidden from.
 #![allow(unreachable_pub)]
 
+#[macro_use]
+mod error;
+
 mod app;
 mod clock;
 mod commands;
 mod demo;
-mod error;
 mod front;
 mod lock;
 mod metric;
@@ -41,7 +43,7 @@ use error::{Error, Result};
 use front::script::Script;
 use front::{Ending, Screen, complain};
 use options::Options;
-use sampler::Sampler;
+use sampler::{Fake, Machine, Sampler};
 use serve::PATIENCE;
 use settings::Settings;
 use store::Store;
@@ -94,7 +96,7 @@ async fn run(options: &Options) -> Result<Ending> {
     if options.write_config {
         let file = file.unwrap_or_else(|| "monitor-bot.toml".into());
         Settings::write_defaults(&file)?;
-        screen.write(&format!("monitor-bot: wrote {}\n", file.display()))?;
+        screen.line(format_args!("monitor-bot: wrote {}", file.display()))?;
         return Ok(Ending::Done);
     }
     let settings = match file {
@@ -102,9 +104,9 @@ async fn run(options: &Options) -> Result<Ending> {
         _ => Settings::default(),
     };
     if options.host.is_some() && options.has_prompt() {
-        return Err(Error::refused(
-            "--host asks about another machine, and has no prompt: echo \"alerts\" | monitor-bot --host …",
-        ));
+        refuse!(
+            "--host asks about another machine, and has no prompt: echo \"alerts\" | monitor-bot --host …"
+        );
     }
     // A script that cannot be read ends the run before anything is touched.
     let script = options
@@ -113,34 +115,33 @@ async fn run(options: &Options) -> Result<Ending> {
         .map(|path| Script::read(path, screen))
         .transpose()?;
 
-    let lock = data_dir.as_deref().map(lock::lock).transpose()?.flatten();
+    // What is only asked about another machine needs no folder of this one.
+    let folder = data_dir.as_deref().filter(|_| options.host.is_none());
+    let lock = folder.map(lock::lock).transpose()?.flatten();
     let is_guest = data_dir.is_some() && lock.is_none();
     if let Some(folder) = &data_dir
         && is_guest
         && (options.is_lasting() || options.fake_metrics)
     {
-        return Err(Error::refused(format!(
+        refuse!(
             "Another monitor-bot stores its readings in {}. Stop that one first, or give this one a folder of its own with \
              --data-dir. To ask that one, pipe commands in: echo status | monitor-bot",
             folder.display()
-        )));
+        );
     }
 
     let store = place::open(options, &settings).await?;
-    let role = match options.host {
-        Some(_) => Role::Elsewhere,
-        None if is_guest => Role::Guest,
-        None => Role::Keeper,
-    };
+    let role = if is_guest { Role::Guest } else { Role::Keeper };
     let started = start(options, Arc::clone(&store), settings, role).await;
     let mut beside = JoinSet::new();
     let ending = match &started {
         Ok(app) => serve::serve(options, app, &mut beside, script, screen).await,
         Err(error) => Err(error.clone()),
     };
-    store.close_within(PATIENCE).await.map_err(|error| {
-        Error::refused(format!("The database was not closed in order: {error}"))
-    })?;
+    store
+        .close_within(PATIENCE)
+        .await
+        .map_err(|error| refused!("The database was not closed in order: {error}"))?;
     // What does not end by itself is ended when the set is dropped.
     let _ = timeout(PATIENCE, async {
         while beside.join_next().await.is_some() {}
@@ -150,10 +151,12 @@ async fn run(options: &Options) -> Result<Ending> {
     if let Ok(app) = started
         && !screen.is_json()
     {
-        screen.write(&format!(
-            "monitor-bot: closed in order, {} reading{} stored.\n",
-            app.stored(),
-            if app.stored() == 1 { "" } else { "s" }
+        let count = match app.stored() {
+            1 => "1 reading".to_owned(),
+            count => format!("{count} readings"),
+        };
+        screen.line(format_args!(
+            "monitor-bot: closed in order, {count} stored."
         ))?;
     }
     Ok(ending)
@@ -166,16 +169,14 @@ async fn start(
     settings: Settings,
     role: Role,
 ) -> Result<Arc<App>> {
-    let (sampler, clock) = if options.fake_metrics {
-        (
-            Sampler::fake(options.seed),
-            Clock::virtual_after(store.last_sample().await?),
-        )
-    } else {
-        (
-            tokio::task::block_in_place(Sampler::machine)?,
-            Clock::System,
-        )
+    let sampler: Option<Box<dyn Sampler>> = match options.host {
+        Some(_) => None,
+        None if options.fake_metrics => Some(Box::new(Fake::new(options.seed))),
+        None => Some(Box::new(tokio::task::block_in_place(Machine::new)?)),
+    };
+    let clock = match options.fake_metrics {
+        true => Clock::virtual_after(store.last_sample().await?),
+        false => Clock::System,
     };
     let data_dir = options.data_dir();
     App::start(store, sampler, clock, settings, data_dir, role).await

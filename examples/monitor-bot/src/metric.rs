@@ -3,13 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::span::rough;
 
 /// A measured quantity, apart from *which one* of several (a core, a disk, a process).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
 pub enum Kind {
     /// Processor time in use, in all or of one core.
     Cpu,
@@ -57,60 +58,43 @@ pub enum Unit {
     Running,
 }
 
-const KINDS: [(Kind, &str, &str, Unit); 12] = [
-    (Kind::Cpu, "cpu", "CPU", Unit::Percent),
-    (Kind::Load, "load", "Load", Unit::Number),
-    (Kind::Memory, "memory", "Memory", Unit::Percent),
-    (Kind::Swap, "swap", "Swap", Unit::Percent),
-    (Kind::Disk, "disk", "Disk", Unit::Percent),
-    (Kind::Rx, "rx", "Received", Unit::ByteRate),
-    (Kind::Tx, "tx", "Sent", Unit::ByteRate),
-    (
-        Kind::Temperature,
-        "temperature",
-        "Temperature",
-        Unit::Celsius,
-    ),
-    (Kind::Uptime, "uptime", "Uptime", Unit::Seconds),
-    (Kind::Process, "process", "Process", Unit::Running),
-    (
-        Kind::ProcessCpu,
-        "process_cpu",
-        "Process CPU",
-        Unit::Percent,
-    ),
-    (
-        Kind::ProcessMemory,
-        "process_memory",
-        "Process memory",
-        Unit::Bytes,
-    ),
-];
-
 impl Kind {
-    /// The names of all kinds, as they are typed.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        KINDS.iter().map(|(_, name, ..)| *name)
+    /// The name that is typed and stored, the name on a screen, and how values are to be read.
+    fn entry(self) -> (&'static str, &'static str, Unit) {
+        match self {
+            Self::Cpu => ("cpu", "CPU", Unit::Percent),
+            Self::Load => ("load", "Load", Unit::Number),
+            Self::Memory => ("memory", "Memory", Unit::Percent),
+            Self::Swap => ("swap", "Swap", Unit::Percent),
+            Self::Disk => ("disk", "Disk", Unit::Percent),
+            Self::Rx => ("rx", "Received", Unit::ByteRate),
+            Self::Tx => ("tx", "Sent", Unit::ByteRate),
+            Self::Temperature => ("temperature", "Temperature", Unit::Celsius),
+            Self::Uptime => ("uptime", "Uptime", Unit::Seconds),
+            Self::Process => ("process", "Process", Unit::Running),
+            Self::ProcessCpu => ("process_cpu", "Process CPU", Unit::Percent),
+            Self::ProcessMemory => ("process_memory", "Process memory", Unit::Bytes),
+        }
     }
 
-    fn entry(self) -> &'static (Kind, &'static str, &'static str, Unit) {
-        // KINDS is written in the order of the enum; a test holds it to that.
-        &KINDS[self as usize]
+    /// The names of all kinds, as they are typed.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::value_variants().iter().map(|kind| kind.name())
     }
 
     /// The name that is typed and stored.
     pub fn name(self) -> &'static str {
-        self.entry().1
+        self.entry().0
     }
 
     /// The name on a screen.
     pub fn title(self) -> &'static str {
-        self.entry().2
+        self.entry().1
     }
 
     /// How its values are to be read.
     pub fn unit(self) -> Unit {
-        self.entry().3
+        self.entry().2
     }
 
     /// The least and the greatest value it can have.
@@ -193,20 +177,13 @@ pub fn rounded(value: f64) -> f64 {
 
 /// An amount of bytes in the largest unit that keeps it above one.
 pub fn bytes(value: f64) -> String {
-    const STEPS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if value < 1024.0 {
         return format!("{value:.0} B");
     }
-    let mut rest = value;
-    let mut unit = "B";
-    for step in STEPS {
-        if rest < 1024.0 {
-            break;
-        }
-        rest /= 1024.0;
-        unit = step;
-    }
-    format!("{rest:.1} {unit}")
+    let unit = ((value.log2() / 10.0) as usize).min(UNITS.len());
+    let value = value / 1024_f64.powi(unit as i32);
+    format!("{value:.1} {}", UNITS[unit - 1])
 }
 
 impl FromStr for Metric {
@@ -217,17 +194,12 @@ impl FromStr for Metric {
             Some((name, part)) => (name, Some(part)),
             None => (text, None),
         };
-        let kind = KINDS
-            .iter()
-            .find(|(_, known, ..)| known.eq_ignore_ascii_case(name))
-            .map(|(kind, ..)| *kind)
-            .ok_or_else(|| {
-                let names: Vec<_> = Kind::names().collect();
-                Error::refused(format!(
-                    "There is no metric “{name}”. Known are: {}.",
-                    names.join(", ")
-                ))
-            })?;
+        let mut kinds = Kind::value_variants().iter();
+        let kind = kinds.find(|kind| kind.name().eq_ignore_ascii_case(name));
+        let kind = *kind.ok_or_else(|| {
+            let names = Kind::names().collect::<Vec<_>>().join(", ");
+            refused!("There is no metric “{name}”. Known are: {names}.")
+        })?;
         let part = part.map(checked_part).transpose()?;
         Ok(Self { kind, part })
     }
@@ -237,15 +209,13 @@ impl FromStr for Metric {
 pub fn checked_part(part: &str) -> Result<String, Error> {
     let part = part.trim();
     if part.is_empty() {
-        return Err(Error::refused("A name cannot be empty."));
+        refuse!("A name cannot be empty.");
     }
     if part.len() > LONGEST_PART {
-        return Err(Error::refused(format!(
-            "A name has at most {LONGEST_PART} bytes."
-        )));
+        refuse!("A name has at most {LONGEST_PART} bytes.");
     }
     if part.chars().any(char::is_control) {
-        return Err(Error::refused("A name cannot hold control characters."));
+        refuse!("A name cannot hold control characters.");
     }
     Ok(part.to_owned())
 }
@@ -268,17 +238,6 @@ impl From<Metric> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_table_of_kinds_is_in_the_order_of_the_enum() {
-        for (index, (kind, name, title, unit)) in KINDS.iter().enumerate() {
-            assert_eq!(*kind as usize, index);
-            assert_eq!(
-                (kind.name(), kind.title(), kind.unit()),
-                (*name, *title, *unit)
-            );
-        }
-    }
 
     #[test]
     fn names_are_read_back_as_written() {

@@ -97,11 +97,8 @@ impl Options {
 
     /// Where the data are; none for a made-up machine that need not be remembered.
     pub fn data_dir(&self) -> Option<PathBuf> {
-        match &self.data_dir {
-            Some(given) => Some(given.clone()),
-            None if self.fake_metrics => None,
-            None => Some(usual_data_dir()),
-        }
+        let usual = || (!self.fake_metrics).then(usual_data_dir);
+        self.data_dir.clone().or_else(usual)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dbm_core::prelude::*;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::front;
 use crate::options::Options;
 use crate::settings::{Secret, Settings};
@@ -19,9 +19,9 @@ pub async fn open(options: &Options, settings: &Settings) -> Result<Arc<Store>> 
     let server = options.database.as_ref();
     let server = server.or(settings.database.url.as_ref());
     if server.is_none() && options.host.is_some() {
-        return Err(Error::refused(
-            "--host is for machines that share a database on a server: name it with --database.",
-        ));
+        refuse!(
+            "--host is for machines that share a database on a server: name it with --database."
+        );
     }
     let data_dir = options.data_dir();
     let store = match server {
@@ -34,7 +34,7 @@ pub async fn open(options: &Options, settings: &Settings) -> Result<Arc<Store>> 
     store.ensure_ready().await.map_err(|error| {
         let folder = data_dir.filter(|_| server.is_none());
         let place = folder.map_or_else(String::new, |folder| format!(" in {}", folder.display()));
-        Error::refused(format!("The database{place} cannot be opened: {error}"))
+        refused!("The database{place} cannot be opened: {error}")
     })?;
     Ok(store)
 }
@@ -69,7 +69,7 @@ fn on_server(
         .or_else(|| settings.database.host.clone());
     let host = host.or_else(own_name).filter(|host| !host.is_empty());
     let host = host.ok_or_else(|| {
-        Error::refused("This machine has no name: give it one with host in [database].")
+        refused!("This machine has no name: give it one with host in [database].")
     })?;
     // One machine stores little, and asks little.
     let postgres = dbm_postgres::Postgres::new(server.reveal())?.connections(4);
@@ -81,7 +81,7 @@ fn on_server(
 
 #[cfg(not(feature = "postgres"))]
 fn on_server(_: &Secret, _: &Options, _: &Settings, _: Vec<Receiver>) -> Result<Arc<Store>> {
-    Err(Error::refused(
-        "This program was built without `--features postgres`, so it has no database on a server.",
+    Err(refused!(
+        "This program was built without `--features postgres`, so it has no database on a server."
     ))
 }

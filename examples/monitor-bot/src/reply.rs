@@ -47,19 +47,19 @@ pub enum Tone {
 /// Rows and columns.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    /// The heads; a column of numbers stands right.
-    pub columns: Vec<(&'static str, Side)>,
-    /// As many cells in each row as there are columns.
+    /// As many as there are cells in a row.
+    pub columns: Vec<Column>,
+    /// From top to bottom.
     pub rows: Vec<Vec<Cell>>,
 }
 
-/// Where a column stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+/// The head of a column, and where it stands.
+#[derive(Debug, Clone, Copy)]
+pub enum Column {
     /// For words.
-    Left,
+    Left(&'static str),
     /// For numbers.
-    Right,
+    Right(&'static str),
 }
 
 /// One field of a table.
@@ -127,8 +127,8 @@ impl Reply {
 }
 
 impl Table {
-    /// A table of words, or of numbers where the side says so.
-    pub fn new(columns: impl Into<Vec<(&'static str, Side)>>) -> Self {
+    /// A table without rows.
+    pub fn new(columns: impl Into<Vec<Column>>) -> Self {
         Self {
             columns: columns.into(),
             rows: Vec::new(),

@@ -7,12 +7,9 @@ use dbm_core::prelude::*;
 use tokio::task::JoinSet;
 
 use crate::app::App;
-use crate::error::{Error, Result};
-use crate::front::console::Console;
-use crate::front::headless::Headless;
-use crate::front::lines::Lines;
+use crate::error::Result;
 use crate::front::script::Script;
-use crate::front::{Ending, FrontEnd, Screen, webhook};
+use crate::front::{Ending, Screen, complain, console, headless, lines, webhook};
 use crate::options::Options;
 
 /// How long calls that run when the bot is told to stop may go on.
@@ -20,10 +17,6 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs one front end, with sampling and others beside it, until whoever is served or the operating system has
 /// had enough.
-#[cfg_attr(
-    not(any(feature = "web", feature = "discord")),
-    allow(unused_variables)
-)]
 pub async fn serve(
     options: &Options,
     app: &Arc<App>,
@@ -34,23 +27,21 @@ pub async fn serve(
     let (prompt, lasting) = (options.has_prompt(), options.is_lasting());
     #[cfg(feature = "web")]
     if let Some(web) = page(options, app, lasting).await? {
-        beside.spawn(ignore_ending(web.run(Arc::clone(app))));
+        beside.spawn(web.run(Arc::clone(app)));
     }
     #[cfg(feature = "discord")]
     if lasting
         && let Some(discord) =
             crate::front::discord::Discord::from_env(app.settings.discord.clone())
     {
-        beside.spawn(ignore_ending(discord.run(Arc::clone(app))));
+        beside.spawn(discord.run(Arc::clone(app)));
     }
     #[cfg(not(feature = "discord"))]
     if lasting && std::env::var_os("DISCORD_TOKEN").is_some_and(|token| !token.is_empty()) {
-        crate::front::complain(
-            "DISCORD_TOKEN is set, but this program was built without `--features discord`.",
-        );
+        complain("DISCORD_TOKEN is set, but this program was built without `--features discord`.");
     }
     if lasting && let Some(url) = &app.settings.heartbeat.url {
-        let wrong = |error| Error::refused(format!("heartbeat in the configuration: {error}"));
+        let wrong = |error| refused!("heartbeat in the configuration: {error}");
         let address = url.address().map_err(wrong)?;
         beside.spawn(webhook::heartbeat(Arc::clone(app), address));
     }
@@ -59,18 +50,14 @@ pub async fn serve(
         beside.spawn(Arc::clone(app).collect());
     }
     let served = async {
-        let app = Arc::clone(app);
         match script {
             Some(script) => script.run(app).await,
-            None if options.headless => Headless { screen }.run(app).await,
+            None if options.headless => Ok(headless::run(screen, app).await),
             None if prompt => {
-                let history = app
-                    .data_dir
-                    .as_ref()
-                    .map(|directory| directory.join("typed.txt"));
-                Console::open(screen, history)?.run(app).await
+                let history = app.data_dir.as_ref().map(|data| data.join("typed.txt"));
+                console::run(screen, history, app).await
             }
-            None => Lines { screen }.run(app).await,
+            None => lines::run(screen, app).await,
         }
     };
     tokio::select! {
@@ -83,12 +70,6 @@ pub async fn serve(
             Ok(closed.map(|()| Ending::Done)?)
         }
     }
-}
-
-/// A front end that fails has said why, and the bot goes on without it.
-#[cfg(any(feature = "web", feature = "discord"))]
-async fn ignore_ending(front: impl Future<Output = Result<Ending>>) {
-    let _ = front.await;
 }
 
 /// The status page, where one is wanted. Only an address that was asked for by name has to be free.
@@ -106,7 +87,7 @@ async fn page(
         None => match Web::bind(usual.address).await {
             Ok(web) => web,
             Err(error) => {
-                crate::front::complain(format!(
+                complain(format!(
                     "{error} Choose another one with --web, or none with --no-web."
                 ));
                 return Ok(None);

@@ -1,5 +1,11 @@
 //! The configuration file: TOML, every line optional.
 
+// What is of a feature can be configured without it.
+#![cfg_attr(
+    not(all(feature = "discord", feature = "postgres", feature = "web")),
+    allow(dead_code)
+)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -9,7 +15,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::span::Span;
 
 /// The file with every default, as it is written on demand.
@@ -26,10 +32,8 @@ pub struct Settings {
     /// Where they are kept.
     pub database: Database,
     /// The status page.
-    #[cfg_attr(not(feature = "web"), allow(dead_code))]
     pub web: Web,
     /// The connection to Discord.
-    #[cfg_attr(not(feature = "discord"), allow(dead_code))]
     pub discord: Discord,
     /// Where else alerts are told, by name.
     pub webhook: BTreeMap<String, Webhook>,
@@ -64,14 +68,12 @@ pub struct Database {
     /// Its address; without one the history is in a file.
     pub url: Option<Secret>,
     /// What this machine is called there; without a name it is that of the machine.
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
     pub host: Option<String>,
 }
 
 /// The status page.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[cfg_attr(not(feature = "web"), allow(dead_code))]
 pub struct Web {
     /// Whether there is one.
     pub enabled: bool,
@@ -84,7 +86,6 @@ pub struct Web {
 /// The connection to Discord.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[cfg_attr(not(feature = "discord"), allow(dead_code))]
 pub struct Discord {
     /// Where alerts are told.
     pub channel: Option<u64>,
@@ -194,53 +195,42 @@ impl Default for Retention {
 impl Settings {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).map_err(|error| unusable(path, &error))?;
+        let unusable = |error: &dyn fmt::Display| {
+            let (file, error) = (path.display(), error.to_string());
+            refused!(
+                "The configuration {file} cannot be used: {}",
+                error.trim_end()
+            )
+        };
+        let text = fs::read_to_string(path).map_err(|error| unusable(&error))?;
         let settings: Self = toml::from_str(&text).map_err(|error| {
             // The whole error would quote a line that may hold a secret.
             let before = &text[..error.span().map_or(0, |span| span.start)];
             let line = before.matches('\n').count() + 1;
-            unusable(path, &format!("line {line}: {}", error.message()))
+            unusable(&format!("line {line}: {}", error.message()))
         })?;
-        settings.check().map_err(|error| unusable(path, &error))?;
+        settings.check().map_err(|error| unusable(&error))?;
         Ok(settings)
     }
 
     /// Writes a file with every default; never over one that is there.
     pub fn write_defaults(path: &Path) -> Result<()> {
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(|error| unwritable(path, &error))?;
-        }
-        let mut file = fs::File::create_new(path).map_err(|error| unwritable(path, &error))?;
-        file.write_all(DEFAULT_FILE.as_bytes())
-            .map_err(|error| unwritable(path, &error))
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let file = path.display();
+        fs::create_dir_all(directory)
+            .and_then(|()| fs::File::create_new(path)?.write_all(DEFAULT_FILE.as_bytes()))
+            .map_err(|error| refused!("The configuration {file} cannot be written: {error}."))
     }
 
     fn check(&self) -> Result<()> {
         if self.collect.every > Span::seconds(60) {
-            return Err(Error::refused("collect.every is 60s at most."));
+            refuse!("collect.every is 60s at most.");
         }
         if self.keep.samples > self.keep.minutes || self.keep.minutes > self.keep.hours {
-            return Err(Error::refused(
-                "keep.samples, keep.minutes and keep.hours go from short to long.",
-            ));
+            refuse!("keep.samples, keep.minutes and keep.hours go from short to long.");
         }
         Ok(())
     }
-}
-
-fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::refused(format!(
-        "The configuration {} cannot be used: {}",
-        path.display(),
-        error.to_string().trim_end()
-    ))
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> Error {
-    Error::refused(format!(
-        "The configuration {} cannot be written: {error}.",
-        path.display()
-    ))
 }
 
 #[cfg(test)]

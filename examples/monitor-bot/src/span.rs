@@ -50,18 +50,16 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let unclear = || {
-            Error::refused(format!(
-                "“{text}” is not a length of time. Write it like 30s, 10m, 2h, 7d or 1h30m."
-            ))
+            refused!("“{text}” is not a length of time. Write it like 30s, 10m, 2h, 7d or 1h30m.")
         };
         let read = text.trim().to_ascii_lowercase().parse::<jiff::Span>();
         let days = SpanRelativeTo::days_are_24_hours();
         let seconds = read.and_then(|span| span.total((Unit::Second, days)));
         match seconds.map_err(|_| unclear())? {
             seconds if seconds < 1.0 => Err(unclear()),
-            seconds if seconds > f64::from(Self::MAX.0) => Err(Error::refused(format!(
-                "“{text}” is too long: ten years is the most."
-            ))),
+            seconds if seconds > f64::from(Self::MAX.0) => {
+                Err(refused!("“{text}” is too long: ten years is the most."))
+            }
             seconds => Ok(Self(seconds as u32)),
         }
     }

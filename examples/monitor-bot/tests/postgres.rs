@@ -83,6 +83,22 @@ fn two_machines_share_a_server_and_each_has_its_own_history() {
 }
 
 #[test]
+fn another_machine_is_asked_about_without_a_folder_or_a_lock_of_this_one() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    runs(machine(&database, "one").path(), "wait 1m\n");
+    let folder = tempfile::tempdir().unwrap();
+    let none = folder.path().join("none");
+    let mut guest = bot();
+    guest.arg("--data-dir").arg(&none);
+    guest.args(["--host", "one", "--database", &database.description()]);
+    let asked = guest.write_stdin("status\n").assert().success();
+    let told = String::from_utf8_lossy(&asked.get_output().stdout).into_owned();
+    assert!(told.starts_with("one · "), "{told}");
+    assert!(!none.exists());
+}
+
+#[test]
 fn what_is_of_a_file_is_refused_on_a_server_in_a_sentence() {
     let Some(server) = shared() else { return };
     let database = server.database();

@@ -11,10 +11,12 @@
     reason = "of the modules of the program it uses a part"
 )]
 
-#[path = "../src/clock.rs"]
-mod clock;
+#[macro_use]
 #[path = "../src/error.rs"]
 mod error;
+
+#[path = "../src/clock.rs"]
+mod clock;
 #[path = "../src/metric.rs"]
 mod metric;
 #[path = "../src/rules/mod.rs"]
@@ -33,7 +35,7 @@ use std::path::Path;
 
 use dbm_core::prelude::*;
 
-use sampler::{Reading, Sampler};
+use sampler::{Fake, Reading, Sampler};
 use settings::Retention;
 use store::{Store, Unstored};
 
@@ -80,7 +82,7 @@ async fn record(store: &Store, reading: &Reading) {
 /// Runs for an hour of readings; gives what each reading has written, and what everything together has in a minute.
 async fn an_hour(folder: &Path, watched: usize) -> (u64, u64) {
     let names: Vec<_> = (0..watched).map(|name| format!("name-{name}")).collect();
-    let mut sampler = Sampler::fake(1);
+    let mut sampler = Fake::new(1);
     let config = Config::new(folder).job_workers(0);
     let fast = config.clone().durability(Durability::Off);
     let store = Store::open(fast, Retention::default(), Vec::new(), None);

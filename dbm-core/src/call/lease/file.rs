@@ -110,7 +110,14 @@ impl<'a> FileLease<'a> {
         let share_policy = (!alone).then_some(&site.share_policy);
         let session = new_session(&engine.writer.conn, access, site);
         let frame = Frame::outermost(gate.id, engine, session, during_init);
-        let mut permit = engine.writer.acquire(&frame, share_policy).await?;
+        let may_autocommit = || {
+            let is_unwrapped = frame.session().is_unwrapped();
+            is_unwrapped && !engine.schema_is_exclusive() && engine.writer.allows_autocommit()
+        };
+        let acquired = engine
+            .writer
+            .acquire(&frame, share_policy, may_autocommit());
+        let mut permit = acquired.await?;
         if access == Access::Connection {
             // Until the schema is read again after it: its body may make constraints that fail only at COMMIT.
             engine.make_schema_exclusive();
@@ -120,8 +127,8 @@ impl<'a> FileLease<'a> {
             permit.make_exclusive();
         }
         frame.session().set_shared(permit.joins);
-        let autocommits =
-            permit.lone && !engine.schema_is_exclusive() && engine.writer.allows_autocommit();
+        // As this: what the permit says was true when the call arrived.
+        let autocommits = permit.autocommits && may_autocommit();
         if engine.stops_halfway() || !(permit.joins || autocommits) {
             frame.session().needs_transaction();
         }

@@ -13,7 +13,9 @@ use crate::engine::guard::{Burnt, Permission};
 use crate::engine::inside;
 use crate::engine::open::is_busy;
 use crate::engine::settings::Settings;
-use crate::engine::statement::{FUSE, Work, Yield, check_text, is_harmless, is_long, run_script};
+use crate::engine::statement::{
+    FUSE, Work, Yield, begins_with, check_text, is_harmless, is_long, run_script,
+};
 use crate::engine::temp_objects::hides_a_table;
 use crate::error::{Error, Result};
 
@@ -316,9 +318,7 @@ fn may_write(read_only: bool) -> Result<()> {
 
 /// Whether a text is a query and nothing else. Not every query begins with this word.
 fn is_select(sql: &str) -> bool {
-    sql.trim_start()
-        .get(..6)
-        .is_some_and(|start| start.eq_ignore_ascii_case("select"))
+    begins_with(sql, "select")
 }
 
 /// The error of a statement that failed. From a text without any SQL, rusqlite makes a statement without a text, which
@@ -360,10 +360,7 @@ fn without_writing<T>(db: &Db, run: impl FnOnce() -> Result<T>) -> Result<T> {
 
 /// A PRAGMA without a value, which SQLite may count as a write: `PRAGMA journal_mode` is one.
 fn only_asks(sql: &str) -> bool {
-    let sql = sql.trim_start();
-    sql.get(..6)
-        .is_some_and(|start| start.eq_ignore_ascii_case("pragma"))
-        && !sql.contains(['=', '('])
+    begins_with(sql, "pragma") && !sql.contains(['=', '('])
 }
 
 pub(super) fn is_interrupt(error: &Error) -> bool {

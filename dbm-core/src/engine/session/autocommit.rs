@@ -20,7 +20,7 @@ use super::attempt::Attempt;
 use super::{Access, HasSession, Session};
 use crate::engine::db::Db;
 use crate::engine::open::is_busy;
-use crate::engine::statement::Work;
+use crate::engine::statement::{Work, begins_with};
 use crate::engine::wal::wal_pages;
 use crate::error::{Error, Result};
 
@@ -156,12 +156,7 @@ impl Drop for LostOnDrop<'_> {
 
 /// Whether a text changes rows and does nothing else. Not every such text begins with one of these words.
 fn changes_rows(sql: &str) -> bool {
-    let sql = sql.trim_start();
-    let starts_with = |word: &str| {
-        sql.get(..word.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(word))
-    };
     ["insert", "update", "delete", "replace"]
         .into_iter()
-        .any(starts_with)
+        .any(|word| begins_with(sql, word))
 }

@@ -18,6 +18,7 @@ use crate::waking::contained;
 struct Request<'a, S> {
     session: &'a Arc<S>,
     share_policy: Option<&'static SharePolicy>,
+    may_autocommit: bool,
     again: Option<Again>,
 }
 
@@ -39,10 +40,12 @@ impl Writer {
         self: &'a Arc<Self>,
         session: &Arc<impl HasSession>,
         share_policy: Option<&'static SharePolicy>,
+        may_autocommit: bool,
     ) -> Result<WriterPermit<'a>> {
         let request = Request {
             session,
             share_policy,
+            may_autocommit,
             again: None,
         };
         match self.arrive(&request)? {
@@ -88,7 +91,7 @@ impl Writer {
         let (id, method) = (request.id(), request.method());
         let exclusive = is_exclusive(request.share_policy);
         let mut spin = Spin::default();
-        let (mut grant, mut lone) = (None, false);
+        let (mut grant, mut autocommits) = (None, false);
         let arrived = loop {
             let spins = spin.wait(&self.contention);
             let arrived = self.note(|scheduler| {
@@ -107,7 +110,7 @@ impl Writer {
                 };
                 let arrived = scheduler.arrive(request.caller(exclusive), Instant::now, queued);
                 if matches!(arrived, Arrived::Runs { .. }) {
-                    lone = scheduler.expects_nobody();
+                    autocommits = scheduler.autocommits();
                     if !exclusive {
                         self.contention.runs_here();
                     }
@@ -121,7 +124,7 @@ impl Writer {
         match (arrived, grant) {
             (Arrived::Runs { joins }, _) => {
                 let mut permit = WriterPermit::new(self, id, joins, exclusive);
-                permit.lone = lone;
+                permit.autocommits = autocommits;
                 Ok(Acquired::AtOnce(permit))
             }
             (Arrived::Queued(arrival), Some(grant)) => Ok(Acquired::Queued(PlaceInQueue {
@@ -144,7 +147,7 @@ impl Writer {
             let Some(joins) = scheduler.claim(caller, Instant::now()) else {
                 return false;
             };
-            (permit.joins, permit.lone) = (joins, scheduler.expects_nobody());
+            (permit.joins, permit.autocommits) = (joins, scheduler.autocommits());
             if !permit.exclusive {
                 self.contention.runs_here();
             }
@@ -167,6 +170,7 @@ impl<S: HasSession> Request<'_, S> {
             id: self.id(),
             method: self.method(),
             exclusive,
+            may_autocommit: self.may_autocommit,
             session: Arc::clone(self.session) as SharedSession,
             again: self.again,
         }

@@ -112,8 +112,8 @@ pub(crate) struct WriterPermit<'a> {
     pub(super) id: CallId,
     /// The transaction is open already; this call gets a savepoint in it.
     pub(crate) joins: bool,
-    /// No transaction is open, and nobody is there to share one with.
-    pub(crate) lone: bool,
+    /// No transaction is open, and nobody is there to share one with. The call commits by itself.
+    pub(crate) autocommits: bool,
     pub(super) exclusive: bool,
     armed: bool,
 }
@@ -124,7 +124,7 @@ impl<'a> WriterPermit<'a> {
             writer: Cow::Borrowed(writer),
             id,
             joins,
-            lone: false,
+            autocommits: false,
             exclusive,
             armed: true,
         }
@@ -145,7 +145,7 @@ impl<'a> WriterPermit<'a> {
             writer: Cow::Owned(Arc::clone(&self.writer)),
             id: self.id,
             joins: self.joins,
-            lone: self.lone,
+            autocommits: self.autocommits,
             exclusive: self.exclusive,
             armed: true,
         }

@@ -1,14 +1,14 @@
 //! Readings: made, weighed, told and stored, one after the other.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{App, Role};
 use crate::error::{Error, Result};
 use crate::rules::State;
-use crate::sampler::Sampler;
+use crate::sampler::{Processes, Sampler};
 use crate::span::Span;
 use crate::store::{Event, EventKind, Unstored};
 
@@ -24,11 +24,11 @@ impl App {
     /// Measures everything, weighs it, and stores it with what it means. What cannot be stored is told all the same, and
     /// stored together with a later reading.
     pub async fn sample(&self) -> Result<()> {
-        if self.role == Role::Elsewhere {
+        let Some(sampler) = &self.sampler else {
             let newest = self.store.newest_reading().await?;
             self.reading.send_replace(Arc::new(newest));
             return Ok(());
-        }
+        };
         let mut watching = self.watching.lock().await;
         let Watching {
             processes,
@@ -39,7 +39,7 @@ impl App {
             *processes = watches.into_iter().map(|watch| watch.name).collect();
         }
         let (at, watched) = (self.clock.now(), processes.clone());
-        let reading = self.look(move |sampler| sampler.read(at, &watched)).await?;
+        let reading = look(sampler, move |sampler| sampler.read(at, &watched)).await?;
         let reading = Arc::new(reading);
         // It is shown even if it cannot be stored; and who learns of the commit finds it here.
         self.reading.send_replace(Arc::clone(&reading));
@@ -59,9 +59,9 @@ impl App {
         }
         let is_raise = |event: &Event| event.what == EventKind::Raised;
         if events.iter().any(is_raise)
-            && let Ok(processes) = self.look(Sampler::busiest).await
+            && let Ok(processes) = look(sampler, |sampler| sampler.processes()).await
         {
-            state.remember(&processes, &mut events);
+            state.remember(&Processes::busiest(processes), &mut events);
         }
         unstored.extend(events.iter().cloned().map(Unstored::new));
         let stored = self.store.record(&reading, state, unstored).await;
@@ -89,20 +89,6 @@ impl App {
             let _ = self.events.send(event);
         }
         stored
-    }
-
-    /// Has the sampler look at the machine, which takes a moment.
-    async fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&mut Sampler) -> T + Send + 'static,
-    ) -> Result<T> {
-        let sampler = Arc::clone(&self.sampler);
-        let looked = tokio::task::spawn_blocking(move || {
-            look(&mut sampler.lock().unwrap_or_else(PoisonError::into_inner))
-        });
-        looked
-            .await
-            .map_err(|error| Error::refused(format!("Measuring failed: {error}.")))
     }
 
     /// Goes on sampling until the bot stops. A reading that fails is reported, and the next one tried; what would be a
@@ -140,12 +126,8 @@ impl App {
     pub async fn wait(&self, span: Span) -> Result<()> {
         /// A long wait makes coarser steps, so that it ends soon.
         const MOST_STEPS: i64 = 720;
-        let step = self
-            .settings
-            .collect
-            .every
-            .as_secs()
-            .max(span.as_secs() / MOST_STEPS);
+        let every = self.settings.collect.every.as_secs();
+        let step = every.max(span.as_secs() / MOST_STEPS);
         let mut left = span.as_secs();
         while left > 0 {
             let next = Span::seconds(u32::try_from(step.min(left)).unwrap_or(1));
@@ -160,6 +142,21 @@ impl App {
     }
 }
 
+/// Has the sampler look at the machine, which takes a moment.
+async fn look<T: Send + 'static>(
+    sampler: &Arc<Mutex<Box<dyn Sampler>>>,
+    look: impl FnOnce(&mut dyn Sampler) -> T + Send + 'static,
+) -> Result<T> {
+    let sampler = Arc::clone(sampler);
+    let looked = tokio::task::spawn_blocking(move || {
+        let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
+        look(sampler.as_mut())
+    });
+    looked
+        .await
+        .map_err(|error| refused!("Measuring failed: {error}."))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -170,7 +167,6 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::commands::event_line;
     use crate::rules::End;
 
     fn full() -> Fault {
@@ -212,7 +208,7 @@ mod tests {
 
     fn told(events: &mut broadcast::Receiver<Event>) -> Vec<String> {
         let told = std::iter::from_fn(|| events.try_recv().ok());
-        told.map(|event| event_line(&event)).collect()
+        told.map(|event| event.to_string()).collect()
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,26 +2,24 @@
 
 use crate::app::App;
 use crate::commands::Caller;
-use crate::error::{Error, Result};
-use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::error::Result;
+use crate::reply::Column::{Left, Right};
+use crate::reply::{Cell, Reply, Table, Tone};
 use crate::span::rough;
 
 pub(super) async fn add(app: &App, caller: &Caller, id: &str) -> Result<Reply> {
-    if app.store.add_admin(id, &caller.id, app.clock.now()).await? {
-        Ok(Reply::line(format!("“{id}” may change things now.")))
-    } else {
-        Ok(Reply::line(format!("“{id}” could change things already.")))
-    }
+    let when = match app.store.add_admin(id, &caller.id, app.clock.now()).await? {
+        true => "may change things now",
+        false => "could change things already",
+    };
+    Ok(Reply::line(format!("“{id}” {when}.")))
 }
 
 pub(super) async fn remove(app: &App, id: &str) -> Result<Reply> {
-    if app.store.remove_admin(id).await? {
-        Ok(Reply::line(format!("“{id}” may change nothing any more.")))
-    } else {
-        Err(Error::refused(format!(
-            "“{id}” is no admin. Type admin list to see who is."
-        )))
+    if !app.store.remove_admin(id).await? {
+        refuse!("“{id}” is no admin. Type admin list to see who is.");
     }
+    Ok(Reply::line(format!("“{id}” may change nothing any more.")))
 }
 
 pub(super) async fn list(app: &App) -> Result<Reply> {
@@ -32,11 +30,7 @@ pub(super) async fn list(app: &App) -> Result<Reply> {
             reply.text("There is no admin: only this machine's own console can change something.")
         );
     }
-    let mut table = Table::new([
-        ("admin", Side::Left),
-        ("added by", Side::Left),
-        ("ago", Side::Right),
-    ]);
+    let mut table = Table::new([Left("admin"), Left("added by"), Right("ago")]);
     for admin in admins {
         table.row([
             admin.id.into(),

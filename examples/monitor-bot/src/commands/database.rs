@@ -4,15 +4,16 @@ use dbm_core::prelude::*;
 use serde_json::json;
 
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metric::bytes;
-use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::reply::Column::Left;
+use crate::reply::{Cell, Reply, Table, Tone};
 
 pub(super) async fn version(app: &App) -> Result<Reply> {
     let schema = app.store.get_version().await?;
     let facts = app.store.facts().await?;
     let program = env!("CARGO_PKG_VERSION");
-    let mut table = Table::new([("", Side::Left), ("", Side::Left)]);
+    let mut table = Table::new([Left(""), Left("")]);
     table.row(["schema".into(), schema.to_string().into()]);
     table.row(["program".into(), program.into()]);
     table.row([facts.system.into(), facts.version.as_str().into()]);
@@ -29,48 +30,34 @@ pub(super) async fn version(app: &App) -> Result<Reply> {
 
 pub(super) async fn check(app: &App) -> Result<Reply> {
     if app.store.is_shared() {
-        return Err(Error::refused(
-            "The database is on a server, and looking after its pages is the server's: pg_amcheck does that.",
-        ));
+        refuse!(
+            "The database is on a server, and looking after its pages is the server's: pg_amcheck does that."
+        );
     }
     let found = app.store.verify().await?;
-    if found.is_sound() {
-        return Ok(Reply::with_data(json!({ "faults": [] })).toned(
-            "The database is sound: every page and every reference was looked at.",
-            Tone::Good,
-        ));
+    if !found.is_sound() {
+        let found = found.to_string().replace('\n', "; ");
+        refuse!("The database is damaged: {found}.");
     }
-    Err(Error::refused(format!(
-        "The database is damaged: {}.",
-        found.to_string().replace('\n', "; ")
-    )))
+    let sound = "The database is sound: every page and every reference was looked at.";
+    Ok(Reply::with_data(json!({ "faults": [] })).toned(sound, Tone::Good))
 }
 
 pub(super) async fn backup(app: &App) -> Result<Reply> {
     if app.store.is_shared() {
-        return Err(Error::refused(
-            "The database is on a server: a copy of it is made there, with pg_dump.",
-        ));
+        refuse!("The database is on a server: a copy of it is made there, with pg_dump.");
     }
     let Some(data) = &app.data_dir else {
-        return Err(Error::refused(
-            "These data are gone at the end anyway: start with --data-dir to keep them.",
-        ));
+        refuse!("These data are gone at the end anyway: start with --data-dir to keep them.");
     };
     let folder = data.join("backups");
-    let unusable = |error: std::io::Error| {
-        Error::refused(format!("{} cannot be used: {error}.", folder.display()))
-    };
+    let unusable =
+        |error: std::io::Error| refused!("{} cannot be used: {error}.", folder.display());
     std::fs::create_dir_all(&folder).map_err(unusable)?;
     let file = folder.join(app.clock.show(app.clock.now(), "monitor-%Y%m%d-%H%M%S.db"));
     let made = app.store.back_up(&file).await;
-    made.map_err(|error| Error::refused(format!("No copy was made. {error}.")))?;
+    made.map_err(|error| refused!("No copy was made. {error}."))?;
     let size = std::fs::metadata(&file).map_err(unusable)?.len();
-    Ok(
-        Reply::with_data(json!({ "file": file, "bytes": size })).text(format!(
-            "Copied to {}, {}.",
-            file.display(),
-            bytes(size as f64)
-        )),
-    )
+    let text = format!("Copied to {}, {}.", file.display(), bytes(size as f64));
+    Ok(Reply::with_data(json!({ "file": file, "bytes": size })).text(text))
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use clap::{CommandFactory, Parser};
 use strsim::osa_distance;
@@ -25,9 +26,8 @@ struct Line {
 }
 
 /// Every command, in the order of help.
-pub fn commands() -> Vec<clap::Command> {
-    Line::command().get_subcommands().cloned().collect()
-}
+pub static COMMANDS: LazyLock<Vec<clap::Command>> =
+    LazyLock::new(|| Line::command().get_subcommands().cloned().collect());
 
 /// How a command is written.
 pub(super) fn usage(command: &clap::Command) -> String {
@@ -37,16 +37,11 @@ pub(super) fn usage(command: &clap::Command) -> String {
 
 /// The command that these words ask for, the first of which are its name.
 pub fn parse(words: &[String]) -> Result<Command> {
-    let is = |command: &clap::Command, count: usize| {
-        let name = words
-            .get(..count)
-            .map(|words| words.join(" ").to_ascii_lowercase());
-        let mut names = command.get_all_aliases().chain([command.get_name()]);
-        name.is_some_and(|given| names.any(|name| name == given))
-    };
-    let found = commands().into_iter().find_map(|command| {
+    let found = COMMANDS.iter().find_map(|command| {
         let count = command.get_name().split(' ').count();
-        is(&command, count).then_some((command, count))
+        let typed = words.get(..count)?.join(" ").to_ascii_lowercase();
+        let mut names = command.get_all_aliases().chain([command.get_name()]);
+        names.any(|name| name == typed).then_some((command, count))
     });
     let (command, count) = found.ok_or_else(|| unclear(&words[0]))?;
     let mut given = words[count..].to_vec();
@@ -64,16 +59,14 @@ pub fn parse(words: &[String]) -> Result<Command> {
         let reason = error.source().and_then(|reason| reason.downcast_ref());
         reason
             .cloned()
-            .unwrap_or_else(|| Error::refused(format!("Write: {}.", usage(&command))))
+            .unwrap_or_else(|| refused!("Write: {}.", usage(command)))
     })
 }
 
 /// The words of a line; quotes keep a word with spaces together.
 pub fn split(line: &str) -> Result<Vec<String>> {
     if line.len() > LONGEST {
-        return Err(Error::refused(format!(
-            "A line has at most {LONGEST} bytes."
-        )));
+        refuse!("A line has at most {LONGEST} bytes.");
     }
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -91,50 +84,54 @@ pub fn split(line: &str) -> Result<Vec<String>> {
         }
     }
     if quote.is_some() {
-        return Err(Error::refused("A quote is not closed."));
+        refuse!("A quote is not closed.");
     }
     words.extend(word);
     Ok(words)
+}
+
+/// What is typed first: commands that are alike have it in common.
+pub fn first_word(command: &clap::Command) -> &str {
+    let name = command.get_name();
+    name.split_once(' ').map_or(name, |(first, _)| first)
 }
 
 /// Whether a line begins as a command does.
 #[cfg(feature = "discord")]
 pub fn is_command(line: &str) -> bool {
     let first = line.split_whitespace().next().map(str::to_lowercase);
-    commands()
+    COMMANDS
         .iter()
-        .any(|command| command.get_name().split(' ').next() == first.as_deref())
+        .any(|command| first.as_deref() == Some(first_word(command)))
 }
 
 /// Why there is no such command: how those are used that begin alike, or which one may have been meant.
 fn unclear(first: &str) -> Error {
     let first: String = first.to_lowercase().chars().take(30).collect();
-    let commands = commands();
-    let word = |command: &clap::Command| command.get_name().split(' ').next().map(str::to_owned);
-    let alike = commands
+    let alike = COMMANDS
         .iter()
-        .filter(|command| word(command).as_ref() == Some(&first));
+        .filter(|command| first_word(command) == first);
     let uses: Vec<_> = alike.map(usage).collect();
     if !uses.is_empty() {
-        return Error::refused(format!("Write: {}.", uses.join(", or: ")));
+        return refused!("Write: {}.", uses.join(", or: "));
     }
-    let near = commands
+    let near = COMMANDS
         .iter()
-        .filter_map(word)
-        .map(|word| (osa_distance(&first, &word), word))
+        .map(first_word)
+        .map(|word| (osa_distance(&first, word), word))
         .filter(|(distance, word)| *distance <= 2 && *distance < word.len())
         .min();
-    Error::refused(match near {
-        Some((_, word)) => format!("There is no command “{first}”. Did you mean “{word}”?"),
-        None => format!("There is no command “{first}”. Type help for a list."),
-    })
+    match near {
+        Some((_, word)) => refused!("There is no command “{first}”. Did you mean “{word}”?"),
+        None => refused!("There is no command “{first}”. Type help for a list."),
+    }
 }
 
 /// What may follow the words `before` and begins with `typed`.
 pub fn completions(before: &str, typed: &str) -> Vec<String> {
     let before: Vec<_> = before.split_whitespace().collect();
     let mut found = Vec::new();
-    for command in commands() {
+    for command in COMMANDS.iter() {
         let names: Vec<_> = command.get_name().split(' ').collect();
         if let Some(next) = names.get(before.len()) {
             if names.starts_with(&before) {
@@ -172,9 +169,7 @@ pub(super) fn held(text: &str) -> Result<Held> {
     match text.parse() {
         Ok(number) if f64::is_finite(number) => Ok(Some(number)),
         _ if text.eq_ignore_ascii_case("off") => Ok(None),
-        _ => Err(Error::refused(format!(
-            "“{text}” is neither a number nor “off”."
-        ))),
+        _ => Err(refused!("“{text}” is neither a number nor “off”.")),
     }
 }
 

@@ -1,9 +1,10 @@
 //! `help`
 
-use super::grammar::{commands, usage};
-use crate::error::{Error, Result};
+use super::grammar::{COMMANDS, usage};
+use crate::error::Result;
 use crate::metric::Kind;
-use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::reply::Column::Left;
+use crate::reply::{Cell, Reply, Table, Tone};
 use crate::rules::GRAMMAR;
 
 const RULES: [&str; 4] = [
@@ -15,20 +16,18 @@ const RULES: [&str; 4] = [
 
 pub(super) fn help(topic: Option<&str>) -> Result<Reply> {
     let topic = topic.unwrap_or_default().to_ascii_lowercase();
-    let mut table = Table::new([("", Side::Left), ("", Side::Left)]);
+    let mut table = Table::new([Left(""), Left("")]);
     let mut data = Vec::new();
-    for command in commands() {
+    for command in COMMANDS.iter() {
         if command.get_name().starts_with(&topic) {
             let about = command.get_about().map(ToString::to_string);
-            let (usage, about) = (usage(&command), about.unwrap_or_default());
+            let (usage, about) = (usage(command), about.unwrap_or_default());
             data.push(serde_json::json!({ "usage": usage, "about": about }));
             table.row([Cell::toned(usage, Tone::Strong), about.into()]);
         }
     }
     if data.is_empty() {
-        return Err(Error::refused(format!(
-            "There is no command “{topic}”. Type help for a list."
-        )));
+        refuse!("There is no command “{topic}”. Type help for a list.");
     }
     let reply = Reply::with_data(data).table(table);
     if topic.starts_with("rule") {

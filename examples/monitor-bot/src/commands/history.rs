@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::status::{current_rules, tone};
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metric::{Metric, Unit};
 use crate::reply::{Plot, Reply, Tone};
 use crate::span::{Span, rough};
@@ -23,9 +23,7 @@ pub(super) async fn history(app: &App, metric: &Metric, span: Span) -> Result<Re
     let reply = Reply::with_data(data).toned(title, Tone::Strong);
     let Some(summary) = Summary::of(&slots) else {
         if !app.store.knows(metric).await? {
-            return Err(Error::refused(format!(
-                "“{metric}” has never been measured here. Type status full to see what is."
-            )));
+            refuse!("“{metric}” has never been measured here. Type status full to see what is.");
         }
         return Ok(reply.text("Nothing was measured in this time."));
     };

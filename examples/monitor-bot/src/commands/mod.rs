@@ -11,15 +11,10 @@ mod script;
 mod status;
 mod watches;
 
-#[cfg(any(feature = "web", feature = "discord"))]
-pub use alerts::headline;
-#[cfg(feature = "web")]
-pub use alerts::worst;
-pub use alerts::{event_line, process_line};
 pub use grammar::completions;
-use grammar::{Held, IdOr, held, id_or};
 #[cfg(feature = "discord")]
-pub use grammar::{commands, is_command, parse, split};
+pub use grammar::{COMMANDS, first_word, is_command, parse, split};
+use grammar::{Held, IdOr, held, id_or};
 #[cfg(feature = "web")]
 pub use history::{columns, slots};
 #[cfg(feature = "web")]
@@ -27,7 +22,7 @@ pub use status::{current_rules, tone};
 pub use status::{greeting, places};
 
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metric::{Metric, checked_part};
 use crate::reply::Reply;
 use crate::rules::Rule;
@@ -39,12 +34,7 @@ pub enum Command {
     /// how the machine is; full: every core, disk and interface
     Status {
         /// how much
-        #[arg(
-            value_enum,
-            value_name = "short|full",
-            ignore_case = true,
-            default_value = "short"
-        )]
+        #[arg(value_name = "short|full", ignore_case = true, default_value = "short")]
         detail: Detail,
     },
     /// a metric over the last 10m, 2h, 7d … (1h), as a plot
@@ -214,11 +204,9 @@ pub async fn run(app: &App, caller: &Caller, command: Command) -> Result<Reply> 
         _ if caller.trusted => {}
         Needs::Nothing => {}
         Needs::Admin if app.store.is_admin(&caller.id).await => {}
-        Needs::Admin => return Err(Error::refused("Only an admin may do this.")),
+        Needs::Admin => refuse!("Only an admin may do this."),
         Needs::Console => {
-            return Err(Error::refused(
-                "This can only be done at the machine's own console.",
-            ));
+            refuse!("This can only be done at the machine's own console.");
         }
     }
     match command {
@@ -263,6 +251,8 @@ pub async fn answer(app: &App, caller: &Caller, line: &str) -> Result<Reply> {
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use dbm_core::PointValue;
+    use dbm_core::prelude::*;
     use dbm_core::testing::{Fault, fail_next, run_due_jobs, set_clock};
 
     use super::*;
@@ -303,6 +293,36 @@ mod tests {
         }
     }
 
+    /// How often a method of the store has run.
+    fn calls(app: &App, method: &str) -> u64 {
+        let metrics = app.store.metrics();
+        let points = metrics.points();
+        let of_it = points.iter().filter(|point| {
+            let is_its = |(name, value): &(_, _)| (*name, *value) == ("db.query.summary", method);
+            point.name == "dbm.calls" && point.labels.iter().any(is_its)
+        });
+        let counts = of_it.map(|point| match point.value {
+            PointValue::Counter(count) => count,
+            _ => 0,
+        });
+        counts.sum()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_shown_with_rules_reads_nothing_else_of_their_state() {
+        let app = App::fake().await;
+        answer(&app, &Caller::console(), "watch add nginx")
+            .await
+            .unwrap();
+        let (rules, state) = (calls(&app, "rules"), calls(&app, "rule_state"));
+        assert_ne!(state, 0, "the first reading was weighed");
+        for line in ["status", "history cpu", "watch list"] {
+            answer(&app, &Caller::console(), line).await.unwrap();
+        }
+        assert_eq!(calls(&app, "rules"), rules + 3);
+        assert_eq!(calls(&app, "rule_state"), state);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_status_is_shown_without_the_alerts_and_says_why() {
         let app = App::fake().await;
@@ -320,8 +340,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn messages_that_could_not_be_sent_are_told_of() {
-        let away = |_| Box::pin(async { Err(Error::refused("no network")) }) as _;
-        let receivers = vec![crate::store::Receiver::new("away", Box::new(away))];
+        let away = async |_| Err(refused!("no network"));
+        let receivers = vec![crate::store::Receiver::new("away", away)];
         let (app, caller) = (App::telling(receivers).await, Caller::console());
         answer(&app, &caller, "fake memory 97").await.unwrap();
         answer(&app, &caller, "wait 5s").await.unwrap();

@@ -2,8 +2,9 @@
 
 use crate::app::App;
 use crate::commands::Caller;
-use crate::error::{Error, Result};
-use crate::reply::{Cell, Reply, Side, Table, Tone};
+use crate::error::Result;
+use crate::reply::Column::{Left, Right};
+use crate::reply::{Cell, Reply, Table, Tone};
 use crate::rules::Rule;
 use crate::span::rough;
 
@@ -17,15 +18,11 @@ pub(super) async fn add(app: &App, caller: &Caller, rule: &Rule) -> Result<Reply
 }
 
 pub(super) async fn remove(app: &App, id: Option<i64>, rule: Option<&Rule>) -> Result<Reply> {
-    match app.store.remove_rule(id, rule).await? {
-        Some(rule) => Ok(Reply::line(format!(
-            "Rule {} is removed: {}.",
-            rule.id, rule.text
-        ))),
-        None => Err(Error::refused(
-            "There is no such rule. Type rule list to see them.",
-        )),
-    }
+    let Some(removed) = app.store.remove_rule(id, rule).await? else {
+        refuse!("There is no such rule. Type rule list to see them.");
+    };
+    let (id, rule) = (removed.id, removed.text);
+    Ok(Reply::line(format!("Rule {id} is removed: {rule}.")))
 }
 
 pub(super) async fn list(app: &App) -> Result<Reply> {
@@ -34,12 +31,7 @@ pub(super) async fn list(app: &App) -> Result<Reply> {
     if rules.is_empty() {
         return Ok(reply.text("There is no rule. Type rule add \"memory > 85 for 30s\"."));
     }
-    let mut table = Table::new([
-        ("id", Side::Right),
-        ("rule", Side::Left),
-        ("added by", Side::Left),
-        ("ago", Side::Right),
-    ]);
+    let mut table = Table::new([Right("id"), Left("rule"), Left("added by"), Right("ago")]);
     for rule in rules {
         table.row([
             rule.id.to_string().into(),

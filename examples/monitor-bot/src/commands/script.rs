@@ -1,7 +1,7 @@
 //! `wait` and `fake`: for scripts and for trying things out.
 
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metric::Metric;
 use crate::reply::Reply;
 use crate::span::Span;
@@ -11,26 +11,21 @@ const LONGEST: Span = Span::seconds(600);
 
 pub(super) async fn wait(app: &App, span: Span) -> Result<Reply> {
     if span > LONGEST && !app.clock.is_virtual() {
-        return Err(Error::refused(format!(
-            "Waiting is limited to {LONGEST}; with --fake-metrics it takes no time."
-        )));
+        refuse!("Waiting is limited to {LONGEST}; with --fake-metrics it takes no time.");
     }
     app.wait(span).await?;
     Ok(Reply::line(format!("{span} later.")))
 }
 
 pub(super) fn fake(app: &App, metric: &Metric, value: Option<f64>) -> Result<Reply> {
-    let shown = value.map_or_else(
-        || "let go".to_owned(),
-        |value| format!("held at {}", metric.show(value)),
-    );
-    if app.hold(metric.clone(), value) {
-        Ok(Reply::line(format!(
-            "{metric} is {shown} from the next reading on."
-        )))
-    } else {
-        Err(Error::refused(
-            "This machine is measured as it is: fake needs --fake-metrics.",
-        ))
+    if !app.hold(metric.clone(), value) {
+        refuse!("This machine is measured as it is: fake needs --fake-metrics.");
     }
+    let held = match value {
+        Some(value) => format!("held at {}", metric.show(value)),
+        None => "let go".to_owned(),
+    };
+    Ok(Reply::line(format!(
+        "{metric} is {held} from the next reading on."
+    )))
 }

@@ -6,8 +6,9 @@ use super::alerts;
 use crate::app::App;
 use crate::error::Result;
 use crate::metric::{Kind, Metric, Unit};
-use crate::reply::{Cell, Reply, Side, Table, Tone};
-use crate::rules::{Alert, State};
+use crate::reply::Column::{Left, Right};
+use crate::reply::{Cell, Reply, Table, Tone};
+use crate::rules::{Alert, Rules};
 use crate::sampler::{Reading, Sample};
 use crate::span::rough;
 
@@ -28,19 +29,12 @@ pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
         "alerts": alerts,
         "problem": problem,
     });
-    let mut table = Table::new([
-        ("", Side::Left),
-        ("", Side::Right),
-        ("", Side::Left),
-        ("", Side::Left),
-    ]);
+    let mut table = Table::new([Left(""), Right(""), Left(""), Left("")]);
     for sample in &shown {
+        let tone = tone(&rules, &alerts, &sample.metric, sample.value);
         table.row([
             sample.metric.title().into(),
-            Cell::toned(
-                sample.metric.show(sample.value),
-                tone(&rules, &alerts, &sample.metric, sample.value),
-            ),
+            Cell::toned(sample.metric.show(sample.value), tone),
             bar(sample).into(),
             Cell::toned(&sample.note, Tone::Dim),
         ]);
@@ -54,10 +48,8 @@ pub(super) async fn status(app: &App, full: bool) -> Result<Reply> {
     // What cannot be read is none to tell here.
     let unsent = app.store.undelivered().await.unwrap_or_default().len();
     if unsent > 0 {
-        reply = reply.toned(
-            format!("Messages that could not be sent: {unsent}. See db version."),
-            Tone::Bad,
-        );
+        let text = format!("Messages that could not be sent: {unsent}. See db version.");
+        reply = reply.toned(text, Tone::Bad);
     }
     if !alerts.is_empty() {
         reply = reply.table(alerts::table(app, &alerts));
@@ -89,16 +81,12 @@ pub fn places(app: &App) -> String {
 
 fn headline(app: &App, reading: &Reading) -> String {
     let age = app.clock.now() - reading.at;
-    let late = if age > 3 * app.settings.collect.every.as_secs() {
-        format!(" · {} old", rough(age))
-    } else {
-        String::new()
+    let late = match age > 3 * app.settings.collect.every.as_secs() {
+        true => format!(" · {} old", rough(age)),
+        false => String::new(),
     };
-    format!(
-        "{} · {}{late}",
-        reading.host,
-        app.clock.show(reading.at, "%Y-%m-%d %H:%M:%S")
-    )
+    let time = app.clock.show(reading.at, "%Y-%m-%d %H:%M:%S");
+    format!("{} · {time}{late}", reading.host)
 }
 
 /// Without `full`, one line for each kind; disks and processes each count.
@@ -111,20 +99,21 @@ fn in_short(sample: &Sample) -> bool {
 }
 
 /// The rules as they are now; none while they cannot be read.
-pub async fn current_rules(app: &App) -> State {
-    app.store.rule_state().await.unwrap_or_default()
+pub async fn current_rules(app: &App) -> Rules {
+    app.store.parsed_rules().await.unwrap_or_default()
 }
 
 /// What a value means wherever it is shown: bad while an alert is open, to be looked at once that was seen, or while a
 /// threshold is passed without an alert.
-pub fn tone(rules: &State, alerts: &[Alert], metric: &Metric, value: f64) -> Tone {
+pub fn tone(rules: &Rules, alerts: &[Alert], metric: &Metric, value: f64) -> Tone {
     let name = metric.to_string();
     let alerts = alerts.iter().filter(|alert| alert.metric == name);
     let of_alerts = alerts.map(|alert| match alert.acknowledged_by {
         None => Tone::Bad,
         Some(_) => Tone::Warn,
     });
-    let of_rules = rules.counting(metric).map(|rule| match rule.passed(value) {
+    let counting = rules.counting(metric);
+    let of_rules = counting.map(|(_, rule)| match rule.passed(value) {
         0 => Tone::Good,
         _ => Tone::Warn,
     });

@@ -2,29 +2,25 @@
 
 use super::status::{current_rules, tone};
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metric::{Kind, Metric};
-use crate::reply::{Cell, Reply, Side, Table};
+use crate::reply::Column::{Left, Right};
+use crate::reply::{Cell, Reply, Table};
 use crate::span::rough;
 
 pub(super) async fn add(app: &App, name: &str) -> Result<Reply> {
-    if app.store.add_watch(name, app.clock.now()).await? {
-        Ok(Reply::line(format!(
-            "“{name}” is watched from the next reading on."
-        )))
-    } else {
-        Ok(Reply::line(format!("“{name}” is watched already.")))
-    }
+    let since = match app.store.add_watch(name, app.clock.now()).await? {
+        true => "from the next reading on",
+        false => "already",
+    };
+    Ok(Reply::line(format!("“{name}” is watched {since}.")))
 }
 
 pub(super) async fn remove(app: &App, name: &str) -> Result<Reply> {
-    if app.store.remove_watch(name).await? {
-        Ok(Reply::line(format!("“{name}” is watched no longer.")))
-    } else {
-        Err(Error::refused(format!(
-            "“{name}” is not watched. Type watch list to see what is."
-        )))
+    if !app.store.remove_watch(name).await? {
+        refuse!("“{name}” is not watched. Type watch list to see what is.");
     }
+    Ok(Reply::line(format!("“{name}” is watched no longer.")))
 }
 
 pub(super) async fn list(app: &App) -> Result<Reply> {
@@ -36,11 +32,11 @@ pub(super) async fn list(app: &App) -> Result<Reply> {
     let (reading, rules) = (app.reading(), current_rules(app).await);
     let (alerts, _) = app.open_alerts().await;
     let mut table = Table::new([
-        ("process", Side::Left),
-        ("state", Side::Left),
-        ("cpu", Side::Right),
-        ("memory", Side::Right),
-        ("watched for", Side::Right),
+        Left("process"),
+        Left("state"),
+        Right("cpu"),
+        Right("memory"),
+        Right("watched for"),
     ]);
     for watch in watches {
         let shown = |kind| {

@@ -10,93 +10,60 @@ use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
-use super::{Ending, FrontEnd, Screen};
+use super::{Ending, Screen};
 use crate::app::App;
 use crate::commands::{Caller, completions, greeting};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 const PROMPT: &str = "bot> ";
 
-/// The prompt of a terminal.
-pub struct Console {
-    screen: Screen,
-    editor: Editor<Words, FileHistory>,
-    history: Option<PathBuf>,
+/// Takes the terminal, and answers what is typed until it is enough. What was typed before is remembered in a file.
+pub async fn run(screen: Screen, history: Option<PathBuf>, app: &Arc<App>) -> Result<Ending> {
     #[cfg(unix)]
-    _mode: terminal::Mode,
-}
-
-impl Console {
-    /// Takes the terminal; what was typed before is remembered in the data folder.
-    pub fn open(screen: Screen, history: Option<PathBuf>) -> Result<Self> {
-        let unusable =
-            |error: ReadlineError| Error::refused(format!("The terminal cannot be used: {error}."));
-        let config = Config::builder()
-            .completion_type(CompletionType::List)
-            .build();
-        let mut editor = Editor::with_config(config).map_err(unusable)?;
-        editor.set_helper(Some(Words));
-        if let Some(history) = &history {
-            // The first time there is none.
-            let _ = editor.load_history(history);
-        }
-        Ok(Self {
-            screen,
-            editor,
-            history,
-            #[cfg(unix)]
-            _mode: terminal::Mode::remember(),
-        })
+    let _mode = terminal::Mode::remember();
+    let config = Config::builder()
+        .completion_type(CompletionType::List)
+        .build();
+    let mut editor = Editor::with_config(config)
+        .map_err(|error| refused!("The terminal cannot be used: {error}."))?;
+    editor.set_helper(Some(Words));
+    if let Some(history) = &history {
+        // The first time there is none.
+        let _ = editor.load_history(history);
     }
-}
-
-impl FrontEnd for Console {
-    async fn run(self, app: Arc<App>) -> Result<Ending> {
-        if let Ok(greeting) = greeting(&app).await {
-            self.screen.show("status", &greeting)?;
-        }
-        let mut editor = self.editor;
-        if let Ok(printer) = editor.create_external_printer() {
-            tokio::spawn(tell(Arc::clone(&app), self.screen, printer));
-        }
-        let (wanted, mut typed) = read(editor, self.history, self.screen);
-        let caller = Caller::console();
-        while wanted.send(()).is_ok() {
-            let Some(text) = typed.recv().await else {
-                break;
-            };
-            // What is pasted can have several lines.
-            for (index, line) in text.lines().enumerate() {
-                if index > 0 {
-                    self.screen.write(&format!("{PROMPT}{line}\n"))?;
-                }
-                let answer = self.screen.answer(&app, &caller, line).await?;
-                if answer.is_ok_and(|reply| reply.quit) {
-                    return Ok(Ending::Done);
-                }
+    if let Ok(greeting) = greeting(app).await {
+        screen.show("status", &greeting)?;
+    }
+    if let Ok(printer) = editor.create_external_printer() {
+        tokio::spawn(tell(Arc::clone(app), screen, printer));
+    }
+    let (wanted, mut typed) = read(editor, history, screen);
+    let caller = Caller::console();
+    while wanted.send(()).is_ok() {
+        let Some(text) = typed.recv().await else {
+            break;
+        };
+        // What is pasted can have several lines.
+        for (index, line) in text.lines().enumerate() {
+            if index > 0 {
+                screen.line(format_args!("{PROMPT}{line}"))?;
+            }
+            let answer = screen.answer(app, &caller, line).await?;
+            if answer.is_ok_and(|reply| reply.quit) {
+                return Ok(Ending::Done);
             }
         }
-        Ok(Ending::Done)
     }
+    Ok(Ending::Done)
 }
 
 /// Writes what happens above the line that is being typed.
 async fn tell(app: Arc<App>, screen: Screen, mut printer: impl ExternalPrinter) {
-    let mut events = app.events();
-    loop {
-        match events.recv().await {
-            Ok(event) => {
-                if printer.print(screen.tell(&app, &event)).is_err() {
-                    return;
-                }
-            }
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return,
-        }
-    }
+    let events = app.events();
+    let print = |line| drop(printer.print(line + "\n"));
+    screen.tell_all(&app, events, print).await;
 }
 
 /// A thread of its own, for a read cannot be cancelled; it reads on when the last lines were answered.
@@ -114,20 +81,18 @@ fn read(
                     Ok(text) => break text,
                     // As in a shell, Ctrl-C leaves a line half typed, and not the program.
                     Err(ReadlineError::Interrupted) => {
-                        let _ = screen.write("Type quit or press Ctrl-D to leave.\n");
+                        let _ = screen.line("Type quit or press Ctrl-D to leave.");
                     }
                     // Ctrl-D: the bot closes as with `quit`.
                     Err(_) => return,
                 }
             };
-            let remembered = text
-                .lines()
-                .try_for_each(|line| editor.add_history_entry(line).map(drop))
-                .and_then(|()| {
-                    history
-                        .as_ref()
-                        .map_or(Ok(()), |file| editor.save_history(file))
-                });
+            let mut lines = text.lines();
+            let remembered = lines.try_for_each(|line| editor.add_history_entry(line).map(drop));
+            let remembered = remembered.and_then(|()| match &history {
+                Some(file) => editor.save_history(file),
+                None => Ok(()),
+            });
             if let Err(error) = remembered {
                 tracing::warn!(%error, "what was typed cannot be remembered");
             }

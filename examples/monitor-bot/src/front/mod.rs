@@ -11,25 +11,20 @@ pub mod web;
 pub mod webhook;
 
 use std::fmt::Display;
-use std::future::Future;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
 
+use serde_json::json;
 use terminal_size::{Height, Width, terminal_size_of};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::app::App;
-use crate::commands::{self, Caller, event_line, places};
+use crate::commands::{self, Caller, places};
 use crate::error::{Error, Result};
 use crate::render::{self, Style};
 use crate::reply::{Reply, Tone};
 use crate::settings::Settings;
 use crate::store::{Event, EventKind, Receiver};
-
-/// A way to talk to the bot.
-pub trait FrontEnd {
-    /// Serves until whoever is served has had enough. Dropped when the bot stops for another reason.
-    fn run(self, app: Arc<App>) -> impl Future<Output = Result<Ending>> + Send;
-}
 
 /// Everybody who is told what happens without sitting at the machine.
 pub fn receivers(settings: &Settings) -> Result<Vec<Receiver>, Error> {
@@ -88,55 +83,67 @@ impl Screen {
 
     /// Shows an answer.
     pub fn show(self, command: &str, reply: &Reply) -> Result<()> {
-        if !self.json {
-            // A window may have another size each time.
-            let mut style = self.style;
-            if let Some((Width(columns), Height(lines))) = terminal_size_of(io::stdout()) {
-                style.room = Some((columns, lines));
+        match self.json {
+            true if reply.data.is_null() => Ok(()),
+            true => self.line(render::json(command, reply)),
+            false => {
+                // A window may have another size each time.
+                let room = terminal_size_of(io::stdout());
+                let room = room.map(|(Width(columns), Height(lines))| (columns, lines));
+                self.write(&render::text(reply, Style { room, ..self.style }))
             }
-            return self.write(&render::text(reply, style));
         }
-        if reply.data.is_null() {
-            return Ok(());
-        }
-        self.write(&format!("{}\n", render::json(command, reply)))
     }
 
     fn fail(self, command: &str, error: &Error) -> Result<()> {
         if self.json {
-            return self.write(&format!("{}\n", render::json_error(command, error)));
+            return self.line(render::json_error(command, error));
         }
         let line = render::harmless(&error.to_string());
-        self.write(&format!("{}\n", self.style.paint(&line, Tone::Bad)))
+        self.line(self.style.paint(&line, Tone::Bad))
     }
 
     /// That the bot watches, and where to find things.
     pub fn started(self, app: &App) -> String {
         if self.json {
-            return format!(
-                "{}\n",
-                serde_json::json!({ "data": app.data_dir, "page": app.page.get() })
-            );
+            return json!({ "data": app.data_dir, "page": app.page.get() }).to_string();
         }
-        format!("monitor-bot: watching. {}\n", places(app))
+        format!("monitor-bot: watching. {}", places(app))
     }
 
-    /// What happened without being asked, as a line to show.
-    pub fn tell(self, app: &App, event: &Event) -> String {
+    /// Shows what happens without being asked, a line each, for as long as anything can happen.
+    pub async fn tell_all(
+        self,
+        app: &App,
+        mut events: broadcast::Receiver<Event>,
+        mut show: impl FnMut(String),
+    ) {
+        loop {
+            match events.recv().await {
+                Ok(event) => show(self.told(app, &event)),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn told(self, app: &App, event: &Event) -> String {
         if self.json {
-            return format!("{}\n", serde_json::json!({ "event": event }));
+            return json!({ "event": event }).to_string();
         }
         let tone = match event.what {
             EventKind::Raised | EventKind::Worse => Tone::Bad,
             EventKind::Acknowledged => Tone::Warn,
             EventKind::Cleared => Tone::Good,
         };
-        let line = format!(
-            "{} {}",
-            app.clock.show(event.at, "%H:%M:%S"),
-            render::harmless(&event_line(event))
-        );
-        format!("{}\n", self.style.paint(&line, tone))
+        let (time, text) = (app.clock.show(event.at, "%H:%M:%S"), event.to_string());
+        let line = format!("{time} {}", render::harmless(&text));
+        self.style.paint(&line, tone)
+    }
+
+    /// Writes a line.
+    pub fn line(self, text: impl Display) -> Result<()> {
+        self.write(&format!("{text}\n"))
     }
 
     /// Writes as it is. `print!` would panic when the other end of a pipe is gone.

@@ -10,9 +10,8 @@
 //! ```
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use super::{Ending, FrontEnd, Screen, complain};
+use super::{Ending, Screen, complain};
 use crate::app::App;
 use crate::commands::{self, Caller};
 use crate::error::{Error, Result};
@@ -29,12 +28,8 @@ pub struct Script {
 impl Script {
     /// Reads the file.
     pub fn read(path: PathBuf, screen: Screen) -> Result<Self> {
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            Error::refused(format!(
-                "The script {} cannot be read: {error}.",
-                path.display()
-            ))
-        })?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| refused!("The script {} cannot be read: {error}.", path.display()))?;
         Ok(Self {
             lines: text.lines().map(str::to_owned).collect(),
             path,
@@ -52,13 +47,11 @@ impl Script {
             _ => false,
         };
         if !self.screen.is_json() {
-            self.screen.write(&format!("> {line}\n"))?;
+            self.screen.line(format_args!("> {line}"))?;
         }
         let line = if refused { rest } else { line };
         match commands::answer(app, &Caller::console(), line).await {
-            Ok(_) if refused => Err(Error::refused(
-                "This should have been refused, but it was done.",
-            )),
+            Ok(_) if refused => Err(refused!("This should have been refused, but it was done.")),
             Ok(reply) => {
                 *answer = render::text(&reply, Style::PLAIN);
                 self.screen.show(line, &reply)?;
@@ -72,17 +65,16 @@ impl Script {
             Err(error) => Err(error),
         }
     }
-}
 
-impl FrontEnd for Script {
-    async fn run(self, app: Arc<App>) -> Result<Ending> {
+    /// Runs it to its end, or to the first line that fails.
+    pub async fn run(self, app: &App) -> Result<Ending> {
         let mut answer = String::new();
         for (index, line) in self.lines.iter().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            match self.step(&app, line, &mut answer).await {
+            match self.step(app, line, &mut answer).await {
                 Ok(false) => {}
                 Ok(true) => break,
                 Err(error @ Error::Unwritable(_)) => return Err(error),
@@ -103,16 +95,12 @@ fn expect(text: &str, answer: &str, wanted: bool) -> Result<bool> {
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = squeezed(text.trim().trim_matches('"'));
     if text.is_empty() {
-        return Err(Error::refused("Write: expect TEXT, or: expect-not TEXT."));
+        refuse!("Write: expect TEXT, or: expect-not TEXT.");
     }
     match (squeezed(answer).contains(&text), wanted) {
         (true, true) | (false, false) => Ok(false),
-        (false, true) => Err(Error::refused(format!(
-            "The last answer does not contain “{text}”."
-        ))),
-        (true, false) => Err(Error::refused(format!(
-            "The last answer contains “{text}”."
-        ))),
+        (false, true) => Err(refused!("The last answer does not contain “{text}”.")),
+        (true, false) => Err(refused!("The last answer contains “{text}”.")),
     }
 }
 

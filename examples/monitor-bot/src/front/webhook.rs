@@ -12,29 +12,24 @@ use ureq::Agent;
 use ureq::http::{Request, Uri, header};
 
 use crate::app::App;
-use crate::commands::{event_line, process_line};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metric::Metric;
 use crate::rules::{Alert, Event, EventKind};
-use crate::sampler::host_name;
+use crate::sampler::{Processes, host_name};
 use crate::settings::{Secret, Webhook};
-use crate::store::Receiver;
-
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::store::{PATIENCE, Receiver};
 
 impl Webhook {
     /// Who sends what happens to this address. It is filled in once, with a made-up event, to see whether that can be done.
     pub fn receiver(&self, name: &str) -> Result<Receiver> {
         let name = format!("webhook.{name}");
-        let wrong = |error| Error::refused(format!("{name} in the configuration: {error}"));
+        let wrong = |error| refused!("{name} in the configuration: {error}");
         self.check().map_err(wrong)?;
         let (webhook, agent, host) = (Arc::new(self.clone()), agent(PATIENCE), host_name());
         let tell = move |event: Event| {
             let (agent, request) = (agent.clone(), webhook.request(&host, &event));
             async move { send(&agent, request?).await }
         };
-        let tell = Box::new(move |event| Box::pin(tell(event)) as _);
         Ok(Receiver::new(&name, tell))
     }
 
@@ -42,7 +37,7 @@ impl Webhook {
         let event = Alert::default().event(EventKind::Raised, 0, 0.0);
         let request = self.request("\"", &event)?;
         if self.is_json() && serde_json::from_str::<IgnoredAny>(request.body()).is_err() {
-            return Err(Error::refused("The body is not JSON."));
+            refuse!("The body is not JSON.");
         }
         Ok(())
     }
@@ -73,7 +68,7 @@ impl Webhook {
         // Such an error quotes nothing.
         request
             .body(body)
-            .map_err(|error| Error::refused(format!("There is an {error}.")))
+            .map_err(|error| refused!("There is an {error}."))
     }
 }
 
@@ -84,7 +79,7 @@ impl Secret {
             .parse::<Uri>()
             .ok()
             .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")))
-            .ok_or_else(|| Error::refused("The url does not begin with http:// or https://."))
+            .ok_or_else(|| refused!("The url does not begin with http:// or https://."))
     }
 }
 
@@ -122,7 +117,7 @@ fn agent(patience: Duration) -> Agent {
 async fn send(agent: &Agent, request: Request<String>) -> Result<()> {
     let agent = agent.clone();
     let sent = tokio::task::spawn_blocking(move || agent.run(request)).await;
-    let sent = sent.map_err(|error| Error::refused(format!("The request failed: {error}.")))?;
+    let sent = sent.map_err(|error| refused!("The request failed: {error}."))?;
     let why = match sent {
         Ok(answer) if answer.status().is_success() => return Ok(()),
         Ok(answer) => format!("answered {}", answer.status()),
@@ -132,7 +127,7 @@ async fn send(agent: &Agent, request: Request<String>) -> Result<()> {
         Err(ureq::Error::HostNotFound) => "cannot be found".to_owned(),
         Err(_) => "cannot be reached".to_owned(),
     };
-    Err(Error::refused(format!("The receiver {why}.")))
+    Err(refused!("The receiver {why}."))
 }
 
 /// A template with its `{{names}}` replaced.
@@ -144,9 +139,7 @@ fn filled(template: &str, value: impl Fn(&str) -> Option<String>) -> Result<Stri
             .split_once("}}")
             .and_then(|(name, rest)| Some((value(name.trim())?, rest)));
         let Some((value, rest)) = known else {
-            return Err(Error::refused(format!(
-                "“{{{{{part}” is not a placeholder."
-            )));
+            refuse!("“{{{{{part}” is not a placeholder.");
         };
         filled.push_str(&value);
         filled.push_str(rest);
@@ -158,7 +151,7 @@ fn filled(template: &str, value: impl Fn(&str) -> Option<String>) -> Result<Stri
 fn value(name: &str, host: &str, event: &Event) -> Option<String> {
     let alert = &event.alert;
     Some(match name {
-        "text" => event_line(event),
+        "text" => event.to_string(),
         "what" => json!(event.what).as_str()?.to_owned(),
         "metric" => alert.metric.clone(),
         "value" => match alert.metric.parse::<Metric>() {
@@ -175,7 +168,7 @@ fn value(name: &str, host: &str, event: &Event) -> Option<String> {
         "processes" => alert
             .processes
             .as_deref()
-            .map_or_else(String::new, process_line),
+            .map_or_else(String::new, Processes::to_string),
         _ => return None,
     })
 }
@@ -189,7 +182,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::sampler::{Process, Processes};
+    use crate::sampler::Process;
     use dbm_core::prelude::*;
     use dbm_core::testing::fail_next;
 

@@ -1,11 +1,11 @@
 //! Answers as text: for a terminal, a log, a chat or a pipe.
 
-mod json;
 mod plot;
 mod table;
 
-pub use json::{error as json_error, reply as json};
+use serde_json::{Value, json};
 
+use crate::error::Error;
 use crate::reply::{Block, Reply, Tone};
 
 /// How text is to look.
@@ -67,15 +67,22 @@ pub fn text(reply: &Reply, style: Style) -> String {
     out
 }
 
+/// The answer for programs: one JSON object on one line.
+pub fn json(command: &str, reply: &Reply) -> Value {
+    json!({ "ok": true, "command": command, "data": reply.data })
+}
+
+/// Why a command failed, for programs.
+pub fn json_error(command: &str, error: &Error) -> Value {
+    let kind = match error {
+        Error::Refused(_) => "refused",
+        Error::Database(_) => "database",
+        Error::Unwritable(_) => "output",
+    };
+    json!({ "ok": false, "command": command, "error": { "kind": kind, "message": error.to_string() } })
+}
+
 /// Names come from outside: what could steer a terminal is shown as a mark.
 pub fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|letter| {
-            if letter.is_control() {
-                '\u{fffd}'
-            } else {
-                letter
-            }
-        })
-        .collect()
+    text.replace(char::is_control, "\u{fffd}")
 }

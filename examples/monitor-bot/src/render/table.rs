@@ -4,7 +4,8 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, CellAlignment, Color, ContentArrangement};
 
 use super::{Style, harmless};
-use crate::reply::{Cell, Side, Table, Tone};
+use crate::reply::Column::{Left, Right};
+use crate::reply::{Cell, Table, Tone};
 
 pub(super) fn render(table: &Table, style: Style) -> String {
     let mut shown = comfy_table::Table::new();
@@ -20,21 +21,18 @@ pub(super) fn render(table: &Table, style: Style) -> String {
             .set_content_arrangement(arrangement)
             .set_width(columns);
     }
+    let heads = table.columns.iter().map(|(Left(head) | Right(head))| *head);
     // A table whose columns need no names has no head.
-    if table.columns.iter().any(|(head, _)| !head.is_empty()) {
-        let heads = table
-            .columns
-            .iter()
-            .map(|(head, _)| Cell::toned(*head, Tone::Dim));
-        shown.set_header(heads.map(|head| cell(&head)));
+    if heads.clone().any(|head| !head.is_empty()) {
+        shown.set_header(heads.map(|head| cell(&Cell::toned(head, Tone::Dim))));
     }
     shown.add_rows(table.rows.iter().map(|row| row.iter().map(cell)));
-    for (column, (_, side)) in shown.column_iter_mut().zip(&table.columns) {
-        let gap = if column.index == 0 { 0 } else { 2 };
-        column.set_padding((gap, 0));
-        column.set_cell_alignment(match side {
-            Side::Left => CellAlignment::Left,
-            Side::Right => CellAlignment::Right,
+    for (shown, column) in shown.column_iter_mut().zip(&table.columns) {
+        let gap = if shown.index == 0 { 0 } else { 2 };
+        shown.set_padding((gap, 0));
+        shown.set_cell_alignment(match column {
+            Left(_) => CellAlignment::Left,
+            Right(_) => CellAlignment::Right,
         });
     }
     shown.trim_fmt() + "\n"
@@ -58,11 +56,7 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let mut table = Table::new([
-            ("name", Side::Left),
-            ("value", Side::Right),
-            ("note", Side::Left),
-        ]);
+        let mut table = Table::new([Left("name"), Right("value"), Left("note")]);
         table.row(["cpu".into(), "7".into(), "".into()]);
         table.row([
             "服务器".into(),
@@ -97,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_steer_the_terminal() {
-        let mut table = Table::new([("name", Side::Left)]);
+        let mut table = Table::new([Left("name")]);
         table.row(["\u{1b}[2Jgone".into()]);
         assert!(!render(&table, Style::PLAIN).contains('\u{1b}'));
     }

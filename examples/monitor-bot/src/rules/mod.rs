@@ -1,13 +1,17 @@
-//! Rules: when a value is worth an alert. How they are written; `judge` says how one is applied, `weigh` how all are.
+//! Rules: when a value is worth an alert. How they are written; `judge` says how one is applied, `counting` which ones are,
+//! `weigh` how all are, `wording` how their alerts read.
 
 mod alert;
+mod counting;
 mod judge;
 mod weigh;
+mod wording;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use alert::{Alert, End, Event, EventKind};
+pub use counting::Rules;
 pub use judge::Pending;
 use judge::{Verdict, judge};
 pub use weigh::State;
@@ -88,6 +92,11 @@ impl Rule {
         }
     }
 
+    /// On which side of a level a bad value is, in a word.
+    pub fn side(&self) -> &'static str {
+        if self.above { "above" } else { "below" }
+    }
+
     fn stopped(target: Metric) -> Self {
         Self {
             target,
@@ -118,7 +127,7 @@ impl FromStr for Rule {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let unclear = || Error::refused(format!("“{text}” is not a rule. Write {GRAMMAR}."));
+        let unclear = || refused!("“{text}” is not a rule. Write {GRAMMAR}.");
         // A name may hold spaces: the rule's own words are looked for from the operator on.
         if let Some(target) = text.trim().strip_suffix(" stopped") {
             let target: Metric = target.trim().parse()?;
@@ -135,9 +144,7 @@ impl FromStr for Rule {
         };
         let target: Metric = text[..at].trim().parse()?;
         if target.kind.unit() == Unit::Running {
-            return Err(Error::refused(
-                "A process runs or not: write process:NAME stopped.",
-            ));
+            refuse!("A process runs or not: write process:NAME stopped.");
         }
         let mut words = text[at + 1..].split_whitespace();
         let levels = levels(words.next().ok_or_else(unclear)?, above)?;
@@ -161,22 +168,20 @@ impl FromStr for Rule {
         }
         let (least, greatest) = rule.target.kind.range();
         let extreme = if above { greatest } else { least };
-        if let Some(level) = rule
-            .levels
-            .iter()
-            .find(|level| !rule.is_worse(extreme, **level))
-        {
-            return Err(Error::refused(format!(
+        let mut levels = rule.levels.iter();
+        if let Some(level) = levels.find(|level| !rule.is_worse(extreme, **level)) {
+            refuse!(
                 "There would never be an alert: {} is never {} {level}.",
                 rule.target,
-                if above { "above" } else { "below" },
-            )));
+                rule.side()
+            );
         }
         if rule.is_worse(rule.clear, rule.levels[0]) {
-            return Err(Error::refused(format!(
+            refuse!(
                 "An alert that begins at {} cannot end at {}.",
-                rule.levels[0], rule.clear
-            )));
+                rule.levels[0],
+                rule.clear
+            );
         }
         Ok(rule)
     }
@@ -186,9 +191,7 @@ fn levels(text: &str, above: bool) -> Result<Vec<f64>, Error> {
     let levels = text.split('/').map(number).collect::<Result<Vec<_>, _>>()?;
     let rising = levels.is_sorted_by(|one, next| if above { one < next } else { one > next });
     if levels.len() > MOST_LEVELS || !rising {
-        return Err(Error::refused(format!(
-            "“{text}”: a rule has up to {MOST_LEVELS} levels, each worse than the one before."
-        )));
+        refuse!("“{text}”: a rule has up to {MOST_LEVELS} levels, each worse than the one before.");
     }
     Ok(levels)
 }
@@ -208,11 +211,7 @@ fn number(text: &str) -> Result<f64, Error> {
         .ok()
         .map(|value| value * factor)
         .filter(|value| value.is_finite() && value.abs() <= 1e15)
-        .ok_or_else(|| {
-            Error::refused(format!(
-                "“{text}” is not a number. Write it like 85, 1.5 or 20M."
-            ))
-        })
+        .ok_or_else(|| refused!("“{text}” is not a number. Write it like 85, 1.5 or 20M."))
 }
 
 /// The same number as short as it can be read back.

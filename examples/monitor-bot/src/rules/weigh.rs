@@ -5,33 +5,26 @@ use std::collections::BTreeMap;
 use dbm_core::prelude::*;
 
 use super::judge::BLIND;
-use super::{Alert, End, Event, EventKind, Pending, Rule, Verdict, judge};
-use crate::metric::Metric;
+use super::{Alert, End, Event, EventKind, Pending, Rule, Rules, Verdict, judge};
 use crate::sampler::{Processes, Reading};
 
 /// What the rules have to know between two readings.
 #[derive(Debug, Default)]
 pub struct State {
-    rules: Vec<(i64, Rule)>,
+    rules: Rules,
     pending: BTreeMap<(i64, String), Pending>,
     open: Vec<Alert>,
     next_alert: i64,
 }
 
 impl State {
-    /// The rules with their numbers, what is pending, the open alerts, and the number of the next one.
+    /// The rules, what is pending, the open alerts, and the number of the next one.
     pub fn new(
-        mut rules: Vec<(i64, Rule)>,
+        rules: Rules,
         pending: BTreeMap<(i64, String), Pending>,
         open: Vec<Alert>,
         next_alert: i64,
     ) -> Self {
-        // The gravest first: its alert covers what is no worse.
-        rules.sort_by(|(_, one), (_, other)| {
-            let rising = one.levels[0].total_cmp(&other.levels[0]);
-            let gravest = if one.above { rising.reverse() } else { rising };
-            one.above.cmp(&other.above).then(gravest)
-        });
         Self {
             rules,
             pending,
@@ -50,12 +43,6 @@ impl State {
         &self.pending
     }
 
-    /// The rules that count for a metric.
-    pub fn counting(&self, metric: &Metric) -> impl Iterator<Item = &Rule> {
-        let rules = self.rules.iter().map(|(_, rule)| rule);
-        rules.filter(|rule| counts(&self.rules, rule, metric))
-    }
-
     /// Weighs a reading. Gives what there is to tell.
     pub fn weigh(&mut self, reading: &Reading) -> Vec<Event> {
         let mut events = self.end_without_cause(reading);
@@ -63,10 +50,7 @@ impl State {
             .retain(|_, pending| reading.at - pending.seen <= BLIND);
         let rules = std::mem::take(&mut self.rules);
         for sample in &reading.samples {
-            let fitting = rules
-                .iter()
-                .filter(|(_, rule)| counts(&rules, rule, &sample.metric));
-            for (id, rule) in fitting {
+            for (id, rule) in rules.counting(&sample.metric) {
                 let key = (*id, sample.metric.to_string());
                 events.extend(self.weigh_one(key, rule, sample.value, reading.at));
             }
@@ -149,20 +133,15 @@ impl State {
         let of_rules = self.open.iter_mut().filter(|alert| alert.reason.is_none());
         of_rules
             .filter_map(|alert| {
-                let rule = self.rules.iter().find(|(id, _)| Some(*id) == alert.rule_id);
-                let measured = reading
-                    .samples
-                    .iter()
-                    .find(|sample| sample.metric.to_string() == alert.metric);
-                let how = match (rule, measured) {
-                    (None, _) => End::RuleRemoved,
-                    (_, None) => End::NotMeasured,
-                    (Some((_, rule)), Some(sample))
-                        if !counts(&self.rules, rule, &sample.metric) =>
-                    {
+                let is_its = |(id, _): &(i64, Rule)| Some(*id) == alert.rule_id;
+                let mut samples = reading.samples.iter();
+                let how = match samples.find(|sample| sample.metric.to_string() == alert.metric) {
+                    _ if !self.rules.0.iter().any(is_its) => End::RuleRemoved,
+                    None => End::NotMeasured,
+                    Some(sample) if !self.rules.counting(&sample.metric).any(is_its) => {
                         End::RuleReplaced
                     }
-                    _ => return None,
+                    Some(_) => return None,
                 };
                 Some(alert.end(how, reading.at, alert.announced))
             })
@@ -201,13 +180,6 @@ impl State {
     }
 }
 
-/// Whether a rule counts for a metric: it applies, and none that looks in the same direction names the metric itself.
-fn counts(rules: &[(i64, Rule)], rule: &Rule, metric: &Metric) -> bool {
-    let names_it = |other: &Rule| other.target == *metric && other.above == rule.above;
-    rule.applies_to(metric)
-        && (rule.target == *metric || !rules.iter().any(|(_, other)| names_it(other)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,7 +187,7 @@ mod tests {
     /// The state with these rules, numbered from 1.
     fn state(rules: &[&str]) -> State {
         let rules = (1..).zip(rules.iter().map(|rule| rule.parse().unwrap()));
-        State::new(rules.collect(), BTreeMap::new(), Vec::new(), 1)
+        State::new(Rules::new(rules.collect()), BTreeMap::new(), Vec::new(), 1)
     }
 
     /// What a value leads to: the rules and what happened to their alerts.
@@ -285,7 +257,7 @@ mod tests {
         let mut state = state(&["memory > 85 for 10s", "memory > 85 clear 84"]);
         weigh(&mut state, 0, "memory", 90.0);
         assert_eq!(weigh(&mut state, 10, "memory", 90.0), []);
-        state.rules.retain(|(id, _)| *id == 1);
+        state.rules.0.retain(|(id, _)| *id == 1);
         let events = state.weigh(&Reading::of(15, [("memory", 90.0)]));
         assert_eq!(events[0].alert.ended, Some(End::RuleRemoved));
         assert_eq!(events[1].alert.rule, "memory > 85 for 10s");
@@ -310,9 +282,12 @@ mod tests {
             ),
             (disk(5), replaced, disk(10), End::RuleReplaced),
         ] {
-            let mut state = State::new(first.to_vec(), BTreeMap::new(), Vec::new(), 1);
+            let mut state = State {
+                rules: Rules::new(first.to_vec()),
+                ..State::default()
+            };
             assert_eq!(state.weigh(&reading).len(), 1);
-            state.rules = rules_then;
+            state.rules = Rules::new(rules_then);
             let events = state.weigh(&next);
             assert_eq!((events.len(), events[0].alert.ended), (1, Some(how)));
             assert_eq!(state.open().count(), 0);

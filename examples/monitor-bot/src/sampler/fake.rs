@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
-use super::{Process, Reading};
+use super::{Process, Reading, Sampler};
 use crate::metric::{Kind, Metric, bytes};
 
 /// A machine that does not exist.
@@ -25,22 +25,8 @@ const DISKS: [(&str, f64, Wave); 2] = [
     ("/data", 900.0 * GIB, (38.0, 2.0, 0.1, 14_400.0)),
 ];
 
-impl Fake {
-    pub(super) fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            held: BTreeMap::new(),
-        }
-    }
-
-    pub(super) fn hold(&mut self, metric: Metric, value: Option<f64>) {
-        match value {
-            Some(value) => self.held.insert(metric, value),
-            None => self.held.remove(&metric),
-        };
-    }
-
-    pub(super) fn read(&mut self, at: i64, watched: &[String]) -> Reading {
+impl Sampler for Fake {
+    fn read(&mut self, at: i64, watched: &[String]) -> Reading {
         let mut reading = Reading {
             at,
             host: "fake · a made-up machine".to_owned(),
@@ -85,6 +71,36 @@ impl Fake {
         reading
     }
 
+    /// Some processes, each as busy as its number says.
+    fn processes(&mut self) -> Vec<Process> {
+        let names = [
+            "postgres", "nginx", "sshd", "systemd", "cron", "bash", "rsyslogd",
+        ];
+        let made_up = |(number, name): (u32, &str)| Process {
+            id: 100 + number,
+            name: name.to_owned(),
+            cpu: f64::from(80 >> number),
+            memory: MEMORY / f64::from(8 << number),
+        };
+        (0..).zip(names).map(made_up).collect()
+    }
+
+    fn hold(&mut self, metric: Metric, value: Option<f64>) -> bool {
+        match value {
+            Some(value) => self.held.insert(metric, value),
+            None => self.held.remove(&metric),
+        };
+        true
+    }
+}
+
+impl Fake {
+    /// Makes values up, the same ones for the same seed and time.
+    pub fn new(seed: u64) -> Self {
+        let held = BTreeMap::new();
+        Self { seed, held }
+    }
+
     fn disks(&self, reading: &mut Reading) {
         let whole = Metric::whole(Kind::Disk);
         let disks = DISKS.map(|(mount, size, wave)| {
@@ -122,20 +138,6 @@ impl Fake {
             _ => String::new(),
         };
         reading.add(metric, value, note);
-    }
-
-    /// Some processes, each as busy as its number says.
-    pub(super) fn all_processes(&self) -> Vec<Process> {
-        let names = [
-            "postgres", "nginx", "sshd", "systemd", "cron", "bash", "rsyslogd",
-        ];
-        let made_up = |(number, name): (u32, &str)| Process {
-            id: 100 + number,
-            name: name.to_owned(),
-            cpu: f64::from(80 >> number),
-            memory: MEMORY / f64::from(8 << number),
-        };
-        (0..).zip(names).map(made_up).collect()
     }
 
     fn held(&self, metric: &Metric) -> Option<f64> {

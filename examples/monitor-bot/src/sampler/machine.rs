@@ -8,7 +8,7 @@ use sysinfo::{
     ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System,
 };
 
-use super::{self as sampler, Reading};
+use super::{self as sampler, Reading, Sampler};
 use crate::error::Error;
 use crate::metric::{Kind, Metric, bytes};
 
@@ -29,10 +29,10 @@ pub fn host_name() -> String {
 }
 
 impl Machine {
-    pub(super) fn new() -> Result<Self, Error> {
-        let mut system = System::new().map_err(|error| {
-            Error::refused(format!("This machine cannot be measured: {error}."))
-        })?;
+    /// Takes a moment, for the load of a processor needs two looks.
+    pub fn new() -> Result<Self, Error> {
+        let mut system =
+            System::new().map_err(|error| refused!("This machine cannot be measured: {error}."))?;
         system.refresh_cpu_usage();
         std::thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL);
         let name = host_name();
@@ -46,8 +46,10 @@ impl Machine {
             network_read: Instant::now(),
         })
     }
+}
 
-    pub(super) fn read(&mut self, at: i64, watched: &[String]) -> Reading {
+impl Sampler for Machine {
+    fn read(&mut self, at: i64, watched: &[String]) -> Reading {
         let mut reading = Reading {
             at,
             host: self.host.clone(),
@@ -61,12 +63,11 @@ impl Machine {
         if let Ok(uptime) = System::uptime() {
             reading.add(Metric::whole(Kind::Uptime), uptime as f64, "");
         }
-        self.processes(&mut reading, watched);
+        self.watched(&mut reading, watched);
         reading
     }
 
-    /// Every process, and what it uses between two looks.
-    pub(super) fn all_processes(&mut self) -> Vec<sampler::Process> {
+    fn processes(&mut self) -> Vec<sampler::Process> {
         self.refresh_processes();
         std::thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL);
         self.refresh_processes();
@@ -79,7 +80,9 @@ impl Machine {
         })
         .collect()
     }
+}
 
+impl Machine {
     fn refresh_processes(&mut self) {
         // Linux has threads among the processes, each with the memory of all.
         let wanted = ProcessRefreshKind::nothing().without_tasks();
@@ -91,18 +94,14 @@ impl Machine {
     fn processor(&mut self, reading: &mut Reading) {
         self.system.refresh_cpu_usage();
         let cores = self.system.cpus();
-        let total = f64::from(self.system.global_cpu_usage());
-        reading.add(
-            Metric::whole(Kind::Cpu),
-            total,
+        let (total, note) = (
+            self.system.global_cpu_usage(),
             format!("{} cores", cores.len()),
         );
+        reading.add(Metric::whole(Kind::Cpu), total.into(), note);
         for (number, core) in cores.iter().enumerate() {
-            reading.add(
-                Metric::part(Kind::Cpu, number.to_string()),
-                f64::from(core.usage()),
-                "",
-            );
+            let metric = Metric::part(Kind::Cpu, number.to_string());
+            reading.add(metric, core.usage().into(), "");
         }
         if let Ok(load) = System::load_average() {
             reading.add(Metric::whole(Kind::Load), load.one, "");
@@ -116,12 +115,8 @@ impl Machine {
         let total = self.system.total_memory();
         let used = total.saturating_sub(self.system.available_memory());
         share(reading, Metric::whole(Kind::Memory), used, total);
-        share(
-            reading,
-            Metric::whole(Kind::Swap),
-            self.system.used_swap(),
-            self.system.total_swap(),
-        );
+        let (used, total) = (self.system.used_swap(), self.system.total_swap());
+        share(reading, Metric::whole(Kind::Swap), used, total);
     }
 
     fn disks(&mut self, reading: &mut Reading) {
@@ -136,17 +131,14 @@ impl Machine {
                 *shortest = disk;
             }
         }
-        let mut found: Vec<_> = devices
-            .into_values()
-            .map(|disk| {
-                (
-                    disk.mount_point().to_string_lossy().into_owned(),
-                    space(disk),
-                )
-            })
-            .collect();
-        found.sort();
-        let shares = found.iter().map(|(_, (used, all))| percent(*used, *all));
+        let by_mount = |disk: &Disk| {
+            (
+                disk.mount_point().to_string_lossy().into_owned(),
+                space(disk),
+            )
+        };
+        let found: BTreeMap<_, _> = devices.into_values().map(by_mount).collect();
+        let shares = found.values().map(|(used, all)| percent(*used, *all));
         if let Some(fullest) = shares.reduce(f64::max) {
             reading.add(Metric::whole(Kind::Disk), fullest, "the fullest");
         }
@@ -162,27 +154,22 @@ impl Machine {
         networks.refresh(true);
         let seconds = self.network_read.elapsed().as_secs_f64().max(0.001);
         self.network_read = Instant::now();
-        let mut interfaces: Vec<_> = networks
+        let rate = |bytes: u64| bytes as f64 / seconds;
+        let interfaces: BTreeMap<_, _> = networks
             .iter()
             .filter(|(name, data)| {
                 *name != "lo" && data.total_received() + data.total_transmitted() > 0
             })
             .map(|(name, data)| {
-                (
-                    name.to_string_lossy().into_owned(),
-                    data.received() as f64 / seconds,
-                    data.transmitted() as f64 / seconds,
-                )
+                let rates = [rate(data.received()), rate(data.transmitted())];
+                (name.to_string_lossy().into_owned(), rates)
             })
             .collect();
-        interfaces.sort_by(|one, other| one.0.cmp(&other.0));
-        for kind in [Kind::Rx, Kind::Tx] {
-            let rate = |(_, received, sent): &(String, f64, f64)| {
-                if kind == Kind::Rx { *received } else { *sent }
-            };
-            reading.add(Metric::whole(kind), interfaces.iter().map(rate).sum(), "");
-            for interface in &interfaces {
-                reading.add(Metric::part(kind, &interface.0), rate(interface), "");
+        for (way, kind) in [Kind::Rx, Kind::Tx].into_iter().enumerate() {
+            let whole = interfaces.values().map(|rates| rates[way]).sum();
+            reading.add(Metric::whole(kind), whole, "");
+            for (name, rates) in &interfaces {
+                reading.add(Metric::part(kind, name), rates[way], "");
             }
         }
     }
@@ -192,19 +179,18 @@ impl Machine {
             return;
         };
         components.refresh(true);
-        let mut sensors: Vec<_> = components
-            .iter()
-            .filter_map(|sensor| {
-                Some((sensor.label().to_owned(), f64::from(sensor.temperature()?)))
-            })
-            .collect();
         // Of several with one name, the hottest.
-        sensors.sort_by(|one, other| one.0.cmp(&other.0).then(other.1.total_cmp(&one.1)));
-        sensors.dedup_by(|one, other| one.0 == other.0);
-        let processor = sensors
+        let mut sensors = BTreeMap::new();
+        for sensor in components.iter() {
+            if let Some(degrees) = sensor.temperature().map(f64::from) {
+                let hottest = sensors.entry(sensor.label()).or_insert(degrees);
+                *hottest = hottest.max(degrees);
+            }
+        }
+        let of_processor = sensors
             .iter()
-            .filter(|(label, _)| measures_processor(label))
-            .map(|(_, degrees)| *degrees);
+            .filter(|(label, _)| measures_processor(label));
+        let processor = of_processor.map(|(_, degrees)| *degrees);
         if let Some(hottest) = processor.reduce(f64::max) {
             reading.add(Metric::whole(Kind::Temperature), hottest, "the processor");
         }
@@ -213,7 +199,7 @@ impl Machine {
         }
     }
 
-    fn processes(&mut self, reading: &mut Reading, watched: &[String]) {
+    fn watched(&mut self, reading: &mut Reading, watched: &[String]) {
         if watched.is_empty() {
             return;
         }
@@ -225,24 +211,17 @@ impl Machine {
                 .values()
                 .filter(|process| is_called(process, name))
                 .collect();
-            let note = if found.len() > 1 {
-                format!("{} processes", found.len())
-            } else {
-                String::new()
+            let note = match found.len() {
+                0 | 1 => String::new(),
+                several => format!("{several} processes"),
             };
-            reading.add(
-                Metric::part(Kind::Process, name),
-                f64::from(u8::from(!found.is_empty())),
-                note,
-            );
+            let runs = f64::from(u8::from(!found.is_empty()));
+            reading.add(Metric::part(Kind::Process, name), runs, note);
             if !found.is_empty() {
-                let cpu = found
-                    .iter()
-                    .map(|process| f64::from(process.cpu_usage()))
-                    .sum();
-                let memory = found.iter().map(|process| process.memory() as f64).sum();
-                reading.add(Metric::part(Kind::ProcessCpu, name), cpu, "");
-                reading.add(Metric::part(Kind::ProcessMemory, name), memory, "");
+                let cpu = found.iter().map(|process| f64::from(process.cpu_usage()));
+                let memory = found.iter().map(|process| process.memory() as f64);
+                reading.add(Metric::part(Kind::ProcessCpu, name), cpu.sum(), "");
+                reading.add(Metric::part(Kind::ProcessMemory, name), memory.sum(), "");
             }
         }
     }
@@ -302,7 +281,7 @@ mod tests {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || stopped.recv());
         let mut machine = Machine::new().unwrap();
-        let all = machine.all_processes();
+        let all = machine.processes();
         let ids: Vec<_> = all.iter().map(|process| process.id).collect();
         assert!(ids.contains(&std::process::id()));
         for task in std::fs::read_dir("/proc/self/task").unwrap() {

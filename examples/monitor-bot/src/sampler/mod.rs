@@ -5,9 +5,9 @@ mod machine;
 
 use serde::{Deserialize, Serialize};
 
-pub use machine::host_name;
+pub use fake::Fake;
+pub use machine::{Machine, host_name};
 
-use crate::error::Error;
 use crate::metric::Metric;
 
 /// Everything that was measured at one moment.
@@ -56,7 +56,8 @@ pub struct Process {
 }
 
 impl Processes {
-    fn busiest(mut all: Vec<Process>) -> Self {
+    /// The first few of all of them.
+    pub fn busiest(mut all: Vec<Process>) -> Self {
         const SHOWN: usize = 5;
         let mut first_by = |use_of: fn(&Process) -> f64| {
             all.sort_by(|one, other| use_of(other).total_cmp(&use_of(one)));
@@ -95,7 +96,8 @@ impl Reading {
             .map(|sample| sample.value)
     }
 
-    fn add(&mut self, metric: Metric, value: f64, note: impl Into<String>) {
+    /// Adds a value, if it is one.
+    pub fn add(&mut self, metric: Metric, value: f64, note: impl Into<String>) {
         if value.is_finite() {
             self.samples.push(Sample {
                 metric,
@@ -106,50 +108,16 @@ impl Reading {
     }
 }
 
-/// The source of readings.
-#[derive(Debug)]
-pub enum Sampler {
-    /// This machine.
-    Machine(Box<machine::Machine>),
-    /// A made-up machine.
-    Fake(fake::Fake),
-}
-
-impl Sampler {
-    /// Measures this machine; takes a moment, for the load of a processor needs two looks.
-    pub fn machine() -> Result<Self, Error> {
-        machine::Machine::new().map(Box::new).map(Self::Machine)
-    }
-
-    /// Makes values up, the same ones for the same seed and time.
-    pub fn fake(seed: u64) -> Self {
-        Self::Fake(fake::Fake::new(seed))
-    }
-
+/// A source of readings.
+pub trait Sampler: Send {
     /// Measures everything, and the watched processes by name.
-    pub fn read(&mut self, at: i64, watched: &[String]) -> Reading {
-        match self {
-            Self::Machine(machine) => machine.read(at, watched),
-            Self::Fake(fake) => fake.read(at, watched),
-        }
-    }
+    fn read(&mut self, at: i64, watched: &[String]) -> Reading;
 
-    /// What uses most right now; takes a moment, too.
-    pub fn busiest(&mut self) -> Processes {
-        Processes::busiest(match self {
-            Self::Machine(machine) => machine.all_processes(),
-            Self::Fake(fake) => fake.all_processes(),
-        })
-    }
+    /// Every process, and what it uses right now; takes a moment, for that needs two looks.
+    fn processes(&mut self) -> Vec<Process>;
 
     /// Holds a made-up value, or lets it go again; false where values are real.
-    pub fn hold(&mut self, metric: Metric, value: Option<f64>) -> bool {
-        match self {
-            Self::Machine(_) => false,
-            Self::Fake(fake) => {
-                fake.hold(metric, value);
-                true
-            }
-        }
+    fn hold(&mut self, _: Metric, _: Option<f64>) -> bool {
+        false
     }
 }

@@ -4,7 +4,7 @@ use dbm_core::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The most admins there are.
 const MOST: u32 = 100;
@@ -30,21 +30,13 @@ impl Store {
         by: &str,
         at: i64,
     ) -> Result<bool> {
-        let count: u32 = db
-            .query_one("SELECT count(*) FROM admin WHERE id <> ?1", (id,))
-            .await?;
+        let sql = "SELECT count(*) FROM admin WHERE id <> ?1";
+        let count: u32 = db.query_one(sql, (id,)).await?;
         if count >= MOST {
-            return Err(Error::refused(format!(
-                "There can be no more than {MOST} admins."
-            )));
+            refuse!("There can be no more than {MOST} admins.");
         }
-        let added = db
-            .execute(
-                "INSERT INTO admin VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                (id, at, by),
-            )
-            .await?;
-        Ok(added > 0)
+        let sql = "INSERT INTO admin VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        Ok(db.execute(sql, (id, at, by)).await? > 0)
     }
 
     /// Lets them no longer; false if they could not.
@@ -56,17 +48,14 @@ impl Store {
     /// Everyone who may change something.
     #[database_safe]
     pub async fn admins(&self, db: &mut ReadTransaction) -> Result<Vec<Admin>> {
-        Ok(db
-            .query("SELECT id, added_at, added_by FROM admin ORDER BY id", ())
-            .await?)
+        Ok(db.query("SELECT * FROM admin ORDER BY id", ()).await?)
     }
 
     /// Whether someone may change something. Nobody may while the database does not answer.
     #[database_safe]
     #[fail_value(false)]
     pub async fn is_admin(&self, db: &mut ReadTransaction, id: &str) -> Result<bool> {
-        Ok(db
-            .query_one("SELECT EXISTS (SELECT 1 FROM admin WHERE id = ?1)", (id,))
-            .await?)
+        let sql = "SELECT EXISTS (SELECT 1 FROM admin WHERE id = ?1)";
+        Ok(db.query_one(sql, (id,)).await?)
     }
 }

@@ -5,7 +5,7 @@ use dbm_core::prelude::*;
 use super::{Store, Unstored};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
-use crate::rules::{Alert, Event, EventKind, Pending, Rule, State};
+use crate::rules::{Alert, Event, EventKind, Pending, State};
 use crate::sampler::Reading;
 
 /// Stores an alert as it is now. If somebody has seen it meanwhile, it stays seen unless it was announced again.
@@ -24,37 +24,19 @@ const STORE: &str = sql!("
     RETURNING id");
 
 impl Store {
-    /// What the rules have to know. A rule that this program does not understand is left out.
+    /// What the rules have to know.
     #[database_safe(timeout = "10s")]
     pub async fn rule_state(&self, db: &mut ReadTransaction) -> Result<State> {
-        let mut rules = Vec::new();
-        for kept in self.rules().await? {
-            match kept.text.parse::<Rule>() {
-                Ok(rule) => rules.push((kept.id, rule)),
-                Err(error) => tracing::warn!(%error, "a rule is not understood, and left out"),
-            }
-        }
-        let pending: Vec<(i64, String, i64, i64)> = db
-            .query(
-                "SELECT rule_id, metric, since, seen FROM pending WHERE host = ?1",
-                (self.host(),),
-            )
-            .await?;
+        let rules = self.parsed_rules().await?;
+        let sql = "SELECT rule_id, metric, since, seen FROM pending WHERE host = ?1";
+        let pending: Vec<(i64, String, i64, i64)> = db.query(sql, (self.host(),)).await?;
         let pending = pending
             .into_iter()
             .map(|(rule, metric, since, seen)| ((rule, metric), Pending { since, seen }));
-        let open = db
-            .query(
-                "SELECT * FROM alert WHERE host = ?1 AND cleared_at IS NULL ORDER BY id",
-                (self.host(),),
-            )
-            .await?;
-        let next = db
-            .query_one(
-                "SELECT coalesce(max(id), 0) + 1 FROM alert WHERE host = ?1",
-                (self.host(),),
-            )
-            .await?;
+        let sql = "SELECT * FROM alert WHERE host = ?1 AND cleared_at IS NULL ORDER BY id";
+        let open = db.query(sql, (self.host(),)).await?;
+        let sql = "SELECT coalesce(max(id), 0) + 1 FROM alert WHERE host = ?1";
+        let next = db.query_one(sql, (self.host(),)).await?;
         Ok(State::new(rules, pending.collect(), open, next))
     }
 
@@ -75,11 +57,9 @@ impl Store {
             self.add_event(db, event, told).await?;
         }
         for alert in state.open() {
-            db.execute(
-                "UPDATE alert SET worst = ?3 WHERE host = ?1 AND id = ?2 AND worst <> ?3",
-                (self.host(), alert.id, alert.worst),
-            )
-            .await?;
+            let sql = "UPDATE alert SET worst = ?3 WHERE host = ?1 AND id = ?2 AND worst <> ?3";
+            db.execute(sql, (self.host(), alert.id, alert.worst))
+                .await?;
         }
         db.execute("DELETE FROM pending WHERE host = ?1", (self.host(),))
             .await?;
@@ -103,12 +83,8 @@ impl Store {
         at: i64,
     ) -> Result<Vec<Alert>> {
         let metric = metric.map(Metric::to_string);
-        let alerts: Vec<Alert> = db
-            .query(
-                "SELECT * FROM alert WHERE host = ?1 AND cleared_at IS NULL AND (id = ?2 OR metric = ?3)",
-                (self.host(), id, metric),
-            )
-            .await?;
+        let sql = "SELECT * FROM alert WHERE host = ?1 AND cleared_at IS NULL AND (id = ?2 OR metric = ?3)";
+        let alerts: Vec<Alert> = db.query(sql, (self.host(), id, metric)).await?;
         for alert in &alerts {
             let sql = "UPDATE alert SET acknowledged_at = ?3, acknowledged_by = ?4
                        WHERE host = ?1 AND id = ?2 AND acknowledged_at IS NULL";

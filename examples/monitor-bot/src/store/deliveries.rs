@@ -6,31 +6,35 @@ use std::time::Duration;
 use dbm_core::DeadJob;
 use dbm_core::prelude::*;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 
 use super::Store;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::rules::{Event, EventKind};
 
-/// Sends a message about an event.
-pub type Tell =
-    Box<dyn Fn(Event) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
+/// How long a receiver may take to answer. Who sends gives up then, and nobody does so earlier: what is given up while it is
+/// still being sent would arrive twice.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+type Telling = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// Someone who is told what happens: a channel on Discord, a webhook.
 pub struct Receiver {
     /// What it is known by, also across restarts.
     pub name: String,
-    tell: Tell,
+    tell: Box<dyn Fn(Event) -> Telling + Send + Sync>,
     /// Keeps the order: only one job at a time sends.
     turn: Mutex<()>,
 }
 
 impl Receiver {
-    /// A receiver with a name of its own.
-    pub fn new(name: &str, tell: Tell) -> Self {
+    /// A receiver with a name of its own, and what sends it a message, within [`PATIENCE`].
+    pub fn new<T>(name: &str, tell: impl Fn(Event) -> T + Send + Sync + 'static) -> Self
+    where
+        T: Future<Output = Result<()>> + Send + 'static,
+    {
         Self {
             name: name.to_owned(),
-            tell,
+            tell: Box::new(move |event| Box::pin(tell(event))),
             turn: Mutex::new(()),
         }
     }
@@ -59,9 +63,7 @@ impl Store {
     pub async fn deliver(&self, receiver: String, event: i64) -> Result<()> {
         let Some(known) = self.receivers.iter().find(|known| known.name == receiver) else {
             if self.is_shared() {
-                return Err(Error::refused(format!(
-                    "this machine has no receiver {receiver}"
-                )));
+                refuse!("this machine has no receiver {receiver}");
             }
             // It was taken out of the configuration.
             return self.told(&receiver, event).await;
@@ -81,20 +83,16 @@ impl Store {
 
     /// The messages that could not be sent, the newest first.
     pub async fn undelivered(&self) -> Result<Vec<DeadJob>> {
-        let mut dead = self.jobs().dead(1_000).await?;
+        let mut dead = self.jobs().dead(usize::MAX).await?;
         dead.retain(|job| job.kind == "deliver");
         Ok(dead)
     }
 
     /// Tells of events that cannot be stored, so there can be no job for them: at once, in order, as far as it goes.
     pub async fn tell_unstored(&self, events: &mut [Unstored]) {
-        /// The next reading waits for it.
-        const PATIENCE: Duration = Duration::from_secs(5);
         for Receiver { name, tell, .. } in &self.receivers {
             for unstored in events.iter_mut().filter(|event| !event.told.contains(name)) {
-                let sent = timeout(PATIENCE, tell(unstored.event.clone())).await;
-                let late = |_| Err(Error::refused("no answer in time"));
-                if let Err(error) = sent.unwrap_or_else(late) {
+                if let Err(error) = tell(unstored.event.clone()).await {
                     tracing::warn!(receiver = name, %error, "a message waits");
                     break;
                 }
@@ -120,7 +118,8 @@ impl Store {
         Ok(())
     }
 
-    /// What a receiver was not told, up to an event.
+    /// What a receiver was not told, up to an event. Dbm forgets after 30 days that a message was given up: so what is that
+    /// much older than the event is left out.
     #[database_safe]
     pub async fn untold(
         &self,
@@ -129,7 +128,9 @@ impl Store {
         up_to: i64,
     ) -> Result<Vec<(i64, Event)>> {
         let sql = "SELECT event.id, at, what, value, host, alert_id FROM message JOIN event ON event.id = event_id
-                   WHERE receiver = ?1 AND event_id <= ?2 ORDER BY event_id";
+                   WHERE receiver = ?1 AND event_id <= ?2
+                     AND NOT EXISTS (SELECT 1 FROM event AS last WHERE last.id = ?2 AND event.at <= last.at - 2592000)
+                   ORDER BY event_id";
         let rows: Vec<(i64, i64, EventKind, f64, String, i64)> =
             db.query(sql, (receiver, up_to)).await?;
         let mut events = Vec::new();
@@ -150,11 +151,8 @@ impl Store {
 
     #[database_safe]
     async fn told(&self, db: &mut WriteTransaction, receiver: &str, event: i64) -> Result<()> {
-        db.execute(
-            "DELETE FROM message WHERE receiver = ?1 AND event_id = ?2",
-            (receiver, event),
-        )
-        .await?;
+        let sql = "DELETE FROM message WHERE receiver = ?1 AND event_id = ?2";
+        db.execute(sql, (receiver, event)).await?;
         Ok(())
     }
 }
@@ -166,6 +164,7 @@ mod tests {
     use std::time::SystemTime;
 
     use dbm_core::testing::{run_due_jobs, set_clock};
+    use tokio::time::timeout;
 
     use super::*;
     use crate::sampler::Reading;
@@ -183,7 +182,7 @@ mod tests {
             let tell = move |event: Event| {
                 let is_away = network.away.lock().unwrap().contains(name);
                 if is_away {
-                    return Err(Error::refused("no network"));
+                    refuse!("no network");
                 }
                 network
                     .told
@@ -192,8 +191,7 @@ mod tests {
                     .push((name, event.alert.metric));
                 Ok(())
             };
-            let tell: Tell = Box::new(move |event| Box::pin(std::future::ready(tell(event))));
-            Receiver::new(name, tell)
+            Receiver::new(name, move |event| std::future::ready(tell(event)))
         }
 
         /// A store with two receivers.
@@ -279,6 +277,59 @@ mod tests {
         }
         later(&store, 60).await;
         assert_eq!(network.told_to("one"), "memory swap");
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_stays_given_up_when_dbm_has_forgotten_it() {
+        const DAY: i64 = 86_400;
+        let network = Network::default();
+        let store = network.store();
+        network.is_away("one", true);
+        store.weigh(&bad(10, "load")).await;
+        for hours in 1..60 {
+            later(&store, hours).await;
+        }
+        // As dbm does after 30 days.
+        for job in store.undelivered().await.unwrap() {
+            assert!(store.jobs().discard(job.id).await.unwrap());
+        }
+        network.is_away("one", false);
+        store.weigh(&bad(31 * DAY, "temperature")).await;
+        later(&store, 60).await;
+        assert_eq!(network.told_to("one"), "temperature");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_receiver_gets_what_cannot_be_stored_once() {
+        let (send, mut got) = tokio::sync::mpsc::unbounded_channel();
+        // What sends cannot be called back, as a request of a webhook.
+        let tell = move |event: Event| {
+            let send = send.clone();
+            let sending = tokio::spawn(async move {
+                tokio::time::sleep(PATIENCE - Duration::from_secs(1)).await;
+                send.send(event.alert.metric).unwrap();
+            });
+            async move { sending.await.map_err(|_| refused!("lost")) }
+        };
+        let config = Config::in_memory().job_workers(0);
+        let keep = crate::settings::Retention::default();
+        let store = Store::open(config, keep, vec![Receiver::new("slow", tell)], None);
+        let event = crate::rules::Alert::default().event(EventKind::Raised, 0, 0.0);
+        let mut unstored = [Unstored::new(event)];
+        for _ in 0..2 {
+            store.tell_unstored(&mut unstored).await;
+        }
+        store.close().await.unwrap();
+        drop(store);
+        let mut count = 0;
+        let counting = async {
+            while got.recv().await.is_some() {
+                count += 1;
+            }
+        };
+        // Nobody is left who could send.
+        timeout(10 * PATIENCE, counting).await.unwrap();
+        assert_eq!(count, 1);
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use dbm_core::prelude::*;
 
-pub use deliveries::{Receiver, Unstored};
+pub use deliveries::{PATIENCE, Receiver, Unstored};
 pub use samples::Slot;
 
 pub use crate::rules::{Alert, Event, EventKind};

@@ -44,10 +44,8 @@ impl Store {
     #[job(every = "24h", timeout = "1h")]
     pub async fn forget(&self) -> Result<()> {
         let now = self.now().await?;
-        let (old, oldest) = (
-            now - self.keep.minutes.as_secs(),
-            now - self.keep.hours.as_secs(),
-        );
+        let old = now - self.keep.minutes.as_secs();
+        let oldest = now - self.keep.hours.as_secs();
         for metric in self.metrics().await? {
             self.roll_up_minutes(metric, old, oldest).await?;
         }
@@ -58,12 +56,8 @@ impl Store {
     #[database_safe]
     #[timed(slow = "1s")]
     async fn roll_up_readings(&self, db: &mut WriteTransaction, old: i64) -> Result<bool> {
-        let last: Option<i64> = db
-            .query_one(
-                "SELECT max(at) FROM (SELECT at FROM reading WHERE at < ?1 ORDER BY at LIMIT ?2) AS first",
-                (old, READINGS_AT_A_TIME),
-            )
-            .await?;
+        let sql = "SELECT max(at) FROM (SELECT at FROM reading WHERE at < ?1 ORDER BY at LIMIT ?2) AS first";
+        let last: Option<i64> = db.query_one(sql, (old, READINGS_AT_A_TIME)).await?;
         db.execute(MINUTES, (last,)).await?;
         db.execute("DELETE FROM reading WHERE at <= ?1", (last,))
             .await?;
@@ -81,16 +75,10 @@ impl Store {
         oldest: i64,
     ) -> Result<()> {
         db.execute(HOURS, (metric, old)).await?;
-        db.execute(
-            "DELETE FROM minute WHERE metric_id = ?1 AND at < ?2",
-            (metric, old),
-        )
-        .await?;
-        db.execute(
-            "DELETE FROM hour WHERE metric_id = ?1 AND at < ?2",
-            (metric, oldest),
-        )
-        .await?;
+        let sql = "DELETE FROM minute WHERE metric_id = ?1 AND at < ?2";
+        db.execute(sql, (metric, old)).await?;
+        let sql = "DELETE FROM hour WHERE metric_id = ?1 AND at < ?2";
+        db.execute(sql, (metric, oldest)).await?;
         Ok(())
     }
 

@@ -4,8 +4,8 @@ use dbm_core::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use crate::error::{Error, Result};
-use crate::rules::Rule;
+use crate::error::Result;
+use crate::rules::{Rule, Rules};
 
 /// The most rules there are at a time.
 const MOST: u32 = 100;
@@ -35,17 +35,13 @@ impl Store {
         at: i64,
     ) -> Result<(i64, bool)> {
         let text = rule.to_string();
-        if let Some(id) = db
-            .query_optional("SELECT id FROM rule WHERE text = ?1", (&text,))
-            .await?
-        {
+        let sql = "SELECT id FROM rule WHERE text = ?1";
+        if let Some(id) = db.query_optional(sql, (&text,)).await? {
             return Ok((id, false));
         }
         let count: u32 = db.query_one("SELECT count(*) FROM rule", ()).await?;
         if count >= MOST {
-            return Err(Error::refused(format!(
-                "There can be no more than {MOST} rules."
-            )));
+            refuse!("There can be no more than {MOST} rules.");
         }
         let sql = "INSERT INTO rule (text, added_at, added_by) VALUES (?1, ?2, ?3) RETURNING id";
         Ok((db.query_one(sql, (&text, at, by)).await?, true))
@@ -60,21 +56,26 @@ impl Store {
         id: Option<i64>,
         rule: Option<&Rule>,
     ) -> Result<Option<KeptRule>> {
-        let sql =
-            "DELETE FROM rule WHERE id = ?1 OR text = ?2 RETURNING id, text, added_at, added_by";
-        Ok(db
-            .query_optional(sql, (id, rule.map(Rule::to_string)))
-            .await?)
+        let sql = "DELETE FROM rule WHERE id = ?1 OR text = ?2 RETURNING *";
+        let rule = rule.map(Rule::to_string);
+        Ok(db.query_optional(sql, (id, rule)).await?)
+    }
+
+    /// The rules as they are applied. One that this program does not understand is left out.
+    pub async fn parsed_rules(&self) -> Result<Rules> {
+        let mut rules = Vec::new();
+        for kept in self.rules().await? {
+            match kept.text.parse() {
+                Ok(rule) => rules.push((kept.id, rule)),
+                Err(error) => tracing::warn!(%error, "a rule is not understood, and left out"),
+            }
+        }
+        Ok(Rules::new(rules))
     }
 
     /// Every rule, in the order they were added.
     #[database_safe]
     pub async fn rules(&self, db: &mut ReadTransaction) -> Result<Vec<KeptRule>> {
-        Ok(db
-            .query(
-                "SELECT id, text, added_at, added_by FROM rule ORDER BY id",
-                (),
-            )
-            .await?)
+        Ok(db.query("SELECT * FROM rule ORDER BY id", ()).await?)
     }
 }

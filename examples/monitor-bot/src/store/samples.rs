@@ -50,12 +50,8 @@ impl Store {
     #[database_safe]
     #[timed(slow = "250ms")]
     pub async fn add_samples(&self, db: &mut WriteTransaction, reading: &Reading) -> Result<()> {
-        let known: Vec<(String, i64)> = db
-            .query(
-                "SELECT name, id FROM metric WHERE host = ?1",
-                (self.host(),),
-            )
-            .await?;
+        let sql = "SELECT name, id FROM metric WHERE host = ?1";
+        let known: Vec<(String, i64)> = db.query(sql, (self.host(),)).await?;
         let mut known: HashMap<_, _> = known.into_iter().collect();
         let mut samples = BTreeMap::new();
         for Sample { metric, value, .. } in &reading.samples {
@@ -69,12 +65,10 @@ impl Store {
             };
             samples.insert(id, rounded(*value));
         }
-        db.execute(
-            "INSERT INTO reading (host, at, samples) VALUES (?1, ?2, jsonb(CAST(?3 AS text)))",
-            (self.host(), reading.at, Json(samples)),
-        )
-        .await?;
-        Ok(())
+        let sql =
+            "INSERT INTO reading (host, at, samples) VALUES (?1, ?2, jsonb(CAST(?3 AS text)))";
+        let reading = (self.host(), reading.at, Json(samples));
+        db.execute(sql, reading).await.map(drop)
     }
 
     /// The newest reading that was stored.
@@ -84,49 +78,39 @@ impl Store {
                    WHERE host = ?1 AND at = (SELECT max(at) FROM reading WHERE host = ?1) ORDER BY metric.id";
         let rows: Vec<(String, f64, i64)> = db.query(sql, (self.host(),)).await?;
         let Some((.., at)) = rows.first() else {
-            let hosts: Vec<String> = db
-                .query("SELECT DISTINCT host FROM metric ORDER BY host", ())
-                .await?;
-            return Err(Error::refused(format!(
+            let sql = "SELECT DISTINCT host FROM metric ORDER BY host";
+            let hosts: Vec<String> = db.query(sql, ()).await?;
+            refuse!(
                 "No machine called {} has stored readings. Known are: {}.",
                 self.host(),
                 hosts.join(", ")
-            )));
+            );
         };
-        let (at, host) = (*at, self.host().to_owned());
-        let samples = rows.into_iter().filter_map(|(metric, value, _)| {
-            let (metric, note) = (metric.parse().ok()?, String::new());
-            Some(Sample {
-                metric,
-                value,
-                note,
-            })
-        });
-        Ok(Reading {
-            at,
-            host,
-            samples: samples.collect(),
-        })
+        let mut reading = Reading {
+            at: *at,
+            host: self.host().to_owned(),
+            samples: Vec::new(),
+        };
+        for (metric, value, _) in rows {
+            if let Ok(metric) = metric.parse() {
+                reading.add(metric, value, "");
+            }
+        }
+        Ok(reading)
     }
 
     /// When the newest reading was made.
     #[database_safe]
     pub async fn last_sample(&self, db: &mut ReadTransaction) -> Result<Option<i64>> {
-        db.query_one(
-            "SELECT max(at) FROM reading WHERE host = ?1",
-            (self.host(),),
-        )
-        .await
+        let sql = "SELECT max(at) FROM reading WHERE host = ?1";
+        db.query_one(sql, (self.host(),)).await
     }
 
     /// Whether a metric has ever been measured.
     #[database_safe]
     pub async fn knows(&self, db: &mut ReadTransaction, metric: &Metric) -> Result<bool> {
-        db.query_one(
-            "SELECT EXISTS (SELECT 1 FROM metric WHERE host = ?1 AND name = ?2)",
-            (self.host(), metric.to_string()),
-        )
-        .await
+        let sql = "SELECT EXISTS (SELECT 1 FROM metric WHERE host = ?1 AND name = ?2)";
+        db.query_one(sql, (self.host(), metric.to_string())).await
     }
 
     /// When the oldest reading that is remembered was made.

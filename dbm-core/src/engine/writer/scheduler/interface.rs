@@ -47,6 +47,8 @@ pub(in crate::engine::writer) struct Caller<S> {
     pub(in crate::engine::writer) id: CallId,
     pub(in crate::engine::writer) method: &'static str,
     pub(in crate::engine::writer) exclusive: bool,
+    /// It can do without a transaction while it is alone.
+    pub(in crate::engine::writer) may_autocommit: bool,
     pub(in crate::engine::writer) session: S,
     /// Set if the call was granted the writer before but did not claim it in time.
     pub(in crate::engine::writer) again: Option<Again>,

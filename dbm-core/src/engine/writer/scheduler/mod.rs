@@ -82,6 +82,8 @@ enum Phase<S> {
         claimed: Instant,
         session: S,
         exclusive: bool,
+        /// It has no transaction, and commits by itself. For the others it is as if the library committed.
+        autocommits: bool,
     },
     /// The library, for a job that must not be interrupted.
     Library {
@@ -419,9 +421,15 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
         batch.is_some_and(|batch| !batch.followers.is_empty())
     }
 
-    /// Whether no transaction is open, and no call waits or is likely to come that could join one.
-    pub(super) fn expects_nobody(&self) -> bool {
-        self.batch.is_none() && self.queue.is_empty() && self.last_members <= 1
+    /// Whether the call that runs commits by itself.
+    pub(super) fn autocommits(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Running {
+                autocommits: true,
+                ..
+            }
+        )
     }
 
     /// Whether the writer is taken and no call queues for it.
@@ -447,7 +455,9 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
     pub(super) fn spin_hint(&self) -> SpinHint {
         match &self.phase {
             Phase::Running {
-                exclusive: false, ..
+                exclusive: false,
+                autocommits: false,
+                ..
             } if self.queue.is_empty() => SpinHint::Running,
             Phase::Idle if self.batch.is_some() && self.queue.is_empty() => SpinHint::Open,
             _ => SpinHint::Quiet,
@@ -520,8 +530,14 @@ impl<W: Waiting, S: RunningCall, F: Follow> Scheduler<W, S, F> {
             claimed,
             session: caller.session,
             exclusive: caller.exclusive,
+            autocommits: caller.may_autocommit && self.expects_nobody(),
         };
         self.batch.is_some()
+    }
+
+    /// Whether no transaction is open, and no call waits or is likely to come that could join one.
+    fn expects_nobody(&self) -> bool {
+        self.batch.is_none() && self.queue.is_empty() && self.last_members <= 1
     }
 
     /// Gives the writer to the library.

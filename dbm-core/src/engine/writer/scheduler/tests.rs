@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use self::world::{Event, Kind, World};
-use super::{Arrived, Effects, Finished, Next, Reason, Scheduler, Waiting as _};
+use super::{Arrived, Effects, Finished, Next, Reason, Scheduler, SpinHint, Waiting as _};
 use crate::engine::writer::policy::POLICY;
 
 /// Visits every state that can be reached from the first one. `also` checks each of them.
@@ -173,6 +173,30 @@ fn a_call_is_idle_from_its_claim_on() {
     assert_eq!(effects.evict, None, "it has only begun");
     scheduler.tick(late + limit, &mut effects);
     assert_eq!(effects.evict, Some((2, Reason::Idle)));
+}
+
+/// They would spin beside it, and find nobody to share a transaction with when it has ended.
+#[test]
+fn callers_queue_while_a_statement_commits_by_itself() {
+    let (mut scheduler, now) = scheduler(1);
+    world::arrive_unwrapped(&mut scheduler, 1, now);
+    assert!(scheduler.autocommits());
+    assert_eq!(scheduler.spin_hint(), SpinHint::Quiet);
+}
+
+#[test]
+fn a_call_commits_by_itself_only_while_it_is_alone() {
+    let (mut expects, now) = scheduler(2);
+    world::arrive_unwrapped(&mut expects, 1, now);
+    assert!(!expects.autocommits(), "others are likely to come");
+
+    let (mut joins, now) = scheduler(2);
+    world::arrive(&mut joins, 1, now);
+    joins.include(|| now);
+    joins.finish(1, false, || now, &mut Effects::default());
+    let joined = world::arrive_unwrapped(&mut joins, 2, now);
+    assert_eq!(joined, Arrived::Runs { joins: true });
+    assert!(!joins.autocommits());
 }
 
 #[test]

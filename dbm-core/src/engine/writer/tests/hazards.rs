@@ -38,7 +38,7 @@ impl Two {
         let writer = writer(Config::in_memory());
         let session_of_first = session(&writer, "first");
         let permit = writer
-            .acquire(&session_of_first, Some(shares()))
+            .acquire(&session_of_first, Some(shares()), false)
             .await
             .unwrap()
             .into_owned();
@@ -49,7 +49,7 @@ impl Two {
             let (writer, second) = (Arc::clone(&writer), Arc::clone(&second));
             async move {
                 writer
-                    .acquire(&second, Some(shares()))
+                    .acquire(&second, Some(shares()), false)
                     .await
                     .map(WriterPermit::into_owned)
             }
@@ -135,11 +135,11 @@ fn a_commit_is_told_whatever_the_waker_of_the_next_call_does() {
     run(async {
         let writer = writer(Config::in_memory().execution(Execution::Offload));
         let first = session(&writer, "first");
-        let permit = writer.acquire(&first, None).await.unwrap();
+        let permit = writer.acquire(&first, None, false).await.unwrap();
         first.take_connection().await.unwrap();
         Session::begin(&first).await.unwrap();
         let second = session(&writer, "second");
-        let mut waits = pin!(writer.acquire(&second, None));
+        let mut waits = pin!(writer.acquire(&second, None, false));
         starts(waits.as_mut(), &Waker::from(Arc::new(Panics)));
         first.resolve();
         writer.include(None, false);
@@ -155,11 +155,11 @@ fn a_call_that_ends_does_not_panic_with_the_waker_of_the_next_one() {
     run(async {
         let writer = writer(Config::in_memory());
         let permit = writer
-            .acquire(&session(&writer, "first"), None)
+            .acquire(&session(&writer, "first"), None, false)
             .await
             .unwrap();
         let second = session(&writer, "second");
-        let mut waits = pin!(writer.acquire(&second, None));
+        let mut waits = pin!(writer.acquire(&second, None, false));
         starts(waits.as_mut(), &Waker::from(Arc::new(Panics)));
         drop(permit);
         drop(waits.await.unwrap());

@@ -46,7 +46,7 @@ pub(super) async fn begin(
     method: &'static str,
 ) -> (WriterPermit<'static>, Arc<Session>) {
     let session = session(writer, method);
-    let permit = writer.acquire(&session, None).await.unwrap();
+    let permit = writer.acquire(&session, None, false).await.unwrap();
     session.take_connection().await.unwrap();
     Session::begin_write(&session).await.unwrap();
     writer.include(None, false);
@@ -77,7 +77,7 @@ fn reads_are_held_up_no_longer_than_connections_are_opened_anew() {
     run(async {
         let writer = writer(Config::in_memory());
         let first = session(&writer, "first");
-        let _permit = writer.acquire(&first, None).await.unwrap();
+        let _permit = writer.acquire(&first, None, false).await.unwrap();
         writer.spoil();
         let go_on = hold_up(&writer.conn);
         let mut mends = pin!(writer.mend());
@@ -159,14 +159,14 @@ fn a_permit_that_nobody_comes_for_is_taken_back_by_those_who_are_impatient_too()
     run(async {
         let writer = writer(Config::in_memory().acquire_timeout(Duration::from_millis(1)));
         let first = session(&writer, "first");
-        let permit = writer.acquire(&first, None).await.unwrap();
+        let permit = writer.acquire(&first, None, false).await.unwrap();
         let absent = session(&writer, "absent");
-        let mut absent = pin!(writer.acquire(&absent, None));
+        let mut absent = pin!(writer.acquire(&absent, None, false));
         let mut context = Context::from_waker(Waker::noop());
         assert!(absent.as_mut().poll(&mut context).is_pending());
         drop(permit);
         let impatient = session(&writer, "impatient");
-        while let Err(error) = writer.acquire(&impatient, None).await {
+        while let Err(error) = writer.acquire(&impatient, None, false).await {
             assert!(matches!(error, Error::AcquireTimeout { .. }), "{error}");
         }
     });
@@ -177,10 +177,10 @@ fn a_permit_is_taken_from_a_call_that_has_not_come_to_its_connection_too() {
     run(async {
         let writer = writer(Config::in_memory());
         let stalled = session(&writer, "stalled");
-        let _permit = writer.acquire(&stalled, None).await.unwrap();
+        let _permit = writer.acquire(&stalled, None, false).await.unwrap();
         writer.evict(stalled.clone(), Reason::Stalled);
         let next = session(&writer, "next");
-        let _permit = writer.acquire(&next, None).await.unwrap();
+        let _permit = writer.acquire(&next, None, false).await.unwrap();
         next.take_connection().await.unwrap();
         stalled.take_connection().await.unwrap_err();
         writer.conn.lock().owned_by(next.id).unwrap();

@@ -160,7 +160,7 @@ fn a_call_in_the_queue_is_told_when_it_has_waited_too_long() {
         let writer = writer(Config::in_memory().acquire_timeout(limit));
         let _holder = begin(&writer, "holds").await;
         let session = session(&writer, "waits");
-        let refused = writer.acquire(&session, None).await.err();
+        let refused = writer.acquire(&session, None, false).await.err();
         let error = refused.expect("nobody gives the writer back");
         assert!(
             matches!(

@@ -8,7 +8,6 @@ use serenity::all::{
 };
 
 use crate::app::App;
-use crate::commands::{event_line, headline};
 use crate::render;
 use crate::store::{Alert, Event, EventKind};
 
@@ -18,7 +17,7 @@ pub(super) fn message(event: &Event) -> CreateMessage {
         EventKind::Acknowledged => "🟡",
         EventKind::Cleared => "🟢",
     };
-    let line = render::harmless(&event_line(event)).replace('`', "'");
+    let line = render::harmless(&event.to_string()).replace('`', "'");
     let message = CreateMessage::new()
         .content(format!("{mark} `{line}` · alert {}", event.alert.id))
         .allowed_mentions(CreateAllowedMentions::new());
@@ -35,7 +34,8 @@ pub(super) fn message(event: &Event) -> CreateMessage {
 pub(super) async fn present(context: Context, app: Arc<App>) {
     let worst = |alerts: Vec<Alert>| {
         let rank = |alert: &Alert| (alert.acknowledged_at.is_none(), alert.level, alert.id);
-        alerts.into_iter().max_by_key(rank).as_ref().map(headline)
+        let worst = alerts.into_iter().max_by_key(rank);
+        worst.as_ref().map(Alert::headline)
     };
     let reader = Arc::clone(&app);
     let mut stored = app.store.live(move |_| {

@@ -4,43 +4,37 @@ use serenity::all::{
     CommandData, CommandDataOptionValue, CommandOptionType, CreateCommand, CreateCommandOption,
 };
 
-use crate::commands::commands;
+use crate::commands::{COMMANDS, first_word};
 
 /// What only the console may do is not offered.
 const AT_THE_CONSOLE: [&str; 3] = ["quit", "wait", "fake"];
 
 /// Every command; those of two words are subcommands of their first.
 pub(super) fn offered() -> Vec<CreateCommand> {
-    let mut offered: Vec<(String, CreateCommand)> = Vec::new();
-    for command in commands() {
-        let name = command.get_name();
-        if AT_THE_CONSOLE.contains(&name) {
-            continue;
-        }
-        let about = command
-            .get_about()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let arguments = command
-            .get_positionals()
-            .map(|argument| option(name, argument));
-        let Some((group, name)) = name.split_once(' ') else {
-            let made = CreateCommand::new(name).description(about);
-            offered.push((name.to_owned(), made.set_options(arguments.collect())));
-            continue;
-        };
-        let option = CreateCommandOption::new(CommandOptionType::SubCommand, name, about.clone());
-        let option = option.set_sub_options(arguments);
-        if let Some((last, made)) = offered.last_mut()
-            && last == group
-        {
-            *made = made.clone().add_option(option);
-        } else {
-            let made = CreateCommand::new(group).description(about);
-            offered.push((group.to_owned(), made.add_option(option)));
-        }
-    }
-    offered.into_iter().map(|(_, made)| made).collect()
+    let alike = COMMANDS.chunk_by(|one, next| first_word(one) == first_word(next));
+    let wanted = alike.filter(|alike| !AT_THE_CONSOLE.contains(&first_word(&alike[0])));
+    let offered = wanted.map(|alike| {
+        let made = CreateCommand::new(first_word(&alike[0])).description(about(&alike[0]));
+        alike.iter().fold(made, |made, command| {
+            let arguments = command.get_positionals();
+            let arguments = arguments.map(|argument| option(command.get_name(), argument));
+            match command.get_name().split_once(' ') {
+                None => made.set_options(arguments.collect()),
+                Some((_, name)) => made.add_option(
+                    CreateCommandOption::new(CommandOptionType::SubCommand, name, about(command))
+                        .set_sub_options(arguments),
+                ),
+            }
+        })
+    });
+    offered.collect()
+}
+
+fn about(command: &clap::Command) -> String {
+    command
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 fn option(command: &str, argument: &clap::Arg) -> CreateCommandOption {
@@ -74,11 +68,9 @@ pub(super) fn words(asked: &CommandData) -> Vec<String> {
         options = inner;
     }
     let name = words.join(" ");
-    let command = commands()
-        .into_iter()
-        .find(|command| command.get_name() == name);
+    let command = COMMANDS.iter().find(|command| command.get_name() == name);
     // Options come in the order in which they were filled in.
-    for argument in command.iter().flat_map(clap::Command::get_positionals) {
+    for argument in command.into_iter().flat_map(clap::Command::get_positionals) {
         let mut given = options.iter();
         match given
             .find(|option| argument.get_id() == option.name.as_str())

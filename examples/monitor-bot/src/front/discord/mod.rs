@@ -13,15 +13,16 @@ use serenity::all::{
     Http, HttpBuilder, Interaction, Message, Ready, StatusCode,
 };
 use serenity::async_trait;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::{Ending, FrontEnd, complain};
+use super::complain;
 use crate::app::App;
 use crate::commands::{Caller, is_command, parse, run, split};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::render::{self, Style};
 use crate::settings;
-use crate::store::{Event, Receiver};
+use crate::store::{Event, PATIENCE, Receiver};
 
 /// Where the token is looked for; it is never written anywhere.
 pub const TOKEN: &str = "DISCORD_TOKEN";
@@ -41,10 +42,8 @@ pub struct Discord {
 impl Discord {
     /// None where no token is given.
     pub fn from_env(settings: settings::Discord) -> Option<Self> {
-        let token = env::var(TOKEN)
-            .ok()
-            .filter(|token| !token.trim().is_empty())?;
-        Some(Self { token, settings })
+        let token = env::var(TOKEN).ok()?.trim().to_owned();
+        (!token.is_empty()).then_some(Self { token, settings })
     }
 
     /// The channel where alerts are told, if one is named.
@@ -54,16 +53,19 @@ impl Discord {
         let tell = move |event: Event| {
             let http = Arc::clone(&http);
             async move {
-                let sent = channel.send_message(&http, alerts::message(&event)).await;
-                sent.map(drop).map_err(|error| failed(&error))
+                let sent = channel.send_message(&http, alerts::message(&event));
+                match timeout(PATIENCE, sent).await {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(error)) => Err(refused!("Discord says: {error}.")),
+                    Err(_) => Err(refused!("Discord gave no answer in time.")),
+                }
             }
         };
-        let tell = Box::new(move |event| Box::pin(tell(event)) as _);
         Some(Receiver::new("discord", tell))
     }
 
     fn http(&self) -> Http {
-        let builder = HttpBuilder::new(self.token.trim());
+        let builder = HttpBuilder::new(&self.token);
         match &self.settings.proxy {
             Some(proxy) => builder.proxy(proxy).ratelimiter_disabled(true).build(),
             None => builder.build(),
@@ -84,7 +86,7 @@ impl Discord {
         let handler = Arc::new(Handler {
             app: Arc::clone(app),
             prefix: self.settings.prefix.clone(),
-            presence: Mutex::new(None),
+            presence: Mutex::default(),
         });
         let mut client = ClientBuilder::new_with_http(http, intents)
             .event_handler_arc(Arc::clone(&handler))
@@ -97,33 +99,31 @@ impl Discord {
                 Ok(())
             }
         };
-        handler.present(None);
+        handler.present(JoinSet::new());
         ended
     }
-}
 
-impl FrontEnd for Discord {
-    async fn run(self, app: Arc<App>) -> Result<Ending> {
+    /// Connects again and again, until the bot stops or Discord does not take it.
+    pub async fn run(self, app: Arc<App>) {
         let (first, most) = AGAIN;
         let mut pause = first;
         loop {
             let begun = Instant::now();
             let error = match self.connect(&app).await {
-                Ok(()) => return Ok(Ending::Done),
+                Ok(()) => return,
                 Err(error) => error,
             };
             if let Some(reason) = lasting(&error) {
-                complain(format!(
+                return complain(format!(
                     "Discord does not take this bot, and it goes on without. {reason}"
                 ));
-                return Ok(Ending::Failed);
             }
             if begun.elapsed() > most {
                 pause = first;
             }
             tracing::warn!(%error, "Discord cannot be reached, and is tried again in {pause:?}");
             tokio::select! {
-                () = app.stopping() => return Ok(Ending::Done),
+                () = app.stopping() => return,
                 () = tokio::time::sleep(pause) => pause = most.min(2 * pause),
             }
         }
@@ -132,21 +132,18 @@ impl FrontEnd for Discord {
 
 /// What somebody has to do before the next attempt can end otherwise.
 fn lasting(error: &serenity::Error) -> Option<&'static str> {
+    use GatewayError::{DisallowedGatewayIntents, InvalidAuthentication, InvalidGatewayIntents};
+    let token = "DISCORD_TOKEN is not the token of a bot, or no longer: take the one of its page, under Bot.";
+    let intents =
+        "Switch on its message content intent, or set an empty prefix in the configuration.";
     match error {
-        serenity::Error::Http(error) if error.status_code() == Some(StatusCode::UNAUTHORIZED) => {}
-        serenity::Error::Gateway(GatewayError::InvalidAuthentication) => {}
-        serenity::Error::Gateway(
-            GatewayError::DisallowedGatewayIntents | GatewayError::InvalidGatewayIntents,
-        ) => {
-            return Some(
-                "Switch on its message content intent, or set an empty prefix in the configuration.",
-            );
+        serenity::Error::Http(error) => {
+            (error.status_code() == Some(StatusCode::UNAUTHORIZED)).then_some(token)
         }
-        _ => return None,
+        serenity::Error::Gateway(InvalidAuthentication) => Some(token),
+        serenity::Error::Gateway(DisallowedGatewayIntents | InvalidGatewayIntents) => Some(intents),
+        _ => None,
     }
-    Some(
-        "DISCORD_TOKEN is not the token of a bot, or no longer: take the one of its page, under Bot.",
-    )
 }
 
 /// What is done with what Discord sends.
@@ -154,28 +151,23 @@ struct Handler {
     app: Arc<App>,
     prefix: String,
     /// The task that shows the worst alert: it ends with the connection that it shows it through.
-    presence: Mutex<Option<AbortHandle>>,
+    presence: Mutex<JoinSet<()>>,
 }
 
 impl Handler {
-    fn present(&self, task: Option<AbortHandle>) {
-        let mut presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = std::mem::replace(&mut *presence, task) {
-            last.abort();
-        }
+    /// The last task is aborted.
+    fn present(&self, task: JoinSet<()>) {
+        *self.presence.lock().unwrap_or_else(PoisonError::into_inner) = task;
     }
 
     /// Does what was asked and gives the messages to answer with.
-    async fn answer(&self, user: u64, words: &[String]) -> Vec<String> {
+    async fn answer(&self, user: u64, words: Result<Vec<String>>) -> Vec<String> {
         let caller = Caller {
             id: user.to_string(),
             trusted: false,
         };
-        let reply = match parse(words) {
-            Ok(command) => run(&self.app, &caller, command).await,
-            Err(error) => Err(error),
-        };
-        match reply {
+        let reply = async { run(&self.app, &caller, parse(&words?)?).await };
+        match reply.await {
             Ok(reply) => pages(&render::text(&reply, Style::PLAIN)),
             Err(error) => {
                 let error = render::harmless(&error.to_string());
@@ -192,8 +184,9 @@ impl EventHandler for Handler {
         if let Err(error) = Command::set_global_commands(&context, offered).await {
             tracing::warn!(%error, "Discord keeps the slash commands it knew before");
         }
-        let task = tokio::spawn(alerts::present(context, Arc::clone(&self.app)));
-        self.present(Some(task.abort_handle()));
+        let mut task = JoinSet::new();
+        task.spawn(alerts::present(context, Arc::clone(&self.app)));
+        self.present(task);
     }
 
     async fn message(&self, context: Context, message: Message) {
@@ -204,14 +197,8 @@ impl EventHandler for Handler {
         if self.prefix.is_empty() || message.author.bot || !is_command(line) {
             return;
         }
-        let messages = match split(line) {
-            Ok(words) => {
-                let words: Vec<_> = words.iter().map(|word| unmentioned(word)).collect();
-                self.answer(message.author.id.get(), &words).await
-            }
-            Err(error) => vec![error.to_string()],
-        };
-        for text in messages {
+        let words = split(line).map(|words| words.iter().map(|word| unmentioned(word)).collect());
+        for text in self.answer(message.author.id.get(), words).await {
             let answer = CreateMessage::new()
                 .content(text)
                 .allowed_mentions(CreateAllowedMentions::new());
@@ -226,7 +213,7 @@ impl EventHandler for Handler {
         // An answer may take longer than Discord waits for one.
         log(asked.defer(&context).await);
         let words = commands::words(&asked.data);
-        for text in self.answer(asked.user.id.get(), &words).await {
+        for text in self.answer(asked.user.id.get(), Ok(words)).await {
             let answer = CreateInteractionResponseFollowup::new()
                 .content(text)
                 .allowed_mentions(CreateAllowedMentions::new());
@@ -247,10 +234,6 @@ fn log<T>(sent: Result<T, serenity::Error>) {
     if let Err(error) = sent {
         tracing::warn!(%error, "an answer could not be given on Discord");
     }
-}
-
-fn failed(error: &serenity::Error) -> Error {
-    Error::refused(format!("Discord did not answer: {error}."))
 }
 
 /// Blocks of fixed width, as many messages as it takes; a name must not end the block it stands in.

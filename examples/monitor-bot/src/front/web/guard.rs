@@ -80,14 +80,13 @@ pub(super) async fn serve(listener: TcpListener, router: Router, end: impl Futur
 /// Refuses what was asked under a foreign name, and adds the headers to every answer.
 pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     // A page from elsewhere can have its own name lead here; then the browser lets it read what it gets.
-    let named = request.headers().get(header::HOST).map(HeaderValue::to_str);
-    let mut response = match named {
-        Some(Ok(name)) if !is_ours(name, &app.settings.web.names) => {
+    let named = request.headers().get(header::HOST);
+    let mut response = match named.map(|name| name.to_str().unwrap_or_default()) {
+        Some(name) if !is_ours(name, &app.settings.web.names) => {
             Failure::Misdirected(name.to_owned()).into_response()
         }
-        Some(Err(_)) => Failure::Misdirected(String::new()).into_response(),
         // A browser always gives a name.
-        Some(Ok(_)) | None => next.run(request).await,
+        _ => next.run(request).await,
     };
     for (name, value) in HEADERS {
         response

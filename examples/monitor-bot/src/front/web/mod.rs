@@ -24,27 +24,34 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::{Ending, FrontEnd, complain};
+use super::complain;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::span::Span;
 
 /// The page, with its style and its scripts in it.
 static PAGE: LazyLock<String> = LazyLock::new(|| {
-    let script = |text: &str| format!("<script>\n{text}</script>");
-    include_str!("page.html")
-        .replace(
+    let page = include_str!("page.html").to_owned();
+    let parts = [
+        (
             r#"<link rel="stylesheet" href="page.css">"#,
-            &format!("<style>\n{}</style>", include_str!("page.css")),
-        )
-        .replace(
+            "style",
+            include_str!("page.css"),
+        ),
+        (
             r#"<script src="chart.js"></script>"#,
-            &script(include_str!("chart.js")),
-        )
-        .replace(
+            "script",
+            include_str!("chart.js"),
+        ),
+        (
             r#"<script src="page.js"></script>"#,
-            &script(include_str!("page.js")),
-        )
+            "script",
+            include_str!("page.js"),
+        ),
+    ];
+    parts.into_iter().fold(page, |page, (link, tag, text)| {
+        page.replace(link, &format!("<{tag}>\n{text}</{tag}>"))
+    })
 });
 
 /// How many pages are kept up to date at a time.
@@ -59,9 +66,9 @@ pub struct Web {
 impl Web {
     /// Takes the address.
     pub async fn bind(address: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind(address).await.map_err(|error| {
-            Error::refused(format!("The status page cannot be at {address}: {error}."))
-        })?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| refused!("The status page cannot be at {address}: {error}."))?;
         if address.ip().is_unspecified() {
             complain(format!(
                 "The status page at {address} is open to every machine that reaches this one, and has no password."
@@ -74,10 +81,9 @@ impl Web {
     pub fn address(&self) -> Option<SocketAddr> {
         self.listener.local_addr().ok()
     }
-}
 
-impl FrontEnd for Web {
-    async fn run(self, app: Arc<App>) -> Result<Ending> {
+    /// Answers until the database is closed.
+    pub async fn run(self, app: Arc<App>) {
         let mut stages = app.store.watch_status();
         let router = Router::new()
             .route("/", get(page))
@@ -95,7 +101,6 @@ impl FrontEnd for Web {
                 .await;
         };
         guard::serve(self.listener, router, end).await;
-        Ok(Ending::Done)
     }
 }
 
@@ -124,10 +129,9 @@ async fn history(
         }
     }
     if !(1..=MOST).contains(&metrics.len()) {
-        let text = format!(
+        return Err(Failure::Asked(refused!(
             "Ask for /api/history?span=1h&metric=cpu&metric=memory, or for up to {MOST} others."
-        );
-        return Err(Error::refused(text).into());
+        )));
     }
     Ok(Json(view::history(&app, &metrics, span).await?))
 }
@@ -162,10 +166,9 @@ async fn health(State(app): State<Arc<App>>) -> Response {
         0 => "no reading was stored yet".to_owned(),
         at => format!("the last reading was stored {} s ago", app.clock.now() - at),
     };
-    let code = if app.is_well() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let code = match app.is_well() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, format!("{status:?}; {last}\n")).into_response()
 }

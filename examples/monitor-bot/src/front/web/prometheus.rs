@@ -15,9 +15,8 @@ pub(super) async fn text(app: &App) -> String {
     let (alerts, problem) = app.open_alerts().await;
     // Alerts that are not known are not said to be none.
     if problem.is_none() {
-        page.family("monitor_open_alerts", "Alerts that are open");
-        page.sample("monitor_open_alerts", &[], alerts.len());
-        page.family("monitor_alert_level", "Passed levels of an open alert");
+        let help = "Alerts that are open";
+        page.sample("monitor_open_alerts", help, &[], alerts.len());
         for alert in &alerts {
             let (id, seen) = (alert.id.to_string(), alert.acknowledged_at.is_some());
             let labels = [
@@ -26,14 +25,14 @@ pub(super) async fn text(app: &App) -> String {
                 ("rule", &alert.rule),
                 ("acknowledged", if seen { "true" } else { "false" }),
             ];
-            page.sample("monitor_alert_level", &labels, alert.level);
+            let help = "Passed levels of an open alert";
+            page.sample("monitor_alert_level", help, &labels, alert.level);
         }
     }
-    page.family("monitor_build_info", "The version that runs");
     let version = [("version", env!("CARGO_PKG_VERSION"))];
-    page.sample("monitor_build_info", &version, 1);
+    page.sample("monitor_build_info", "The version that runs", &version, 1);
     database(&mut page, app);
-    page.0
+    page.text
 }
 
 fn reading(page: &mut Page, app: &App) {
@@ -45,41 +44,36 @@ fn reading(page: &mut Page, app: &App) {
         .collect();
     // All lines of one name must stand together.
     samples.sort_by_key(|(series, _)| *series);
-    let mut described = "";
-    for ((short, label), sample) in samples {
-        let (kind, name) = (sample.metric.kind, format!("monitor_{short}"));
-        if short != described {
-            page.family(&name, kind.title());
-            described = short;
-        }
+    for ((name, label), sample) in samples {
+        let kind = sample.metric.kind;
         let share = kind.unit() == Unit::Percent;
         let value = sample.value / if share { 100.0 } else { 1.0 };
-        match &sample.metric.part {
-            Some(part) if !label.is_empty() => page.sample(&name, &[(label, part)], value),
-            _ => page.sample(&name, &[], value),
-        }
+        let part = sample.metric.part.as_deref().unwrap_or_default();
+        let labels = if label.is_empty() {
+            &[][..]
+        } else {
+            &[(label, part)]
+        };
+        page.sample(&format!("monitor_{name}"), kind.title(), labels, value);
     }
-    for (name, help, value) in [
-        (
-            "last_reading_timestamp_seconds",
-            "When the newest reading was made",
-            reading.at,
-        ),
-        (
-            "last_stored_reading_timestamp_seconds",
-            "When one was stored last",
-            app.stored_at(),
-        ),
-        (
-            "readings_total",
-            "Readings stored since the start",
-            app.stored(),
-        ),
-    ] {
-        let name = format!("monitor_{name}");
-        page.family(&name, help);
-        page.sample(&name, &[], value);
-    }
+    let mut figure = |name: &str, help, value: i64| {
+        page.sample(&format!("monitor_{name}"), help, &[], value);
+    };
+    figure(
+        "last_reading_timestamp_seconds",
+        "When the newest reading was made",
+        reading.at,
+    );
+    figure(
+        "last_stored_reading_timestamp_seconds",
+        "When one was stored last",
+        app.stored_at(),
+    );
+    figure(
+        "readings_total",
+        "Readings stored since the start",
+        app.stored(),
+    );
 }
 
 /// What a series is called, and the label of its parts. A whole has another name than its parts, for a sum would count
@@ -108,7 +102,6 @@ fn series(metric: &Metric) -> Option<(&'static str, &'static str)> {
 
 /// What the library counts, under its names; of times there is nothing here, for the bot does not have them measured.
 fn database(page: &mut Page, app: &App) {
-    let mut described = "";
     for point in app.store.metrics().points() {
         let (suffix, value) = match point.value {
             PointValue::Counter(value) => ("_total", value),
@@ -116,26 +109,26 @@ fn database(page: &mut Page, app: &App) {
             PointValue::Histogram(_) => continue,
         };
         let name = point.name.replace('.', "_") + suffix;
-        if point.name != described {
-            page.family(&name, point.description);
-            described = point.name;
-        }
-        page.sample(&name, &point.labels, value);
+        page.sample(&name, point.description, &point.labels, value);
     }
 }
 
 /// The text. Writing to it cannot fail.
 #[derive(Default)]
-struct Page(String);
+struct Page {
+    text: String,
+    /// The name of the newest sample: the first one of a name has the head of all.
+    name: String,
+}
 
 impl Page {
-    fn family(&mut self, name: &str, help: &str) {
-        let counts = name.ends_with("_total");
-        let kind = if counts { "counter" } else { "gauge" };
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    fn sample(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: impl Display) {
+        if self.name != name {
+            let counts = name.ends_with("_total");
+            let kind = if counts { "counter" } else { "gauge" };
+            let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            name.clone_into(&mut self.name);
+        }
         let escaped = |text: &str| {
             text.replace('\\', r"\\")
                 .replace('"', "\\\"")
@@ -146,8 +139,8 @@ impl Page {
         };
         let labels = labels.iter().map(label).collect::<Vec<_>>().join(",");
         let _ = match labels.as_str() {
-            "" => writeln!(self.0, "{name} {value}"),
-            _ => writeln!(self.0, "{name}{{{labels}}} {value}"),
+            "" => writeln!(self.text, "{name} {value}"),
+            _ => writeln!(self.text, "{name}{{{labels}}} {value}"),
         };
     }
 }

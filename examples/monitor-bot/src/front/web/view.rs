@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use crate::app::App;
-use crate::commands::{columns, current_rules, headline, process_line, slots, tone, worst};
+use crate::commands::{columns, current_rules, slots, tone};
 use crate::error::Result;
 use crate::metric::{Kind, Metric, Unit, rounded};
 use crate::reply::Tone;
-use crate::rules::State;
+use crate::rules::Rules;
+use crate::sampler::Processes;
 use crate::span::Span;
 use crate::store::{Alert, Slot};
 
@@ -118,13 +119,13 @@ impl From<&Alert> for Incident {
         Self {
             id: alert.id,
             metric: alert.metric.clone(),
-            text: headline(alert),
-            worst: worst(alert),
+            text: alert.headline(),
+            worst: alert.worst_shown(),
             rule: alert.rule.clone(),
             raised_at: alert.raised_at,
             seen_by: alert.acknowledged_by.clone(),
             cleared_at: alert.cleared_at,
-            processes: alert.processes.as_deref().map(process_line),
+            processes: alert.processes.as_deref().map(Processes::to_string),
         }
     }
 }
@@ -187,10 +188,10 @@ async fn gaps(app: &App, since: i64, to: i64) -> Result<Vec<(i64, i64)>> {
 }
 
 impl Series {
-    fn new(metric: &Metric, rules: &State, slots: u32, values: &[Slot]) -> Self {
+    fn new(metric: &Metric, rules: &Rules, slots: u32, values: &[Slot]) -> Self {
         let mut limits: Vec<_> = rules
             .counting(metric)
-            .flat_map(|rule| rule.levels.clone())
+            .flat_map(|(_, rule)| rule.levels.clone())
             .collect();
         limits.sort_by(f64::total_cmp);
         Self {

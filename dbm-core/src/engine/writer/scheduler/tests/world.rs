@@ -56,11 +56,25 @@ pub(super) fn claim(scheduler: &mut TestScheduler, id: CallId, now: Instant) -> 
     scheduler.claim(caller(id, None), now)
 }
 
+/// A call arrives that can do without a transaction while it is alone.
+pub(super) fn arrive_unwrapped(scheduler: &mut TestScheduler, id: CallId, now: Instant) -> Arrived {
+    let caller = Caller {
+        may_autocommit: true,
+        ..caller(id, None)
+    };
+    let queued = || Queued {
+        id,
+        exclusive: false,
+    };
+    scheduler.arrive(caller, || now, queued)
+}
+
 fn caller(id: CallId, again: Option<Again>) -> Caller<CallId> {
     Caller {
         id,
         method: "call",
         exclusive: false,
+        may_autocommit: false,
         session: id,
         again,
     }
@@ -543,6 +557,7 @@ impl World {
             id: session,
             method: "call",
             exclusive: self.calls[number].exclusive,
+            may_autocommit: false,
             session,
             again,
         }
