@@ -503,12 +503,11 @@ mod tests {
             let directory = TemporaryDirectory::new().unwrap();
             let config = Config::new(directory.path()).execution(Execution::Inline);
             let engine = engine_with(&directory, config);
-            {
-                let other = rusqlite::Connection::open(directory.path().join("file")).unwrap();
-                let stops = "CREATE TABLE t (x UNIQUE ON CONFLICT FAIL)";
-                other.execute_batch(stops).unwrap();
-            }
-            engine.writer.conn.lock().discard();
+            let conn = &engine.writer.conn;
+            let stops = "CREATE TABLE t (x UNIQUE ON CONFLICT FAIL)";
+            let create = |db: &mut Db| db.connection.execute_batch(stops);
+            create(conn.lock().db().unwrap()).unwrap();
+            conn.lock().discard();
             assert!(!engine.stops_halfway());
             let gate = Gate::new(|_| ());
             let write = FileLease::take_writer(&gate, &engine, &ALONE, Access::Write, None, false);
