@@ -144,11 +144,6 @@ fn call(plan: &Plan, body: &Group, check: CheckStatements) -> TokenStream {
     let lent = quote_spanned!(at(pattern.span())=> let #pattern = &mut #db;);
     let inside = typed_body(plan, body, &lent);
     let closure = quote_spanned!(at(blame)=> async |mut #db| { #inside });
-    // Such a body makes no other call.
-    let run = match runs_one_statement(plan) {
-        true => quote_spanned!(Span::mixed_site()=> run_leaf),
-        false => quote_spanned!(Span::mixed_site()=> run),
-    };
     let site = site(plan);
     let policy = policy(&plan.attributes, declared);
     let faults = check(plan);
@@ -159,7 +154,7 @@ fn call(plan: &Plan, body: &Group, check: CheckStatements) -> TokenStream {
             #required
             .on::<#ty>()
             .#returning::<#returned>()
-            .#run(#closure)
+            .run(#closure)
             .await;
         #policy
     }

@@ -17,7 +17,7 @@ impl Store {
             .required_argument(&[])
             .on::<ReadTransaction>()
             .returning::<Result<Option<User>>>()
-            .run_leaf(async |mut __db| {
+            .run(async |mut __db| {
                 if let ::core::option::Option::Some(__return) = ::core::option::Option::None::<
                     Result<Option<User>>,
                 > {

@@ -9,7 +9,7 @@ impl Store {
         let __outcome = ::dbm_core::__private::call(&__SITE, self)
             .on::<WriteTransaction>()
             .returning::<Result<()>>()
-            .run_leaf(async |mut __db| {
+            .run(async |mut __db| {
                 if let ::core::option::Option::Some(__return) = ::core::option::Option::None::<
                     Result<()>,
                 > {

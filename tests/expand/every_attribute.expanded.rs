@@ -20,7 +20,7 @@ impl Store {
             )
             .on::<ReadTransaction>()
             .returning::<Result<Option<User>>>()
-            .run_leaf(async |mut __db| {
+            .run(async |mut __db| {
                 if let ::core::option::Option::Some(__return) = ::core::option::Option::None::<
                     Result<Option<User>>,
                 > {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use tokio::task::{Id, try_id};
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
 use super::body::{self, BodyOutcome};
 use super::count::CountedCall;
@@ -98,74 +98,49 @@ impl<H, R> TypedCall<'_, H, R> {
     /// If the future is dropped before the body has returned, everything is undone. If it is dropped later, the call
     /// may still commit, as a whole.
     pub async fn run(self, body: impl AsyncFnOnce(H) -> R) -> Outcome<R> {
-        let (site, span) = (self.site(), self.span());
-        let mut counted = self.counted();
-        // Boxed: nested calls would otherwise build a type too deep for rustc to compute.
-        let called = Box::pin(self.called(&mut counted, body));
-        let result = called.instrument(span.clone()).await;
-        Outcome { site, span, result }
-    }
-
-    /// The same for a leaf: a call whose body makes no other call. It allocates no future, so the caller's is larger.
-    ///
-    /// # Cancel safety
-    ///
-    /// That of [`run`](Self::run).
-    pub async fn run_leaf(self, body: impl AsyncFnOnce(H) -> R) -> Outcome<R> {
-        let (site, span) = (self.site(), self.span());
-        let mut counted = self.counted();
-        let called = self.called(&mut counted, body);
-        let result = called.instrument(span.clone()).await;
-        Outcome { site, span, result }
-    }
-}
-
-impl<'a, H, R> TypedCall<'a, H, R> {
-    fn site(&self) -> &'static Site {
-        self.on.call.site
-    }
-
-    fn span(&self) -> Span {
-        trace::span(self.site(), self.on.access, self.on.call.core)
-    }
-
-    /// Not in the future that [`called`](Self::called) makes: what has to be dropped there makes the compiler copy that
-    /// large future.
-    fn counted(&self) -> CountedCall<'a> {
-        CountedCall::new(self.on.call.core, self.site())
-    }
-
-    /// The inside of the call's span.
-    async fn called(
-        &self,
-        counted: &mut CountedCall<'_>,
-        body: impl AsyncFnOnce(H) -> R,
-    ) -> std::thread::Result<R> {
-        let (site, handle) = (self.site(), self.on.handle);
-        counted.start();
-        let executed = execute(
-            &self.on.call,
-            self.on.access,
-            counted,
-            async |frame| body(handle(frame)).await,
-            self.is_ok,
-        )
-        .await;
-        counted.set_outcome(&executed, self.is_ok);
-        let result = match executed {
-            Ok(value) => Ok(value),
-            Err(Failure::Error(error)) => {
-                trace::failed(&error);
-                Ok((self.from_error)(error.in_method(site.method)))
-            }
-            Err(Failure::Panic(panic)) => {
-                trace::failed(&panicked(site.method, &*panic));
-                Err(panic)
-            }
+        let Self {
+            on:
+                CallOn {
+                    call,
+                    access,
+                    handle,
+                },
+            from_error,
+            is_ok,
+        } = self;
+        let site = call.site;
+        let span = trace::span(site, access, call.core);
+        // Not inside: what has to be dropped there makes the compiler copy that large future.
+        let mut counted = CountedCall::new(call.core, site);
+        let execute = async {
+            counted.start();
+            let executed = execute(
+                &call,
+                access,
+                &mut counted,
+                async |frame| body(handle(frame)).await,
+                is_ok,
+            )
+            .await;
+            counted.set_outcome(&executed, is_ok);
+            let result = match executed {
+                Ok(value) => Ok(value),
+                Err(Failure::Error(error)) => {
+                    trace::failed(&error);
+                    Ok(from_error(error.in_method(site.method)))
+                }
+                Err(Failure::Panic(panic)) => {
+                    trace::failed(&panicked(site.method, &*panic));
+                    Err(panic)
+                }
+            };
+            trace::returned(site, counted.is_ok());
+            counted.log_time();
+            result
         };
-        trace::returned(site, counted.is_ok());
-        counted.log_time();
-        result
+        // Boxed: nested calls would otherwise build a type too deep for rustc to compute.
+        let result = Box::pin(execute).instrument(span.clone()).await;
+        Outcome { site, span, result }
     }
 }
 
@@ -299,16 +274,24 @@ mod tests {
     use crate::config::Config;
     use crate::transaction::WriteTransaction;
 
-    /// A call allocates its future, unless it is a leaf. For more than 1,032 bytes glibc's allocator takes a lock, which costs
-    /// 150 instructions.
+    /// Each call allocates its future. For more than 1,032 bytes glibc's allocator takes a lock, which costs 150 instructions.
     #[test]
     fn the_future_of_a_call_leaves_room_for_a_body() {
         static SITE: Site = Site::new("", "a");
         let core = ManagerCore::of(&Config::in_memory(), |_| ());
-        let call = Call::new(&SITE, &core).on::<WriteTransaction>();
-        let call = call.returning::<Result<()>>();
-        let mut counted = call.counted();
-        let size = size_of_val(&call.called(&mut counted, async |_db| Ok(())));
-        assert!(size <= 920, "{size} bytes");
+        let CallOn {
+            call,
+            access,
+            handle,
+        } = Call::new(&SITE, &core).on::<WriteTransaction>();
+        let mut counted = CountedCall::new(&core, &SITE);
+        let body = async |frame| {
+            let _db = handle(frame);
+            Ok::<(), Error>(())
+        };
+        let future = execute(&call, access, &mut counted, body, Result::is_ok);
+        let size = size_of_val(&future);
+        drop(future);
+        assert!(size <= 910, "{size} bytes");
     }
 }

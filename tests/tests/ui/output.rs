@@ -7,7 +7,7 @@ use std::path::Path;
 pub(crate) fn essence(output: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut elsewhere = false;
-    for line in within_tests(output).lines() {
+    for line in output.lines() {
         let text = line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit());
         if let Some(location) = location(text) {
             elsewhere = !location.starts_with("ui/");
@@ -53,7 +53,6 @@ pub(crate) fn headlines(output: &str) -> Vec<String> {
 /// The output as it is kept: with paths that are the same on every machine.
 pub(crate) fn to_keep(output: &str) -> String {
     let mut kept = String::new();
-    let output = within_tests(output);
     let lines = output.trim_end().lines();
     for line in lines.filter(|line| !names_a_file_of_types(line.trim_start())) {
         match location(line.trim_start()) {
@@ -67,11 +66,6 @@ pub(crate) fn to_keep(output: &str) -> String {
         kept.push('\n');
     }
     kept
-}
-
-/// With paths from this package on: that of a case may be in the name of a type.
-fn within_tests(output: &str) -> String {
-    output.replace(concat!(env!("CARGO_MANIFEST_DIR"), "/"), "")
 }
 
 /// The place that a line names. Outside the case that is a file without numbers, for other files change.
