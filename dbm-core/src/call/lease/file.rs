@@ -110,8 +110,10 @@ impl<'a> FileLease<'a> {
         let share_policy = (!alone).then_some(&site.share_policy);
         let session = new_session(&engine.writer.conn, access, site);
         let frame = Frame::outermost(gate.id, engine, session, during_init);
+        // The body would wait for another process, and a timeout would count that as its time.
+        let has_all_time = site.timeout.is_none();
         let may_autocommit = || {
-            let is_unwrapped = frame.session().is_unwrapped();
+            let is_unwrapped = has_all_time && frame.session().is_unwrapped();
             is_unwrapped && !engine.schema_is_exclusive() && engine.writer.allows_autocommit()
         };
         let acquired = engine
@@ -456,6 +458,23 @@ mod tests {
             assert!(!is_autocommit());
             lease.end(true, &ALONE).await.unwrap();
             assert!(is_autocommit());
+        });
+    }
+
+    /// A wait for another process is no time of its body.
+    #[test]
+    fn a_write_with_a_timeout_has_its_transaction_before_its_body() {
+        static LIMITED: Site = Site::new("", "limited").one_statement().timeout_ms(1_000);
+        run(async {
+            let directory = TemporaryDirectory::new().unwrap();
+            let config = Config::new(directory.path()).execution(Execution::Inline);
+            let engine = engine_with(&directory, config);
+            let conn = &engine.writer.conn;
+            let gate = Gate::new(|_| ());
+            let lease =
+                FileLease::take_writer(&gate, &engine, &LIMITED, Access::Write, None, false).await;
+            assert!(!conn.lock().db().unwrap().connection.is_autocommit());
+            lease.unwrap().end(true, &LIMITED).await.unwrap();
         });
     }
 
