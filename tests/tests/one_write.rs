@@ -43,6 +43,35 @@ impl Store {
             .unwrap()
     }
 
+    /// Where a statement runs at once, from its first time on.
+    async fn inline(config: Config) -> Arc<Self> {
+        let store = Self::new(config.execution(Execution::Inline), SCHEMA).await;
+        store.add(3, "three").await.unwrap();
+        store
+    }
+
+    /// With an INSERT that is known to be short.
+    async fn that_has_learnt(config: Config) -> Arc<Self> {
+        let store = Self::new(config, SCHEMA).await;
+        for id in 10..15 {
+            store.add(id, &format!("name {id}")).await.unwrap();
+        }
+        store
+    }
+
+    /// A call with a site that is written by hand.
+    async fn call<T: Send + 'static>(
+        &self,
+        site: &'static Site,
+        body: impl AsyncFnOnce(WriteTransaction) -> Result<T>,
+    ) -> Result<T> {
+        let outcome = call(site, self)
+            .on::<WriteTransaction>()
+            .returning::<Result<T>>()
+            .run(body);
+        outcome.await.into_result()
+    }
+
     #[database_safe]
     async fn write(&self, db: &mut WriteTransaction, sql: &str) -> Result<usize> {
         db.execute(sql, ()).await
@@ -174,10 +203,7 @@ fn it_waits_for_the_write_of_another_process() {
         run(async move {
             let directory = TempDir::new().unwrap();
             let config = Config::new(directory.path()).execution(execution);
-            let store = Store::new(config, SCHEMA).await;
-            for id in 10..15 {
-                store.add(id, &format!("name {id}")).await.unwrap();
-            }
+            let store = Store::that_has_learnt(config).await;
             let (locked, is_locked) = channel();
             let path = directory.path().join("database.db");
             let (waits, waited) = (Arc::clone(&store), store.metrics().busy_waits);
@@ -211,10 +237,7 @@ fn a_busy_database_is_an_error_after_the_timeout_and_nothing_is_kept() {
             let config = Config::new(directory.path())
                 .execution(execution)
                 .busy_timeout(Duration::from_millis(20));
-            let store = Store::new(config, SCHEMA).await;
-            for id in 10..15 {
-                store.add(id, &format!("name {id}")).await.unwrap();
-            }
+            let store = Store::that_has_learnt(config).await;
             let other = Sqlite::open(directory.path().join("database.db")).unwrap();
             other.execute_batch("BEGIN IMMEDIATE").unwrap();
             let refused = store.add(20, "late").await;
@@ -232,18 +255,13 @@ fn a_busy_database_is_an_error_after_the_timeout_and_nothing_is_kept() {
 fn a_second_statement_is_refused() {
     static SITE: Site = Site::new(module_path!(), "twice").one_statement();
     run(async {
-        let config = Config::in_memory().execution(Execution::Inline);
-        let store = Store::new(config, SCHEMA).await;
-        store.add(3, "three").await.unwrap();
-        let outcome = call(&SITE, &*store)
-            .on::<WriteTransaction>()
-            .returning::<Result<usize>>()
-            .run(async |mut db: WriteTransaction| {
-                db.execute("UPDATE item SET more = 7 WHERE id = 1", ())
-                    .await?;
-                db.execute("DELETE FROM item WHERE id = 2", ()).await
-            });
-        let refused = outcome.await.into_result();
+        let store = Store::inline(Config::in_memory()).await;
+        let outcome = store.call(&SITE, async |mut db: WriteTransaction| {
+            db.execute("UPDATE item SET more = 7 WHERE id = 1", ())
+                .await?;
+            db.execute("DELETE FROM item WHERE id = 2", ()).await
+        });
+        let refused = outcome.await;
         assert!(matches!(refused, Err(Error::HandleEnded)), "{refused:?}");
         assert_eq!(store.names().await.unwrap(), ["one", "two", "three"]);
         store.close().await.unwrap();
@@ -267,11 +285,11 @@ fn a_query_that_writes_keeps_nothing_if_it_fails() {
                 .write("UPDATE item SET more = 3 WHERE id = 2")
                 .await
                 .unwrap();
-            let outcome = call(&SITE, &*store)
-                .on::<WriteTransaction>()
-                .returning::<Result<String>>()
-                .run(async |mut db: WriteTransaction| db.query_one(sql, ()).await);
-            outcome.await.into_result().unwrap_err();
+            let outcome = store.call(&SITE, async |mut db: WriteTransaction| {
+                db.query_one(sql, ()).await
+            });
+            let refused: Result<String> = outcome.await;
+            refused.unwrap_err();
             assert_eq!(store.names().await.unwrap(), ["one", "two"], "{sql}");
         }
         store.close().await.unwrap();
@@ -282,21 +300,16 @@ fn a_query_that_writes_keeps_nothing_if_it_fails() {
 fn a_promise_beside_the_statement_is_kept() {
     static SITE: Site = Site::new(module_path!(), "promises").one_statement();
     run(async {
-        let config = Config::in_memory().execution(Execution::Inline);
-        let store = Store::new(config, SCHEMA).await;
-        store.add(3, "three").await.unwrap();
+        let store = Store::inline(Config::in_memory()).await;
         let (told, mut is_told) = tokio::sync::mpsc::channel(2);
-        let outcome = call(&SITE, &*store)
-            .on::<WriteTransaction>()
-            .returning::<Result<usize>>()
-            .run(async |mut db: WriteTransaction| {
-                let (first, second) = (told.clone(), told.clone());
-                db.after_commit(async move { first.send(1).await.unwrap() })?;
-                let changed = db.execute("DELETE FROM item WHERE id = 2", ()).await;
-                db.after_commit(async move { second.send(2).await.unwrap() })?;
-                changed
-            });
-        assert_eq!(outcome.await.into_result().unwrap(), 1);
+        let outcome = store.call(&SITE, async |mut db: WriteTransaction| {
+            let (first, second) = (told.clone(), told.clone());
+            db.after_commit(async move { first.send(1).await.unwrap() })?;
+            let changed = db.execute("DELETE FROM item WHERE id = 2", ()).await;
+            db.after_commit(async move { second.send(2).await.unwrap() })?;
+            changed
+        });
+        assert_eq!(outcome.await.unwrap(), 1);
         assert_eq!(within(is_told.recv()).await, Some(1));
         assert_eq!(within(is_told.recv()).await, Some(2));
         store.close().await.unwrap();
@@ -308,30 +321,24 @@ fn a_promise_beside_the_statement_is_kept() {
 fn a_call_that_is_evicted_after_its_statement_keeps_its_work_and_its_promise() {
     static SITE: Site = Site::new(module_path!(), "lingers").one_statement();
     run(async {
-        let config = Config::in_memory()
-            .execution(Execution::Inline)
-            .max_write_idle(Duration::from_millis(20));
-        let store = Store::new(config, SCHEMA).await;
-        store.add(3, "three").await.unwrap();
+        let config = Config::in_memory().max_write_idle(Duration::from_millis(20));
+        let store = Store::inline(config).await;
         let (told, mut is_told) = tokio::sync::mpsc::channel(1);
         let others_are_done = Notify::new();
-        let lingers = call(&SITE, &*store)
-            .on::<WriteTransaction>()
-            .returning::<Result<usize>>()
-            .run(async |mut db: WriteTransaction| {
-                let told = told.clone();
-                db.after_commit(async move { told.send(()).await.unwrap() })?;
-                let changed = db.execute("DELETE FROM item WHERE id = 2", ()).await;
-                others_are_done.notified().await;
-                changed
-            });
+        let lingers = store.call(&SITE, async |mut db: WriteTransaction| {
+            let told = told.clone();
+            db.after_commit(async move { told.send(()).await.unwrap() })?;
+            let changed = db.execute("DELETE FROM item WHERE id = 2", ()).await;
+            others_are_done.notified().await;
+            changed
+        });
         let other = async {
             let added = store.add(4, "four").await;
             others_are_done.notify_one();
             added
         };
         let (lingered, added) = within(join(lingers, other)).await;
-        assert_eq!(lingered.into_result().unwrap(), 1);
+        assert_eq!(lingered.unwrap(), 1);
         added.unwrap();
         assert_eq!(within(is_told.recv()).await, Some(()));
         assert_eq!(store.names().await.unwrap(), ["one", "three", "four"]);
@@ -346,9 +353,8 @@ fn a_body_that_drops_the_error_is_not_told_that_it_was_committed() {
         run(async move {
             let directory = TempDir::new().unwrap();
             let config = Config::new(directory.path()).execution(execution);
-            let store = Store::new(config, SCHEMA).await;
+            let store = Store::that_has_learnt(config).await;
             for id in 10..15 {
-                store.add(id, &format!("name {id}")).await.unwrap();
                 store.try_to_add(id, "again").await.unwrap();
             }
             let other = Sqlite::open(directory.path().join("database.db")).unwrap();
@@ -375,9 +381,7 @@ fn a_body_that_drops_the_error_is_not_told_that_it_was_committed() {
 fn a_file_that_was_replaced_gets_no_write() {
     run(async {
         let directory = TempDir::new().unwrap();
-        let config = Config::new(directory.path()).execution(Execution::Inline);
-        let store = Store::new(config, SCHEMA).await;
-        store.add(3, "three").await.unwrap();
+        let store = Store::inline(Config::new(directory.path())).await;
         let file = directory.path().join("database.db");
         std::fs::rename(&file, directory.path().join("aside")).unwrap();
         Sqlite::open(&file)

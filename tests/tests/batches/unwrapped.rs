@@ -28,6 +28,19 @@ impl Store {
         Ok(())
     }
 
+    /// In one transaction: a companion's half, halves that stop at the third, and the companion's other half.
+    async fn stops_between(&self, companion: i64, stops: i64) -> Vec<Result<()>> {
+        together(
+            self,
+            vec![
+                Box::pin(self.add_half(companion, 1)),
+                Box::pin(self.add_halves(stops, "[1, 2, 3]")),
+                Box::pin(self.add_half(companion, 2)),
+            ],
+        )
+        .await
+    }
+
     /// Until its methods share.
     async fn has_learnt(&self) {
         for _ in 0..5 {
@@ -77,15 +90,7 @@ fn a_statement_that_stops_halfway_keeps_nothing() {
                 let [alone, shared, companion] = [(); 3].map(|()| next_item());
                 let stopped = store.add_halves(alone, "[1, 2, 3]").await.unwrap_err();
                 assert_eq!(stopped.sqlite_message(), Some("no third side"));
-                let results = together(
-                    &store,
-                    vec![
-                        Box::pin(store.add_half(companion, 1)),
-                        Box::pin(store.add_halves(shared, "[1, 2, 3]")),
-                        Box::pin(store.add_half(companion, 2)),
-                    ],
-                )
-                .await;
+                let results = store.stops_between(companion, shared).await;
                 let is_ok: Vec<_> = results.iter().map(Result::is_ok).collect();
                 assert_eq!(is_ok, [true, false, true], "{results:?}");
                 for (item, halves) in [(alone, 0), (shared, 0), (companion, 2)] {
@@ -114,15 +119,7 @@ fn a_statement_that_stops_halfway_without_warning_is_not_told_as_undone() {
             let kept = store.halves(alone).await.unwrap();
             assert!(is_unknown || kept == 0, "{kept} are kept, and {stopped:?}");
 
-            let results = together(
-                &store,
-                vec![
-                    Box::pin(store.add_half(companion, 1)),
-                    Box::pin(store.add_halves(shared, "[1, 2, 3]")),
-                    Box::pin(store.add_half(companion, 2)),
-                ],
-            )
-            .await;
+            let results = store.stops_between(companion, shared).await;
             assert_eq!(store.halves(shared).await.unwrap(), 0);
             let acknowledged = [&results[0], &results[2]]
                 .into_iter()

@@ -116,10 +116,8 @@ impl<'a> FileLease<'a> {
             let is_unwrapped = has_all_time && frame.session().is_unwrapped();
             is_unwrapped && !engine.schema_is_exclusive() && engine.writer.allows_autocommit()
         };
-        let acquired = engine
-            .writer
-            .acquire(&frame, share_policy, may_autocommit());
-        let mut permit = acquired.await?;
+        let (writer, wants) = (&engine.writer, may_autocommit());
+        let mut permit = writer.acquire(&frame, share_policy, wants).await?;
         if access == Access::Connection {
             // Until the schema is read again after it: its body may make constraints that fail only at COMMIT.
             engine.make_schema_exclusive();
@@ -423,41 +421,57 @@ mod tests {
     use crate::temporary::TemporaryDirectory;
     use crate::test_support::{engine_in, engine_with, hold_up, run, starts};
 
+    /// Where every statement runs in its task, with this schema.
+    fn inline_engine(directory: &TemporaryDirectory, schema: &str) -> Arc<Engine> {
+        let config = Config::new(directory.path()).execution(Execution::Inline);
+        let engine = engine_with(directory, config);
+        let create = |db: &mut Db| db.connection.execute_batch(schema);
+        create(engine.writer.conn.lock().db().unwrap()).unwrap();
+        engine
+    }
+
+    fn is_autocommit(engine: &Engine) -> bool {
+        let mut slot = engine.writer.conn.lock();
+        slot.db().unwrap().connection.is_autocommit()
+    }
+
+    fn insert() -> Work<'static, usize> {
+        Work::Statement {
+            sql: "INSERT INTO t VALUES (1)".into(),
+            params: ().into_params().unwrap(),
+            finish: changed,
+            returns_rows: false,
+        }
+    }
+
+    fn inserts_here(lease: &FileLease<'_>) {
+        let Started::Done(Ok(1)) = lease.frame.try_statement(&mut insert()) else {
+            panic!("it runs here");
+        };
+    }
+
     #[test]
     fn a_write_of_one_statement_opens_no_transaction_while_it_is_alone() {
         static ALONE: Site = Site::new("", "alone").one_statement();
         run(async {
             let directory = TemporaryDirectory::new().unwrap();
-            let config = Config::new(directory.path()).execution(Execution::Inline);
-            let engine = engine_with(&directory, config);
-            let conn = &engine.writer.conn;
-            let is_autocommit = || conn.lock().db().unwrap().connection.is_autocommit();
-            let create = |db: &mut Db| db.connection.execute_batch("CREATE TABLE t (x)");
-            create(conn.lock().db().unwrap()).unwrap();
+            let engine = inline_engine(&directory, "CREATE TABLE t (x)");
             let gate = Gate::new(|_| ());
             let write =
                 || FileLease::take_writer(&gate, &engine, &ALONE, Access::Write, None, false);
 
             let mut lease = write().await.unwrap();
-            assert!(is_autocommit());
-            let mut insert = Work::Statement {
-                sql: "INSERT INTO t VALUES (1)".into(),
-                params: ().into_params().unwrap(),
-                finish: changed,
-                returns_rows: false,
-            };
-            let Started::Done(Ok(1)) = lease.frame.try_statement(&mut insert) else {
-                panic!("it runs here");
-            };
+            assert!(is_autocommit(&engine));
+            inserts_here(&lease);
             assert!(lease.frame.session().has_autocommitted());
             lease.end(true, &ALONE).await.unwrap();
 
             // It turns out to need one.
             let mut lease = write().await.unwrap();
             Session::begin_late(&lease.frame).await.unwrap();
-            assert!(!is_autocommit());
+            assert!(!is_autocommit(&engine));
             lease.end(true, &ALONE).await.unwrap();
-            assert!(is_autocommit());
+            assert!(is_autocommit(&engine));
         });
     }
 
@@ -467,13 +481,11 @@ mod tests {
         static LIMITED: Site = Site::new("", "limited").one_statement().timeout_ms(1_000);
         run(async {
             let directory = TemporaryDirectory::new().unwrap();
-            let config = Config::new(directory.path()).execution(Execution::Inline);
-            let engine = engine_with(&directory, config);
-            let conn = &engine.writer.conn;
+            let engine = inline_engine(&directory, "");
             let gate = Gate::new(|_| ());
             let lease =
                 FileLease::take_writer(&gate, &engine, &LIMITED, Access::Write, None, false).await;
-            assert!(!conn.lock().db().unwrap().connection.is_autocommit());
+            assert!(!is_autocommit(&engine));
             lease.unwrap().end(true, &LIMITED).await.unwrap();
         });
     }
@@ -483,11 +495,7 @@ mod tests {
         static ALONE: Site = Site::new("", "alone").one_statement();
         run(async {
             let directory = TemporaryDirectory::new().unwrap();
-            let config = Config::new(directory.path()).execution(Execution::Inline);
-            let engine = engine_with(&directory, config);
-            let conn = &engine.writer.conn;
-            let create = |db: &mut Db| db.connection.execute_batch("CREATE TABLE t (x)");
-            create(conn.lock().db().unwrap()).unwrap();
+            let engine = inline_engine(&directory, "CREATE TABLE t (x)");
             let reader = engine.readers.first();
             reader.open().unwrap();
             let gate = Gate::new(|_| ());
@@ -495,15 +503,7 @@ mod tests {
                 || FileLease::take_writer(&gate, &engine, &ALONE, Access::Write, None, false);
 
             let mut lease = write().await.unwrap();
-            let mut insert = Work::Statement {
-                sql: "INSERT INTO t VALUES (1)".into(),
-                params: ().into_params().unwrap(),
-                finish: changed,
-                returns_rows: false,
-            };
-            let Started::Done(Ok(1)) = lease.frame.try_statement(&mut insert) else {
-                panic!("it runs here");
-            };
+            inserts_here(&lease);
             let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
             let error = rusqlite::Error::SqliteFailure(code, None);
             lease.frame.session().set_failure(&error.into(), false);
@@ -520,23 +520,13 @@ mod tests {
         static ALONE: Site = Site::new("", "alone").one_statement();
         run(async {
             let directory = TemporaryDirectory::new().unwrap();
-            let config = Config::new(directory.path()).execution(Execution::Inline);
-            let engine = engine_with(&directory, config);
-            let conn = &engine.writer.conn;
-            let stops = "CREATE TABLE t (x UNIQUE ON CONFLICT FAIL)";
-            let create = |db: &mut Db| db.connection.execute_batch(stops);
-            create(conn.lock().db().unwrap()).unwrap();
-            conn.lock().discard();
+            let engine = inline_engine(&directory, "CREATE TABLE t (x UNIQUE ON CONFLICT FAIL)");
+            engine.writer.conn.lock().discard();
             assert!(!engine.stops_halfway());
             let gate = Gate::new(|_| ());
             let write = FileLease::take_writer(&gate, &engine, &ALONE, Access::Write, None, false);
             let mut lease = write.await.unwrap();
-            let mut insert = Work::Statement {
-                sql: "INSERT INTO t VALUES (1)".into(),
-                params: ().into_params().unwrap(),
-                finish: changed,
-                returns_rows: false,
-            };
+            let mut insert = insert();
             if let Started::NotYet = lease.frame.try_statement(&mut insert) {
                 assert_eq!(lease.frame.statement(insert, None).await.unwrap(), 1);
             }

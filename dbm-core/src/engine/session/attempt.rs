@@ -72,12 +72,7 @@ impl Session {
         }
         inside::runs(self.method);
         let tracks = db.tracks();
-        let counts_changes = tracks || is_unwrapped;
-        let changed_before = if counts_changes {
-            db.connection.total_changes()
-        } else {
-            0
-        };
+        let changed_before = (tracks || is_unwrapped).then(|| db.connection.total_changes());
         if autocommits {
             db.guard.allow_commit();
         }
@@ -107,8 +102,8 @@ impl Session {
             }
         }
         db.guard.permit(Permission::Everything);
-        if counts_changes {
-            let changed = db.connection.total_changes().wrapping_sub(changed_before);
+        if let Some(before) = changed_before {
+            let changed = db.connection.total_changes().wrapping_sub(before);
             if tracks {
                 db.guard.set_runs(false);
                 self.note_touched(db, work, read_only, changed);

@@ -59,12 +59,13 @@ impl Session {
             return Tried::NotHere;
         }
         let is_unwrapped = self.is_unwrapped();
+        let not_here = if is_unwrapped {
+            Tried::NotYet
+        } else {
+            Tried::NotHere
+        };
         let Some(mut slot) = self.slot_here() else {
-            return if is_unwrapped {
-                Tried::NotYet
-            } else {
-                Tried::NotHere
-            };
+            return not_here;
         };
         let db = match self.db(&mut slot) {
             Ok(db) => db,
@@ -78,8 +79,7 @@ impl Session {
             let permission = self.permission(read_only);
             match expect(db, work, shares, force, permission) {
                 Expected::Harmful => return Tried::NotYet,
-                Expected::Long if is_unwrapped && !force => return Tried::NotYet,
-                Expected::Long if !force => return Tried::NotHere,
+                Expected::Long if !force => return not_here,
                 Expected::Long | Expected::Short => {}
             }
         }

@@ -41,9 +41,9 @@ impl Committer {
     /// done right after it.
     pub(super) fn allows_autocommit(&self) -> bool {
         let is_quick = match self.opener.config.execution {
-            Execution::Inline => true,
-            Execution::Offload => false,
+            // To ask where the next commit runs counts as a commit.
             Execution::Auto => self.latency.is_fast(),
+            Execution::Inline | Execution::Offload => self.run_on() == RunOn::Task,
         };
         is_quick && !self.checkpointer.cuts_log()
     }
